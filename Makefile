@@ -1,0 +1,55 @@
+# The verbs of this project. `make` alone lists them.
+# A fresh checkout needs Python >= 3.11 with venv, and make; nothing else is installed by hand.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Set up again exactly when what is installed would change.
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock up test check format bench chaos image clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with .venv/bin/blog, from the hash-pinned lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "blog needs Python >= 3.11; say which: make PYTHON=python3.13 setup" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: setup ## start the whole blog here; Ctrl-C drains and stops it
+	@exec $(BIN)/blog up
+
+check: setup ## what CI checks: ruff, mypy --strict, the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## make check, then every test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+format: setup ## let ruff format and fix what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure: start-up, requests and settled comments per second
+	$(BIN)/python benchmarks/run.py
+
+chaos: setup ## kill instances and the bus under traffic, for longer than the tests do
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest tests/e2e/test_kill.py --timeout 900 $(PYTEST_ARGS)
+
+image: ## build the image that runs any service (docker build -t blog .)
+	docker build -t blog .
+
+lock: ## pin the dependencies again (needs uv in .venv)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --no-emit-package blog pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv, caches and the data of `make up`
+	rm -rf $(VENV) data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""One log; each reaction goes to one live instance."""

@@ -1,0 +1,1 @@
+"""What everyone may know; imports nothing of ours."""

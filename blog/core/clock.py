@@ -1,0 +1,29 @@
+"""Time comes from one place. A `Clock` is made where a process is composed; tests own a fake one."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two readings, because they answer different questions."""
+
+    def now(self) -> datetime:
+        """Wall-clock time in UTC: what people and events see. May jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only ever grow: what timers and deadlines use."""
+        ...
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> datetime:
+        """Wall-clock time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        return time.monotonic()

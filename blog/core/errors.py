@@ -1,0 +1,126 @@
+"""Our errors, and the one table from error to HTTP status. No logic lives here.
+
+Foreign errors become one of these at the inner edge; these become RFC 9457 problems at the outer one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class BlogError(Exception):
+    """Base of every error of ours. `detail` is written for the person who reads the answer."""
+
+    def __init__(
+        self, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: Any
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+
+class SettingsError(BlogError):
+    """A setting is wrong, or what it names is taken; the process ends with exit code 2."""
+
+
+class DomainError(BlogError):
+    """What a service's own rules say no to. Handlers raise these."""
+
+
+class NotFound(DomainError):
+    """There is no such thing (after catching up with the log)."""
+
+
+class Conflict(DomainError):
+    """It changed in the meantime, or it is there already."""
+
+
+class Invalid(DomainError):
+    """The input can be read but not accepted. `errors` lists {loc, msg} where known."""
+
+
+class Forbidden(DomainError):
+    """Not yours."""
+
+
+class Unavailable(DomainError):
+    """Something that is needed does not answer now; nothing was done, try again."""
+
+
+class RequestError(BlogError):
+    """The request itself is wrong, whatever the service."""
+
+
+class Malformed(RequestError):
+    """The bytes cannot be read as what they claim to be."""
+
+
+class Unauthorized(RequestError):
+    """The token is missing or wrong."""
+
+
+class NoRoute(RequestError):
+    """No instance declares this path."""
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method does not; the headers carry `Allow`."""
+
+
+class TooLarge(RequestError):
+    """The body is over the limit."""
+
+
+class HeadTooLarge(RequestError):
+    """The request line or the headers are over the limit."""
+
+
+class UnsupportedMedia(RequestError):
+    """The content type is not one that is understood here."""
+
+
+class Misdirected(RequestError):
+    """The request means another instance than this one (RFC 9110 §15.5.20); nothing was processed."""
+
+
+class TooMany(RequestError):
+    """More than is taken at once; the headers carry `Retry-After`."""
+
+
+class StorageFull(BlogError):
+    """The disk has no room for another event."""
+
+
+class BadGateway(BlogError):
+    """An instance answered with something that is no answer, or broke off."""
+
+
+class GatewayTimeout(BlogError):
+    """An instance did not answer in time."""
+
+
+STATUS: dict[type[BlogError], int] = {
+    Malformed: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    NoRoute: 404,
+    MethodNotAllowed: 405,
+    Conflict: 409,
+    TooLarge: 413,
+    UnsupportedMedia: 415,
+    Misdirected: 421,
+    Invalid: 422,
+    TooMany: 429,
+    HeadTooLarge: 431,
+    BadGateway: 502,
+    Unavailable: 503,
+    GatewayTimeout: 504,
+    StorageFull: 507,
+}
+"""The one table; what is not in it is 500."""
+
+
+def status_of(error: BaseException) -> int:
+    """Return the HTTP status of `error`: that of the nearest class in `STATUS`, else 500."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)

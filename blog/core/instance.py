@@ -1,0 +1,95 @@
+"""Instance: one running copy of a service, as it announces itself and as others see it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from blog.core.ids import new_id
+
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+InstanceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+Address = Annotated[
+    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}$")
+]
+"""`host:port`; an IPv6 host stands in brackets."""
+
+
+class State(StrEnum):
+    """`starting → ready → draining → gone`; `suspect` stands beside `ready`."""
+
+    STARTING = "starting"
+    READY = "ready"
+    SUSPECT = "suspect"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class Departure(StrEnum):
+    """Leaving and dying are different words."""
+
+    LEFT = "left"
+    LOST = "lost"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Load(_Frozen):
+    """What an instance has to do now: requests in flight, and how late its loop runs (ms)."""
+
+    in_flight: int = Field(default=0, ge=0)
+    loop_lag_ms: float = Field(default=0.0, ge=0)
+
+
+class Route(_Frozen):
+    """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment."""
+
+    method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
+    pattern: Annotated[str, StringConstraints(pattern=r"^/[^\s?#]*$", max_length=512)]
+
+
+class Instance(_Frozen):
+    """One running copy of a service. `id` is unique per start; `address` is what others dial."""
+
+    id: InstanceId
+    service: ServiceName
+    address: Address
+    state: State = State.STARTING
+    version: str = Field(default="", max_length=64)
+    started_at: AwareDatetime
+    routes: tuple[Route, ...] = ()
+    reactions: tuple[str, ...] = ()
+    load: Load = Load()
+    weight: int = Field(default=1, ge=0, le=1000)
+    metadata: dict[str, str] = {}
+
+    @classmethod
+    def announce(  # noqa: PLR0913 - it is the whole announcement
+        cls,
+        service: str,
+        *,
+        address: str,
+        started_at: datetime,
+        version: str = "",
+        routes: tuple[Route, ...] = (),
+        reactions: tuple[str, ...] = (),
+        metadata: dict[str, str] | None = None,
+    ) -> Self:
+        """Make a new instance, `starting`, with an id of its own."""
+        return cls(
+            id=f"{service}-{new_id()}",
+            service=service,
+            address=address,
+            started_at=started_at,
+            version=version,
+            routes=routes,
+            reactions=reactions,
+            metadata=metadata or {},
+        )
+
+    def is_serving(self) -> bool:
+        """Tell whether it may get traffic when its turn comes (suspects only if nobody else can)."""
+        return self.state in (State.READY, State.SUSPECT)

@@ -1,0 +1,43 @@
+"""Logs are facts: `event` is `noun.past`, values are keys, nothing secret, no bodies."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(level: str = "info", log_format: str = "auto", **bound: str) -> None:
+    """Set up structlog for this process: JSON lines on stdout, or coloured text on a terminal.
+
+    `bound` is on every line, for instance `service="posts"`.
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(pad_event_to=0) if console else _json_renderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            *([] if console else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(**bound)
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """Return a logger; it takes its set-up from `configure` when it is used."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def _json_renderer() -> structlog.typing.Processor:
+    return structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False)

@@ -1,0 +1,51 @@
+"""The wire between bus and reacting instance: what is delivered, and what comes of it.
+
+`POST /reactions` at the instance: `Delivery` → 200 `DeliveryAnswer`, one `Result` per event, same order.
+"""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from blog.core.events import Envelope
+
+PATH = "/reactions"
+
+
+class Outcome(StrEnum):
+    """What came of one event."""
+
+    DONE = "done"
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Delivery(_Frozen):
+    """Events for one instance of the subscription's service; `attempt` counts from 1."""
+
+    subscription: str
+    attempt: int = Field(ge=1)
+    events: tuple[Envelope, ...]
+
+
+class Result(_Frozen):
+    """What came of the event `id`: on `done`, `events` follow from it and are appended with the ack.
+
+    On `retry` and `dead`, `reason` says why; `retry_after` (seconds) may ask for a longer wait.
+    """
+
+    id: str
+    outcome: Outcome
+    events: tuple[Envelope, ...] = ()
+    reason: str | None = None
+    retry_after: float | None = Field(default=None, ge=0)
+
+
+class DeliveryAnswer(_Frozen):
+    """One result per delivered event, in the same order."""
+
+    results: tuple[Result, ...]

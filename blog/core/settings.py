@@ -1,0 +1,136 @@
+"""Settings: environment variables with the prefix `BLOG_`, read once where a process is composed.
+
+A bad value is one clear line (`SettingsError`); an unknown `BLOG_…` variable is a warning.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from blog.core.errors import SettingsError
+from blog.core.instance import Address
+
+PREFIX = "BLOG_"
+
+
+def _split(value: object) -> object:
+    """Read `a, b` as a list; other values are left to pydantic."""
+    return (
+        [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    )
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A comma-separated list of words."""
+
+RegistryUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+/?$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ServiceSettings(BaseSettings):
+    """Base for the settings of one service; each field is `BLOG_<FIELD>` and has a description."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+
+class Settings(ServiceSettings):
+    """What every process of ours may be told."""
+
+    registry: Annotated[
+        tuple[RegistryUrl, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+    ] = Field(
+        default=("http://127.0.0.1:4000",),
+        description="where to announce; several, comma-separated: announce at each",
+    )
+    embed_registry: bool = Field(
+        default=True, description="the gateway holds a registry of its own at its inner door"
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="where to listen")
+    port: Port = Field(default=0, description="the port of an instance; 0 = any free one")
+    advertise: Address | None = Field(
+        default=None,
+        description="host:port that others should dial; default: the local end of the"
+        " connection to the registry, with the bound port",
+    )
+    public_port: Port = Field(default=8080, description="the gateway's door for readers")
+    admin_port: Port = Field(
+        default=4000, description="the gateway's inner door: registry, metrics; never published"
+    )
+    data_dir: Path = Field(default=Path("data"), description="the bus's log; views; run files")
+    token: SecretStr | None = Field(
+        default=None, description="shared secret for registry, bus and inner endpoints"
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="console on a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least level that is logged"
+    )
+    cors_origins: Words = Field(
+        default=(), description="origins that may read answers across sites; * = any"
+    )
+    served_by: bool = Field(default=True, description="answers carry Blog-Served-By")
+
+    @property
+    def secret(self) -> str | None:
+        """The token as text, None when there is none."""
+        return self.token.get_secret_value() if self.token else None
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load(model: type[S], **overrides: Any) -> S:
+    """Read the settings `model` from the environment; `overrides` win.
+
+    Raises SettingsError with one line that names the variable, what it holds and what is wrong.
+    """
+    try:
+        return model(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        shown = "***" if name.endswith("TOKEN") else repr(first["input"])
+        raise SettingsError(f"{name}={shown}: {first['msg']}") from None
+
+
+class Setting(NamedTuple):
+    """One line of `blog settings`."""
+
+    name: str
+    value: str
+    default: str
+    meaning: str
+
+
+def describe(settings: ServiceSettings) -> Iterator[Setting]:
+    """List every variable of `settings` with its value, default and meaning; secrets are masked."""
+    for name, info in type(settings).model_fields.items():
+        yield Setting(
+            name=PREFIX + name.upper(),
+            value=_shown(getattr(settings, name)),
+            default=_shown(info.default),
+            meaning=info.description or "",
+        )
+
+
+def unknown_variables(
+    environ: Mapping[str, str], models: Iterable[type[ServiceSettings]]
+) -> Iterator[tuple[str, str | None]]:
+    """Find `BLOG_…` variables that no model knows, each with the nearest known name, if any is near."""
+    known = {PREFIX + name.upper() for model in models for name in model.model_fields}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            yield name, next(iter(difflib.get_close_matches(name, known, n=1)), None)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,42 @@
+"""Text from people: what may be in it. Shared by the models that services take in."""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_LAYOUT = frozenset("\t\n\r")
+
+
+def _printable(text: str, allowed: frozenset[str] = frozenset()) -> str:
+    """Refuse control characters (Unicode Cc, NUL among them) and lone surrogates."""
+    for character in text:
+        if character not in allowed and unicodedata.category(character) in ("Cc", "Cs"):
+            raise ValueError(f"contains the control character U+{ord(character):04X}")
+    return text
+
+
+def _line(text: str) -> str:
+    return _printable(text.strip())
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return _printable(text, _LAYOUT)
+
+
+def _present(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_line)]
+"""One line, stripped; may be empty."""
+
+Title = Annotated[str, AfterValidator(_line), AfterValidator(_present)]
+"""One line, stripped, not empty."""
+
+Prose = Annotated[str, AfterValidator(_text)]
+"""Text with line breaks, not blank."""

@@ -1,0 +1,71 @@
+"""View: tables in a local SQLite file, built by applying the log in order. The base for services' views.
+
+Methods marked `@applies(EventType)` write and get the writing connection; all others read `self.db`.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from blog.core.events import Envelope, Event
+from blog.core.ids import sha256_hex
+
+E = TypeVar("E", bound=Event)
+Method = Callable[[Any, sqlite3.Connection, E], None]
+
+
+class Applier(NamedTuple):
+    """How a view takes one type of event."""
+
+    event: type[Event]
+    method: str
+
+
+def applies(event: type[E]) -> Callable[[Method[E]], Method[E]]:
+    """Mark a method of a view: it turns `event` into rows. Called in log order, once per event."""
+
+    def mark(method: Method[E]) -> Method[E]:
+        vars(method).setdefault("applies", []).append(event)
+        return method
+
+    return mark
+
+
+class View:
+    """Rows made of events. Subclasses give `schema` (SQL text) and methods.
+
+    The runtime makes one with a read-only connection for the reading methods. The hash of the
+    schema text tells when the file has to be built anew.
+    """
+
+    schema: ClassVar[str] = ""
+    appliers: ClassVar[dict[str, Applier]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Collect the appliers of the class."""
+        super().__init_subclass__(**kwargs)
+        cls.appliers = dict(cls.appliers) | {
+            event.type: Applier(event, name)
+            for name, method in vars(cls).items()
+            for event in getattr(method, "applies", ())
+        }
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    @classmethod
+    def schema_hash(cls) -> str:
+        """Identify the tables: another text is another file."""
+        return sha256_hex(cls.schema)
+
+    def apply(self, db: sqlite3.Connection, envelope: Envelope) -> Event | None:
+        """Turn one event into rows of `db`; return it, or None if this view does not know its type.
+
+        Raises pydantic.ValidationError when the data is not what this version of the event holds.
+        """
+        applier = self.appliers.get(envelope.type)
+        if applier is None:
+            return None
+        event = applier.event.model_validate(envelope.data)
+        getattr(self, applier.method)(db, event)
+        return event

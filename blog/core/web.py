@@ -1,0 +1,173 @@
+"""What every aiohttp door of ours does the same way: problems, the token, the instance that is meant.
+
+Errors leave as RFC 9457 `application/problem+json`. The contract rooms never import this module.
+"""
+
+import hmac
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeVar
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+from pydantic import BaseModel, ValidationError
+
+from blog.core.errors import (
+    STATUS,
+    BlogError,
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    Misdirected,
+    NoRoute,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMedia,
+    status_of,
+)
+from blog.core.logs import get_logger
+
+INSTANCE_HEADER = "Blog-Instance"
+REQUEST_ID_HEADER = "X-Request-Id"
+PROBLEM_TYPE = "application/problem+json"
+_BY_STATUS: dict[int, type[BlogError]] = {
+    status: kind for kind, status in STATUS.items() if kind is not NoRoute
+} | {HTTPStatus.NOT_FOUND: NoRoute}
+
+M = TypeVar("M", bound=BaseModel)
+
+log = get_logger()
+
+
+def problem(error: BlogError, request_id: str | None = None) -> web.Response:
+    """Render `error` as a problem (RFC 9457 §3); `request_id` becomes its `instance`."""
+    status = status_of(error)
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.detail,
+        **({"instance": f"urn:request:{request_id}"} if request_id else {}),
+        **error.extensions,
+    }
+    return web.Response(
+        status=status,
+        text=json.dumps(body, ensure_ascii=False, default=str),
+        content_type=PROBLEM_TYPE,
+        headers=error.headers,
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as a problem. What nobody expected is logged with its traceback, as 500."""
+    try:
+        return await handler(request)
+    except BlogError as error:
+        return problem(error, request.headers.get(REQUEST_ID_HEADER))
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return problem(_ours(error), request.headers.get(REQUEST_ID_HEADER))
+    except Exception:
+        log.exception("request.failed", method=request.method, path=request.path)
+        return problem(
+            BlogError("Something went wrong here; it is not your request."),
+            request.headers.get(REQUEST_ID_HEADER),
+        )
+
+
+def requires_token(
+    secret: str | None, applies_to: Callable[[web.Request], bool] = lambda _: True
+) -> Middleware:
+    """Make the middleware that lets in only `Authorization: Bearer <secret>`; None lets in everybody.
+
+    Compared in constant time. `applies_to` tells which requests need it.
+    """
+    expected = f"Bearer {secret}".encode()
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if secret is not None and applies_to(request):
+            given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, expected):
+                raise Unauthorized(
+                    "This door needs the token of this blog (BLOG_TOKEN).",
+                    headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
+                )
+        return await handler(request)
+
+    return check
+
+
+def bearer(secret: str | None) -> dict[str, str]:
+    """Return the header that `requires_token` asks for; none without a secret."""
+    return {hdrs.AUTHORIZATION: f"Bearer {secret}"} if secret else {}
+
+
+def requires_instance(instance_id: str) -> Middleware:
+    """Make the middleware that refuses requests meant for another instance: 421, unprocessed.
+
+    Addresses are reused; a caller that names no instance in `Blog-Instance` is let through.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        meant = request.headers.get(INSTANCE_HEADER)
+        if meant is not None and meant != instance_id:
+            raise Misdirected(
+                f"This is {instance_id}, not {meant}.", headers={INSTANCE_HEADER: instance_id}
+            )
+        return await handler(request)
+
+    return check
+
+
+async def read_body(request: web.Request, *content_types: str) -> bytes:
+    """Read the body of a request whose content type is one of `content_types`.
+
+    Raises UnsupportedMedia, or TooLarge when it is over the app's `client_max_size`.
+    """
+    if request.content_type not in content_types:
+        raise UnsupportedMedia(
+            f"Send {' or '.join(content_types)}, not {request.content_type}.",
+            headers={"Accept": ", ".join(content_types)},
+        )
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge("The body is larger than what is taken here.") from error
+
+
+def parsed(model: type[M], body: bytes | str) -> M:
+    """Read JSON `body` as `model`.
+
+    Raises Malformed when it is no JSON (broken UTF-8 and too deep nesting included), Invalid with
+    `errors: [{loc, msg}]` when it does not fit the model.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> BlogError:
+    """Turn pydantic's finding into ours, without echoing the input."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    if found[0]["type"] == "json_invalid":
+        return Malformed(f"The body is no JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.")
+    errors = [{"loc": [str(part) for part in item["loc"]], "msg": item["msg"]} for item in found]
+    first = errors[0]
+    return Invalid(f"{'.'.join(first['loc']) or 'input'}: {first['msg']}", errors=errors)
+
+
+def _ours(error: web.HTTPException) -> BlogError:
+    """Translate aiohttp's own refusals, which come before any handler of ours."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return MethodNotAllowed(f"Allowed here: {allowed}.", headers={hdrs.ALLOW: allowed})
+    kind = _BY_STATUS.get(
+        error.status, BlogError if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Malformed
+    )
+    return kind(error.text or error.reason)

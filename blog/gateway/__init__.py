@@ -1,0 +1,1 @@
+"""One door: a reverse proxy over whoever is alive."""

@@ -1,0 +1,1 @@
+"""Bind, join, ready, drain, leave: shared by services, gateway and bus."""

@@ -1,0 +1,1 @@
+"""The running blog as pytest fixtures."""
