@@ -78,12 +78,16 @@ class Changes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A handler behind a public route. `answer` makes a command's answer from its event."""
+    """A handler behind a public route. `answer` makes a command's answer from its event.
+
+    `location` is where what a command made is found: a template of the event's fields.
+    """
 
     kind: Kind
     route: Route
     handler: Handler
     answer: Callable[[Any, Meta], Any] | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +114,19 @@ class Service:
     reactions: dict[str, Reaction] = field(default_factory=dict)
 
     def command(
-        self, method: str, *patterns: str, answer: Callable[[Any, Meta], Any] | None = None
+        self,
+        method: str,
+        *patterns: str,
+        answer: Callable[[Any, Meta], Any] | None = None,
+        location: str | None = None,
     ) -> Callable[[H], H]:
         """Declare a command: request → decision → event(s), answered after the log has them.
 
+        The answer is `answer(event, meta)`, or the event's data, of the first event.
+
         It returns an event, a list of events (`[]` → 204) or `Append`, or raises a `DomainError`.
         """
-        return self._endpoint("command", method, patterns, answer)
+        return self._endpoint("command", method, patterns, answer, location)
 
     def query(self, method: str, *patterns: str) -> Callable[[H], H]:
         """Declare a query: request → rows → answer (model, list, dict or `Page`)."""
@@ -151,13 +161,14 @@ class Service:
         method: str,
         patterns: Sequence[str],
         answer: Callable[[Any, Meta], Any] | None = None,
+        location: str | None = None,
     ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             for pattern in patterns:
                 route = Route(method=method, pattern=pattern)
                 if route in self.routes:
                     raise TypeError(f"service {self.name} declares {method} {pattern} twice")
-                self.endpoints.append(Endpoint(kind, route, handler, answer))
+                self.endpoints.append(Endpoint(kind, route, handler, answer, location))
             return handler
 
         return declare

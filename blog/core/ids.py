@@ -4,10 +4,18 @@ import hashlib
 import secrets
 import threading
 import time
+from typing import Annotated
 from uuid import UUID, uuid5
+
+from pydantic import StringConstraints
 
 NAMESPACE = UUID("6f1c8a52-6f0e-5c9b-9a3f-2f6a8d1d7b10")
 """The namespace of every id that is derived in this system."""
+
+Id = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+]
+"""An id as people send it back to us: a UUID in lower case, and nothing else (no `__proto__`)."""
 
 _COUNTER_BITS = 12 + 18
 _lock = threading.Lock()

@@ -21,13 +21,11 @@ def _line(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty")
     return _printable(text, _LAYOUT)
 
 
 def _present(text: str) -> str:
-    if not text:
+    if not text.strip():
         raise ValueError("is empty")
     return text
 
@@ -38,5 +36,8 @@ Line = Annotated[str, AfterValidator(_line)]
 Title = Annotated[str, AfterValidator(_line), AfterValidator(_present)]
 """One line, stripped, not empty."""
 
-Prose = Annotated[str, AfterValidator(_text)]
+Text = Annotated[str, AfterValidator(_text)]
+"""Text with line breaks; may be empty."""
+
+Prose = Annotated[str, AfterValidator(_text), AfterValidator(_present)]
 """Text with line breaks, not blank."""

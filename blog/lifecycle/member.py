@@ -1,0 +1,204 @@
+"""Member: one instance of ours among the others: a bound port, a session, and an orderly end.
+
+Bind → join as `starting` → (the room catches up) → `ready` → drain → leave. Leaving the context in
+any other way is a crash: listener and connections close, and nobody is told.
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from blog.core.errors import SettingsError
+from blog.core.instance import Instance, Load, Route
+from blog.core.logs import get_logger
+from blog.core.settings import Settings
+from blog.lifecycle.background import background
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.operations import Operations
+from blog.registry.discovery import Discovery
+from blog.registry.session import Session
+
+DRAIN_DEADLINE = 8.5
+"""Seconds from the request to stop until the end, whatever is still open (Docker kills after 10)."""
+
+_LAG_INTERVAL = 0.25
+_CLOSE_TIMEOUT = 0.05  # what is still open when the drain is over is cut; aiohttp reads 0 as "for ever"
+_IN_USE = "{name}={port}: {host}:{port} is taken; another blog may run here, or set another {name}."
+
+log = get_logger()
+
+
+class Member:
+    """A running instance. Made by `Member.join`; see the attributes for what a room may use."""
+
+    def __init__(self, lifecycle: Lifecycle, instance: Instance) -> None:
+        self.lifecycle = lifecycle
+        self.clock = lifecycle.clock
+        self.metrics = CollectorRegistry()
+        self.operations = Operations(instance.id, self.metrics)
+        self.draining = asyncio.Event()
+        self.http: aiohttp.ClientSession
+        self.session: Session
+        self._instance = instance
+        self._loop_lag = 0.0
+
+    @staticmethod
+    @asynccontextmanager
+    async def join(  # noqa: PLR0913 - the whole composition of an instance, in one place
+        lifecycle: Lifecycle,
+        settings: Settings,
+        app: web.Application,
+        *,
+        service: str,
+        routes: tuple[Route, ...] = (),
+        reactions: tuple[str, ...] = (),
+        metadata: Mapping[str, str] | None = None,
+        follow: Collection[str] = (),
+        door: Mapping[str, Any] | None = None,
+        port: tuple[str, int] | None = None,
+        own_registry: bool = False,
+    ) -> AsyncIterator["Member"]:
+        """Bind `app` and join the others as `starting`.
+
+        `door` holds options for aiohttp's AppRunner (limits). `port` is a setting's name and value
+        if another than BLOG_PORT is meant. With `own_registry` the registry is mounted on `app`
+        itself. Raises SettingsError when the port is taken.
+        """
+        instance = Instance.announce(
+            service,
+            address=f"{settings.host}:0",
+            started_at=lifecycle.clock.now(),
+            version=version("blog"),
+            routes=routes,
+            reactions=reactions,
+            metadata=dict(metadata or {}),
+        )
+        member = Member(lifecycle, instance)
+        member.operations.install(app)
+        async with AsyncExitStack() as stack:
+            runner = web.AppRunner(
+                app,
+                handle_signals=False,
+                access_log=None,
+                shutdown_timeout=_CLOSE_TIMEOUT,
+                **(door or {}),
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            address = await listen(runner, settings.host, *(port or ("BLOG_PORT", settings.port)))
+            # bound to every address, it is reached at the loopback one from here
+            inner = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+            member.http = await stack.enter_async_context(_client())
+            member.session = await stack.enter_async_context(
+                Session(
+                    http=member.http,
+                    registries=[f"http://{inner}"] if own_registry else settings.registry,
+                    clock=lifecycle.clock,
+                    instance=instance.model_copy(update={"address": address}),
+                    advertise=settings.advertise,
+                    follow=follow,
+                    token=settings.secret,
+                    load=member._load,
+                )
+            )
+            # a second time, to come first in a crash: the probe that follows must be refused
+            stack.push_async_callback(runner.cleanup)
+            await stack.enter_async_context(background(member._measure_lag()))
+            lifecycle.member = member
+            yield member
+
+    @property
+    def instance(self) -> Instance:
+        """The instance as it announces itself."""
+        return self.session.instance or self._instance
+
+    @property
+    def discovery(self) -> Discovery:
+        """Who else is alive, of the services this member follows."""
+        return self.session.discovery
+
+    async def ready(self) -> None:
+        """Answer `/readyz` with 200 from here, and return once the registry has dialled back."""
+        self.operations.is_ready = True
+        await self.session.ready()
+        log.info("instance.ready", id=self.instance.id, address=self.instance.address)
+
+    async def serve_until_stopped(self) -> None:
+        """Wait for the request to stop, then drain → finish → end streams → leave."""
+        await self.lifecycle.stopping.wait()
+        log.info("instance.draining", id=self.instance.id)
+        self.operations.is_ready = False
+        try:
+            async with asyncio.timeout(DRAIN_DEADLINE):
+                await self.session.drain()
+                await self.operations.requests.wait_until_zero()
+                self.draining.set()
+                await self.operations.streams.wait_until_zero()
+        except TimeoutError:
+            log.warning("instance.drain_cut", id=self.instance.id, open=repr(self.operations))
+        self.draining.set()
+        await self.session.leave()
+        log.info("instance.left", id=self.instance.id)
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Count the current request as a stream: it ends when `draining` is set, not by itself."""
+        with self.operations.requests.less(), self.operations.streams.more():
+            yield
+
+    def pause(self) -> None:
+        """Behave like a stopped process: beats and answers wait until `resume` (for tests)."""
+        self.operations.running.clear()
+        self.session.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.operations.running.set()
+        self.session.resume()
+
+    def _load(self) -> Load:
+        return Load(in_flight=self.operations.requests.count, loop_lag_ms=self._loop_lag * 1000)
+
+    async def _measure_lag(self) -> None:
+        """Measure how late this loop wakes: the share of slowness that is ours, not the network's."""
+        while True:
+            before = self.clock.monotonic()
+            await asyncio.sleep(_LAG_INTERVAL)
+            self._loop_lag = max(0.0, self.clock.monotonic() - before - _LAG_INTERVAL)
+
+    def __repr__(self) -> str:
+        """Show who it is and what it has open."""
+        return f"<Member {self.instance.id} at {self.instance.address}: {self.operations!r}>"
+
+
+async def listen(runner: web.AppRunner, host: str, setting: str, port: int) -> str:
+    """Bind `runner` on host and port (0: any free one); return the address, `host:port`.
+
+    Raises SettingsError that names `setting` when the port is taken or may not be bound.
+    """
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(_IN_USE.format(name=setting, port=port, host=host)) from None
+        raise SettingsError(f"{setting}={port}: cannot listen on {host}: {error}") from None
+    bound = runner.addresses[0]
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return f"{shown}:{bound[1]}"
+
+
+def _client() -> aiohttp.ClientSession:
+    """Make the client that a member talks to others with: no cookies, no limit on connections."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0),
+        auto_decompress=False,
+    )

@@ -1,0 +1,144 @@
+"""Binding: how a handler's parameters are filled, worked out once from its signature.
+
+Pure: it takes what a request brought as plain data, and gives keyword arguments.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from blog.core.contract import Endpoint, Meta
+from blog.core.errors import Invalid, NotFound
+from blog.core.settings import ServiceSettings
+from blog.core.view import View
+
+
+class Source(Enum):
+    """Where a parameter comes from."""
+
+    PATH = auto()
+    QUERY = auto()
+    BODY = auto()
+    VIEW = auto()
+    META = auto()
+    CHANGES = auto()
+    SETTINGS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a handler. `adapter` reads text of the path or query string."""
+
+    name: str
+    source: Source
+    annotation: Any
+    adapter: TypeAdapter[Any] | None = None
+    default: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A handler and how to call it."""
+
+    handler: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def body(self) -> type[BaseModel] | None:
+        """The model that the body must fit, if it takes one."""
+        return next((p.annotation for p in self.parameters if p.source is Source.BODY), None)
+
+    def has(self, source: Source) -> bool:
+        """Tell whether a parameter comes from `source`."""
+        return any(parameter.source is source for parameter in self.parameters)
+
+    def query_names(self) -> frozenset[str]:
+        """Name the query parameters that the handler takes."""
+        return frozenset(p.name for p in self.parameters if p.source is Source.QUERY)
+
+    def arguments(
+        self, path: Mapping[str, str], query: Mapping[str, str], given: Mapping[Source, Any]
+    ) -> dict[str, Any]:
+        """Fill the parameters; `given` has those that do not come from text.
+
+        Raises NotFound for a path parameter that cannot be one, Invalid for a query parameter.
+        """
+        return {parameter.name: _argument(parameter, path, query, given) for parameter in self.parameters}
+
+
+def bind(endpoint: Endpoint) -> Binding:
+    """Work out the parameters of an endpoint's handler. Raises TypeError where it is ambiguous."""
+    handler = endpoint.handler
+    hints = get_type_hints(handler, include_extras=True)
+    parameters = tuple(
+        _parameter(name, hints.get(name), item.default, endpoint.route.pattern)
+        for name, item in inspect.signature(handler).parameters.items()
+    )
+    if sum(parameter.source is Source.BODY for parameter in parameters) > 1:
+        raise TypeError(f"{handler.__name__} takes two bodies")
+    return Binding(handler, parameters)
+
+
+def _parameter(name: str, annotation: Any, default: Any, pattern: str) -> Parameter:
+    source = _source(name, annotation, pattern)
+    text = source in (Source.PATH, Source.QUERY)
+    adapter = TypeAdapter(annotation) if text else None
+    return Parameter(name, source, annotation, adapter, default)
+
+
+def _source(name: str, annotation: Any, pattern: str) -> Source:
+    by_class: tuple[tuple[type, Source], ...] = (
+        (View, Source.VIEW),
+        (Meta, Source.META),
+        (ServiceSettings, Source.SETTINGS),
+        (BaseModel, Source.BODY),
+    )
+    if name == "changes":
+        return Source.CHANGES
+    if f"{{{name}}}" in pattern:
+        return Source.PATH
+    if isinstance(annotation, type):
+        for kind, source in by_class:
+            if issubclass(annotation, kind):
+                return source
+    return Source.QUERY
+
+
+def _argument(
+    parameter: Parameter,
+    path: Mapping[str, str],
+    query: Mapping[str, str],
+    given: Mapping[Source, Any],
+) -> Any:
+    match parameter.source:
+        case Source.PATH:
+            return _from_path(parameter, path)
+        case Source.QUERY:
+            return _from_query(parameter, query)
+        case source:
+            return given[source]
+
+
+def _from_path(parameter: Parameter, path: Mapping[str, str]) -> Any:
+    assert parameter.adapter is not None
+    try:
+        return parameter.adapter.validate_strings(path[parameter.name])
+    except ValidationError:
+        raise NotFound(f"There is nothing at this {parameter.name}.") from None
+
+
+def _from_query(parameter: Parameter, query: Mapping[str, str]) -> Any:
+    assert parameter.adapter is not None
+    text = query.get(parameter.name)
+    if text is None:
+        if parameter.default is inspect.Parameter.empty:
+            raise Invalid(f"{parameter.name}: is missing from the query string")
+        return parameter.default
+    try:
+        return parameter.adapter.validate_strings(text)
+    except ValidationError as error:
+        raise Invalid(f"{parameter.name}: {error.errors()[0]['msg']}") from None

@@ -1,0 +1,102 @@
+"""OpenAPI 3.1 made from what a service declares. Pure; the gateway merges those of all services."""
+
+import re
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from blog.core.contract import Endpoint, Page, Service
+from blog.core.web import PROBLEM_TYPE
+from blog.runtime.binding import Binding, Parameter, Source, bind
+
+_DEFS = "#/components/schemas/"
+
+
+def describe(service: Service) -> dict[str, Any]:
+    """Describe the public routes of `service`. Schemas are named `<service>.<Model>`."""
+    schemas: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in service.endpoints:
+        operation = _operation(service, endpoint, schemas)
+        paths.setdefault(endpoint.route.pattern, {})[endpoint.route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": service.name, "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _operation(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    binding = bind(endpoint)
+    slug = re.sub(r"\W+", "_", endpoint.route.pattern).strip("_")
+    operation: dict[str, Any] = {
+        "operationId": f"{service.name}_{endpoint.route.method.lower()}_{slug}",
+        "summary": (endpoint.handler.__doc__ or endpoint.handler.__name__).strip().splitlines()[0],
+        "tags": [service.name],
+        "parameters": _parameters(binding),
+        "responses": {
+            _status(endpoint): _response(service, endpoint, schemas),
+            "default": {
+                "description": "What went wrong (RFC 9457).",
+                "content": {PROBLEM_TYPE: {"schema": {"type": "object"}}},
+            },
+        },
+    }
+    if binding.body is not None:
+        schema = _schema(service, binding.body, schemas)
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    return operation
+
+
+def _parameters(binding: Binding) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": parameter.name,
+            "in": "path" if parameter.source is Source.PATH else "query",
+            "required": parameter.source is Source.PATH,
+            "schema": _parameter_schema(parameter),
+        }
+        for parameter in binding.parameters
+        if parameter.source in (Source.PATH, Source.QUERY)
+    ]
+
+
+def _parameter_schema(parameter: Parameter) -> dict[str, Any]:
+    assert parameter.adapter is not None
+    return parameter.adapter.json_schema()
+
+
+def _status(endpoint: Endpoint) -> str:
+    return "201" if endpoint.kind == "command" else "200"
+
+
+def _response(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    media = "text/event-stream" if endpoint.kind == "stream" else "application/json"
+    schema = {} if endpoint.kind == "stream" else _schema(service, _answer(endpoint), schemas)
+    return {"description": "The answer.", "content": {media: {"schema": schema}}}
+
+
+def _answer(endpoint: Endpoint) -> Any:
+    handler = endpoint.answer or endpoint.handler
+    annotation = get_type_hints(handler).get("return")
+    return None if annotation is Page else annotation
+
+
+def _schema(service: Service, annotation: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of `annotation`; models go to `schemas` and are referred to."""
+    try:
+        schema = TypeAdapter(annotation).json_schema(ref_template=f"{_DEFS}{service.name}.{{model}}")
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return {}
+    definitions = schema.pop("$defs", {})
+    schemas.update({f"{service.name}.{name}": value for name, value in definitions.items()})
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        name = f"{service.name}.{annotation.__name__}"
+        schemas[name] = schema
+        return {"$ref": _DEFS + name}
+    return schema

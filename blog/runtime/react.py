@@ -1,0 +1,111 @@
+"""Reactions: events in, outcomes and what follows out. Taking effect once is the bus's business.
+
+Ids of what follows are derived from the cause, so that a second run makes the same events.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from blog.core.clock import Clock
+from blog.core.contract import Reaction, Service
+from blog.core.errors import DomainError, Unavailable
+from blog.core.events import Envelope, Event
+from blog.core.ids import derived_id
+from blog.core.logs import get_logger
+from blog.core.reactions import Delivery, DeliveryAnswer, Outcome, Result
+from blog.core.settings import ServiceSettings
+from blog.core.view import View
+from blog.runtime.view import ViewHost
+
+_VIEW_TIMEOUT = 5.0  # seconds that a reaction waits for the view to have the cause
+log = get_logger()
+
+
+class Reactor:
+    """Runs the reactions of one service."""
+
+    def __init__(
+        self, service: Service, clock: Clock, settings: ServiceSettings | None, view: ViewHost | None
+    ) -> None:
+        self._service = service
+        self._clock = clock
+        self._settings = settings
+        self._view = view
+
+    async def handle(self, delivery: Delivery) -> DeliveryAnswer:
+        """React to each event in order; what comes after one that is to be tried again waits."""
+        results: list[Result] = []
+        for cause in delivery.events:
+            if results and results[-1].outcome is Outcome.RETRY:
+                results.append(_retry(cause, "an earlier event comes first"))
+            else:
+                results.append(await self._react(cause))
+        return DeliveryAnswer(results=tuple(results))
+
+    async def _react(self, cause: Envelope) -> Result:
+        reaction = self._service.reactions.get(cause.type)
+        if reaction is None:
+            return Result(id=cause.id, outcome=Outcome.DONE)
+        try:
+            following = await self._call(reaction, cause)
+        except Unavailable as error:
+            return _retry(cause, error.detail)
+        except (DomainError, ValidationError) as error:
+            log.warning("reaction.dead", type=cause.type, id=cause.id, why=str(error))
+            return Result(id=cause.id, outcome=Outcome.DEAD, reason=str(error))
+        except Exception as error:
+            log.exception("reaction.failed", type=cause.type, id=cause.id)
+            return _retry(cause, f"{type(error).__name__}: {error}")
+        return Result(id=cause.id, outcome=Outcome.DONE, events=self._wrapped(cause, following))
+
+    async def _call(self, reaction: Reaction, cause: Envelope) -> list[Event]:
+        event = reaction.event.model_validate(cause.data)
+        arguments, wants_view = self._arguments(reaction.handler)
+        if wants_view:
+            outcome = await self._with_view(reaction.handler, cause, event, arguments)
+        else:
+            outcome = reaction.handler(event, **arguments)
+        if inspect.isawaitable(outcome):
+            outcome = await outcome
+        if isinstance(outcome, Event):
+            return [outcome]
+        return list(outcome or ())
+
+    def _arguments(self, handler: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
+        """Fill what a reaction takes beside the event; tell whether it takes the view."""
+        arguments: dict[str, Any] = {}
+        wants_view = False
+        for item in list(inspect.signature(handler, eval_str=True).parameters.values())[1:]:
+            if isinstance(item.annotation, type) and issubclass(item.annotation, View):
+                wants_view = True
+            elif isinstance(item.annotation, type) and issubclass(item.annotation, ServiceSettings):
+                arguments[item.name] = self._settings
+        return arguments, wants_view
+
+    async def _with_view(
+        self, handler: Callable[..., Any], cause: Envelope, event: Event, arguments: dict[str, Any]
+    ) -> Awaitable[Any] | Any:
+        if self._view is None or not await self._view.wait_for(cause.sequence or 0, _VIEW_TIMEOUT):
+            raise Unavailable("the view has not caught up with the cause")
+        return await self._view.read(lambda view: handler(event, view=view, **arguments))
+
+    def _wrapped(self, cause: Envelope, following: list[Event]) -> tuple[Envelope, ...]:
+        return tuple(
+            Envelope.of(
+                event,
+                # with the service in it, so that two services that react to one event do not collide
+                id=derived_id("reaction", self._service.name, cause.id, position),
+                service=self._service.name,
+                time=self._clock.now(),
+                traceparent=cause.traceparent,
+                causationid=cause.id,
+            )
+            for position, event in enumerate(following)
+        )
+
+
+def _retry(cause: Envelope, reason: str) -> Result:
+    return Result(id=cause.id, outcome=Outcome.RETRY, reason=reason)

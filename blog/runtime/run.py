@@ -1,0 +1,59 @@
+"""Run: the composition of one service instance: settings → door → session → view → ready → drain."""
+
+from contextlib import AsyncExitStack
+
+from blog.bus.client import BusClient
+from blog.core.contract import Service
+from blog.core.logs import get_logger
+from blog.core.settings import Settings, load
+from blog.http.limits import BODY_LIMIT, server_options
+from blog.lifecycle.background import background
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.member import Member
+from blog.runtime.commands import Commands
+from blog.runtime.react import Reactor
+from blog.runtime.view import ViewHost
+from blog.runtime.web import Host, make_app
+
+log = get_logger()
+
+
+async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> None:
+    """Run one instance of `service` until it is asked to stop and has drained.
+
+    Raises SettingsError when a setting is bad or the port taken.
+    """
+    own_settings = load(service.settings) if service.settings else None
+    host = Host(service, own_settings)
+    app = make_app(host, settings.secret, BODY_LIMIT)
+    async with Member.join(
+        lifecycle,
+        settings,
+        app,
+        service=service.name,
+        routes=service.routes,
+        reactions=tuple(service.reactions),
+        follow=("bus",),
+        door=server_options(),
+    ) as member:
+        host.member = member
+        bus = BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
+        async with AsyncExitStack() as stack:
+            if service.view is not None:
+                folder = settings.data_dir / service.name
+                host.view = await stack.enter_async_context(ViewHost.open(service.view, folder, bus))
+                await stack.enter_async_context(background(host.view.keep_up()))
+            host.commands = Commands(service.name, bus, lifecycle.clock)
+            host.reactor = Reactor(service, lifecycle.clock, own_settings, host.view)
+            if await lifecycle.until_stopping(_get_ready(host)):
+                await member.serve_until_stopped()
+
+
+async def _get_ready(host: Host) -> None:
+    """Catch up with the log, open the door, and be ready for others."""
+    await host.member.session.wait_until_joined()
+    if host.view is not None:
+        await host.view.catch_up_at_start()
+        log.info("view.caught_up", applied=host.view.applied)
+    host.is_open = True
+    await host.member.ready()

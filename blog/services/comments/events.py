@@ -1,0 +1,28 @@
+"""What happens to comments. Their key is the post, so that a thread keeps its order."""
+
+from datetime import datetime
+from typing import Literal
+
+from blog.core.events import Event
+
+Status = Literal["pending", "approved", "rejected"]
+
+
+class CommentCreated(Event, key="post_id"):
+    """A comment was written. `author_hash` is the SHA-256 of the writer's token; never shown."""
+
+    id: str
+    post_id: str
+    content: str
+    author: str = ""
+    created_at: datetime
+    author_hash: str | None = None
+
+
+class CommentUpdated(Event, key="post_id"):
+    """A comment has another status or content than before."""
+
+    id: str
+    post_id: str
+    content: str
+    status: Status

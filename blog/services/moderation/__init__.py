@@ -1,0 +1,1 @@
+"""Moderation: may this be shown, or not."""

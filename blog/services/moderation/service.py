@@ -1,0 +1,38 @@
+"""Moderation: a list of words decides."""
+
+from pydantic import Field
+
+from blog.core.contract import Service
+from blog.core.settings import ServiceSettings, Words
+from blog.services.comments.events import CommentCreated
+from blog.services.moderation.events import CommentModerated
+
+
+class ModerationSettings(ServiceSettings):
+    """What a deployment may set."""
+
+    moderation_words: Words = Field(
+        default=("orange",), description="comments with one of these are rejected; any case"
+    )
+
+
+service = Service("moderation", settings=ModerationSettings)
+
+
+@service.reaction
+def moderate(comment: CommentCreated, settings: ModerationSettings) -> CommentModerated:
+    """Reject a comment that contains one of the words."""
+    found = find_word(comment.content, settings.moderation_words)
+    return CommentModerated(
+        id=comment.id,
+        post_id=comment.post_id,
+        content=comment.content,
+        status="rejected" if found else "approved",
+        reason=f"contains {found!r}" if found else None,
+    )
+
+
+def find_word(content: str, words: tuple[str, ...]) -> str | None:
+    """Return the first of `words` that is in `content`, whatever the case; None if none is."""
+    folded = content.casefold()
+    return next((word for word in words if word.casefold() in folded), None)

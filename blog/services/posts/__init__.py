@@ -1,0 +1,1 @@
+"""Posts: somebody writes one."""

@@ -1,0 +1,1 @@
+"""Query: posts with their comments, as readers see them."""
