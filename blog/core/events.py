@@ -23,6 +23,10 @@ class Event(BaseModel):
     type: ClassVar[str] = TYPE_PREFIX
     key_field: ClassVar[str] = ""
 
+    def __init_subclass__(cls, **_: Any) -> None:
+        """Let keywords of the class line through to where the fields are known."""
+        super().__init_subclass__()
+
     @classmethod
     def __pydantic_init_subclass__(cls, *, key: str = "", **kwargs: Any) -> None:
         """Take the key from the class line and the type from the class name."""

@@ -77,7 +77,7 @@ class Store:
         """Turn events into rows, in order, and note that the rows hold everything up to `through`."""
         return await self._run(self._writer, lambda: self._apply(events, through))
 
-    async def read(self, work: Callable[[View], R]) -> R:
+    async def read(self, work: Callable[[Any], R]) -> R:
         """Call `work` with the view on the reading thread; it sees one state of the rows."""
         return await self._run(self._reader, lambda: self._read(work))
 
@@ -138,7 +138,7 @@ class Store:
 
     # On the reading thread.
 
-    def _read(self, work: Callable[[View], R]) -> R:
+    def _read(self, work: Callable[[Any], R]) -> R:
         if not hasattr(self, "_reading"):
             self._reading = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=ro",

@@ -1,0 +1,221 @@
+"""BusClient: how an instance meets the log: append, look up, follow. All that other rooms see of the bus.
+
+Every try of an append carries the same event ids, so that trying again is harmless.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import hdrs
+
+from blog.core.clock import Clock
+from blog.core.errors import BlogError, Conflict, TooLarge, Unavailable
+from blog.core.events import BATCH_TYPE, Envelope
+from blog.core.instance import Instance
+from blog.core.web import INSTANCE_HEADER, bearer
+from blog.registry.discovery import Discovery
+
+SERVICE = "bus"
+LOG_HEADER = "Blog-Log"
+"""On every answer of the bus: the identity of its log."""
+
+_ATTEMPT_TIMEOUT = 2.0  # seconds for one try; a bus that hangs may have a successor by then
+_PAUSE = (0.02, 0.2)  # seconds between tries, drawn evenly
+_SILENCE = 40.0  # seconds without a line before a stream counts as broken; the bus speaks every 15
+_LINE_BUFFER = 1 << 20  # an event is at most 256 KiB; aiohttp's own line limit is lower
+_REFUSED: dict[int, type[BlogError]] = {
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
+}
+_TEMPORARY = frozenset({408, 421, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where the log has an event. `duplicate`: it had it before this append."""
+
+    id: str
+    sequence: int
+    duplicate: bool = False
+
+
+class Head(NamedTuple):
+    """The identity of a log and its last sequence, 0 when it is empty."""
+
+    log: str
+    sequence: int
+
+
+class Batch(NamedTuple):
+    """What a follower gets: events in log order; everything up to `through` has been considered."""
+
+    log: str
+    events: list[Envelope]
+    through: int
+
+
+class BusLost(BlogError):
+    """The stream from the bus broke or there is no bus; whoever follows comes back from where it was."""
+
+
+class _TryAgain(Exception):  # noqa: N818 - it is a decision, not an error
+    """The bus did not do it this time; nothing speaks against another try."""
+
+
+class BusClient:
+    """Talks to whichever bus `discovery` has ready, over `http`."""
+
+    def __init__(
+        self, discovery: Discovery, http: aiohttp.ClientSession, clock: Clock, token: str | None
+    ) -> None:
+        self._discovery = discovery
+        self._http = http
+        self._clock = clock
+        self._headers = bearer(token)
+
+    async def append(
+        self, envelopes: Sequence[Envelope], *, expect: int | None = None, timeout: float = 5.0
+    ) -> list[Appended]:
+        """Append `envelopes` as one batch; return once the log has them on disk.
+
+        With `expect`, the last sequence of the first envelope's key has to be at most that. Raises
+        Conflict when it moved on, TooLarge, or Unavailable when it was not done in `timeout` seconds
+        (it may be done all the same: append the same ids again).
+        """
+        body = f"[{','.join(envelope.to_json() for envelope in envelopes)}]".encode()
+        answer = await self._until_answered(
+            hdrs.METH_POST,
+            "/events",
+            timeout,
+            params={} if expect is None else {"expectedsequence": str(expect)},
+            data=body,
+            headers={hdrs.CONTENT_TYPE: BATCH_TYPE},
+        )
+        return [Appended(**result) for result in json.loads(answer or b"{}")["results"]]
+
+    async def head(self, timeout: float = 5.0) -> Head:
+        """Ask which log it is and how long. Raises Unavailable after `timeout` seconds."""
+        answer = json.loads(await self._until_answered(hdrs.METH_GET, "/events/head", timeout) or b"")
+        return Head(answer["log"], answer["sequence"])
+
+    async def get(self, event_id: str, timeout: float = 5.0) -> Envelope | None:
+        """Look up the event `event_id`; None when the log has none. Raises Unavailable."""
+        path = f"/events/{quote(event_id, safe='')}"
+        answer = await self._until_answered(hdrs.METH_GET, path, timeout)
+        return None if answer is None else Envelope.model_validate_json(answer)
+
+    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[Batch]:
+        """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
+
+        One connection; raises BusLost when it breaks.
+        """
+        instance = self._discovery.next(SERVICE)
+        if instance is None:
+            raise BusLost("No event bus is known.")
+        params = [("after", str(after)), ("follow", "true"), *(("type", name) for name in sorted(types))]
+        try:
+            async with self._request(
+                instance,
+                hdrs.METH_GET,
+                "/events",
+                params=params,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=_SILENCE),
+                read_bufsize=_LINE_BUFFER,
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    raise BusLost(f"The bus answered {response.status}.")
+                async for batch in _batches(response):
+                    yield batch
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise BusLost(f"The stream from the bus broke: {error or type(error).__name__}.") from error
+        raise BusLost("The bus ended the stream.")
+
+    async def _until_answered(
+        self, method: str, path: str, timeout: float, **options: Any
+    ) -> bytes | None:
+        """Try until there is an answer; return its body, None for 404."""
+        deadline = self._clock.monotonic() + timeout
+        why = "no event bus is known"
+        while (left := deadline - self._clock.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(min(left, _ATTEMPT_TIMEOUT)):
+                    instance = await self._bus()
+                    return await self._ask(instance, method, path, **options)
+            except _TryAgain as error:
+                why = str(error)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                why = str(error) or why
+            await asyncio.sleep(min(random.uniform(*_PAUSE), left))  # noqa: S311 - no secret
+        raise Unavailable(
+            f"The event bus did not answer within {timeout:g} s: {why}.", headers={"Retry-After": "1"}
+        )
+
+    async def _bus(self) -> Instance:
+        """Wait until there is a bus to ask."""
+        while True:
+            instance = self._discovery.next(SERVICE)
+            if instance is not None:
+                return instance
+            await self._discovery.wait_until(lambda table: bool(table.serving(SERVICE)))
+
+    async def _ask(self, instance: Instance, method: str, path: str, **options: Any) -> bytes | None:
+        async with self._request(instance, method, path, **options) as response:
+            body = await response.read()
+        status = response.status
+        if status == HTTPStatus.OK:
+            return body
+        if method == hdrs.METH_GET and status == HTTPStatus.NOT_FOUND:
+            return None
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY:
+            raise _TryAgain(f"it answered {status}")
+        raise _REFUSED.get(status, BlogError)(_detail(body) or f"The bus answered {status}.")
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        instance: Instance,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request to `instance`, which answers 421 if another one has its address now."""
+        async with self._http.request(
+            method,
+            f"http://{instance.address}{path}",
+            headers={**self._headers, INSTANCE_HEADER: instance.id, **(headers or {})},
+            allow_redirects=False,
+            **options,
+        ) as response:
+            yield response
+
+
+async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
+    """Read an NDJSON stream: events, and after each batch `{"through": N}`."""
+    log = response.headers[LOG_HEADER]
+    events: list[Envelope] = []
+    async for line in response.content:
+        if not line.endswith(b"\n"):
+            return  # cut in the middle: it never was an event
+        if line.startswith(b'{"through"'):
+            yield Batch(log, events, json.loads(line)["through"])
+            events = []
+        else:
+            events.append(Envelope.model_validate_json(line))
+
+
+def _detail(body: bytes) -> str:
+    """Return what a problem says, "" when it says nothing."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, LookupError, TypeError):
+        return ""

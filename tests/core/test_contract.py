@@ -1,0 +1,43 @@
+"""Declaring is data: a service lists what it can do, and mistakes are found at import."""
+
+import pytest
+
+from blog.core.contract import Service
+from blog.core.events import Event
+
+
+class Rung(Event, key="bell"):
+    """A bell rang."""
+
+    bell: str
+
+
+def test_decorators_collect_and_leave_functions_alone() -> None:
+    """A handler stays a plain function that tests can call."""
+    service = Service("bells")
+
+    @service.command("POST", "/bells", "/bells/ring")
+    def ring() -> Rung:
+        return Rung(bell="b")
+
+    @service.reaction
+    def hear(event: Rung) -> None:
+        del event
+
+    assert ring() == Rung(bell="b")
+    assert [route.pattern for route in service.routes] == ["/bells", "/bells/ring"]
+    assert list(service.reactions) == ["blog.Rung"]
+
+
+def test_the_same_route_twice_is_a_mistake() -> None:
+    """One route has one handler."""
+    service = Service("bells")
+    service.query("GET", "/bells")(list)
+    with pytest.raises(TypeError, match="twice"):
+        service.query("GET", "/bells")(list)
+
+
+def test_a_reaction_names_its_event() -> None:
+    """Without the annotation nobody knows what it reacts to."""
+    with pytest.raises(TypeError, match="annotate"):
+        Service("bells").reaction(lambda event: None)

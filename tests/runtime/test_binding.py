@@ -1,0 +1,96 @@
+"""Handlers' parameters are filled by name and annotation."""
+
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from blog.core.contract import Endpoint, Meta
+from blog.core.errors import Invalid, NotFound
+from blog.core.ids import Id, new_id
+from blog.core.instance import Route
+from blog.core.view import View
+from blog.runtime.binding import Binding, Source, bind
+
+
+class Draft(BaseModel):
+    """A body."""
+
+    text: str
+
+
+class Shelf(View):
+    """A view."""
+
+
+def endpoint(handler: Any, pattern: str = "/books/{book_id}") -> Endpoint:
+    """Declare `handler` at `pattern`."""
+    return Endpoint("query", Route(method="GET", pattern=pattern), handler)
+
+
+def everything(
+    book_id: Id,
+    draft: Draft,
+    view: Shelf,
+    meta: Meta,
+    limit: Annotated[int, Field(ge=1, le=9)] = 5,
+) -> None:
+    """Take one of each."""
+
+
+def test_every_parameter_has_its_source() -> None:
+    """Path by name, body and view by class, the rest from the query string."""
+    binding = bind(endpoint(everything))
+    assert [(p.name, p.source) for p in binding.parameters] == [
+        ("book_id", Source.PATH),
+        ("draft", Source.BODY),
+        ("view", Source.VIEW),
+        ("meta", Source.META),
+        ("limit", Source.QUERY),
+    ]
+    assert binding.body is Draft
+
+
+def filled(path: dict[str, str], query: dict[str, str]) -> dict[str, Any]:
+    """Fill the text parameters of `everything`."""
+    given = {Source.BODY: None, Source.VIEW: None, Source.META: None}
+    return bind(endpoint(everything)).arguments(path, query, given)
+
+
+def test_text_is_read_as_its_annotation_says() -> None:
+    """Defaults stand in for what is missing."""
+    id_ = new_id()
+    assert filled({"book_id": id_}, {"limit": "7"})["limit"] == 7
+    assert filled({"book_id": id_}, {})["limit"] == 5
+
+
+@pytest.mark.parametrize("book_id", ["__proto__", "create", "", "a\x00b", "1' OR '1'='1"])
+def test_a_path_parameter_that_cannot_be_one_is_not_found(book_id: str) -> None:
+    """There is nothing at such a path: 404, not 422."""
+    with pytest.raises(NotFound):
+        filled({"book_id": book_id}, {})
+
+
+@pytest.mark.parametrize("limit", ["0", "10", "many", ""])
+def test_a_bad_query_parameter_is_invalid(limit: str) -> None:
+    """The answer names the parameter."""
+    with pytest.raises(Invalid, match="limit"):
+        filled({"book_id": new_id()}, {"limit": limit})
+
+
+def test_two_bodies_are_a_mistake_at_import() -> None:
+    """A request has one body."""
+
+    def handler(one: Draft, other: Draft) -> None: ...
+
+    with pytest.raises(TypeError, match="two bodies"):
+        bind(endpoint(handler, "/books"))
+
+
+
+def test_a_handler_without_parameters_needs_nothing() -> None:
+    """The smallest handler."""
+
+    def handler() -> None: ...
+
+    assert bind(endpoint(handler, "/books")) == Binding(handler, ())
