@@ -10,11 +10,11 @@ class FakeClock:
         self._now = now
 
     def monotonic(self) -> float:
-        """Seconds since the start of the test, plus what it began with."""
+        """Tell the seconds since the start of the test, plus what it began with."""
         return self._now
 
     def now(self) -> datetime:
-        """The same, on a wall clock that began at 2026-01-01 in UTC."""
+        """Tell the same on a wall clock that began at 2026-01-01 in UTC."""
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._now)
 
     def advance(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from blog.core.clock import Clock
-from blog.lifecycle.background import background
+from blog.core.background import background
 
 if TYPE_CHECKING:
     from blog.lifecycle.member import Member

@@ -6,6 +6,7 @@ any other way is a crash: listener and connections close, and nobody is told.
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from blog.core.errors import SettingsError
 from blog.core.instance import Instance, Load, Route
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.lifecycle.background import background
+from blog.core.background import background
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
 from blog.registry.discovery import Discovery
@@ -78,7 +79,7 @@ class Member:
             version=version("blog"),
             routes=routes,
             reactions=reactions,
-            metadata=dict(metadata or {}),
+            metadata={"pid": str(os.getpid()), **(metadata or {})},
         )
         member = Member(lifecycle, instance)
         member.operations.install(app)

@@ -27,7 +27,7 @@ from blog.core.web import (
     read_body,
     requires_token,
 )
-from blog.lifecycle.background import background
+from blog.core.background import background
 from blog.lifecycle.member import Member
 from blog.runtime.access import access
 from blog.runtime.binding import Binding, Source, bind

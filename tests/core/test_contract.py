@@ -40,4 +40,4 @@ def test_the_same_route_twice_is_a_mistake() -> None:
 def test_a_reaction_names_its_event() -> None:
     """Without the annotation nobody knows what it reacts to."""
     with pytest.raises(TypeError, match="annotate"):
-        Service("bells").reaction(lambda event: None)
+        Service("bells").reaction(lambda: None)

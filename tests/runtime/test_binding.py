@@ -87,7 +87,6 @@ def test_two_bodies_are_a_mistake_at_import() -> None:
         bind(endpoint(handler, "/books"))
 
 
-
 def test_a_handler_without_parameters_needs_nothing() -> None:
     """The smallest handler."""
 

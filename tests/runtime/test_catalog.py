@@ -9,10 +9,10 @@ import blog.services
 from blog.core.errors import SettingsError
 from blog.runtime import catalog
 
-LIGHTHOUSE = '''
+LIGHTHOUSE = """
 from blog.core.contract import Service
 service = Service("lighthouse")
-'''
+"""
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ async def test_another_body_with_the_same_key_is_refused(other: CommandRequest) 
     assert len(log.stored) == 1
 
 
-@pytest.mark.parametrize("other", [request(key="l"), request(key="k", token="t"), request(), request()])
+@pytest.mark.parametrize("other", [request(key="l"), request(key="k", token="t"), request()])
 async def test_other_keys_and_authors_do_not_meet(other: CommandRequest) -> None:
     """Ids come from method, path, author token, key and position together."""
     log = FakeLog()

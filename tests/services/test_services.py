@@ -39,16 +39,12 @@ def a_post(id_: str = POST, minutes: int = 0) -> PostCreated:
 
 def a_comment(id_: str = COMMENT, content: str = "hi", author: str | None = MINE) -> CommentCreated:
     """Give a pending comment."""
-    return CommentCreated(
-        id=id_, post_id=POST, content=content, created_at=NOW, author_hash=author
-    )
+    return CommentCreated(id=id_, post_id=POST, content=content, created_at=NOW, author_hash=author)
 
 
 def an_update(status: str, id_: str = COMMENT) -> CommentUpdated:
     """Give a settled status."""
-    return CommentUpdated.model_validate(
-        {"id": id_, "post_id": POST, "content": "hi", "status": status}
-    )
+    return CommentUpdated.model_validate({"id": id_, "post_id": POST, "content": "hi", "status": status})
 
 
 def test_writing_a_post_makes_one_event() -> None:
@@ -108,9 +104,7 @@ def test_moderation_looks_for_words(content: str, status: str) -> None:
     assert (verdict.reason is None) is (status == "approved")
 
 
-@pytest.mark.parametrize(
-    ("words", "found"), [((), None), (("ß",), "ß"), (("no", "STRASSE"), "STRASSE")]
-)
+@pytest.mark.parametrize(("words", "found"), [((), None), (("ß",), "ß"), (("no", "STRASSE"), "STRASSE")])
 def test_find_word(words: tuple[str, ...], found: str | None) -> None:
     """Case folds as Unicode says."""
     assert find_word("Die Straße", words) == found

@@ -1,0 +1,147 @@
+"""The blog as its users have it: `blog up`, on free ports, in a folder of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+STARTED_WITHIN = 30.0
+
+
+def free_port() -> int:
+    """Find a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0, step: float = 0.02) -> Any:
+    """Return what `condition` gives once it is true; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
+        time.sleep(step)
+    return result
+
+
+class Blog:
+    """A running `blog up`."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.admin = f"http://127.0.0.1:{free_port()}"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
+        self.environ = clean | {
+            "BLOG_PUBLIC_PORT": self.url.rpartition(":")[2],
+            "BLOG_ADMIN_PORT": self.admin.rpartition(":")[2],
+            "BLOG_DATA_DIR": str(folder / "data"),
+        }
+        self.output = (folder / "up.txt").open("a+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "blog", "up", *options],
+            env=self.environ,
+            cwd=folder,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def cli(self, *words: str) -> str:
+        """Run a command of the same blog; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "blog", *words],
+            env=self.environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
+
+    def table(self, service: str | None = None) -> list[dict[str, Any]]:
+        """List the instances as the registry knows them."""
+        token = (self.folder / "data" / "run" / "token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = requests.get(f"{self.admin}/v1/services", headers=headers, timeout=5)
+        services = answer.json()["services"]
+        return [row for rows in services.values() for row in rows if service in (None, row["service"])]
+
+    def ready(self, service: str) -> list[dict[str, Any]]:
+        """List the ready instances of `service`."""
+        return [row for row in self.table(service) if row["state"] == "ready"]
+
+    def wait_until_ready(self, **counts: int) -> None:
+        """Wait until so many instances of each service are ready."""
+
+        def is_ready() -> bool:
+            try:
+                return all(len(self.ready(name)) == count for name, count in counts.items())
+            except (requests.RequestException, OSError):
+                assert self.process.poll() is None, self.said()
+                return False
+
+        try:
+            wait_until(is_ready, STARTED_WITHIN)
+        except AssertionError:
+            raise AssertionError(self.said()) from None
+
+    def pid(self, row: dict[str, Any]) -> int:
+        """Return the process of an instance."""
+        return int(row["metadata"]["pid"])
+
+    def said(self) -> str:
+        """Return what `blog up` printed so far."""
+        self.output.seek(0)
+        return self.output.read()
+
+    def stop(self, signum: int = signal.SIGINT) -> int:
+        """Press Ctrl-C; return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Blog]]:
+    """Start blogs; every one is stopped at the end, and nothing may be left running."""
+    blogs: list[Blog] = []
+
+    def start(*options: str, folder: Path = tmp_path) -> Blog:
+        blogs.append(Blog(folder, *options))
+        return blogs[-1]
+
+    yield start
+    for blog in blogs:
+        blog.stop()
+        blog.output.close()
+        assert not running_in(blog.folder), blog.said()
+
+
+def running_in(folder: Path) -> list[str]:
+    """List processes whose environment names this folder as their data directory."""
+    wanted = f"BLOG_DATA_DIR={folder}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def json_lines(text: str) -> list[Any]:
+    """Read lines of JSON."""
+    return [json.loads(line) for line in text.splitlines() if line]

@@ -1,0 +1,259 @@
+"""Registry and sessions together, over real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from blog.core.clock import SystemClock
+from blog.core.instance import Instance, State
+from blog.core.web import INSTANCE_HEADER
+from blog.registry.messages import parse_from_registry
+from blog.registry.service import Registry, registry_app
+from blog.registry.session import Session
+
+TOKEN = "secret"
+
+
+class Door:
+    """A port that answers as an instance does, and can be closed."""
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self.status = 200
+        app = web.Application()
+        app.router.add_get("/readyz", self._readyz)
+        self.server = TestServer(app)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return web.Response(status=self.status, headers={INSTANCE_HEADER: self.instance_id})
+
+
+class World:
+    """A registry, and sessions that are opened with it."""
+
+    def __init__(self, stack: AsyncExitStack, registry: Registry, url: str) -> None:
+        self.registry = registry
+        self.url = url
+        self._stack = stack
+        self.http: aiohttp.ClientSession
+
+    async def door(self, instance_id: str) -> Door:
+        """Open a port for an instance."""
+        door = Door(instance_id)
+        await door.server.start_server()
+        self._stack.push_async_callback(door.server.close)
+        return door
+
+    def session(self, door: Door | None, service: str = "posts", **options: Any) -> Session:
+        """Make the session of the instance behind `door`."""
+        instance = None
+        if door is not None:
+            instance = Instance(
+                id=door.instance_id,
+                service=service,
+                address=f"0.0.0.0:{door.server.port}",
+                started_at=SystemClock().now(),
+                metadata=options.pop("metadata", {}),
+            )
+        return Session(
+            http=self.http,
+            registries=[self.url],
+            clock=SystemClock(),
+            instance=instance,
+            token=TOKEN,
+            **options,
+        )
+
+    async def open(self, door: Door | None, service: str = "posts", **options: Any) -> Session:
+        """Open a session until the end of the test."""
+        session = await self._stack.enter_async_context(self.session(door, service, **options))
+        await session.wait_until_joined()
+        return session
+
+
+@asynccontextmanager
+async def a_world() -> AsyncIterator[World]:
+    """Run a registry on a free port."""
+    async with AsyncExitStack() as stack:
+        registry = await stack.enter_async_context(Registry(clock=SystemClock(), token=TOKEN))
+        server = TestServer(registry_app(registry, TOKEN))
+        await server.start_server()
+        stack.push_async_callback(server.close)
+        world = World(stack, registry, str(server.make_url("/")))
+        world.http = await stack.enter_async_context(aiohttp.ClientSession())
+        yield world
+
+
+async def seen(session: Session, predicate: Callable[[dict[str, State]], bool]) -> None:
+    """Wait until the table that `session` follows looks like that."""
+    async with asyncio.timeout(5):
+        await session.discovery.wait_until(
+            lambda table: predicate({item.id: item.state for item in table.instances.values()})
+        )
+
+
+async def test_an_instance_joins_is_dialled_back_and_seen_by_followers() -> None:
+    """Starting first, ready after the dial-back, at the address that the registry sees."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        door = await world.door("p1")
+        session = await world.open(door)
+        await seen(follower, lambda table: table == {"p1": State.STARTING})
+        async with asyncio.timeout(5):
+            await session.ready()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+        assert follower.discovery.instances["p1"].address == f"127.0.0.1:{door.server.port}"
+
+
+async def test_a_follower_hears_only_of_what_it_asked_for() -> None:
+    """And a latecomer gets the whole table at once."""
+    async with a_world() as world:
+        for id_, service in (("p1", "posts"), ("c1", "comments")):
+            await world.open(await world.door(id_), service)
+        everything = await world.open(None, follow=["*"])
+        posts = await world.open(None, follow=["posts"])
+        await seen(everything, lambda table: set(table) == {"p1", "c1"})
+        await seen(posts, lambda table: set(table) == {"p1"})
+
+
+async def test_an_address_that_does_not_answer_is_refused_with_the_reason() -> None:
+    """The instance is told which address was tried; once it answers, it is ready."""
+    async with a_world() as world:
+        door = await world.door("p1")
+        door.status = 503
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with world.http.ws_connect(f"{world.url}v1/session", headers=headers) as socket:
+            instance = world.session(door).instance
+            assert instance is not None
+            address = f"127.0.0.1:{door.server.port}"
+            instance = instance.model_copy(update={"address": address})
+            await socket.send_json({"type": "join", "instance": instance.model_dump(mode="json")})
+            await socket.send_json({"type": "ready"})
+            said = [parse_from_registry(await socket.receive_str(timeout=5)) for _ in range(3)]
+            assert [message.type for message in said] == ["joined", "snapshot", "refused"]
+            assert said[2].model_dump()["tried"] == address
+            assert "503" in said[2].model_dump()["why"]
+            door.status = 200
+            await socket.send_json({"type": "ready"})
+            assert parse_from_registry(await socket.receive_str(timeout=5)).type == "ready"
+
+
+async def test_somebody_else_at_the_address_does_not_count() -> None:
+    """Addresses are reused: only the same instance id is an answer."""
+    async with a_world() as world:
+        door = await world.door("p1")
+        session = await world.open(door)
+        door.instance_id = "p2"
+        world.registry.membership.admit("p1")
+        session.report("p1", "test")
+        follower = await world.open(None, follow=["posts"])
+        await seen(follower, lambda table: table == {})
+
+
+async def test_a_closed_socket_with_a_refused_probe_is_lost_at_once() -> None:
+    """A killed process: long before any beat is missed."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        door = await world.door("p1")
+        async with world.session(door) as session:
+            await session.ready()
+            await seen(follower, lambda table: table == {"p1": State.READY})
+            await door.server.close()
+            closed = asyncio.get_running_loop().time()
+        await seen(follower, lambda table: table == {})
+        assert asyncio.get_running_loop().time() - closed < 1.0
+
+
+async def test_a_closed_socket_with_an_answered_probe_is_not_lost() -> None:
+    """The connection broke, the instance did not: it comes back by itself."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        session = await world.open(await world.door("p1"))
+        await session.ready()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+        for talk in list(world.registry._conversations):
+            if talk.instance_id == "p1":
+                await talk.socket.close()
+        joined = asyncio.Event()
+        session.discovery.on_change(joined.set)
+        async with asyncio.timeout(5):
+            await joined.wait()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+
+
+async def test_leaving_is_seen_as_leaving() -> None:
+    """No probe, no doubt."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        session = await world.open(await world.door("p1"))
+        await session.ready()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+        await session.leave()
+        await seen(follower, lambda table: table == {})
+
+
+async def test_a_drain_returns_once_the_followers_know() -> None:
+    """Then nobody picks the instance any more."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        session = await world.open(await world.door("p1"))
+        await session.ready()
+        began = asyncio.get_running_loop().time()
+        await session.drain()
+        assert follower.discovery.instances["p1"].state is State.DRAINING
+        assert asyncio.get_running_loop().time() - began < 1.4
+
+
+async def test_a_drain_does_not_wait_for_ever_for_a_stuck_follower() -> None:
+    """1.5 s, then the instance goes on with its own end."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        session = await world.open(await world.door("p1"))
+        follower.pause()
+        async with asyncio.timeout(5):
+            await session.drain()
+
+
+async def test_a_bus_with_another_log_is_told_and_not_taken_in() -> None:
+    """Never two logs."""
+    async with a_world() as world:
+        first = await world.open(await world.door("b1"), "bus", metadata={"log": "one"})
+        other = await world.open(await world.door("b2"), "bus", metadata={"log": "two"})
+        assert (first.discovery.log, other.discovery.log) == ("one", "one")
+        assert world.registry.membership.get("b2") is None
+
+
+async def test_a_bus_that_adopts_brings_its_log() -> None:
+    """`blog bus --adopt` overrules."""
+    async with a_world() as world:
+        await world.open(await world.door("b1"), "bus", metadata={"log": "one"})
+        metadata = {"log": "two", "adopt": "true"}
+        other = await world.open(await world.door("b2"), "bus", metadata=metadata)
+        assert other.discovery.log == "two"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"type":"x"}', '{"type":"join","instance":{}}'])
+async def test_what_cannot_be_understood_closes_the_session_with_a_reason(text: str) -> None:
+    """And nothing else happens to the registry."""
+    async with a_world() as world:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with world.http.ws_connect(f"{world.url}v1/session", headers=headers) as socket:
+            await socket.send_str(text)
+            message = await socket.receive(timeout=5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+            assert message.extra
+
+
+async def test_without_the_token_nothing_is_told() -> None:
+    """Sessions and REST alike."""
+    async with a_world() as world:
+        for path in ("v1/services", "v1/session", "v1/watch", "v1/prometheus"):
+            async with world.http.get(world.url + path) as response:
+                assert response.status == 401
+                assert response.content_type == "application/problem+json"

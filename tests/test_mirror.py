@@ -1,0 +1,25 @@
+"""The tests mirror the code: who knows a file knows where its tests are."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# Folders whose tests are by subject: services by given/when/then and by contract, e2e from outside.
+BY_SUBJECT = {"services", "contracts", "e2e"}
+
+
+def test_every_test_file_has_its_module() -> None:
+    """`tests/a/test_b.py` tests `blog/a/b.py`."""
+    for test in (ROOT / "tests").glob("*/test_*.py"):
+        if test.parent.name not in BY_SUBJECT:
+            module = ROOT / "blog" / test.parent.name / f"{test.stem.removeprefix('test_')}.py"
+            assert module.exists(), f"{test} tests nothing"
+
+
+def test_every_test_says_its_rule() -> None:
+    """One sentence each."""
+    for test in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(test.read_text())):
+            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            if function and node.name.startswith("test_"):
+                assert ast.get_docstring(node), f"{test}: {node.name}"
