@@ -1,6 +1,6 @@
-"""Discovery: the reading side. A local table that follows a registry, and whose turn it is in it.
+"""The reading side: a local table that follows the registry.
 
-Keeps the last good list while cut off: only an explicit message takes an instance away. No I/O.
+While cut off, the last good table is kept; no source of an empty table but an explicit one.
 """
 
 import asyncio
@@ -13,124 +13,102 @@ from blog.registry.messages import Delta, Joined, Snapshot
 from blog.registry.rotation import Rotation
 
 BUS = "bus"
-
-
-class _Either(Container[str]):
-    """In one or in the other, without copying."""
-
-    def __init__(self, first: Container[str], second: Container[str]) -> None:
-        self._first, self._second = first, second
-
-    def __contains__(self, item: object) -> bool:
-        return item in self._first or item in self._second
+LOG_KEY = "log"
+"""In a bus instance's metadata: the identity of its log."""
 
 
 class Discovery:
-    """What is known of the services in `follow` (`*` among them: all)."""
+    """Who is alive, of the services in `follow` ("*": all), and whose turn it is."""
 
-    def __init__(self, follow: Collection[str]) -> None:
-        self.follow = frozenset(follow)
+    def __init__(self, follow: Collection[str] = ()) -> None:
+        self.follow = tuple(follow)
         self.epoch: str | None = None
         self.version = 0
-        self._log: str | None = None
         self._instances: dict[str, Instance] = {}
-        self._turns: defaultdict[str, Rotation] = defaultdict(Rotation)
-        self._suspects: set[str] = set()
-        self._callbacks: dict[object, Callable[[], None]] = {}
+        self._ready: defaultdict[str, Rotation] = defaultdict(Rotation)
+        self._suspect: defaultdict[str, Rotation] = defaultdict(Rotation)
+        self._joined_log: str | None = None
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def instances(self) -> Mapping[str, Instance]:
-        """Everybody known, by id; a live view that nobody can write to."""
+        """Everybody known, by id, in any state but gone."""
         return MappingProxyType(self._instances)
 
     @property
     def log(self) -> str | None:
-        """The identity of the log: as the bus in the table carries it, else as the registry said."""
-        carried = (bus.metadata.get("log") for bus in self._of(BUS))
-        return next((log for log in carried if log), self._log)
+        """The identity of the log that the registry knows; None before a bus was seen."""
+        bus = next(iter(self.serving(BUS)), None)
+        return (bus.metadata.get(LOG_KEY) if bus else None) or self._joined_log
 
     def apply(self, message: Joined | Snapshot | Delta) -> None:
-        """Take in what the registry says, and tell those who wait for changes."""
+        """Take over what the registry said, and tell who listens."""
         match message:
             case Joined():
-                self._log = message.log
+                self._joined_log = message.log
             case Snapshot():
                 self._replace(message)
             case Delta():
-                self._change(message)
-        for callback in tuple(self._callbacks.values()):
+                self.version = message.version
+                for gone in message.gone:
+                    self._remove(gone.id)
+                for instance in message.put:
+                    self._put(instance)
+        for callback in list(self._callbacks):
             callback()
 
     def serving(self, service: str) -> tuple[Instance, ...]:
-        """Return the ready instances of `service`, or its suspects when no ready one is left."""
-        serving = [instance for instance in self._of(service) if instance.is_serving()]
-        ready = tuple(instance for instance in serving if instance.id not in self._suspects)
-        return ready or tuple(serving)
+        """List who may get traffic: the ready ones, or the suspects when nobody is ready."""
+        of_service = [item for item in self._instances.values() if item.service == service]
+        ready = tuple(item for item in of_service if item.state is State.READY)
+        return ready or tuple(item for item in of_service if item.state is State.SUSPECT)
 
     def next(self, service: str, skip: Container[str] = ()) -> Instance | None:
-        """Return whose turn it is: ready and not in `skip`; a suspect only if there is no such one."""
-        turns = self._turns.get(service)
-        if turns is None:
-            return None
-        chosen = turns.next(_Either(skip, self._suspects)) if self._suspects else turns.next(skip)
-        if chosen is None and self._suspects:
-            chosen = turns.next(skip)
-        return None if chosen is None else self._instances[chosen]
+        """Return whose turn it is, nobody of `skip`; a suspect only if no ready one is left."""
+        chosen = self._ready[service].next(skip) or self._suspect[service].next(skip)
+        return self._instances[chosen] if chosen else None
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, until the returned function is called."""
-        key = object()
-        self._callbacks[key] = callback
-
-        def unsubscribe() -> None:
-            self._callbacks.pop(key, None)
-
-        return unsubscribe
+        """Call `callback` after each change; returns what stops that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
 
     async def wait_until(self, predicate: Callable[["Discovery"], bool]) -> None:
-        """Return when `predicate` holds, at once if it does."""
+        """Return once `predicate` holds of this table."""
         changed = asyncio.Event()
-        unsubscribe = self.on_change(changed.set)
+        stop = self.on_change(changed.set)
         try:
             while not predicate(self):
-                changed.clear()
                 await changed.wait()
+                changed.clear()
         finally:
-            unsubscribe()
-
-    def _of(self, service: str) -> list[Instance]:
-        return [instance for instance in self._instances.values() if instance.service == service]
+            stop()
 
     def _replace(self, snapshot: Snapshot) -> None:
-        """Take a complete snapshot as the truth; an incomplete one only adds."""
+        """Take over a whole table; one that is not complete does not take anybody out."""
         self.epoch, self.version = snapshot.epoch, snapshot.version
+        listed = {instance.id for instance in snapshot.instances}
         if snapshot.complete:
-            for id_ in self._instances.keys() - {instance.id for instance in snapshot.instances}:
-                self._remove(id_)
+            for known in [known for known in self._instances if known not in listed]:
+                self._remove(known)
         for instance in snapshot.instances:
-            self._put(instance)
-
-    def _change(self, delta: Delta) -> None:
-        self.version = delta.version
-        for gone in delta.gone:
-            self._remove(gone.id)
-        for instance in delta.put:
             self._put(instance)
 
     def _put(self, instance: Instance) -> None:
         self._instances[instance.id] = instance
-        turns = self._turns[instance.service]
-        (turns.put if instance.is_serving() else turns.remove)(instance.id)
-        suspect = instance.state is State.SUSPECT
-        (self._suspects.add if suspect else self._suspects.discard)(instance.id)
+        for state, rotations in ((State.READY, self._ready), (State.SUSPECT, self._suspect)):
+            if instance.state is state:
+                rotations[instance.service].put(instance.id)
+            else:
+                rotations[instance.service].remove(instance.id)
 
-    def _remove(self, id_: str) -> None:
-        instance = self._instances.pop(id_, None)
+    def _remove(self, instance_id: str) -> None:
+        instance = self._instances.pop(instance_id, None)
         if instance is not None:
-            self._turns[instance.service].remove(id_)
-            self._suspects.discard(id_)
+            self._ready[instance.service].remove(instance_id)
+            self._suspect[instance.service].remove(instance_id)
 
     def __repr__(self) -> str:
-        """Show the version and everybody's state."""
-        known = ", ".join(f"{instance.id} {instance.state}" for instance in self._instances.values())
-        return f"<Discovery at {self.version}: {known or 'nobody'}>"
+        """Show the table, a word per instance."""
+        table = ", ".join(f"{item.id}={item.state}" for item in self._instances.values())
+        return f"<Discovery v{self.version} of {self.epoch}: {table or 'nobody'}>"

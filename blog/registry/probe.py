@@ -1,101 +1,75 @@
-"""Probe: dials an instance and tells how it went. An answer counts only from the id that was meant."""
+"""Dialling an instance: `GET /readyz` at its address, which counts only if it is the one we mean."""
 
 import asyncio
 import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import aiohttp
 
+from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER, bearer
-from blog.registry.membership import Outcome, Probe
+from blog.registry.membership import Probe
 
 PROBE_TIMEOUT = 0.3
 DIAL_BACK_TIMEOUT = 1.0
-_BROKEN_PAUSE = 0.005
-
-_BROKEN = (
-    aiohttp.ServerDisconnectedError,
-    aiohttp.ClientOSError,
-    aiohttp.ClientPayloadError,
-    ConnectionResetError,
-)
+_AGAIN = 0.005  # seconds; a process that is being killed closes its sockets one after the other
 
 
-class Finding(NamedTuple):
-    """How a probe went; `why` is for the person who has to make it go."""
+class Answer(NamedTuple):
+    """What a probe found; `is_ready` when the answer was 200."""
 
-    outcome: Outcome
-    why: str = ""
+    result: Probe
+    why: str
+    is_ready: bool = False
 
 
-class Dialler:
-    """Dials with connections of its own, one for each probe."""
+class Prober:
+    """Dials instances, each time over a connection of its own."""
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-        self._http: aiohttp.ClientSession
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self._http = http
 
-    async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=bearer(self._token),
-        )
-        return self
+    @staticmethod
+    @asynccontextmanager
+    async def open(token: str | None) -> AsyncIterator["Prober"]:
+        """Make one with a client that keeps no connections: an open one would prove nothing."""
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        async with aiohttp.ClientSession(connector=connector, headers=bearer(token)) as http:
+            yield Prober(http)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.close()
+    async def dial(self, instance: Instance, timeout: float) -> Answer:
+        """Ask the instance whether it is there; never raises.
 
-    async def dial(self, probe: Probe) -> Finding:
-        """Ask `GET /readyz` there.
-
-        A connection that is accepted and then broken off is a process that is just ending (its
-        listener closes after its other sockets): dial again, until it is refused or time is up.
+        A connection that is taken and then reset says nothing yet: ask again.
         """
-        timeout = DIAL_BACK_TIMEOUT if probe.is_dial_back else PROBE_TIMEOUT
-        broken = ""
         try:
             async with asyncio.timeout(timeout):
-                while True:
-                    try:
-                        return await self._ask(probe)
-                    except _BROKEN as error:
-                        if isinstance(error, aiohttp.ClientConnectorError):
-                            return _not_connected(error)
-                        broken = f"; the connection broke: {error}"
-                        await asyncio.sleep(_BROKEN_PAUSE)
+                while (answer := await self._ask(instance)) is None:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(_AGAIN)
+                return answer
         except TimeoutError:
-            return Finding(Outcome.SILENT, f"no answer to GET /readyz within {timeout:g} s{broken}")
-        except (aiohttp.ClientError, ValueError) as error:
-            return Finding(Outcome.SILENT, f"the answer to GET /readyz cannot be read: {error}")
+            return Answer(Probe.SILENT, f"no answer within {timeout} s")
 
-    async def _ask(self, probe: Probe) -> Finding:
-        async with self._http.get(
-            f"http://{probe.address}/readyz",
-            headers={INSTANCE_HEADER: probe.id},
-            allow_redirects=False,
-        ) as response:
-            who = response.headers.get(INSTANCE_HEADER)
-            if who != probe.id:
-                return Finding(Outcome.SILENT, _somebody_else(who))
-            if response.status == HTTPStatus.OK:
-                return Finding(Outcome.READY)
-            return Finding(Outcome.ALIVE, f"GET /readyz answered {response.status}, not 200")
+    async def _ask(self, instance: Instance) -> Answer | None:
+        """Ask once; None when the connection broke before an answer."""
+        url = f"http://{instance.address}/readyz"
+        try:
+            async with self._http.get(url, headers={INSTANCE_HEADER: instance.id}) as response:
+                return _judge(instance, response)
+        except aiohttp.ClientConnectorError as error:
+            refused = error.errno == errno.ECONNREFUSED
+            return Answer(Probe.REFUSED if refused else Probe.SILENT, str(error))
+        except (aiohttp.ClientError, OSError):
+            return None
 
 
-def _somebody_else(who: str | None) -> str:
-    """Tell what is wrong with an answer that does not carry the id."""
-    if who is None:
-        return f"GET /readyz answered without the header {INSTANCE_HEADER}: <id>"
-    return f"GET /readyz was answered by another instance, {who}"
-
-
-def _not_connected(error: aiohttp.ClientConnectorError) -> Finding:
-    """Refused is conclusive: nobody listens there. Anything else may be the network."""
-    if error.os_error.errno == errno.ECONNREFUSED:
-        return Finding(Outcome.REFUSED, "connection refused")
-    return Finding(Outcome.SILENT, f"cannot connect: {error.os_error.strerror or error.os_error}")
+def _judge(instance: Instance, response: aiohttp.ClientResponse) -> Answer:
+    answered = response.headers.get(INSTANCE_HEADER)
+    if answered != instance.id:
+        # somebody else has the address now: the one we mean is not there
+        return Answer(Probe.REFUSED, f"{answered or 'something that is not ours'} answers there")
+    is_ready = response.status == HTTPStatus.OK
+    return Answer(Probe.ANSWERED, f"GET /readyz answered {response.status}", is_ready)

@@ -1,35 +1,32 @@
-"""Rotation: whose turn it is. Pure: served longest ago comes first, new ones before all others."""
+"""Whose turn it is: served longest ago. Pure; O(1) where nobody is skipped."""
 
 from collections import OrderedDict
 from collections.abc import Container
 
 
 class Rotation:
-    """Ids in the order of their turns. `put`, `remove` and an undisturbed `next` take O(1)."""
+    """Ids in the order in which they were served; the next one is at the front."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[str, None] = OrderedDict()
+        self._order: OrderedDict[str, None] = OrderedDict()
 
-    def put(self, id: str) -> None:  # noqa: A002 - it is what instances call it
-        """Let `id` take part, from the next turn on; one that does so already keeps its place."""
-        if id not in self._turns:
-            self._turns[id] = None
-            self._turns.move_to_end(id, last=False)
+    def put(self, member: str) -> None:
+        """Add `member` at the front: it was never served. One that is there keeps its place."""
+        if member not in self._order:
+            self._order[member] = None
+            self._order.move_to_end(member, last=False)
 
-    def remove(self, id: str) -> None:  # noqa: A002 - it is what instances call it
-        """Let `id` take part no more; unknown ones are no mistake."""
-        self._turns.pop(id, None)
+    def remove(self, member: str) -> None:
+        """Take `member` out, if it is there."""
+        self._order.pop(member, None)
 
     def next(self, skip: Container[str] = ()) -> str | None:
-        """Return the one that was served longest ago and is not in `skip`; this was its turn."""
-        chosen = next((id_ for id_ in self._turns if id_ not in skip), None)
+        """Return who was served longest ago and is not in `skip`, and count it as served now."""
+        chosen = next((member for member in self._order if member not in skip), None)
         if chosen is not None:
-            self._turns.move_to_end(chosen)
+            self._order.move_to_end(chosen)
         return chosen
 
-    def __len__(self) -> int:
-        return len(self._turns)
-
     def __repr__(self) -> str:
-        """Show the turns, the next one first."""
-        return f"<Rotation: {', '.join(self._turns) or 'nobody'}>"
+        """Show the order, next one first."""
+        return f"<Rotation {' → '.join(self._order)}>"

@@ -1,331 +1,309 @@
-"""Registry: puts membership, probes and followers on the network. Every rule is in `membership`.
+"""The registry as an aiohttp app: sessions over WebSocket, probes and time around `membership`.
 
-Instances of ours hold a WebSocket session; what others do over REST is in `rest`.
+It lives in the gateway's process, behind the inner door, or alone (`blog registry`).
 """
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
+from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Self
 
-from aiohttp import WSCloseCode, WSMsgType, web
-from pydantic import BaseModel, ValidationError
+from aiohttp import WSMsgType, web
+from pydantic import ValidationError
 
+from blog.core.background import background
 from blog.core.clock import Clock
-from blog.core.errors import BlogError, Conflict
 from blog.core.ids import new_id
-from blog.core.instance import Instance, Load, State
+from blog.core.instance import Departure, Instance
 from blog.core.logs import get_logger
-from blog.core.web import invalid
-from blog.registry.membership import Change, Decision, Membership, Outcome, Probe
+from blog.core.web import problems, requires_token
+from blog.registry.conversation import Conversation
+from blog.registry.discovery import BUS, LOG_KEY
+from blog.registry.membership import Change, Membership
 from blog.registry.messages import (
     Ack,
+    Agreed,
     Beat,
+    Delta,
     Drain,
     Drained,
     FromInstance,
+    Gone,
     Join,
     Joined,
     Leave,
-    Ready,
     Refused,
     Report,
-    encode,
+    SayReady,
+    Snapshot,
     parse_from_instance,
 )
-from blog.registry.probe import Dialler, Finding
-from blog.registry.publisher import Follower, Publisher
-from blog.registry.workers import Workers
+from blog.registry.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
+from blog.registry.rest import Rest
 
-BUS = "bus"
-DRAIN_TIMEOUT = 1.5
+ADOPT_KEY = "adopt"
+"""In a bus instance's metadata: take its log as the one that counts from now on."""
+
+_FLUSH_AFTER = 0.01  # seconds in which changes are collected into one delta
 _TICK = 0.1
-_HEARTBEAT = 6.0  # seconds between WebSocket pings: finds out that a follower's machine is gone
-_CLOSE_TIMEOUT = 0.3
-_LARGEST_MESSAGE = 256 * 1024
-_LONGEST_REASON = 123  # bytes, RFC 6455 §5.5
-_FACTS = {
-    State.STARTING: "instance.joined",
-    State.READY: "instance.became_ready",
-    State.SUSPECT: "instance.suspected",
-    State.DRAINING: "instance.drains",
-}
+_MAX_MESSAGE = 1 << 20
 
 log = get_logger()
 
 
-def ignore(_: str) -> None:
-    """Remember nothing."""
-
-
-class _Peer:
-    """The other end of one session: maybe an instance, maybe a follower, maybe both."""
-
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self.socket = socket
-        self.follower = Follower(self.send_text)
-        self.is_joined = False
-        self.id: str | None = None  # of the instance that this session holds
-        self.refusal: Refused | None = None  # why its instance was not taken in
-
-    async def send_text(self, text: str) -> bool:
-        """Send; False when the connection is gone."""
-        try:
-            await self.socket.send_str(text)
-        except (ConnectionError, RuntimeError):
-            return False
-        return True
-
-    async def send(self, message: BaseModel) -> bool:
-        """Send a message; False when the connection is gone."""
-        return await self.send_text(encode(message))
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close with a reason that the other end can log."""
-        await self.socket.close(code=code, message=_cut(reason))
+def _ignore(_: str) -> None:
+    """Keep nothing."""
 
 
 class Registry:
-    """Who is alive. `async with registry` runs its timer, probes and publishing.
+    """Knows who is alive. Mount `routes()` and keep it in `async with` while the app serves.
 
-    `known_log` is the identity of the log that buses must have, `remember_log` is called when it
-    becomes known. The token is sent along with probes.
+    `known_log` is the identity of the log that belongs to this blog, `remember_log` keeps one.
     """
 
     def __init__(
         self,
         *,
         clock: Clock,
-        token: str | None,
+        token: str | None = None,
         known_log: str | None = None,
-        remember_log: Callable[[str], None] = ignore,
+        remember_log: Callable[[str], None] = _ignore,
     ) -> None:
         self.epoch = new_id()
+        self.version = 0
+        self.membership = Membership()
         self.log = known_log
-        self.members = Membership()
-        self.publisher = Publisher(self.epoch)
+        self.changed = asyncio.Condition()
         self._clock = clock
+        self._token = token
         self._remember_log = remember_log
-        self._dialler = Dialler(token)
-        self._workers = Workers()
-        self._peers: set[_Peer] = set()
-        self._is_open = False
-
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes of sessions and REST; whoever mounts them asks for the token."""
-        from blog.registry.rest import Rest  # noqa: PLC0415 - the two know each other
-
-        return [web.get("/v1/session", self._session), *Rest(self).routes()]
+        self._conversations: set[Conversation] = set()
+        self._draining: dict[str, int] = {}
+        self._dirty = asyncio.Event()
+        self._stack = AsyncExitStack()
+        self._group: asyncio.TaskGroup
+        self._prober: Prober
 
     async def __aenter__(self) -> Self:
-        await self._dialler.__aenter__()
-        await self._workers.__aenter__()
-        self._workers.start(self._keep_time())
-        self._workers.start(self.publisher.run())
-        self._is_open = True
+        """Start the clockwork: expiry, deltas, probes."""
+        self._prober = await self._stack.enter_async_context(Prober.open(self._token))
+        self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        await self._stack.enter_async_context(background(self._tick(), self._flush()))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_open = False
-        self.publisher.stop_waiting()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for peer in self._peers:
-                    group.create_task(peer.close(WSCloseCode.GOING_AWAY, "the registry ends"))
-        finally:
-            await self._workers.__aexit__(kind, error, trace)
-            await self._dialler.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; sockets are closed by whoever serves them."""
+        await self._stack.aclose()
 
-    @property
-    def is_open(self) -> bool:
-        """Tell whether it runs; when it does not, nobody is worth waiting for."""
-        return self._is_open
+    def routes(self) -> list[web.RouteDef]:
+        """Return what to mount on an inner door."""
+        return [web.get("/v1/session", self._session), *Rest(self).routes()]
 
     def now(self) -> float:
-        """Read the clock, for the membership."""
+        """Return the time that membership counts in."""
         return self._clock.monotonic()
 
-    def admit(self, instance: Instance) -> None:
-        """Let a bus in only with the known log; the first one's becomes known, an adopting one's too.
+    def wall_clock(self) -> datetime:
+        """Return the time that people read."""
+        return self._clock.now()
 
-        Raises Conflict that says which is which.
-        """
-        its = instance.metadata.get("log")
-        if instance.service != BUS or its is None or its == self.log:
-            return
-        if self.log is not None and instance.metadata.get("adopt") != "true":
-            log.warning("bus.refused", id=instance.id, known=self.log, its=its)
-            raise Conflict(
-                f"this blog's log is {self.log}; {instance.id} has another one, {its}"
-                " (blog bus --adopt would make it the blog's)"
-            )
-        self.log = its
-        self._remember_log(its)
-        log.info("log.known", log=its, bus=instance.id)
+    def has_session(self, instance_id: str) -> bool:
+        """Tell whether the instance holds a socket to us."""
+        return any(talk.instance_id == instance_id for talk in self._conversations)
 
-    def act(self, decision: Decision) -> None:
-        """Tell and dial whom `decision` says."""
-        for change in decision.changes:
-            _note(change)
-            if change.why is not None:
-                self._workers.start(self._let_go(change.instance.id))
-        self.publisher.publish(decision.changes)
-        for probe in decision.probes:
-            self._workers.start(self._probe(probe))
+    def take_note(self) -> None:
+        """Tell followers soon: the table may have changed."""
+        self._dirty.set()
 
-    async def dial_back(self, probe: Probe) -> Finding:
-        """Dial an instance that says it is ready, and make it so for others if it answers."""
-        finding = await self._dialler.dial(probe)
-        self.act(self.members.probed(probe, finding.outcome, self.now()))
-        return finding
+    async def dial_back(self, instance: Instance) -> Refused | Agreed:
+        """Dial the instance at its address; it is ready for others when it answers."""
+        answer = await self._prober.dial(instance, DIAL_BACK_TIMEOUT)
+        if not answer.is_ready:
+            log.warning("instance.refused", id=instance.id, tried=instance.address, why=answer.why)
+            return Refused(tried=instance.address, why=answer.why)
+        self.membership.admit(instance.id)
+        self.take_note()
+        return Agreed()
 
-    async def _keep_time(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK)
-            self.act(self.members.tick(self.now()))
+    # Sessions.
 
-    async def _probe(self, probe: Probe) -> None:
-        finding = await self._dialler.dial(probe)
-        self.act(self.members.probed(probe, finding.outcome, self.now()))
-
-    async def _let_go(self, id_: str) -> None:
-        """End the session of an instance that is no more: if it lives all the same, it joins again."""
-        for peer in [peer for peer in self._peers if peer.id == id_]:
-            peer.id = None
-            await peer.close(WSCloseCode.GOING_AWAY, "you are no longer known here; join again")
-
-    async def _session(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(
-            heartbeat=_HEARTBEAT, timeout=_CLOSE_TIMEOUT, max_msg_size=_LARGEST_MESSAGE
-        )
+    async def _session(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2)
         await socket.prepare(request)
-        peer = _Peer(socket)
-        self._peers.add(peer)
+        talk = Conversation(socket)
+        self._conversations.add(talk)
         try:
-            async with Workers() as workers:
-                workers.start(self.publisher.serve(peer.follower))
-                await self._listen(peer, workers)
+            async with background(talk.send(), talk.close_when_cut()):
+                await self._listen(talk)
         finally:
-            self._peers.discard(peer)
-            if peer.id is not None and self._is_open:
-                self.act(self.members.closed(peer.id, peer, self.now()))
+            self._conversations.discard(talk)
+            self._closed(talk)
         return socket
 
-    async def _listen(self, peer: _Peer, workers: Workers) -> None:
-        """Take in message after message; one that cannot be taken ends the session, with the reason."""
-        try:
-            async for message in peer.socket:
-                if message.type is not WSMsgType.TEXT:
-                    raise Conflict("messages are text frames of JSON")
-                await self._hear(peer, parse_from_instance(message.data), workers)
-        except ValidationError as error:
-            await self._refuse(peer, invalid(error).detail)
-        except BlogError as error:
-            await self._refuse(peer, error.detail)
+    async def _listen(self, talk: Conversation) -> None:
+        async for message in talk.socket:
+            if message.type is not WSMsgType.TEXT:
+                break
+            try:
+                said = parse_from_instance(message.data)
+            except ValidationError as error:
+                first = error.errors()[0]
+                await talk.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+                return
+            self._take(talk, said)
 
-    async def _refuse(self, peer: _Peer, why: str) -> None:
-        log.warning("session.refused", id=peer.id, why=why)
-        await peer.close(WSCloseCode.POLICY_VIOLATION, why)
-
-    async def _hear(self, peer: _Peer, message: FromInstance, workers: Workers) -> None:
-        if not peer.is_joined and not isinstance(message, Join):
-            raise Conflict(f"the first message is join, not {message.type}")
-        match message:
+    def _take(self, talk: Conversation, said: FromInstance) -> None:
+        match said:
             case Join():
-                await self._join(peer, message)
-            case Ready():
-                workers.start(self._make_ready(peer))
-            case Beat(load=load):
-                self._beat(peer, load)
-            case Ack(version=version):
-                self.publisher.acknowledge(peer.follower, version)
-            case Report(id=id_, why=why):
-                log.info("instance.reported", id=id_, by=peer.id, why=why)
-                self.act(self.members.reported(id_, self.now()))
+                self._join(talk, said)
+            case Ack():
+                talk.acked = said.version
+                self._settle_drains()
+            case Report():
+                self._probe_soon(said.id, said.why)
+            case _ if talk.instance_id is not None:
+                self._take_of_instance(talk, talk.instance_id, said)
+
+    def _take_of_instance(self, talk: Conversation, id_: str, said: FromInstance) -> None:
+        match said:
+            case Beat():
+                self.membership.beat(id_, said.load, self.now())
+            case SayReady():
+                self._group.create_task(self._greet(talk, id_))
             case Drain():
-                self._drain(peer, workers)
-            case Leave() if peer.id is not None:
-                id_, peer.id = peer.id, None
-                self.act(self.members.leave(id_))
+                self.membership.drain(id_)
+                self._draining[id_] = self.version + 1
+            case Leave():
+                self.membership.remove(id_, Departure.LEFT)
+                talk.instance_id = None
+        self.take_note()
 
-    async def _join(self, peer: _Peer, join: Join) -> None:
-        instance = join.instance
-        if peer.id is not None and (instance is None or instance.id != peer.id):
-            raise Conflict(f"this session is that of {peer.id}")
+    def _join(self, talk: Conversation, said: Join) -> None:
+        talk.follow = frozenset(said.follow)
+        if said.instance is not None and self._accepts_log(said.instance):
+            talk.instance_id = said.instance.id
+            self.membership.join(said.instance, self.now())
+            log.info("instance.joined", id=said.instance.id, address=said.instance.address)
+        address = said.instance.address if said.instance else None
+        talk.say(Joined(epoch=self.epoch, log=self.log, address=address))
+        # what is not told yet comes with the next delta, on top of this
+        table = tuple(item for item in self.membership.instances if talk.follows(item.service))
+        talk.say(Snapshot(epoch=self.epoch, version=self.version, complete=True, instances=table))
+        self.take_note()
+
+    def _accepts_log(self, instance: Instance) -> bool:
+        """Tell whether the instance may join: a bus with another log than the known one may not."""
+        theirs = instance.metadata.get(LOG_KEY)
+        if instance.service != BUS or theirs is None:
+            return True
+        if self.log is None or instance.metadata.get(ADOPT_KEY) == "true":
+            self.log = theirs
+            self._remember_log(theirs)
+        return self.log == theirs
+
+    async def _greet(self, talk: Conversation, instance_id: str) -> None:
+        instance = self.membership.get(instance_id)
         if instance is not None:
-            self._take_in(peer, instance)
-        peer.is_joined = True
-        address = instance.address if instance else None
-        await peer.send(Joined(epoch=self.epoch, log=self.log, address=address))
-        if join.follow:
-            peer.follower.start_over(frozenset(join.follow))
+            talk.say(await self.dial_back(instance))
 
-    def _take_in(self, peer: _Peer, instance: Instance) -> None:
-        """Make `peer` the session of `instance`, unless it is a bus with another log."""
-        try:
-            self.admit(instance)
-        except Conflict as error:
-            peer.refusal = Refused(tried=instance.address, why=error.detail)
-            return
-        self.act(self.members.join(instance, self.now(), session=peer))
-        for older in self._peers:
-            if older.id == instance.id and older is not peer:
-                older.id = None
-                self._workers.start(older.close(WSCloseCode.GOING_AWAY, "there is a newer session"))
-        peer.id, peer.refusal = instance.id, None
+    def _closed(self, talk: Conversation) -> None:
+        """Look at once whether the instance behind a closed socket is still there."""
+        if talk.instance_id is not None and not self.has_session(talk.instance_id):
+            self._probe_soon(talk.instance_id, "its session closed")
+        self._settle_drains()
 
-    async def _make_ready(self, peer: _Peer) -> None:
-        """Answer a ready: agree with those who are, dial back those who start."""
-        if peer.refusal is not None:
-            await peer.send(peer.refusal)
-        if peer.id is None:
-            return
-        for probe in self.members.ready(peer.id, self.now()).probes:
-            finding = await self.dial_back(probe)
-            if finding.outcome is not Outcome.READY:
-                log.info("instance.refused", id=probe.id, tried=probe.address, why=finding.why)
-                await peer.send(Refused(tried=probe.address, why=finding.why))
-        instance = self.members.get(peer.id)
-        if instance is not None and instance.is_serving():
-            await peer.send(Ready())
+    # Probes and time.
 
-    def _beat(self, peer: _Peer, load: Load) -> None:
-        if peer.id is not None:
-            self.act(self.members.beat(peer.id, self.now(), load))
-
-    def _drain(self, peer: _Peer, workers: Workers) -> None:
-        instance = self.members.get(peer.id) if peer.id is not None else None
+    def _probe_soon(self, instance_id: str, why: str) -> None:
+        instance = self.membership.get(instance_id)
         if instance is not None:
-            self.act(self.members.drain(instance.id))
-        workers.start(self._tell_drained(peer, instance.service if instance else ""))
+            log.info("instance.doubted", id=instance_id, why=why)
+            probe = self._probe(instance)
+            try:
+                self._group.create_task(probe)
+            except RuntimeError:  # the registry itself is closing
+                probe.close()
 
-    async def _tell_drained(self, peer: _Peer, service: str) -> None:
-        """Say drained when every follower of `service` knows, or had the time to."""
-        try:
-            async with asyncio.timeout(DRAIN_TIMEOUT):
-                await self.publisher.wait_until_known(
-                    service, self.publisher.table.version, but=peer.follower
-                )
-        except TimeoutError:
-            log.warning("drain.unacknowledged", id=peer.id)
-        await peer.send(Drained())
+    async def _probe(self, instance: Instance) -> None:
+        answer = await self._prober.dial(instance, PROBE_TIMEOUT)
+        self.membership.probed(instance.id, answer.result, self.now())
+        self.take_note()
+
+    async def _tick(self) -> None:
+        while True:
+            for instance in self.membership.expire(self.now()):
+                self._group.create_task(self._probe(instance))
+            self.take_note()
+            await asyncio.sleep(_TICK)
+
+    # Telling followers.
+
+    async def _flush(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(_FLUSH_AFTER)
+            self._dirty.clear()
+            changes = self.membership.take_changes()
+            if changes:
+                await self._tell(changes)
+            self._settle_drains()
+
+    async def _tell(self, changes: list[Change]) -> None:
+        async with self.changed:
+            self.version += 1
+            self.changed.notify_all()
+        for change in changes:
+            state = change.why or change.instance.state
+            log.info("instance.changed", id=change.instance.id, state=str(state))
+        encoded: dict[frozenset[str], str | None] = {}
+        for talk in self._conversations:
+            if talk.follow not in encoded:
+                encoded[talk.follow] = _delta(self.version, changes, talk)
+            text = encoded[talk.follow]
+            if text is not None:
+                talk.say_text(text)
+
+    def _settle_drains(self) -> None:
+        """Tell draining instances for whom nobody will pick them any more."""
+        for instance_id, version in list(self._draining.items()):
+            instance = self.membership.get(instance_id)
+            if instance is None:
+                del self._draining[instance_id]
+            elif version <= self.version and self._all_know(instance, version):
+                del self._draining[instance_id]
+                for talk in self._conversations:
+                    if talk.instance_id == instance_id:
+                        talk.say(Drained())
+
+    def _all_know(self, instance: Instance, version: int) -> bool:
+        return all(
+            talk.acked >= version or talk.instance_id == instance.id
+            for talk in self._conversations
+            if talk.follows(instance.service)
+        )
 
     def __repr__(self) -> str:
-        """Show who is alive."""
-        return f"<Registry of epoch {self.epoch}: {self.members!r}>"
+        """Show epoch, version and table."""
+        return f"<Registry {self.epoch} v{self.version}: {self.membership!r}>"
 
 
-def _note(change: Change) -> None:
-    """Log what became of an instance."""
-    instance, why = change
-    fact = _FACTS[instance.state] if why is None else f"instance.{why}"
-    log.info(fact, id=instance.id, service=instance.service, address=instance.address)
+def registry_app(registry: Registry, token: str | None) -> web.Application:
+    """Make an app of `registry` alone; its whole API needs the token."""
+    app = web.Application(
+        middlewares=[problems, requires_token(token, lambda request: request.path.startswith("/v1/"))]
+    )
+    app.add_routes(registry.routes())
+    return app
 
 
-def _cut(reason: str) -> bytes:
-    """Fit `reason` into a close frame."""
-    return reason.encode()[:_LONGEST_REASON].decode(errors="ignore").encode()
-
-
+def _delta(version: int, changes: list[Change], talk: Conversation) -> str | None:
+    """Encode what a follow set has to know of `changes`; None if it is nothing."""
+    seen = [change for change in changes if talk.follows(change.instance.service)]
+    if not seen:
+        return None
+    return Delta(
+        version=version,
+        put=tuple(change.instance for change in seen if change.why is None),
+        gone=tuple(Gone(id=c.instance.id, why=c.why) for c in seen if c.why is not None),
+    ).to_json()

@@ -1,69 +1,76 @@
-"""Session: the announcing side. What one instance says to its registries, and what it hears from them.
+"""The announcing side: one instance's word with its registries, kept up until it leaves.
 
-Says again after every reconnect what it said before: who it is, that it is ready, that it drains.
-Leaving the context without `leave` is a crash, for others.
+Reconnecting never gives up. Leaving the context without `leave` is what a crash looks like.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Collection, Sequence
-from enum import Enum, auto
-from types import TracebackType
+from contextlib import AsyncExitStack, suppress
 from typing import Self
 
 import aiohttp
-from pydantic import BaseModel
 
+from blog.core.background import background
 from blog.core.clock import Clock
 from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
+from blog.core.web import bearer
 from blog.registry.discovery import Discovery
-from blog.registry.link import Link
 from blog.registry.messages import (
     Ack,
+    Agreed,
+    Beat,
     Delta,
     Drain,
     Drained,
+    FromInstance,
     FromRegistry,
     Join,
     Joined,
     Leave,
-    Ready,
     Refused,
     Report,
+    SayReady,
     Snapshot,
+    parse_from_registry,
 )
-from blog.registry.workers import Workers
 
+BEAT_EVERY = 1.0
 DRAIN_TIMEOUT = 1.5
-"""Seconds that draining waits for the registries at most."""
-
-_READY_AGAIN = 1.0
 _LEAVE_TIMEOUT = 1.0
+_FIRST_DELAY, _SOON, _LATE, _PATIENCE = 0.05, 1.0, 10.0, 10
+_WARN_EVERY = 5  # failed tries between two lines about it
+_CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
+_ADVICE = "trying again; set BLOG_REGISTRY if the registry (in the gateway) is elsewhere"
+_SET_IT = "trying again; set BLOG_ADVERTISE to the host:port that others can dial"
 
 log = get_logger()
 
 
-class _Stage(Enum):
-    """How far this instance is, in its own words."""
+class _Line:
+    """One open socket to a registry, and what was agreed over it."""
 
-    STARTING = auto()
-    READY = auto()
-    DRAINING = auto()
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.outbox: asyncio.Queue[FromInstance] = asyncio.Queue()
+        self.is_joined = False
+        self.is_agreed = False
+        self.is_drained = asyncio.Event()
 
-
-_SAID: dict[_Stage, BaseModel] = {_Stage.READY: Ready(), _Stage.DRAINING: Drain()}
-"""What a registry that lets us in again has to be told at once."""
+    def say(self, message: FromInstance) -> None:
+        """Send `message` as soon as the socket takes it."""
+        self.outbox.put_nowait(message)
 
 
 class Session:
-    """Keeps an instance announced at every one of `registries`, and `discovery` up to date.
+    """Announces `instance` at each of `registries` and follows the services in `follow`.
 
-    Without an `instance` it only follows. The address is `advertise`, or the local end of the
-    connection to the registry with the port of the instance's address. With several registries
-    the table comes from one that is connected; merging them is a later issue's.
+    Without an instance it only follows. Without `advertise` the address is the local end of the
+    connection to the registry, with the port of `instance.address`.
     """
 
-    def __init__(  # noqa: PLR0913 - everything that an announcement depends on
+    def __init__(  # noqa: PLR0913 - what an instance tells of itself
         self,
         *,
         http: aiohttp.ClientSession,
@@ -75,140 +82,192 @@ class Session:
         token: str | None = None,
         load: Callable[[], Load] = Load,
     ) -> None:
-        self.discovery = Discovery(follow)
         self.instance = instance
+        self.discovery = Discovery(follow)
+        self._http = http
+        self._registries = registries
         self._clock = clock
         self._advertise = advertise
-        self._stage = _Stage.STARTING
-        self._joined, self._agreed, self._running = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._headers = bearer(token)
+        self._load = load
+        self._lines: dict[str, _Line] = {}
+        self._source: str | None = None
+        self._joined = asyncio.Event()
+        self._agreed = asyncio.Event()
+        self._running = asyncio.Event()
         self._running.set()
-        self._workers = Workers()
-        self._source: Link | None = None
-        self._links = [
-            Link(
-                url,
-                http,
-                token,
-                hello=self._hello,
-                hear=self._hear,
-                lost=self._lost,
-                load=load,
-                running=self._running,
-            )
-            for url in registries
-        ]
+        self._wants: list[FromInstance] = []
+        self._has_left = False
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._workers.__aenter__()
-        for link in self._links:
-            self._workers.start(link.keep())
+        """Start keeping up the sessions; does not wait for any."""
+        tasks = (self._keep_up(url.rstrip("/")) for url in self._registries)
+        await self._stack.enter_async_context(background(*tasks))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._workers.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        """Close the sockets; who has not left is missed."""
+        await self._stack.aclose()
 
     async def wait_until_joined(self) -> None:
-        """Return when the first registry let us in."""
+        """Return when a registry has taken the instance in; tries for ever."""
         await self._joined.wait()
 
     async def ready(self) -> None:
-        """Say that the instance can answer; return when a registry dialled back and agreed."""
-        self._stage = _Stage.READY
-        self._agreed.clear()
-        await self._say(Ready())
+        """Say ready, now and after each reconnect; return when a registry dialled back."""
+        self._want(SayReady())
         await self._agreed.wait()
 
     def report(self, instance_id: str, why: str) -> None:
-        """Tell the registries that `instance_id` could not be reached; never waits."""
-        self._workers.start(self._say(Report(id=instance_id, why=why[:1000])))
+        """Tell the registries that somebody did not answer; they will look."""
+        self._say(Report(id=instance_id, why=why))
 
     async def drain(self) -> None:
-        """Ask for nothing new; return when everybody knows, after 1.5 s, or with no registry at once."""
-        self._stage = _Stage.DRAINING
-        try:
+        """Ask for no new traffic; return when all who might send some know, at most 1.5 s later."""
+        self._want(Drain())
+        lines = [line for line in self._lines.values() if line.is_joined]
+        with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT):
-                for link in self._connected() if self.instance else ():
-                    await link.ask_to_drain(Drain())
-        except TimeoutError:
-            log.warning("session.drain_cut", id=self.instance and self.instance.id)
+                for line in lines:
+                    await line.is_drained.wait()
 
     async def leave(self) -> None:
-        """Say goodbye and close, within 1 s. Whom it does not reach will find out."""
-        try:
+        """Say goodbye. Never fails, and takes at most 1 s."""
+        self._has_left = True
+        self._say(Leave())
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_TIMEOUT):
-                for link in self._links:
-                    await link.close(Leave())
-        except TimeoutError:
-            log.warning("session.leave_cut", id=self.instance and self.instance.id)
+                for line in list(self._lines.values()):
+                    await line.outbox.join()
 
     def pause(self) -> None:
-        """Fall silent and deaf, like a stopped process, until `resume` (for tests)."""
+        """Say nothing more until `resume`, like a stopped process (for tests)."""
         self._running.clear()
 
     def resume(self) -> None:
         """Go on after `pause`."""
         self._running.set()
 
-    def _hello(self, local_host: str) -> Join:
-        """Say who we are, with the address that others can dial."""
-        if self.instance is not None:
-            port = self.instance.address.rpartition(":")[2]
-            address = self._advertise or f"{local_host}:{port}"
-            self.instance = self.instance.model_copy(update={"address": address})
-        return Join(instance=self.instance, follow=tuple(sorted(self.discovery.follow)))
+    def _want(self, message: FromInstance) -> None:
+        """Say `message` now and again on every new connection."""
+        self._wants.append(message)
+        self._say(message)
 
-    async def _hear(self, link: Link, message: FromRegistry) -> None:
+    def _say(self, message: FromInstance) -> None:
+        for line in self._lines.values():
+            if line.is_joined:
+                line.say(message)
+
+    async def _keep_up(self, url: str) -> None:
+        failures = 0
+        while not self._has_left:
+            try:
+                await self._connect(url)
+                failures = 0
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if failures % _WARN_EVERY == _WARN_EVERY - 1:
+                    log.warning("registry.unreachable", url=url, why=str(error), next=_ADVICE)
+                failures += 1
+            if not self._has_left:
+                await asyncio.sleep(reconnect_delay(failures))
+
+    async def _connect(self, url: str) -> None:
+        line = _Line(url)
+        async with self._http.ws_connect(
+            f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=0
+        ) as socket:
+            self._lines[url] = line
+            try:
+                self._introduce(line, socket)
+                async with background(self._send(line, socket), self._beat(line)):
+                    await self._listen(line, socket)
+            finally:
+                del self._lines[url]
+                self._hand_over(url)
+
+    def _introduce(self, line: _Line, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Say who we are, with the address that the registry sees us at."""
+        if self.instance is not None:
+            address = self._advertise or _local_end(socket, self.instance.address)
+            self.instance = self.instance.model_copy(update={"address": address})
+        line.say(Join(instance=self.instance, follow=self.discovery.follow))
+
+    async def _listen(self, line: _Line, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in socket:
+            await self._running.wait()
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                break
+            self._take(line, parse_from_registry(message.data))
+        if socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
+            log.error("registry.refused", url=line.url, why="it did not understand us")
+
+    def _take(self, line: _Line, message: FromRegistry) -> None:
         match message:
             case Joined():
-                await self._let_in(link, message)
-            case Snapshot() | Delta():
-                if link is self._source:
-                    self.discovery.apply(message)
-                await link.send(Ack(version=message.version))
-            case Ready():
+                self._on_joined(line, message)
+            case Agreed():
+                line.is_agreed = True
                 self._agreed.set()
             case Refused():
-                log.warning(
-                    "instance.refused", registry=link.url, tried=message.tried, why=message.why
-                )
-                link.start(self._say_ready_again(link))
+                log.error("instance.refused", tried=message.tried, why=message.why, next=_SET_IT)
             case Drained():
-                link.drained()
+                line.is_drained.set()
+            case Snapshot() | Delta():
+                if self._source == line.url:
+                    self.discovery.apply(message)
+                line.say(Ack(version=message.version))
 
-    async def _let_in(self, link: Link, joined: Joined) -> None:
-        link.welcome()
-        self._source = self._source or link
-        if link is self._source:
+    def _on_joined(self, line: _Line, joined: Joined) -> None:
+        if self._source is None:
+            self._source = line.url
+        if self._source == line.url:
             self.discovery.apply(joined)
-        if self.instance and joined.address:
-            self.instance = self.instance.model_copy(update={"address": joined.address})
+        if not line.is_joined:
+            line.is_joined = True
+            for message in self._wants:
+                line.say(message)
         self._joined.set()
-        if self.instance and self._stage in _SAID:
-            await link.send(_SAID[self._stage])
 
-    async def _lost(self, link: Link) -> None:
-        """Go over to another registry that is connected; joining again asks for its whole table."""
-        if link is self._source:
-            self._source = next(iter(self._connected()), None)
-            if self._source is not None:
-                join = Join(instance=self.instance, follow=tuple(sorted(self.discovery.follow)))
-                await self._source.send(join)
+    def _hand_over(self, lost: str) -> None:
+        """Follow another registry when the one that was followed is gone; it tells all again."""
+        if self._source != lost:
+            return
+        self._source = next((url for url, line in self._lines.items() if line.is_joined), None)
+        if self._source is not None:
+            self._lines[self._source].say(Join(instance=self.instance, follow=self.discovery.follow))
 
-    async def _say_ready_again(self, link: Link) -> None:
-        await asyncio.sleep(_READY_AGAIN)
-        if self._stage is _Stage.READY:
-            await link.send(Ready())
+    async def _send(self, line: _Line, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            message = await line.outbox.get()
+            await self._running.wait()
+            with suppress(ConnectionError, aiohttp.ClientError):  # the listener sees it close
+                await socket.send_str(message.to_json())
+            line.outbox.task_done()
 
-    async def _say(self, message: BaseModel) -> None:
-        for link in self._connected():
-            await link.send(message)
-
-    def _connected(self) -> list[Link]:
-        return [link for link in self._links if link.is_joined]
+    async def _beat(self, line: _Line) -> None:
+        while True:
+            await asyncio.sleep(BEAT_EVERY)
+            await self._running.wait()
+            if self.instance is not None and line.is_joined:
+                line.say(Beat(load=self._load()))
+                if SayReady() in self._wants and not line.is_agreed:
+                    line.say(SayReady())
 
     def __repr__(self) -> str:
-        """Show who announces itself, how far it is, and where."""
+        """Show who, and which registries are connected."""
         who = self.instance.id if self.instance else "a follower"
-        return f"<Session of {who}, {self._stage.name.lower()}: {self._links}>"
+        return f"<Session of {who} with {', '.join(self._lines) or 'nobody'}>"
+
+
+def reconnect_delay(failures: int) -> float:
+    """Return the seconds until the next try: full jitter, up to 1 s at first, up to 10 s later."""
+    cap = _SOON if failures <= _PATIENCE else _LATE
+    return random.uniform(0, min(cap, _FIRST_DELAY * 2.0**failures))  # noqa: S311 - no secret
+
+
+def _local_end(socket: aiohttp.ClientWebSocketResponse, bound: str) -> str:
+    """Return our end of the connection to the registry, with the port that we listen on."""
+    host = socket.get_extra_info("sockname")[0]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{bound.rpartition(':')[2]}"
