@@ -66,7 +66,7 @@ class BusLost(BlogError):
     """The stream from the bus broke or there is no bus; whoever follows comes back from where it was."""
 
 
-class _TryAgain(Exception):  # noqa: N818 - it is a decision, not an error
+class _TryAgain(Exception):
     """The bus did not do it this time; nothing speaks against another try."""
 
 
@@ -135,7 +135,7 @@ class BusClient:
                 async for batch in _batches(response):
                     yield batch
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise BusLost(f"The stream from the bus broke: {error or type(error).__name__}.") from error
+            raise BusLost(f"The stream from the bus broke: {str(error) or type(error).__name__}.") from error
         raise BusLost("The bus ended the stream.")
 
     async def _until_answered(

@@ -5,7 +5,7 @@ chunks, or raises `UpstreamError` that says how far the try got.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,13 +22,16 @@ from blog.http.limits import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, STREAM_TIMEOUT
 
 
 class UpstreamError(Exception):
-    """A try failed: how far it got, and whether the instance refused the connection."""
+    """A try failed: how far it got, and whether the instance is not there at all, or too slow."""
 
-    def __init__(self, progress: Progress, why: str, *, refused: bool = False) -> None:
+    def __init__(
+        self, progress: Progress, why: str, *, refused: bool = False, timed_out: bool = False
+    ) -> None:
         super().__init__(why)
         self.progress = progress
         self.why = why
         self.refused = refused
+        self.timed_out = timed_out
 
 
 class Answer(Protocol):
@@ -54,6 +57,10 @@ class Answer(Protocol):
         """The body."""
         ...
 
+    def close(self) -> None:
+        """Break the connection off."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -62,7 +69,7 @@ class Outgoing:
     method: str
     target: str
     headers: CIMultiDict[str]
-    body: bytes | AsyncIterator[bytes] | None
+    body: bytes | AsyncIterable[bytes] | None
 
 
 class Upstream:
@@ -116,7 +123,7 @@ class Upstream:
         except aiohttp.ConnectionTimeoutError as error:
             raise UpstreamError(Progress.NEVER_SENT, "no connection within 1 s") from error
         except TimeoutError as error:
-            raise UpstreamError(Progress.SENT, "no answer in time") from error
+            raise UpstreamError(Progress.SENT, "no answer in time", timed_out=True) from error
         except (aiohttp.ClientError, OSError) as error:
             progress = Progress.SENT if sent.is_set() else Progress.NEVER_SENT
             raise UpstreamError(progress, str(error) or repr(error)) from error

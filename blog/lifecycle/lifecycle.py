@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from blog.core.clock import Clock
 from blog.core.background import background
+from blog.core.clock import Clock
 
 if TYPE_CHECKING:
     from blog.lifecycle.member import Member

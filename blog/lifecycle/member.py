@@ -16,11 +16,11 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from blog.core.background import background
 from blog.core.errors import SettingsError
 from blog.core.instance import Instance, Load, Route
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.core.background import background
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
 from blog.registry.discovery import Discovery

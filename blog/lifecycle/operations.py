@@ -26,6 +26,11 @@ def is_operation(path: str) -> bool:
     return path in _OPERATIONS
 
 
+def is_probe(path: str) -> bool:
+    """Tell whether `path` is what orchestrators ask, who have no token."""
+    return path in ("/healthz", "/readyz")
+
+
 class Gauge:
     """How many there are now, and a way to wait until there are none."""
 

@@ -3,11 +3,11 @@
 from contextlib import AsyncExitStack
 
 from blog.bus.client import BusClient
+from blog.core.background import background
 from blog.core.contract import Service
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, load
 from blog.http.limits import BODY_LIMIT, server_options
-from blog.core.background import background
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.runtime.commands import Commands

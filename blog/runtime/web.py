@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
+from blog.core.background import background
 from blog.core.contract import Endpoint, Meta, Page, ServerSent, Service
 from blog.core.errors import Invalid, Unavailable
 from blog.core.ids import new_id, sha256_hex
@@ -27,7 +28,6 @@ from blog.core.web import (
     read_body,
     requires_token,
 )
-from blog.core.background import background
 from blog.lifecycle.member import Member
 from blog.runtime.access import access
 from blog.runtime.binding import Binding, Source, bind

@@ -1,0 +1,279 @@
+"""Delivery: carries batches to living instances and what comes of them back to the log."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+from pydantic import ValidationError
+
+from blog.bus.dispatch import Batch, Dispatch, Window, dead, done
+from blog.bus.log import Log
+from blog.bus.schema import Position, Settled
+from blog.core.clock import Clock
+from blog.core.errors import BlogError
+from blog.core.events import Envelope
+from blog.core.instance import Instance
+from blog.core.logs import get_logger
+from blog.core.reactions import PATH, DeliveryAnswer, Outcome, Result
+from blog.core.web import INSTANCE_HEADER, bearer
+from blog.registry.session import Session
+
+TIMEOUT = 10.0
+_PAGE = 500
+_AGAIN = frozenset({408, 409, 425, 429})
+_TOO_MUCH = frozenset({429, 503})
+
+log = get_logger()
+
+
+class _NotSentError(Exception):
+    """The instance never got it: that was not an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An attempt that failed as a whole."""
+
+    reason: str
+    retry_after: float | None = None
+    is_final: bool = False
+    is_too_much: bool = False
+
+
+class Delivery:
+    """Delivers to every subscription that living instances, or the log, know of."""
+
+    def __init__(
+        self, journal: Log, session: Session, http: aiohttp.ClientSession, clock: Clock, token: str | None
+    ) -> None:
+        self._log = journal
+        self._session = session
+        self._http = http
+        self._clock = clock
+        self._headers = {"Content-Type": "application/json", **bearer(token)}
+        self._windows: defaultdict[str, Window] = defaultdict(Window)
+        self._running: dict[str, _Subscription] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver for ever. New subscriptions are noticed as their instances join."""
+        discovery = self._session.discovery
+        for stop_or_wake in (discovery.on_change, self._log.on_append):
+            stop_or_wake(self._wake)
+        async with asyncio.TaskGroup() as group:
+            for name, position in (await self._log.positions()).items():
+                self._start(group, name, position)
+            while True:
+                await self._learn(group)
+                await self._changed.wait()
+                self._changed.clear()
+
+    def table(self) -> list[dict[str, Any]]:
+        """Describe every subscription: lag and in flight in events, retries since the start."""
+        return [
+            {
+                "name": name,
+                "types": sorted(running.types),
+                "watermark": running.dispatch.watermark,
+                "lag": self._log.head - running.dispatch.watermark,
+                "in_flight": running.dispatch.in_flight,
+                "retries": running.dispatch.retries,
+                "dead": running.dead,
+            }
+            for name, running in sorted(self._running.items())
+        ]
+
+    def _wake(self) -> None:
+        self._changed.set()
+        for running in self._running.values():
+            running.wake.set()
+
+    async def _learn(self, group: asyncio.TaskGroup) -> None:
+        """Take over what living instances say they react to."""
+        wanted: defaultdict[str, set[str]] = defaultdict(set)
+        for instance in self._session.discovery.instances.values():
+            if instance.reactions:
+                wanted[instance.service] |= set(instance.reactions)
+        for name, types in wanted.items():
+            known = self._running.get(name)
+            if known is None:
+                await self._log.subscribe(name, frozenset(types))
+                self._start(group, name, Position(frozenset(types), 0, frozenset()))
+            elif not types <= known.types:
+                known.types |= types
+                await self._log.subscribe(name, frozenset(known.types))
+
+    def _start(self, group: asyncio.TaskGroup, name: str, position: Position) -> None:
+        self._running[name] = running = _Subscription(name, position)
+        group.create_task(self._serve(running))
+
+    async def _serve(self, running: "_Subscription") -> None:
+        """Send out what may go, as long as somebody has room for it."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                running.wake.clear()
+                await self._load(running)
+                while (instance := self._turn(running.name)) is not None:
+                    batch = running.dispatch.next_batch(self._clock.monotonic())
+                    if batch is None:
+                        break
+                    self._windows[instance.id].in_flight += 1
+                    group.create_task(self._carry(running, batch, instance))
+                await self._wait(running)
+
+    async def _load(self, running: "_Subscription") -> None:
+        dispatch = running.dispatch
+        while dispatch.wants_more and dispatch.cursor < self._log.head:
+            dispatch.load(*await self._log.read(dispatch.cursor, _PAGE, running.types))
+
+    async def _wait(self, running: "_Subscription") -> None:
+        """Wait until something may have changed, or the next try is due."""
+        due = running.dispatch.next_due()
+        try:
+            async with asyncio.timeout(None if due is None else due - self._clock.monotonic()):
+                await running.wake.wait()
+        except TimeoutError:
+            return
+
+    def _turn(self, service: str) -> Instance | None:
+        serving = self._session.discovery.serving(service)
+        full = {item.id for item in serving if not self._windows[item.id].has_room()}
+        if len(full) == len(serving):
+            return None
+        return self._session.discovery.next(service, full)
+
+    async def _carry(self, running: "_Subscription", batch: Batch, instance: Instance) -> None:
+        """One attempt: post, and put down what came of it."""
+        window = self._windows[instance.id]
+        try:
+            outcome = await self._post(running.name, batch, instance)
+        except _NotSentError as error:
+            self._session.report(instance.id, str(error))
+            await asyncio.sleep(_pause())
+            running.dispatch.put_back(batch)
+        else:
+            await self._put_down(running, batch, outcome)
+            if isinstance(outcome, _Failure) and outcome.is_too_much:
+                window.halve()
+            else:
+                window.grow()
+        finally:
+            window.in_flight -= 1
+            running.wake.set()
+
+    async def _post(self, name: str, batch: Batch, instance: Instance) -> Sequence[Result] | _Failure:
+        events = ",".join(entry.envelope for entry in batch.entries)
+        body = f'{{"subscription":"{name}","attempt":{batch.attempt},"events":[{events}]}}'
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT),
+                self._http.post(
+                    f"http://{instance.address}{PATH}",
+                    data=body.encode(),
+                    headers={INSTANCE_HEADER: instance.id, **self._headers},
+                ) as response,
+            ):
+                return _read(batch, response, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _NotSentError(str(error)) from error
+        except TimeoutError:
+            return _Failure(f"no answer within {TIMEOUT} s", is_too_much=True)
+        except (aiohttp.ClientError, OSError) as error:
+            return _Failure(str(error) or repr(error))
+
+    async def _put_down(
+        self, running: "_Subscription", batch: Batch, outcome: Sequence[Result] | _Failure
+    ) -> None:
+        """Settle what worked or never will, in order, up to the first one that is to be tried again."""
+        settled, following, again = _judge(running.dispatch, batch, outcome)
+        if settled:
+            count = len(settled)
+            watermark = running.dispatch.settled_with(batch, count)
+            try:
+                await self._log.settle(running.name, settled, following, watermark)
+            except BlogError as error:
+                again, settled = _Failure(error.detail), []
+            else:
+                running.count_dead(settled)
+        if settled:
+            running.dispatch.settle(batch, len(settled))
+        elif again is not None:
+            log.info("delivery.failed", subscription=running.name, key=batch.key, why=again.reason)
+            now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
+            running.dispatch.retry(batch, now, jitter, again.retry_after)
+
+
+class _Subscription:
+    """One subscription at work."""
+
+    def __init__(self, name: str, position: Position) -> None:
+        self.name = name
+        self.types = set(position.types)
+        self.dispatch = Dispatch(position.watermark, position.settled)
+        self.wake = asyncio.Event()
+        self.dead = 0
+
+    def count_dead(self, settled: Sequence[Settled]) -> None:
+        """Note, for everybody to see, what will not be tried again."""
+        for item in settled:
+            if item.dead is not None:
+                self.dead += 1
+                log.error("event.dead", subscription=self.name, sequence=item.sequence, why=item.dead)
+
+
+def _judge(
+    dispatch: Dispatch, batch: Batch, outcome: Sequence[Result] | _Failure
+) -> tuple[list[Settled], list[Envelope], _Failure | None]:
+    """Split an outcome into what is settled, what follows from that, and why the rest is not."""
+    if isinstance(outcome, _Failure):
+        if outcome.is_final or dispatch.is_exhausted(batch):
+            return [dead(batch.entries[0], batch.attempt, outcome.reason)], [], None
+        return [], [], outcome
+    settled: list[Settled] = []
+    following: list[Envelope] = []
+    for entry, result in zip(batch.entries, outcome, strict=True):
+        reason = result.reason or ""
+        if result.outcome is Outcome.DONE:
+            settled.append(done(entry, batch.attempt))
+            following += result.events
+        elif result.outcome is Outcome.DEAD or (not settled and dispatch.is_exhausted(batch)):
+            settled.append(dead(entry, batch.attempt, reason))
+        else:
+            return settled, following, _Failure(reason, result.retry_after)
+    return settled, following, None
+
+
+def _read(batch: Batch, response: aiohttp.ClientResponse, body: bytes) -> Sequence[Result] | _Failure:
+    """Understand an instance's answer. Raises _NotSentError when it is not the one that is meant."""
+    status = response.status
+    if status == HTTPStatus.MISDIRECTED_REQUEST:
+        raise _NotSentError("another instance answers there")
+    if status == HTTPStatus.OK:
+        return _results(batch, body)
+    reason = f"answered {status}: {body[:200].decode(errors='replace')}"
+    if status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        after = response.headers.get("Retry-After", "")
+        return _Failure(
+            reason, float(after) if after.isdigit() else None, is_too_much=status in _TOO_MUCH
+        )
+    return _Failure(reason, is_final=True)
+
+
+def _results(batch: Batch, body: bytes) -> Sequence[Result] | _Failure:
+    try:
+        results = DeliveryAnswer.model_validate_json(body).results
+    except ValidationError as error:
+        return _Failure(f"its answer cannot be read: {error.errors()[0]['msg']}")
+    if [result.id for result in results] != [entry.id for entry in batch.entries]:
+        return _Failure("its answer is about other events")
+    return results
+
+
+def _pause() -> float:
+    """Return seconds to wait before somebody else is tried: the table may be about to change."""
+    return random.uniform(0.0, 0.02)  # noqa: S311 - no secret

@@ -1,0 +1,193 @@
+"""The log: an append-only store in one SQLite file, with an identity and a lock. Never two logs.
+
+Writing is the business of one thread (`writer`); reading has another, read-only connection.
+"""
+
+import asyncio
+import fcntl
+import json
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from uuid import uuid4
+
+from blog.bus.client import Appended
+from blog.bus.schema import SCHEMA, VERSION, Entry, Position, Settled
+from blog.bus.writer import Append, Settle, Subscribe, Writer
+from blog.core.errors import SettingsError, StorageFull
+from blog.core.events import Envelope
+
+R = TypeVar("R")
+_COLUMNS = "sequence, id, type, key, envelope"
+_SHARE_FREE, _BYTES_FREE = 0.05, 1 << 30
+_LOOK_EVERY = 1.0  # seconds between looks at the disk
+
+
+class LogLockedError(Exception):
+    """Another process has this file."""
+
+
+class Log:
+    """An open log. Made by `Log.open`."""
+
+    def __init__(self, path: Path, identity: str, head: int) -> None:
+        self.path = path
+        self.identity = identity
+        self.head = head
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-read")
+        self._writer = Writer(path, self._committed)
+        self._db: sqlite3.Connection
+        self._callbacks: list[Callable[[], None]] = []
+        self._looked = float("-inf")
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(path: Path) -> AsyncIterator["Log"]:
+        """Open the log at `path`, making it if there is none.
+
+        Raises LogLockedError when another process has it, SettingsError for a file of a newer version.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(path.name + ".lock").open("a") as lock:
+            _take(lock)
+            log = Log(path, *await asyncio.to_thread(_prepare, path))
+            log._writer.start()
+            await log._read(log._connect)
+            try:
+                yield log
+            finally:
+                await log._writer.stop()
+                await log._read(log._db.close)
+                log._reader.shutdown(wait=False)
+
+    async def append(
+        self, envelopes: Sequence[Envelope], expect: tuple[str, int] | None = None
+    ) -> list[Appended]:
+        """Append a batch, all or nothing; return once it is on disk.
+
+        `expect` is a key and the last sequence it may have. Raises Conflict, TooMany, StorageFull.
+        """
+        self._must_have_room()
+        return await self._writer.do(Append(envelopes, expect))
+
+    async def settle(
+        self,
+        subscription: str,
+        settled: Sequence[Settled],
+        following: Sequence[Envelope],
+        watermark: int,
+    ) -> None:
+        """Acknowledge events for `subscription` and append what follows, in one transaction."""
+        await self._writer.do(Settle(subscription, settled, following, watermark))
+
+    async def subscribe(self, name: str, types: frozenset[str]) -> None:
+        """Remember a subscription; one that is known keeps its position."""
+        await self._writer.do(Subscribe(name, types))
+
+    async def positions(self) -> dict[str, Position]:
+        """Return how far every known subscription is."""
+        return await self._read(self._positions)
+
+    async def read(
+        self, after: int, limit: int, types: Collection[str] = (), key: str | None = None
+    ) -> tuple[list[Entry], int]:
+        """Return up to `limit` events after `after`, and the sequence up to which that is all."""
+        head = self.head
+        entries = await self._read(lambda: self._select(after, head, limit, types, key))
+        through = entries[-1].sequence if len(entries) == limit else max(head, after)
+        return entries, through
+
+    async def get(self, event_id: str) -> Entry | None:
+        """Look up an event."""
+        return await self._read(lambda: self._one("id = ?", event_id))
+
+    def on_append(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each commit; returns what stops that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def _committed(self, head: int) -> None:
+        if head != self.head:
+            self.head = head
+            for callback in list(self._callbacks):
+                callback()
+
+    def _must_have_room(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < _LOOK_EVERY:
+            return
+        usage = shutil.disk_usage(self.path.parent)
+        if usage.free < min(_SHARE_FREE * usage.total, _BYTES_FREE):
+            raise StorageFull("The log's disk is nearly full.", headers={"Retry-After": "10"})
+        self._looked = now
+
+    # On the reading thread.
+
+    async def _read(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    def _connect(self) -> None:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+
+    def _select(
+        self, after: int, head: int, limit: int, types: Collection[str], key: str | None
+    ) -> list[Entry]:
+        where, values = "sequence > ? AND sequence <= ?", [after, head]
+        arguments: list[Any] = [*values]
+        if types:
+            # `+` keeps SQLite from the index on types: the order of sequences is what is wanted
+            where += f" AND +type IN ({','.join('?' * len(types))})"
+            arguments += types
+        if key is not None:
+            where += " AND key = ?"
+            arguments.append(key)
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"
+        return [Entry(*row) for row in self._db.execute(sql, (*arguments, limit))]
+
+    def _one(self, where: str, value: Any) -> Entry | None:
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - no input in it
+        row = self._db.execute(sql, (value,)).fetchone()
+        return Entry(*row) if row else None
+
+    def _positions(self) -> dict[str, Position]:
+        settled: dict[str, set[int]] = {}
+        for name, sequence in self._db.execute("SELECT subscription, sequence FROM exceptions"):
+            settled.setdefault(name, set()).add(sequence)
+        return {
+            name: Position(frozenset(json.loads(types)), watermark, frozenset(settled.get(name, ())))
+            for name, types, watermark in self._db.execute("SELECT * FROM subscriptions")
+        }
+
+    def __repr__(self) -> str:
+        """Show which log it is and how long."""
+        return f"<Log {self.identity} at {self.head} in {self.path}>"
+
+
+def _take(lock: IO[Any]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LogLockedError from error
+
+
+def _prepare(path: Path) -> tuple[str, int]:
+    """Make the tables of a new file; return the identity and the head."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise SettingsError(f"{path} was written by a newer version (schema {version}).")
+        if version == 0:
+            db.executescript(
+                f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('identity', '{uuid4()}');"
+                f" PRAGMA user_version = {VERSION}; COMMIT;"
+            )
+        [identity] = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
+        [head] = db.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
+        return identity, head

@@ -1,0 +1,220 @@
+"""Writer: the one thread that changes the log. Group commit: whatever queued up while it was committing.
+
+Whoever asked is answered after the commit, that is after fsync. A transaction is all or nothing.
+"""
+
+import asyncio
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blog.bus.client import Appended
+from blog.bus.schema import Settled, chained, sealed
+from blog.core.errors import BlogError, Conflict, StorageFull, TooMany, Unavailable
+from blog.core.events import Envelope
+from blog.core.logs import get_logger
+
+MAX_QUEUED = 10_000
+"""Jobs that may wait; more is 429."""
+MAX_COMMIT = 512
+"""Jobs in one transaction."""
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Take these events, if the key's last sequence is not above what was expected."""
+
+    envelopes: Sequence[Envelope]
+    expect: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """A subscription is done with events, and this follows from them: in one transaction."""
+
+    subscription: str
+    settled: Sequence[Settled]
+    following: Sequence[Envelope]
+    watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Remember a subscription and what it reacts to."""
+
+    name: str
+    types: frozenset[str]
+
+
+Job = Append | Settle | Subscribe
+_Queued = tuple[Job, asyncio.Future[list[Appended]]]
+
+
+class Writer:
+    """Owns the writing connection. `committed` is called in the loop with each new head."""
+
+    def __init__(self, path: Path, committed: Callable[[int], None]) -> None:
+        self._path = path
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._db: sqlite3.Connection
+        self._head = 0
+        self._hash = b""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what is queued and close the file."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def do(self, job: Job) -> list[Appended]:
+        """Return the outcome of `job` once it is on disk.
+
+        Raises Conflict, TooMany, StorageFull, or Unavailable when the disk fails.
+        """
+        if self._queue.qsize() >= MAX_QUEUED:
+            raise TooMany("The log has more to write than it can.", headers={"Retry-After": "1"})
+        future: asyncio.Future[list[Appended]] = self._loop.create_future()
+        self._queue.put((job, future))
+        return await future
+
+    # On the thread.
+
+    def _run(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._recall()
+        while (jobs := self._collect()) is not None:
+            self._commit(jobs)
+        self._db.close()
+
+    def _recall(self) -> None:
+        """Read where the file ends."""
+        row = self._db.execute("SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1")
+        self._head, self._hash = row.fetchone() or (0, b"")
+
+    def _collect(self) -> list[_Queued] | None:
+        """Wait for a job and take what else is there; None when it is time to stop."""
+        jobs: list[_Queued] = []
+        while len(jobs) < MAX_COMMIT and (not jobs or not self._queue.empty()):
+            job = self._queue.get()
+            if job is None:
+                if not jobs:
+                    return None
+                self._queue.put(None)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _commit(self, jobs: list[_Queued]) -> None:
+        outcomes: list[tuple[asyncio.Future[list[Appended]], list[Appended] | BlogError]] = []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            outcomes.extend((future, self._do(job)) for job, future in jobs)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up()
+            failure = _failure(error)
+            log.exception("log.write_failed", jobs=len(jobs))
+            outcomes = [(future, failure) for _, future in jobs]
+        head = self._head
+        self._loop.call_soon_threadsafe(self._answer, outcomes, head)
+
+    def _give_up(self) -> None:
+        """Take back what was not committed."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._recall()
+
+    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], head: int) -> None:
+        """Answer in the loop; who has given up meanwhile is passed over."""
+        self._committed(head)
+        for future, outcome in outcomes:
+            if future.done():
+                continue
+            if isinstance(outcome, BlogError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _do(self, job: Job) -> list[Appended] | BlogError:
+        match job:
+            case Append():
+                return self._append(job)
+            case Settle():
+                return self._settle(job)
+            case Subscribe():
+                self._db.execute(
+                    "INSERT INTO subscriptions VALUES (?, ?, 0)"
+                    " ON CONFLICT (name) DO UPDATE SET types = excluded.types",
+                    (job.name, json.dumps(sorted(job.types))),
+                )
+                return []
+
+    def _append(self, job: Append) -> list[Appended] | BlogError:
+        known = [self._find(envelope.id) for envelope in job.envelopes]
+        if job.expect is not None and None in known:
+            last = self._last_of(job.expect[0])
+            if last > job.expect[1]:
+                return Conflict(f"The key is at sequence {last}, not {job.expect[1]}.", sequence=last)
+        return [self._insert(envelope) for envelope in job.envelopes]
+
+    def _insert(self, envelope: Envelope) -> Appended:
+        known = self._find(envelope.id)
+        if known is not None:
+            return Appended(envelope.id, known, duplicate=True)
+        self._head += 1
+        text = sealed(envelope, self._head)
+        self._hash = chained(self._hash, text)
+        self._db.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
+            (self._head, envelope.id, envelope.type, envelope.subject, text, self._hash),
+        )
+        return Appended(envelope.id, self._head)
+
+    def _settle(self, job: Settle) -> list[Appended]:
+        appended = [self._insert(envelope) for envelope in job.following]
+        self._db.executemany(
+            "INSERT OR REPLACE INTO exceptions VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (job.subscription, s.sequence, s.key, "dead" if s.dead else "done", s.attempts, s.dead)
+                for s in job.settled
+            ],
+        )
+        self._db.execute(
+            "UPDATE subscriptions SET watermark = max(watermark, ?) WHERE name = ?",
+            (job.watermark, job.subscription),
+        )
+        # below the watermark only the dead are worth remembering
+        self._db.execute(
+            "DELETE FROM exceptions WHERE subscription = ? AND sequence <= ? AND state = 'done'",
+            (job.subscription, job.watermark),
+        )
+        return appended
+
+    def _find(self, event_id: str) -> int | None:
+        row = self._db.execute("SELECT sequence FROM events WHERE id = ?", (event_id,)).fetchone()
+        return row[0] if row else None
+
+    def _last_of(self, key: str) -> int:
+        row = self._db.execute("SELECT max(sequence) FROM events WHERE key = ?", (key,)).fetchone()
+        return row[0] or 0
+
+
+def _failure(error: sqlite3.Error) -> BlogError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        return StorageFull("The log's disk is full.", headers={"Retry-After": "10"})
+    return Unavailable("The log cannot write to its disk.", headers={"Retry-After": "1"})
