@@ -135,7 +135,8 @@ class BusClient:
                 async for batch in _batches(response):
                     yield batch
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise BusLost(f"The stream from the bus broke: {str(error) or type(error).__name__}.") from error
+            why = str(error) or type(error).__name__
+            raise BusLost(f"The stream from the bus broke: {why}.") from error
         raise BusLost("The bus ended the stream.")
 
     async def _until_answered(

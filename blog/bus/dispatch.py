@@ -107,7 +107,7 @@ class Dispatch:
         return next((s - 1 for s in self._open if s not in done), self.cursor)
 
     def settle(self, batch: Batch, count: int) -> None:
-        """Forget the first `count` events of `batch`: they are on disk as settled. The next may go out."""
+        """Forget the first `count` events of `batch`: they are settled on disk."""
         queue = self._queues[batch.key]
         for entry in batch.entries[:count]:
             queue.entries.popleft()

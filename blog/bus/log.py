@@ -146,7 +146,7 @@ class Log:
         if key is not None:
             where += " AND key = ?"
             arguments.append(key)
-        sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"  # noqa: S608 - values are bound
         return [Entry(*row) for row in self._db.execute(sql, (*arguments, limit))]
 
     def _one(self, where: str, value: Any) -> Entry | None:
@@ -184,10 +184,10 @@ def _prepare(path: Path) -> tuple[str, int]:
         if version > VERSION:
             raise SettingsError(f"{path} was written by a newer version (schema {version}).")
         if version == 0:
-            db.executescript(
-                f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('identity', '{uuid4()}');"
-                f" PRAGMA user_version = {VERSION}; COMMIT;"
-            )
+            db.executescript(f"BEGIN; {SCHEMA}")
+            db.execute("INSERT INTO meta VALUES ('identity', ?)", (str(uuid4()),))
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
         [identity] = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
         [head] = db.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
         return identity, head

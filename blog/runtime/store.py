@@ -109,12 +109,11 @@ class Store:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self._open()
-        with _transaction(self._writing):
-            for statement in _statements(self._view.schema):
-                self._writing.execute(statement)
-            self._writing.execute(
-                "INSERT INTO view_position VALUES (?, ?, 0)", (self._view.schema_hash(), log_id)
-            )
+        self._writing.executescript(self._view.schema)
+        # last: a file without it is built from the start
+        self._writing.execute(
+            "INSERT INTO view_position VALUES (?, ?, 0)", (self._view.schema_hash(), log_id)
+        )
 
     def _apply(self, events: Sequence[Envelope], through: int) -> list[Applied]:
         applied = []
@@ -184,14 +183,3 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
-
-
-def _statements(script: str) -> list[str]:
-    """Split SQL text into statements, so that they run inside one transaction."""
-    statements, current = [], ""
-    for line in script.splitlines(keepends=True):
-        current += line
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    return [*statements, current] if current.strip() else statements

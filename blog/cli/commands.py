@@ -1,0 +1,126 @@
+"""The command line: what people type. Heavy rooms are imported by the command that needs them."""
+
+import sys
+
+import click
+
+_SCALE_HELP = "How many copies, for instance comments=3; may be given several times."
+
+
+class Commands(click.Group):
+    """Our commands, and one more for everything that can run (`blog posts`)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands that are written out; what can run is listed below them."""
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command, or make the one that runs `cmd_name`."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        from blog.master.programs import names  # noqa: PLC0415 - heavy
+
+        return _runner(cmd_name) if cmd_name in names() else None
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List what can run."""
+        del ctx
+        from blog.master.programs import names  # noqa: PLC0415 - heavy
+
+        with formatter.section("One instance of a service"):
+            formatter.write_text("  ".join(f"blog {name}" for name in names()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Run a blog made of services that anyone can copy, kill and restart at any time."""
+
+
+@cli.command()
+@click.option("-d", "--detach", is_flag=True, help="Return once it is ready; it goes on running.")
+@click.option("--scale", "scales", multiple=True, metavar="NAME=N", help=_SCALE_HELP)
+@click.option("--in-process", is_flag=True, help="Everything in one process and event loop.")
+def up(*, detach: bool, scales: tuple[str, ...], in_process: bool) -> None:
+    """Start the whole blog on this machine; Ctrl-C drains and stops it."""
+    from blog.cli.up import start  # noqa: PLC0415 - heavy
+
+    sys.exit(start(scales, detach=detach, in_process=in_process))
+
+
+@cli.command()
+def down() -> None:
+    """Drain and stop the running blog."""
+    from blog.cli.control import stop  # noqa: PLC0415 - heavy
+
+    stop()
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Rows for scripts.")
+def ps(*, as_json: bool) -> None:
+    """Show who is running."""
+    from blog.cli.control import show_instances  # noqa: PLC0415 - heavy
+
+    show_instances(as_json=as_json)
+
+
+@cli.command()
+@click.argument("wanted", nargs=-1, required=True, metavar="NAME=N...")
+def scale(wanted: tuple[str, ...]) -> None:
+    """Run another number of copies, for instance: blog scale comments=3."""
+    from blog.cli.control import change_scale  # noqa: PLC0415 - heavy
+
+    change_scale(wanted)
+
+
+@cli.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines are added.")
+@click.argument("services", nargs=-1)
+def logs(*, follow: bool, services: tuple[str, ...]) -> None:
+    """Show what the copies log; of SERVICES only, if any are named."""
+    from blog.cli.control import show_logs  # noqa: PLC0415 - heavy
+
+    show_logs(services, follow=follow)
+
+
+@cli.command()
+def settings() -> None:
+    """List every setting with its value, default and meaning."""
+    from blog.cli.settings import show  # noqa: PLC0415 - heavy
+
+    show()
+
+
+def main() -> int:
+    """Run the command line; return the exit code: 0, 1 for a crash, 2 for what was asked wrongly."""
+    from blog.core.errors import SettingsError  # noqa: PLC0415 - after click has the words
+
+    try:
+        cli.main(standalone_mode=False, prog_name="blog")
+    except click.exceptions.NoArgsIsHelpError as shown:
+        click.echo(shown.format_message())
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SettingsError as error:
+        click.echo(f"blog: {error.detail}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return 0
+
+
+def _runner(name: str) -> click.Command:
+    """Make the command that runs one instance of `name`."""
+
+    def run(*, with_parent: bool, adopt: bool = False) -> None:
+        from blog.cli.process import run_instance  # noqa: PLC0415 - heavy
+
+        run_instance(name, with_parent=with_parent, adopt=adopt)
+
+    options: list[click.Parameter] = [click.Option(["--with-parent"], is_flag=True, hidden=True)]
+    if name == "bus":
+        adopt = "Take this log as the one that counts from now on."
+        options.append(click.Option(["--adopt"], is_flag=True, help=adopt))
+    return click.Command(name, callback=run, params=options, help=f"Run one instance of {name}.")

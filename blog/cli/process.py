@@ -1,0 +1,81 @@
+"""One instance as a process: settings, logs, event loop, signals, exit code."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from blog.cli.settings import load_and_warn
+from blog.core import logs
+from blog.core.clock import SystemClock
+from blog.core.errors import SettingsError
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.master.programs import program
+
+_STDIN = 0
+
+
+def run_instance(name: str, *, with_parent: bool, adopt: bool) -> None:
+    """Run the program `name` until SIGTERM or SIGINT; with a parent also until stdin closes.
+
+    Raises SettingsError. What nobody expected is logged and ends the process with code 1.
+    """
+    settings = load_and_warn(service=name)
+    run = program(name, adopt=adopt)
+
+    async def live() -> None:
+        lifecycle = Lifecycle(SystemClock())
+        on_signals(lifecycle.stop)
+        if with_parent:
+            _when_stdin_closes(lifecycle.stop)
+        await run(settings, lifecycle)
+
+    try:
+        in_loop(live)
+    except SettingsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - logged, and an exit code
+        wrong = _settings_error(error)
+        if wrong is not None:
+            raise wrong from None
+        logs.get_logger().exception("instance.crashed", service=name)
+        sys.exit(1)
+
+
+def in_loop(work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` in a uvloop."""
+
+    async def main() -> None:
+        await work()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` on SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _when_stdin_closes(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if not os.read(_STDIN, 1024):
+            loop.remove_reader(_STDIN)
+            stop()
+
+    loop.add_reader(_STDIN, look)
+
+
+def _settings_error(error: BaseException) -> SettingsError | None:
+    """Find a SettingsError in the group that a task of the program ended with."""
+    if isinstance(error, SettingsError):
+        return error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return next((found for item in inner if (found := _settings_error(item))), None)

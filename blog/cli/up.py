@@ -1,0 +1,104 @@
+"""`blog up`: the whole blog in front of a person: progress, addresses, an orderly end."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from blog.cli.control import instances
+from blog.cli.process import in_loop, on_signals
+from blog.cli.settings import load_and_warn
+from blog.core.background import background
+from blog.core.clock import SystemClock
+from blog.core.errors import SettingsError
+from blog.core.instance import State
+from blog.core.settings import Settings
+from blog.master.desired import checked, parse, read
+from blog.master.programs import defaults
+from blog.master.up import Blog, registry_url
+from blog.master.up import up as running_blog
+
+FILE = Path("blog.toml")
+_DETACHED_TIMEOUT = 60.0
+_LOOK_EVERY = 0.05
+
+
+def start(scales: tuple[str, ...], *, detach: bool, in_process: bool) -> int:
+    """Run the blog here, or in the background; return the exit code. Raises SettingsError."""
+    settings = load_and_warn(service="master")
+    desired = checked(defaults() | read(FILE) | parse(scales), defaults())
+    if detach:
+        return asyncio.run(_detached(settings))
+    in_loop(lambda: _attached(settings, desired, in_process=in_process))
+    return 0
+
+
+async def _attached(settings: Settings, desired: dict[str, int], *, in_process: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    began = time.monotonic()
+    stopping = asyncio.Event()
+    on_signals(stopping.set)
+    async with running_blog(settings, desired, SystemClock(), stopping, in_process=in_process) as blog:
+        async with background(_tell(blog, console, began)):
+            await stopping.wait()
+        console.print("draining and stopping …")
+    console.print(f"stopped after {time.monotonic() - began:.1f} s; nothing is left running")
+
+
+async def _tell(blog: Blog, console: Console, began: float) -> None:
+    """Print each instance's way to ready, then where everything is."""
+    console.print(f"starting {', '.join(f'{n} x {name}' for name, n in blog.master.desired.items())} …")
+    seen: dict[str, State] = {}
+
+    def look() -> None:
+        for item in blog.session.discovery.instances.values():
+            if seen.get(item.id) is not item.state:
+                seen[item.id] = item.state
+                console.print(f"{time.monotonic() - began:6.2f} s  {item.state:9} {item.id}")
+
+    stop = blog.session.discovery.on_change(look)
+    try:
+        await blog.wait_until_ready()
+        console.print(f"ready after {time.monotonic() - began:.2f} s")
+        console.print(f"  posts       {blog.public_url}/posts")
+        console.print(f"  live        {blog.public_url}/live")
+        console.print(f"  registry    {registry_url(blog.settings)}  (inner door, needs the token)")
+        console.print(f"  data        {blog.settings.data_dir.absolute()}")
+        console.print("Ctrl-C drains and stops everything.")
+        await asyncio.Event().wait()
+    finally:
+        stop()
+
+
+async def _detached(settings: Settings) -> int:
+    """Start the same command in the background; return once every copy is ready, or it failed."""
+    log = settings.data_dir / "run" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = [word for word in sys.argv[1:] if word not in ("-d", "--detach")]
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603, ASYNC220 - the same command again; it does not block
+            [sys.executable, "-m", "blog", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    async with asyncio.timeout(_DETACHED_TIMEOUT):
+        while not await _is_ready(settings):
+            if process.poll() is not None:
+                Console(stderr=True, soft_wrap=True).print(log.read_text().rstrip(), markup=False)
+                return process.returncode
+            await asyncio.sleep(_LOOK_EVERY)
+    print(log.read_text().rstrip())  # noqa: T201 - what the blog in the background has said
+    return 0
+
+
+async def _is_ready(settings: Settings) -> bool:
+    try:
+        rows = await instances(settings.data_dir)
+    except SettingsError:
+        return False
+    return bool(rows) and all(row["state"] == "ready" for row in rows)

@@ -1,0 +1,82 @@
+"""Desired copies and what there is → what to start and stop. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+FIRST_DELAY, MAX_DELAY = 0.2, 10.0
+HEALTHY_AFTER = 30.0
+"""Seconds of life after which a crash counts as the first one again."""
+LOOP_AFTER = 3
+"""Crashes in a row that are called a crash loop."""
+
+
+@dataclass(slots=True)
+class Backoff:
+    """How long to wait before a copy that crashed is started again: 0.2 s, doubled up to 10 s."""
+
+    crashes: int = 0
+    total: int = 0
+
+    def crashed(self, lived: float) -> float:
+        """Count a crash after `lived` seconds; return the seconds to wait."""
+        self.crashes = 1 if lived >= HEALTHY_AFTER else self.crashes + 1
+        self.total += 1
+        return min(MAX_DELAY, FIRST_DELAY * 2.0 ** (self.crashes - 1))
+
+    @property
+    def is_loop(self) -> bool:
+        """Tell whether it crashes again and again."""
+        return self.crashes >= LOOP_AFTER
+
+
+@dataclass(slots=True)
+class Copy:
+    """One copy of a service that should run: `comments-2`."""
+
+    service: str
+    number: int
+    started: float = 0.0
+    is_running: bool = False
+    is_stopping: bool = False
+    start_at: float = float("-inf")
+    backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.service}-{self.number}"
+
+
+class Plan(NamedTuple):
+    """What to do now, and when to look again (None: when something happens)."""
+
+    start: list[Copy]
+    stop: list[Copy]
+    look_again: float | None
+
+
+def plan(desired: Mapping[str, int], copies: Iterable[Copy], now: float) -> Plan:
+    """Compare; new copies get the lowest free number, victims are the newest."""
+    kept = [copy for copy in copies if not copy.is_stopping]
+    start: list[Copy] = []
+    stop: list[Copy] = []
+    for service, count in desired.items():
+        mine = sorted((c for c in kept if c.service == service), key=lambda c: (c.started, c.number))
+        stop += mine[count:]
+        start += [c for c in mine[:count] if not c.is_running and c.start_at <= now]
+        taken = {c.number for c in copies if c.service == service}
+        start += [Copy(service, number) for number in _free(taken, count - len(mine))]
+    waiting = [c.start_at for c in kept if not c.is_running and c.start_at > now and c not in stop]
+    return Plan(start, stop, min(waiting, default=None))
+
+
+def _free(taken: set[int], count: int) -> list[int]:
+    """Return the lowest `count` numbers from 1 that nobody has."""
+    numbers: list[int] = []
+    candidate = 1
+    while len(numbers) < count:
+        if candidate not in taken:
+            numbers.append(candidate)
+        candidate += 1
+    return numbers

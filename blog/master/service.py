@@ -1,0 +1,119 @@
+"""The master keeps as many copies running as there should be: it compares, then acts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from blog.core.background import background
+from blog.core.clock import Clock
+from blog.core.logs import get_logger
+from blog.master.desired import checked
+from blog.master.plan import Copy, plan
+from blog.master.programs import BUS, GATEWAY
+from blog.master.runtimes import Running, Runtime
+
+log = get_logger()
+
+
+class Master:
+    """Runs `desired` copies on `runtime`. Made by `Master.open`."""
+
+    def __init__(self, runtime: Runtime, desired: Mapping[str, int], clock: Clock) -> None:
+        self.desired = dict(desired)
+        self.running: dict[str, Running] = {}
+        self.copies: list[Copy] = []
+        self._runtime = runtime
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._group: asyncio.TaskGroup
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(runtime: Runtime, desired: Mapping[str, int], clock: Clock) -> AsyncIterator["Master"]:
+        """Keep the copies running while the body runs; then drain them all, the gateway last."""
+        master = Master(runtime, desired, clock)
+        async with asyncio.TaskGroup() as master._group:
+            try:
+                async with background(master._reconcile()):
+                    yield master
+            finally:
+                await asyncio.shield(master._end_all())
+
+    def scale(self, wanted: Mapping[str, int]) -> None:
+        """Want another number of copies. Raises SettingsError for what cannot be."""
+        self.desired |= checked(wanted, self.desired)
+        log.info("scale.wanted", **dict(wanted))
+        self._changed.set()
+
+    def copy_of(self, pid: int) -> Copy | None:
+        """Find the copy that runs in the process `pid`."""
+        return next(
+            (c for c in self.copies if c.name in self.running and self.running[c.name].pid == pid), None
+        )
+
+    async def _reconcile(self) -> None:
+        while True:
+            self._changed.clear()
+            todo = plan(self.desired, self.copies, self._clock.monotonic())
+            for copy in todo.stop:
+                self._stop(copy)
+            for copy in todo.start:
+                await self._start(copy)
+            due = todo.look_again
+            try:
+                async with asyncio.timeout(None if due is None else due - self._clock.monotonic()):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _start(self, copy: Copy) -> None:
+        if copy not in self.copies:
+            self.copies.append(copy)
+        copy.is_running = True
+        copy.started = self._clock.monotonic()
+        self.running[copy.name] = running = await self._runtime.start(copy.service, copy.name)
+        self._group.create_task(self._watch(copy, running))
+
+    def _stop(self, copy: Copy) -> None:
+        copy.is_stopping = True
+        if copy.is_running:
+            self._group.create_task(self.running[copy.name].end())
+        else:
+            self.copies.remove(copy)
+
+    async def _watch(self, copy: Copy, running: Running) -> None:
+        """Wait for the end of a copy; one that was not asked to end crashed."""
+        code = await running.wait()
+        copy.is_running = False
+        if copy.is_stopping:
+            self.copies.remove(copy)
+            del self.running[copy.name]
+            log.info("copy.stopped", copy=copy.name)
+        else:
+            self._crashed(copy, running, code)
+        self._changed.set()
+
+    def _crashed(self, copy: Copy, running: Running, code: int) -> None:
+        now = self._clock.monotonic()
+        delay = copy.backoff.crashed(now - copy.started)
+        copy.start_at = now + delay
+        if copy.backoff.is_loop:
+            last = running.last_lines()[-3:]
+            log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.backoff.crashes, last=last)
+        else:
+            log.warning("copy.crashed", copy=copy.name, code=code, again_in_s=round(delay, 1))
+
+    async def _end_all(self) -> None:
+        """Services first, while bus and registry can still hear them out; the gateway last."""
+        for tier in (None, BUS, GATEWAY):
+            ending = [c for c in self.copies if c.is_running and (tier or c.service) == c.service]
+            if tier is None:
+                ending = [c for c in ending if c.service not in (BUS, GATEWAY)]
+            for copy in ending:
+                copy.is_stopping = True
+            await asyncio.gather(*(self.running[copy.name].end() for copy in ending))
+
+    def __repr__(self) -> str:
+        """Show the copies."""
+        names = (f"{c.name}{'' if c.is_running else ' (down)'}" for c in self.copies)
+        return f"<Master of {', '.join(names) or 'nobody'}>"

@@ -1,0 +1,115 @@
+"""A whole blog in one event loop, for tests: real HTTP on free loopback ports, nothing mocked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp.test_utils import BaseTestServer
+from aiohttp.web_runner import BaseRunner
+from pydantic import SecretStr
+from yarl import URL
+
+from blog.core.clock import SystemClock
+from blog.core.instance import Instance, State
+from blog.core.settings import Settings
+from blog.master.in_process import InProcess
+from blog.master.programs import defaults
+from blog.master.up import Blog, running, with_ports
+
+_TOKEN = "test-token"  # noqa: S105 - of a blog that lives as long as a test
+_PATIENCE = 10.0
+
+
+class RunningBlog:
+    """A running blog that a test can scale, kill and pause."""
+
+    def __init__(self, blog: Blog, runtime: InProcess) -> None:
+        self._blog = blog
+        self._runtime = runtime
+
+    @property
+    def url(self) -> str:
+        """Where readers go."""
+        return self._blog.public_url
+
+    @property
+    def registry_url(self) -> str:
+        """Where the registry is; its API needs `token`."""
+        return f"http://{self._blog.settings.host}:{self._blog.settings.admin_port}"
+
+    @property
+    def token(self) -> str:
+        """The secret of the inner doors."""
+        return _TOKEN
+
+    def instances(self, service: str | None = None, state: State | None = None) -> list[Instance]:
+        """List who is known, of one service or in one state if asked for."""
+        return [
+            item
+            for item in self._blog.session.discovery.instances.values()
+            if service in (None, item.service) and state in (None, item.state)
+        ]
+
+    async def scale(self, **wanted: int) -> None:
+        """Run another number of copies; return when it is so."""
+        self._blog.master.scale(wanted)
+        await self.until(
+            lambda blog: all(
+                len(blog.instances(name)) == len(blog.instances(name, State.READY)) == count
+                for name, count in wanted.items()
+            )
+        )
+
+    def kill(self, instance_id: str) -> None:
+        """End an instance without a goodbye; the master starts another one."""
+        self._runtime.kill(instance_id)
+
+    def pause(self, instance_id: str) -> None:
+        """Make an instance silent, like a stopped process."""
+        self._runtime.member(instance_id).pause()
+
+    def resume(self, instance_id: str) -> None:
+        """Let a paused instance go on."""
+        self._runtime.member(instance_id).resume()
+
+    async def until(self, predicate: Callable[["RunningBlog"], bool]) -> None:
+        """Wait until `predicate` holds of what the registry knows. Raises TimeoutError after 10 s."""
+        async with asyncio.timeout(_PATIENCE):
+            await self._blog.session.discovery.wait_until(lambda _: predicate(self))
+
+    def __repr__(self) -> str:
+        """Show who is running."""
+        return f"<RunningBlog {self._blog.session.discovery!r}>"
+
+
+@asynccontextmanager
+async def running_blog(folder: Path, **copies: int) -> AsyncIterator[RunningBlog]:
+    """Run a blog with its data in `folder`; yield it once every copy is ready."""
+    settings = with_ports(Settings(data_dir=folder, public_port=0, admin_port=0, token=SecretStr(_TOKEN)))
+    clock = SystemClock()
+    async with (
+        InProcess.open(settings, clock) as runtime,
+        running(runtime, settings, defaults() | copies, clock) as blog,
+    ):
+        async with asyncio.timeout(_PATIENCE):
+            await blog.wait_until_ready()
+        yield RunningBlog(blog, runtime)
+
+
+class GatewayServer(BaseTestServer):
+    """What aiohttp's TestClient takes for a server: the public door of a blog that runs already."""
+
+    def __init__(self, url: str) -> None:
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        super().__init__(scheme="http", host=host, port=int(port))
+        self._url = url
+
+    async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any) -> None:
+        """Only point there: it is running, and not ours to stop."""
+        del loop, kwargs
+        self._root = URL(self._url)
+
+    async def _make_runner(self, **kwargs: Any) -> BaseRunner[Any]:
+        raise RuntimeError(f"there is nothing to run with {kwargs}")
