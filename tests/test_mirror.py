@@ -20,6 +20,6 @@ def test_every_test_says_its_rule() -> None:
     """One sentence each."""
     for test in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(test.read_text())):
-            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            if function and node.name.startswith("test_"):
-                assert ast.get_docstring(node), f"{test}: {node.name}"
+            match node:
+                case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name.startswith("test_"):
+                    assert ast.get_docstring(node), f"{test}: {node.name}"

@@ -111,5 +111,5 @@ class GatewayServer(BaseTestServer):
         del loop, kwargs
         self._root = URL(self._url)
 
-    async def _make_runner(self, **kwargs: Any) -> BaseRunner[Any]:
+    async def _make_runner(self, **kwargs: Any) -> BaseRunner:
         raise RuntimeError(f"there is nothing to run with {kwargs}")

@@ -126,7 +126,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Blog]]:
     for blog in blogs:
         blog.stop()
         blog.output.close()
-        assert not running_in(blog.folder), blog.said()
+    assert not running_in(tmp_path)
 
 
 def running_in(folder: Path) -> list[str]:
