@@ -29,7 +29,8 @@ class Commands(click.Group):
         from blog.master.programs import names  # noqa: PLC0415 - heavy
 
         with formatter.section("One instance of a service"):
-            formatter.write_text("  ".join(f"blog {name}" for name in names()))
+            for name in names():
+                formatter.write_text(f"blog {name}")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

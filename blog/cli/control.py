@@ -10,13 +10,14 @@ from typing import Any
 
 import aiohttp
 import click
-from rich.console import Console
 from rich.table import Table
 
+from blog.cli.settings import wide_console
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.master.control import short
 from blog.master.desired import parse
+from blog.master.up import LOCK, lock_for_life
 
 _COLUMNS = ("name", "state", "address", "uptime_s", "in_flight", "restarts", "id")
 _OK = 300
@@ -38,7 +39,7 @@ def show_instances(*, as_json: bool) -> None:
     table = Table(*_COLUMNS, box=None, header_style="bold")
     for row in rows:
         table.add_row(*(str(row[column]) for column in _COLUMNS))
-    console = Console(soft_wrap=True)
+    console = wide_console()
     console.print(table)
     for row in rows:
         for line in row.get("last_lines", ()):
@@ -64,9 +65,9 @@ async def instances(data_dir: Path) -> list[dict[str, Any]]:
 
 async def _stop() -> None:
     await _call("POST", "/down")
-    socket = socket_path(load(Settings).data_dir)
+    lock = load(Settings).data_dir / "run" / LOCK
     async with asyncio.timeout(_DOWN_TIMEOUT):
-        while socket.exists():  # noqa: ASYNC110 - another process, which removes it last
+        while not lock_for_life(lock):  # noqa: ASYNC110 - another process, which frees it at its end
             await asyncio.sleep(_LOOK_EVERY)
 
 

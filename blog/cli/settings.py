@@ -9,6 +9,8 @@ from blog.core import logs
 from blog.core.settings import ServiceSettings, Settings, describe, load, unknown_variables
 from blog.runtime import catalog
 
+_WIDE = 250
+
 
 def load_and_warn(**bound: str) -> Settings:
     """Read the settings, set up logging (`bound` is on every line), warn about unknown variables.
@@ -28,7 +30,13 @@ def show() -> None:
     for model in _models():
         for line in describe(load(model)):
             table.add_row(*line)
-    Console(soft_wrap=True).print(table)
+    wide_console().print(table)
+
+
+def wide_console() -> Console:
+    """Make a console that cuts nothing off where the output is no terminal."""
+    console = Console(soft_wrap=True, highlight=False)
+    return console if console.is_terminal else Console(width=_WIDE, soft_wrap=True, highlight=False)
 
 
 def _models() -> list[type[ServiceSettings]]:

@@ -47,6 +47,7 @@ class Member:
         self.draining = asyncio.Event()
         self.http: aiohttp.ClientSession
         self.session: Session
+        self._runner: web.AppRunner
         self._instance = instance
         self._loop_lag = 0.0
 
@@ -91,6 +92,7 @@ class Member:
                 shutdown_timeout=_CLOSE_TIMEOUT,
                 **(door or {}),
             )
+            member._runner = runner
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             address = await listen(runner, settings.host, *(port or ("BLOG_PORT", settings.port)))
@@ -153,6 +155,17 @@ class Member:
         """Count the current request as a stream: it ends when `draining` is set, not by itself."""
         with self.operations.requests.less(), self.operations.streams.more():
             yield
+
+    def crash(self) -> None:
+        """Break all connections off and answer nobody any more, as after kill -9 (for tests).
+
+        Whoever runs this instance has to cancel it after that.
+        """
+        self.pause()
+        server = self._runner.server
+        for connection in server.connections if server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
 
     def pause(self) -> None:
         """Behave like a stopped process: beats and answers wait until `resume` (for tests)."""

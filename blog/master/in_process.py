@@ -54,6 +54,8 @@ class TaskCopy:
 
     def kill(self) -> None:
         """End it without a goodbye."""
+        if self.lifecycle.member is not None:
+            self.lifecycle.member.crash()
         self._task.cancel()
 
     def last_lines(self) -> list[str]:

@@ -5,8 +5,8 @@ import fcntl
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -23,6 +23,9 @@ from blog.master.runtimes import Runtime
 from blog.master.service import Master
 from blog.master.table import Table
 from blog.registry.session import Session
+
+LOCK = "up.lock"
+"""In the run folder: held by the master as long as it lives."""
 
 
 class Blog:
@@ -70,7 +73,7 @@ async def up(
     run = settings.data_dir / "run"
     run.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_alone(run / "up.lock", settings.data_dir))
+        _hold_for_life(run / LOCK, settings.data_dir)
         settings = with_ports(with_token(settings, run / "token"))
         runtime: Runtime
         if in_process:
@@ -139,14 +142,23 @@ def with_ports(settings: Settings) -> Settings:
     return settings.model_copy(update=ports)
 
 
-@contextmanager
-def _alone(path: Path, folder: Path) -> Iterator[None]:
-    """Hold the lock of the data directory. Raises SettingsError when a blog runs in it."""
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError(
-                f"BLOG_DATA_DIR={folder}: a blog already runs here (`blog ps`); stop it with `blog down`."
-            ) from None
-        yield
+def _hold_for_life(path: Path, folder: Path) -> None:
+    """Lock the data directory until this process ends. Raises SettingsError when a blog runs in it."""
+    if not lock_for_life(path):
+        raise SettingsError(
+            f"BLOG_DATA_DIR={folder}: a blog already runs here (`blog ps`); stop it with `blog down`."
+        )
+
+
+def lock_for_life(path: Path) -> bool:
+    """Lock a file until this process ends; tell whether it was free.
+
+    The descriptor stays open on purpose: who waits for the lock waits for the end of the process.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True

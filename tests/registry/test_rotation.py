@@ -51,9 +51,8 @@ def test_nobody_is_left() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["put", "remove", "next"]), st.sampled_from("abcd"))))
 def test_it_is_served_longest_ago_whatever_happens(steps: list[tuple[str, str]]) -> None:
     """Against a model that keeps the time of each turn (0: never; newest put first among those)."""
-    turns, served, time = Rotation(), dict[str, float](), 0
-    for word, member in steps:
-        time += 1
+    turns, served = Rotation(), dict[str, float]()
+    for time, (word, member) in enumerate(steps, 1):
         match word:
             case "put":
                 turns.put(member)

@@ -1,0 +1,222 @@
+"""The log: acknowledged is on disk, once, in order, without gaps, in one file that one process has."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from blog.bus.client import Appended
+from blog.bus.log import Log, LogLockedError
+from blog.bus.schema import Settled
+from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
+from blog.core.events import Envelope
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(id_: str, key: str = "k", type_: str = "blog.Tested", **data: str) -> Envelope:
+    """Give an event."""
+    return Envelope(id=id_, source="/test", type=type_, subject=key, time=NOW, data=dict(data))
+
+
+async def test_appending_gives_sequences_without_gaps(tmp_path: Path) -> None:
+    """1, 2, 3 …, and the rows hold them."""
+    async with Log.open(tmp_path / "log.db") as log:
+        first = await log.append([event("a"), event("b")])
+        second = await log.append([event("c")])
+        assert [item.sequence for item in first + second] == [1, 2, 3]
+        entries, through = await log.read(0, 10)
+        assert [json.loads(entry.envelope)["sequence"] for entry in entries] == [1, 2, 3]
+        assert through == log.head == 3
+
+
+async def test_the_same_id_is_taken_once(tmp_path: Path) -> None:
+    """Also within a batch, and after a restart."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a"), event("b")])
+        assert await log.append([event("b"), event("c"), event("c")]) == [
+            Appended("b", 2, duplicate=True),
+            Appended("c", 3),
+            Appended("c", 3, duplicate=True),
+        ]
+    async with Log.open(tmp_path / "log.db") as log:
+        assert await log.append([event("a")]) == [Appended("a", 1, duplicate=True)]
+        assert log.head == 3
+
+
+async def test_many_writers_share_commits(tmp_path: Path) -> None:
+    """Whatever queues up while a commit runs is in the next one; nobody's event is lost."""
+    async with Log.open(tmp_path / "log.db") as log:
+        appended = await asyncio.gather(*(log.append([event(f"e{n}")]) for n in range(500)))
+        assert sorted(item.sequence for [item] in appended) == list(range(1, 501))
+
+
+async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) -> None:
+    """Per key; a retry of what was appended is no conflict."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a", "x"), event("b", "y")])
+        assert await log.append([event("c", "x")], expect=("x", 1)) == [Appended("c", 3)]
+        with pytest.raises(Conflict):
+            await log.append([event("d", "x")], expect=("x", 1))
+        assert await log.append([event("c", "x")], expect=("x", 1)) == [Appended("c", 3, duplicate=True)]
+        assert log.head == 3
+
+
+async def test_reading_by_type_and_key_tells_how_far_it_looked(tmp_path: Path) -> None:
+    """A filtered reader knows what it does not have to ask for again."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a", "x", "t1"), event("b", "y", "t2"), event("c", "x", "t2")])
+        assert [e.id for e in (await log.read(0, 10, ["t2"]))[0]] == ["b", "c"]
+        assert [e.id for e in (await log.read(0, 10, [], "x"))[0]] == ["a", "c"]
+        assert (await log.read(0, 1, ["t2"]))[1] == 2
+        assert (await log.read(2, 10, ["t1"])) == ([], 3)
+        found = await log.get("b")
+        assert found is not None
+        assert found.sequence == 2
+        assert await log.get("z") is None
+
+
+async def test_one_process_has_the_file(tmp_path: Path) -> None:
+    """Never two logs."""
+    async with Log.open(tmp_path / "log.db"):
+        with pytest.raises(LogLockedError):
+            async with Log.open(tmp_path / "log.db"):
+                pass
+
+
+async def test_the_identity_stays(tmp_path: Path) -> None:
+    """It is made with the file, and another file has another one."""
+    async with Log.open(tmp_path / "log.db") as log:
+        identity = log.identity
+    async with Log.open(tmp_path / "log.db") as log, Log.open(tmp_path / "other.db") as other:
+        assert log.identity == identity != other.identity
+
+
+async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """Better not started than misread."""
+    async with Log.open(tmp_path / "log.db"):
+        pass
+    with closing(sqlite3.connect(tmp_path / "log.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(SettingsError, match="newer"):
+        async with Log.open(tmp_path / "log.db"):
+            pass
+
+
+async def test_every_row_carries_a_hash_of_all_before_it(tmp_path: Path) -> None:
+    """A changed or missing row can be found."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a"), event("b")])
+        await log.append([event("c")])
+    before = b""
+    with closing(sqlite3.connect(tmp_path / "log.db")) as db:
+        for envelope, digest in db.execute("SELECT envelope, hash FROM events ORDER BY sequence"):
+            before = hashlib.sha256(before + envelope.encode()).digest()
+            assert digest == before
+
+
+async def test_settling_appends_what_follows_in_the_same_transaction(tmp_path: Path) -> None:
+    """And the position is there after a restart: a watermark, and what is settled above it."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a"), event("b"), event("c")])
+        await log.subscribe("s", frozenset({"blog.Tested"}))
+        await log.settle("s", [Settled(3, "k", 1)], [event("follows")], watermark=0)
+    async with Log.open(tmp_path / "log.db") as log:
+        position = (await log.positions())["s"]
+        assert (position.watermark, position.settled) == (0, frozenset({3}))
+        assert log.head == 4
+        await log.settle("s", [Settled(1, "k", 1), Settled(2, "k", 1)], [], watermark=3)
+        position = (await log.positions())["s"]
+        assert (position.watermark, position.settled) == (3, frozenset())
+
+
+async def test_the_dead_are_remembered(tmp_path: Path) -> None:
+    """With the reason, below the watermark too."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a")])
+        await log.subscribe("s", frozenset({"blog.Tested"}))
+        await log.settle("s", [Settled(1, "k", 20, dead="why")], [], watermark=1)
+    with closing(sqlite3.connect(tmp_path / "log.db")) as db:
+        assert db.execute("SELECT sequence, state, reason FROM exceptions").fetchall() == [
+            (1, "dead", "why")
+        ]
+
+
+async def test_a_full_disk_refuses_and_reading_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """507 before it is really full, and nothing is half written."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a")])
+        log._looked = float("-inf")
+        usage = type("Usage", (), {"free": 0, "total": 1 << 40})
+        monkeypatch.setattr("blog.bus.log.shutil.disk_usage", lambda _: usage)
+        with pytest.raises(StorageFull):
+            await log.append([event("b")])
+        assert [entry.id for entry in (await log.read(0, 10))[0]] == ["a"]
+
+
+async def test_a_failing_transaction_is_undone_and_told(tmp_path: Path) -> None:
+    """Every writer of it hears; the next transaction goes on where the last good one ended."""
+    async with Log.open(tmp_path / "log.db") as log:
+        await log.append([event("a")])
+        with closing(sqlite3.connect(tmp_path / "log.db")) as db:
+            db.execute(
+                "CREATE TRIGGER no BEFORE INSERT ON events WHEN new.id = 'bad'"
+                " BEGIN SELECT raise(ABORT, 'broken disk'); END"
+            )
+        with pytest.raises(Unavailable):
+            await log.append([event("good"), event("bad")])
+        assert log.head == 1
+        assert await log.append([event("b")]) == [Appended("b", 2)]
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from blog.bus.log import Log
+from blog.core.events import Envelope
+from datetime import UTC, datetime
+
+async def main(path):
+    async with Log.open(Path(path)) as log:
+        async def write(who):
+            for n in range(100000):
+                id_ = f"{who}-{n}"
+                await log.append([Envelope(id=id_, source="/t", type="t", subject=str(who),
+                                           time=datetime.now(UTC), data={})])
+                print(id_, flush=True)
+        await asyncio.gather(*(write(who) for who in range(32)))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_kill_9_under_load_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    """Everything that was said to be written is there, once, in order, without gaps."""
+    path = tmp_path / "log.db"
+    with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs in this loop
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline().strip() for _ in range(500)]
+        os.kill(writer.pid, signal.SIGKILL)
+        acknowledged += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    async with Log.open(path) as log:
+        entries, after = [], 0
+        while after < log.head:
+            page, after = await log.read(after, 1000)
+            entries += page
+        ids = [entry.id for entry in entries]
+        assert [entry.sequence for entry in entries] == list(range(1, len(ids) + 1))
+        assert len(ids) == len(set(ids))
+        assert set(acknowledged) <= set(ids)

@@ -1,0 +1,143 @@
+"""The harness that ships with the package: a whole blog in a test's own loop."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from blog.core.instance import State
+from blog.testing.harness import RunningBlog, running_blog
+
+Client = TestClient[Any, Any]
+
+
+async def write(client: Client, path: str, **content: str) -> Any:
+    """Write, and return what came back."""
+    async with client.post(path, json=content) as answer:
+        assert answer.status == 201, await answer.text()
+        return await answer.json()
+
+
+async def thread(client: Client, post_id: str) -> list[dict[str, Any]]:
+    """Read a post's comments; none while the read side does not know the post."""
+    async with client.get(f"/posts/{post_id}") as answer:
+        if answer.status != 200:
+            return []
+        found: list[dict[str, Any]] = (await answer.json())["comments"]
+        return found
+
+
+async def settled(client: Client, post_id: str, count: int) -> list[dict[str, Any]]:
+    """Wait until `count` comments of a post are settled."""
+    async with asyncio.timeout(10):
+        while True:
+            comments = await thread(client, post_id)
+            if sum(comment["status"] != "pending" for comment in comments) == count:
+                return comments
+            await asyncio.sleep(0.01)
+
+
+async def test_a_comment_is_settled(blog: RunningBlog, gateway_client: Client) -> None:
+    """The fixtures give a running blog and aiohttp's test client on its gateway."""
+    assert {item.service for item in blog.instances()} >= {"gateway", "bus", "posts", "query"}
+    post = await write(gateway_client, "/posts", title="Hello")
+    await write(gateway_client, f"/posts/{post['id']}/comments", content="hi")
+    [comment] = await settled(gateway_client, post["id"], 1)
+    assert comment["content"] == "hi"
+
+
+async def test_it_is_ready_within_a_second_or_so(tmp_path: Path) -> None:
+    """Function-scoped fixtures have to be quick; the bound is wide for a busy machine."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with running_blog(tmp_path):
+        took = loop.time() - began
+    print(f"ready after {took:.2f} s")
+    assert took < 5
+
+
+async def test_every_copy_gets_its_share(blog: RunningBlog, gateway_client: Client) -> None:
+    """Turns go round over all of them, with no edit anywhere."""
+    await blog.scale(query=3)
+    served = set()
+    for _ in range(6):
+        async with gateway_client.get("/posts") as answer:
+            assert answer.status == 200
+            served.add(answer.headers["Blog-Served-By"])
+    assert served == {f"query/{item.id}" for item in blog.instances("query")}
+
+
+async def test_a_killed_instance_is_replaced_and_nobody_notices(
+    blog: RunningBlog, gateway_client: Client
+) -> None:
+    """The gateway goes on with the others, the master starts another one."""
+    await blog.scale(query=2)
+    victim = blog.instances("query")[0].id
+    blog.kill(victim)
+    for _ in range(20):
+        async with gateway_client.get("/posts") as answer:
+            assert answer.status == 200
+            assert not answer.headers["Blog-Served-By"].endswith(victim)
+    await blog.until(lambda now: len(now.instances("query", State.READY)) == 2)
+    assert victim not in {item.id for item in blog.instances("query")}
+
+
+@pytest.mark.parametrize("service", ["moderation", "comments"])
+async def test_events_wait_for_somebody_who_reacts(
+    blog: RunningBlog, gateway_client: Client, service: str
+) -> None:
+    """With nobody there the events wait in the log; nothing is lost."""
+    post = await write(gateway_client, "/posts", title="Hello")
+    await write(gateway_client, f"/posts/{post['id']}/comments", content="one")
+    await settled(gateway_client, post["id"], 1)
+    await blog.scale(moderation=0)
+    await write(gateway_client, f"/posts/{post['id']}/comments", content="two")
+    assert [c["status"] for c in await seen(gateway_client, post["id"], 2)] == ["approved", "pending"]
+    await blog.scale(**{service: 0})
+    await blog.scale(moderation=1, comments=1)
+    await settled(gateway_client, post["id"], 2)
+
+
+async def seen(client: Client, post_id: str, count: int) -> list[dict[str, Any]]:
+    """Wait until the read side shows `count` comments."""
+    async with asyncio.timeout(10):
+        while len(comments := await thread(client, post_id)) < count:
+            await asyncio.sleep(0.01)
+    return comments
+
+
+async def test_a_paused_instance_is_suspect_and_comes_back(
+    blog: RunningBlog, gateway_client: Client
+) -> None:
+    """A stopped process is not dead; it gets nothing new while another one can answer."""
+    await blog.scale(query=2)
+    paused = blog.instances("query")[0].id
+    blog.pause(paused)
+    await blog.until(lambda now: now.instances("query", State.SUSPECT) != [])
+    for _ in range(4):
+        async with gateway_client.get("/posts") as answer:
+            assert answer.headers["Blog-Served-By"] != f"query/{paused}"
+    blog.resume(paused)
+    await blog.until(lambda now: len(now.instances("query", State.READY)) == 2)
+
+
+async def test_without_a_bus_reads_go_on_and_writes_say_so(
+    blog: RunningBlog, gateway_client: Client
+) -> None:
+    """An instance that loses the bus keeps serving what it has."""
+    post = await write(gateway_client, "/posts", title="Hello")
+    async with asyncio.timeout(10):
+        while (await gateway_client.get(f"/posts/{post['id']}")).status != 200:
+            await asyncio.sleep(0.01)
+    [bus] = blog.instances("bus")
+    blog.pause(bus.id)
+    async with gateway_client.get(f"/posts/{post['id']}") as answer:
+        assert answer.status == 200
+    async with gateway_client.post("/posts", json={"title": "No"}) as answer:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+    blog.resume(bus.id)
+    await blog.until(lambda now: now.instances("bus", State.READY) != [])
+    await write(gateway_client, "/posts", title="Again")
