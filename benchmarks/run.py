@@ -137,7 +137,7 @@ async def settled(bench: Bench, count: int, posts: int) -> dict[str, float]:
     async def is_settled(post_id: str) -> bool:
         thread = await bench.get(f"/posts/{post_id}/comments?limit=1000")
         approved = sum(comment["status"] == "approved" for comment in thread)
-        return approved == count // posts
+        return bool(approved == count // posts)
 
     await until(all_settled)
     took = time.perf_counter() - began

@@ -1,51 +1,56 @@
-"""CORS (WHATWG Fetch §3.3) for the public door: none by default, by setting for named origins."""
+"""CORS: who may read answers across sites (WHATWG Fetch §3.2). Pure.
 
-from collections.abc import Collection
+Same origin unless the settings name others; services never hear of it.
+"""
 
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from collections.abc import Collection, Mapping
 
-_EXPOSED = "Blog-Sequence, Blog-Served-By, Blog-Stale, ETag, Link, Location"
+from aiohttp import hdrs
+from multidict import CIMultiDict
+
+ANY = "*"
 _MAX_AGE = "600"
+_READABLE = "Blog-Sequence, Blog-Served-By, Blog-Stale, ETag, Link, Location, Retry-After, X-Request-Id"
 
 
-def allows_origins(origins: Collection[str]) -> Middleware:
-    """Make the middleware that answers preflights of pages of `origins` ("*": any)."""
-
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or not (origin in origins or "*" in origins):
-            return await handler(request)
-        wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
-        if request.method == hdrs.METH_OPTIONS and wanted is not None:
-            return _preflight(request, origin, wanted)
-        return await handler(request)
-
-    return check
+def allowed_origin(origin: str | None, origins: Collection[str]) -> str | None:
+    """Return what to answer to `origin`: itself, `*`, or None for no."""
+    if origin is None:
+        return None
+    if ANY in origins:
+        return ANY
+    return origin if origin in origins else None
 
 
-def cors_headers(request: web.Request, origins: Collection[str]) -> dict[str, str]:
-    """Return what an answer to a page of another origin carries; nothing for others."""
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None or not (origin in origins or "*" in origins):
-        return {}
-    return {
-        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
-        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED,
-        hdrs.VARY: hdrs.ORIGIN,
-    }
-
-
-def _preflight(request: web.Request, origin: str, method: str) -> web.Response:
-    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
-    return web.Response(
-        status=204,
-        headers={
-            hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
-            hdrs.ACCESS_CONTROL_ALLOW_METHODS: method,
-            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: asked,
-            hdrs.ACCESS_CONTROL_MAX_AGE: _MAX_AGE,
-            hdrs.VARY: f"{hdrs.ORIGIN}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}",
-        },
+def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser asks if it may send the real request."""
+    return (
+        method == hdrs.METH_OPTIONS
+        and hdrs.ORIGIN in headers
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in headers
     )
+
+
+def preflight(headers: Mapping[str, str], origin: str, methods: Collection[str]) -> CIMultiDict[str]:
+    """Answer a preflight of an allowed `origin` for a path that takes `methods`."""
+    answer: CIMultiDict[str] = CIMultiDict()
+    answer[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+    answer[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(sorted(methods))
+    answer[hdrs.ACCESS_CONTROL_MAX_AGE] = _MAX_AGE
+    answer[hdrs.VARY] = f"{hdrs.ORIGIN}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}"
+    if wanted := headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS):
+        answer[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = wanted
+    return answer
+
+
+def share(headers: CIMultiDict[str], origin: str | None) -> None:
+    """Let scripts of `origin` (as allowed; None: nobody) read an answer with `headers`.
+
+    What the instance said about it is dropped; caches keep answers to different origins apart.
+    """
+    for name in [name for name in headers if name.lower().startswith("access-control-")]:
+        headers.popall(name, None)
+    if origin is not None:
+        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _READABLE
+    headers.add(hdrs.VARY, hdrs.ORIGIN)

@@ -1,63 +1,68 @@
-"""Passive outlier ejection: who fails again and again is left out for a while. Pure."""
+"""Ejection: which instances to leave out for a while, judged by how they answer. Pure.
+
+Five failures in a row → out for 5 s, 10 s, 15 s …, at most half of a service, never the last one.
+"""
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 FAILURES = 5
-"""Failures in a row (no connection, or 5xx) that take an instance out."""
-TIME_OUT = 5.0
-"""Seconds out: this times how often it was out already."""
+OUT_FOR = 5.0
+"""Seconds, times how often it happened lately."""
 
 
 @dataclass(slots=True)
 class _Record:
     failures: int = 0
     times: int = 0
-    until: float = float("-inf")
+    until: float = 0.0
 
 
 class Ejection:
-    """Remembers how instances did. At most half of a service is out, and never the last one."""
+    """Counts failures in a row per instance. `now` is monotonic seconds."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def succeeded(self, instance_id: str) -> None:
-        """Note an answer: a row of failures ends. One that kept answering is as good as new."""
-        self._records.pop(instance_id, None) if not self._is_marked(instance_id) else None
-        record = self._records.get(instance_id)
-        if record is not None:
+    def succeeded(self, id_: str) -> None:
+        """Note an answer that is none of the instance's failures."""
+        if record := self._records.get(id_):
             record.failures = 0
 
-    def failed(self, instance_id: str, now: float) -> bool:
-        """Note a failure; tell whether it takes the instance out from `now`."""
-        record = self._records.setdefault(instance_id, _Record())
+    def failed(self, id_: str, peers: Collection[str], now: float) -> float | None:
+        """Note a failed connection or a 5xx; return for how long this put `id_` out, if it did.
+
+        `peers` are the ids of its service that could serve, `id_` among them.
+        """
+        record = self._records.setdefault(id_, _Record())
         record.failures += 1
-        if record.failures < FAILURES:
-            return False
+        out = self.out(now)
+        if record.failures < FAILURES or id_ in out:
+            return None
+        if len(out & set(peers)) + 1 > len(peers) // 2:
+            return None
+        self._put_out(record, now)
+        return record.until - now
+
+    def out(self, now: float) -> AbstractSet[str]:
+        """Return who is out now."""
+        return {id_ for id_, record in self._records.items() if record.until > now}
+
+    def keep(self, ids: Collection[str]) -> None:
+        """Forget whoever is not among `ids`: they are gone for good."""
+        for id_ in self._records.keys() - set(ids):
+            del self._records[id_]
+
+    @staticmethod
+    def _put_out(record: _Record, now: float) -> None:
+        """Longer each time, unless it went well for as long as it was out before."""
+        was_good = now - record.until > OUT_FOR * record.times
+        record.times = 1 if was_good else record.times + 1
         record.failures = 0
-        record.times += 1
-        record.until = now + TIME_OUT * record.times
-        return True
-
-    def out(self, serving: Collection[str], now: float) -> frozenset[str]:
-        """Return whom of `serving` to leave out now: at most half, those that come back last."""
-        ejected = [id_ for id_ in serving if id_ in self._records and self._records[id_].until > now]
-        if not ejected:
-            return frozenset()
-        ejected.sort(key=lambda id_: self._records[id_].until, reverse=True)
-        return frozenset(ejected[: len(serving) // 2])
-
-    def forget(self, alive: Collection[str]) -> None:
-        """Keep only what concerns `alive`."""
-        for instance_id in [id_ for id_ in self._records if id_ not in alive]:
-            del self._records[instance_id]
-
-    def _is_marked(self, instance_id: str) -> bool:
-        record = self._records.get(instance_id)
-        return record is not None and record.times > 0
+        record.until = now + OUT_FOR * record.times
 
     def __repr__(self) -> str:
-        """Show who failed how often."""
-        rows = (f"{id_}: {record.failures} failures" for id_, record in self._records.items())
-        return f"<Ejection {', '.join(rows) or 'nobody'}>"
+        """Show the failures in a row and until when each is out."""
+        shown = (f"{id_} {one.failures} until {one.until:g}" for id_, one in self._records.items())
+        return f"<Ejection: {', '.join(shown) or 'nobody'}>"

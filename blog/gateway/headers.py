@@ -1,15 +1,25 @@
-"""Headers on their way through: hop-by-hop out, forwarding in. Pure."""
+"""Headers: what goes on to an instance, and what comes back to the client. Pure.
+
+Hop-by-hop fields end here (RFC 9110 §7.6.1); what a client says about itself or about inner things
+is replaced by what the gateway knows.
+"""
 
 import re
-import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from aiohttp import hdrs
+from multidict import CIMultiDict, MultiMapping
 
-from blog.core.ids import new_id
+from blog.core.errors import HeadTooLarge, Malformed
 from blog.core.web import INSTANCE_HEADER, REQUEST_ID_HEADER
+from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
 
-TRACE_HEADER = "traceparent"
+SERVED_BY_HEADER = "Blog-Served-By"
+TRACEPARENT = "traceparent"
+_TRACESTATE = "tracestate"
+_LINE_OVERHEAD = len(": \r\n")
+
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -23,61 +33,121 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-"""RFC 9110 §7.6.1: they concern one connection."""
-
-_FORWARDING = frozenset(
+# What the gateway itself says; `Expect` it has answered, lengths it frames anew.
+_REPLACED = frozenset(
     {
+        "content-length",
+        "expect",
         "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "x-forwarded-port",
+        "host",
         "x-real-ip",
         INSTANCE_HEADER.lower(),
+        REQUEST_ID_HEADER.lower(),
+        TRACEPARENT,
+        _TRACESTATE,
     }
 )
-"""What a client may not say of itself."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
-_TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-Headers = CIMultiDict[str] | CIMultiDictProxy[str]
-
-
-def end_to_end(headers: Headers, also: Iterable[str] = ()) -> CIMultiDict[str]:
-    """Return `headers` without those of the connection, the ones that `Connection` names included."""
-    named = {
-        name.strip().lower() for value in headers.getall("Connection", ()) for name in value.split(",")
-    }
-    dropped = _HOP_BY_HOP | named | set(also)
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+_FORWARDED_PREFIX = "x-forwarded-"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
+_TRACE = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
+)
+_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 
-def towards_instance(headers: Headers, *, client: str, host: str, scheme: str) -> CIMultiDict[str]:
-    """Return what an instance gets: who asked is what we saw, not what the client says.
+class Client(NamedTuple):
+    """Who asks, as the gateway sees it: address, scheme and the host that was asked for."""
 
-    `Forwarded` is RFC 7239. Request id and trace (W3C) are kept if well-formed, else made.
+    address: str
+    scheme: str
+    host: str
+
+
+def check_head(target: str, fields: Sequence[tuple[bytes, bytes]], *, is_http_1_0: bool) -> None:
+    """Refuse a head that is too large (431), or that two readers could read differently (400).
+
+    The parser has already refused what is no HTTP/1.1 at all.
     """
-    sent = end_to_end(headers, _FORWARDING)
-    sent["X-Forwarded-For"] = client
-    sent["X-Forwarded-Proto"] = scheme
-    sent["X-Forwarded-Host"] = host
-    node = f'"[{client}]"' if ":" in client else client
-    sent["Forwarded"] = f'for={node};host="{host}";proto={scheme}'
-    sent[REQUEST_ID_HEADER] = request_id(headers.get(REQUEST_ID_HEADER))
-    sent[TRACE_HEADER] = trace(headers.get(TRACE_HEADER))
-    return sent
+    size = len(target) + sum(len(name) + len(value) + _LINE_OVERHEAD for name, value in fields)
+    if size > HEAD_LIMIT or len(fields) > FIELD_LIMIT:
+        raise HeadTooLarge(
+            f"Request line and headers: at most {HEAD_LIMIT} bytes in {FIELD_LIMIT} fields."
+        )
+    names = [name.lower() for name, _ in fields]
+    if names.count(b"host") != 1 and not (is_http_1_0 and b"host" not in names):
+        raise Malformed("A request names exactly one Host (RFC 9112 §3.2).")
+    if is_http_1_0 and b"transfer-encoding" in names:
+        raise Malformed("HTTP/1.0 has no Transfer-Encoding (RFC 9112 §6.1).")
+    for name, value in fields:
+        if name.lower() == b"host" and not _HOST.fullmatch(value.decode("latin-1").strip()):
+            raise Malformed("The Host is none (RFC 9110 §7.2).")
+        if not _is_text(value):
+            raise Malformed(f"The header {name.decode('latin-1')} is no UTF-8.")
 
 
-def request_id(given: str | None) -> str:
+def request_id(given: str | None, make: Callable[[], str]) -> str:
     """Keep a well-formed request id, else make one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else new_id()
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else make()
 
 
-def trace(given: str | None) -> str:
-    """Continue a W3C trace with a span of our own, or start one (traceparent, version 00)."""
-    span = secrets.token_hex(8)
-    if given and _TRACE.fullmatch(given):
-        version, trace_id, _, flags = given.split("-")
-        return f"{version}-{trace_id}-{span}-{flags}"
-    return f"00-{secrets.token_hex(16)}-{span}-00"
+def traceparent(given: str | None, random_hex: Callable[[int], str]) -> tuple[str, bool]:
+    """Continue the trace that the client is in, or start one (W3C Trace Context §3.2).
+
+    `random_hex(n)` gives n random bytes as hexadecimal. Return the header and whether it continues.
+    """
+    match = _TRACE.fullmatch(given or "")
+    if match is None or (match[1] == "00" and match[4]):
+        return f"00-{random_hex(16)}-{random_hex(8)}-01", False
+    return f"00-{match[2]}-{random_hex(8)}-{match[3]}", True
+
+
+def to_instance(
+    headers: MultiMapping[str], client: Client, replacements: Mapping[str, str], *, in_trace: bool
+) -> CIMultiDict[str]:
+    """Return what an instance gets: end-to-end fields, who asks, and `replacements`.
+
+    `in_trace` tells that the client's `traceparent` was continued; only then is its `tracestate` kept.
+    """
+    kept = CIMultiDict(
+        (name, value)
+        for name, value in _end_to_end(headers)
+        if name.lower() not in _REPLACED and not name.lower().startswith(_FORWARDED_PREFIX)
+    )
+    if in_trace:
+        kept.extend((_TRACESTATE, value) for value in headers.getall(_TRACESTATE, []))
+    quoted = f'"[{client.address}]"' if ":" in client.address else client.address
+    kept[hdrs.HOST] = client.host
+    kept["X-Forwarded-For"] = client.address
+    kept["X-Forwarded-Proto"] = client.scheme
+    kept["X-Forwarded-Host"] = client.host
+    kept["Forwarded"] = f'for={quoted};host="{client.host}";proto={client.scheme}'
+    kept.update(replacements)
+    return kept
+
+
+def to_client(headers: MultiMapping[str], additions: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return what the client gets: the instance's end-to-end fields, and `additions` of the gateway."""
+    inner = (SERVED_BY_HEADER.lower(), INSTANCE_HEADER.lower())
+    kept = CIMultiDict((name, value) for name, value in _end_to_end(headers) if name.lower() not in inner)
+    kept.update(additions)
+    return kept
+
+
+def _end_to_end(headers: MultiMapping[str]) -> list[tuple[str, str]]:
+    named = {
+        option.strip().lower()
+        for value in headers.getall(hdrs.CONNECTION, [])
+        for option in value.split(",")
+    }
+    dropped = _HOP_BY_HOP | named
+    return [(name, value) for name, value in headers.items() if name.lower() not in dropped]
+
+
+def _is_text(value: bytes) -> bool:
+    if value.isascii():
+        return True
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,35 +1,38 @@
-"""One OpenAPI document of the whole blog, merged from what a living instance of each service says."""
+"""OpenAPI: one description of the whole blog, merged from what each service says. Merging is pure.
+
+An operation is taken over only from the service that the gateway would send the request to.
+"""
 
 import asyncio
-import json
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from multidict import CIMultiDict
+import aiohttp
+from pydantic_core import from_json
 
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.gateway.upstream import Outgoing, Upstream, UpstreamError
+from blog.core.web import INSTANCE_HEADER
+from blog.gateway.routing import Match, Router
 from blog.registry.discovery import Discovery
 
 PATH = "/openapi.json"
+_TIMEOUT = 2.0
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 log = get_logger()
 
 
-async def document(discovery: Discovery, upstream: Upstream, services: Collection[str]) -> dict[str, Any]:
-    """Ask one instance of each of `services`; who does not answer is left out."""
-    parts = await asyncio.gather(*(_part(discovery, upstream, name) for name in sorted(services)))
-    return merged([part for part in parts if part is not None])
-
-
-def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Merge documents: of two operations at the same place, the first one stays."""
+def merge(documents: Mapping[str, Mapping[str, Any]], router: Router) -> dict[str, Any]:
+    """Merge `documents` (service → its OpenAPI 3.1) into one; `router` tells who has which route."""
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {}
-    for part in parts:
-        schemas |= part.get("components", {}).get("schemas", {})
-        for pattern, operations in part.get("paths", {}).items():
-            paths[pattern] = operations | paths.get(pattern, {})
+    for service, document in sorted(documents.items()):
+        for pattern, operations in document.get("paths", {}).items():
+            for method in _METHODS:
+                if method in operations and _has(router, service, method, pattern):
+                    paths.setdefault(pattern, {})[method] = operations[method]
+        schemas |= document.get("components", {}).get("schemas", {})
     return {
         "openapi": "3.1.0",
         "info": {"title": "blog", "version": "1"},
@@ -38,14 +41,41 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-async def _part(discovery: Discovery, upstream: Upstream, service: str) -> dict[str, Any] | None:
-    instance = discovery.next(service)
-    if instance is None:
-        return None
+async def collect(
+    http: aiohttp.ClientSession, discovery: Discovery, services: Iterable[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Ask one live instance of each of `services` what it offers; who does not say is left out."""
+    documents: dict[str, Mapping[str, Any]] = {}
+
+    async def ask(instance: Instance) -> None:
+        if document := await _fetch(http, instance):
+            documents[instance.service] = document
+
+    async with asyncio.TaskGroup() as group:
+        for service in services:
+            if serving := discovery.serving(service):
+                group.create_task(ask(serving[0]))
+    return documents
+
+
+async def _fetch(http: aiohttp.ClientSession, instance: Instance) -> Mapping[str, Any] | None:
     try:
-        async with upstream.send(instance, Outgoing("GET", PATH, CIMultiDict(), None)) as answer:
-            part = json.loads(await answer.content.read(-1))
-    except (UpstreamError, ValueError) as error:
-        log.warning("openapi.left_out", service=service, why=str(error))
+        async with (
+            asyncio.timeout(_TIMEOUT),
+            http.get(
+                f"http://{instance.address}{PATH}",
+                headers={INSTANCE_HEADER: instance.id, "Accept-Encoding": "identity"},
+                allow_redirects=False,
+                raise_for_status=True,
+            ) as answer,
+        ):
+            document = from_json(await answer.read())
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        log.warning("openapi.missing", id=instance.id, why=repr(error))
         return None
-    return part if isinstance(part, dict) else None
+    return document if isinstance(document, dict) else None
+
+
+def _has(router: Router, service: str, method: str, pattern: str) -> bool:
+    match = router.match(method.upper(), pattern)
+    return isinstance(match, Match) and match.service == service

@@ -1,271 +1,230 @@
-"""Proxy: joins a client's request to an instance's answer: route → turn → send → retry → stream."""
+"""Proxy: joins a client's connection to an instance's. Route → turn → send → retry or stream back.
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, suppress
-from typing import Protocol
+What may be sent again is decided in `retry`, who gets it in `turns`; bytes are moved here.
+"""
 
-import aiohttp
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from blog.core.background import background
 from blog.core.errors import (
     BadGateway,
     BlogError,
     GatewayTimeout,
-    Malformed,
     MethodNotAllowed,
     NoRoute,
-    TooLarge,
     Unavailable,
 )
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.gateway.ejection import Ejection
-from blog.gateway.headers import end_to_end, towards_instance
-from blog.gateway.retry import Budget, Progress, may_repeat
-from blog.gateway.routing import Match, Router
-from blog.gateway.upstream import Answer, Outgoing, Upstream, UpstreamError
-from blog.http.limits import BODY_LIMIT, HELD_ANSWER
-from blog.registry.discovery import Discovery
+from blog.gateway.body import Body
+from blog.gateway.cuts import Cut, Cuts
+from blog.gateway.headers import SERVED_BY_HEADER, Client, to_client, to_instance
+from blog.gateway.retry import is_repeatable
+from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
+from blog.gateway.turns import Turns
+from blog.gateway.upstream import Answer, Broken, NeverSent, Outgoing, Upstream
+from blog.http.limits import ANSWER_TIMEOUT, HELD_LIMIT
 
-SERVED_BY_HEADER = "Blog-Served-By"
-_CHUNK = 64 * 1024
+_AGAIN: dict[str, str] = {hdrs.RETRY_AFTER: "1"}
 _EVENT_STREAM = "text/event-stream"
-_TOO_LARGE = f"The body is larger than {BODY_LIMIT} bytes."
-_SERVER_ERROR = 500
-_INNER_HEADERS = ("date", "server", "blog-instance")
 
 log = get_logger()
 
 
-class Surroundings(Protocol):
-    """What the proxy needs of the instance that it is part of."""
+class Trace(NamedTuple):
+    """What names a request everywhere it goes: fields to pass on, and whether it was in a trace."""
 
-    @property
-    def discovery(self) -> Discovery:
-        """Who is alive."""
-        ...
+    fields: Mapping[str, str]
+    is_continued: bool
 
-    @property
-    def draining(self) -> asyncio.Event:
-        """Set when streams have to end."""
-        ...
 
-    def streaming(self) -> AbstractContextManager[None]:
-        """Count the request as one that does not end by itself."""
-        ...
+class Served(NamedTuple):
+    """An answer on its way to the client, and who gave it."""
 
-    def now(self) -> float:
-        """Tell the time in seconds."""
-        ...
-
-    def report(self, instance_id: str, why: str) -> None:
-        """Tell the registry who does not answer."""
-        ...
+    response: web.StreamResponse
+    instance: Instance
 
 
 class Proxy:
-    """Passes requests on to living instances."""
+    """Sends requests to instances. `streaming()` counts an answer that ends only when cut."""
 
-    def __init__(self, around: Surroundings, upstream: Upstream, *, served_by: bool = True) -> None:
-        self.router = Router()
-        self.ejection = Ejection()
-        self._around = around
-        self._discovery = around.discovery
+    def __init__(
+        self,
+        turns: Turns,
+        upstream: Upstream,
+        *,
+        names_instance: bool,
+        answer_timeout: float = ANSWER_TIMEOUT,
+        streaming: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._turns = turns
         self._upstream = upstream
-        self._served_by = served_by
-        self._budget = Budget()
-        self._declared: object = None
-        self._discovery.on_change(self.compile)
-        self.compile()
+        self._names_instance = names_instance
+        self._answer_timeout = answer_timeout
+        self._streaming = streaming
+        self._streams = Cuts()
 
-    def compile(self) -> None:
-        """Take over the routes of those who may get traffic or soon will."""
-        instances = self._discovery.instances.values()
-        declared = {(item.service, item.routes, item.started_at) for item in instances if item.routes}
-        if declared != self._declared:
-            self._declared = declared
-            self.router = Router(instances)
-            for conflict in self.router.conflicts:
-                log.warning("route.conflict", **conflict._asdict())
-        self.ejection.forget(self._discovery.instances)
+    def end_streams(self) -> None:
+        """End every event stream, cleanly: the gateway drains."""
+        self._streams.cut(_EVENT_STREAM)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request of a client. Raises our errors for what no instance can answer."""
-        match = self._route(request)
-        self._budget.request()
-        outgoing = await self._outgoing(request)
-        tried: set[str] = set()
-        while True:
-            instance = self._turn(match.service, tried)
-            if instance is None:
-                raise _nobody(match.service, tried)
-            try:
-                return await self._try(request, instance, outgoing)
-            except UpstreamError as error:
-                tried.add(instance.id)
-                self._note_failure(instance, error)
-                if isinstance(outgoing.body, OneWay) and outgoing.body.is_too_large:
-                    raise TooLarge(_TOO_LARGE) from error
-                if not self._goes_on(error.progress, outgoing):
-                    raise _final(error, match.service) from error
+    def route(self, method: str, path: str) -> Match:
+        """Find the service. Raises NoRoute or MethodNotAllowed."""
+        match self._turns.routes.router.match(method, path):
+            case NoSuchPath():
+                raise NoRoute(f"Nobody here answers at {path[:200]}.")
+            case NoSuchMethod(allowed=allowed):
+                methods = ", ".join(allowed)
+                raise MethodNotAllowed(f"Allowed here: {methods}.", headers={hdrs.ALLOW: methods})
+            case Match() as found:
+                return found
 
-    def _route(self, request: web.Request) -> Match:
-        if not request.raw_path.startswith("/"):
-            raise Malformed("The request's target has to begin with a slash.")
-        path = request.rel_url.raw_path
-        match = self.router.match(request.method, path)
-        if match is not None:
-            return match
-        allowed = self.router.allowed(path)
-        if allowed:
-            names = ", ".join(allowed)
-            raise MethodNotAllowed(f"Allowed here: {names}.", headers={hdrs.ALLOW: names})
-        raise NoRoute(f"Nothing is served at {request.rel_url.path}.")
+    async def serve(
+        self, request: web.Request, target: str, trace: Trace, finish: Callable[[CIMultiDict[str]], None]
+    ) -> Served:
+        """Answer `request` by an instance. `finish` may change the headers that the client gets.
 
-    def _turn(self, service: str, tried: set[str]) -> Instance | None:
-        serving = [item.id for item in self._discovery.serving(service)]
-        skip = tried | self.ejection.out(serving, self._around.now())
-        return self._discovery.next(service, skip) or self._discovery.next(service, tried)
-
-    async def _outgoing(self, request: web.Request) -> Outgoing:
-        headers = towards_instance(
+        Raises NoRoute, MethodNotAllowed, Unavailable, BadGateway, GatewayTimeout, TooLarge, Malformed.
+        """
+        found = self.route(request.method, target.partition("?")[0])
+        self._turns.began()
+        body = Body(request)
+        repeatable = is_repeatable(request.method, request.headers)
+        await body.keep(is_repeatable=repeatable)
+        client = Client(request.remote or "unknown", request.scheme, request.headers.get(hdrs.HOST, ""))
+        headers = to_instance(
             request.headers,
-            client=request.remote or "unknown",
-            host=request.host,
-            scheme=request.scheme,
+            client,
+            {**trace.fields, **body.headers()},
+            in_trace=trace.is_continued,
         )
-        return Outgoing(request.method, request.raw_path, headers, await _body(request, headers))
+        exchange = Exchange(request.method, target, headers, body, repeatable)
+        instance, answer, whole = await self._answer(found.service, exchange)
+        async with answer:
+            named = f"{instance.service}/{instance.id}"
+            additions = {SERVED_BY_HEADER: named} if self._names_instance else {}
+            head = to_client(answer.headers, additions)
+            finish(head)
+            response = await self._pass_on(request, answer, head, whole)
+        return Served(response, instance)
 
-    async def _try(
-        self, request: web.Request, instance: Instance, outgoing: Outgoing
+    async def _answer(self, service: str, exchange: "Exchange") -> tuple[Instance, Answer, bytes | None]:
+        """Ask one instance after the other, as far as that is allowed, until one answers."""
+        tried: set[str] = set()
+        failure: BlogError | None = None
+        while instance := self._turns.next(service, tried):
+            tried.add(instance.id)
+            try:
+                return instance, *await self._attempt(instance, exchange)
+            except NeverSent as error:
+                self._turns.not_reached(instance, error)
+                failure = _unavailable(service)
+                can_repeat = True
+            except Broken as error:
+                self._turns.broke(instance, error.why)
+                failure = BadGateway(f"The instance of {service} broke off.", service=service)
+                can_repeat = exchange.is_repeatable and self._turns.may_repeat()
+            if not (can_repeat and exchange.body.can_be_sent()):
+                break
+        raise failure or _unavailable(service)
+
+    async def _attempt(self, instance: Instance, exchange: "Exchange") -> tuple[Answer, bytes | None]:
+        """Ask one instance; return its answer, with the body if that is held until it is whole.
+
+        Waiting for something that may be asked of another is cut when the instance is in doubt.
+        """
+        replayable = exchange.is_repeatable and exchange.body.can_be_sent()
+        name = instance.id if replayable else ""
+        try:
+            async with self._turns.waiting.waiting(name, self._answer_timeout):
+                answer = await self._upstream.ask(instance, exchange.outgoing())
+                try:
+                    held = answer.length is not None and answer.length <= HELD_LIMIT
+                    whole = await answer.read() if held else None
+                except BaseException:
+                    answer.close()
+                    raise
+        except Cut:
+            raise Broken("it is suspect or lost, and has not answered") from None
+        except Broken:
+            if exchange.body.error is not None:
+                raise exchange.body.error from None
+            raise
+        except TimeoutError:
+            self._turns.broke(instance, "it did not answer in time")
+            raise GatewayTimeout(
+                f"{instance.service} did not answer within {self._answer_timeout:g} s.",
+                service=instance.service,
+            ) from None
+        self._turns.answered(instance, answer.status)
+        return answer, whole
+
+    async def _pass_on(
+        self, request: web.Request, answer: Answer, head: CIMultiDict[str], whole: bytes | None
     ) -> web.StreamResponse:
-        async with self._upstream.send(instance, outgoing) as answer:
-            headers = end_to_end(answer.headers, _INNER_HEADERS)
-            if self._served_by:
-                headers[SERVED_BY_HEADER] = f"{instance.service}/{instance.id}"
-            held = await _held(request.method, answer)
-            if answer.status >= _SERVER_ERROR:
-                self.ejection.failed(instance.id, self._around.now())
-            else:
-                self.ejection.succeeded(instance.id)
-            if held is not None:
-                return _whole(answer, headers, held, request.method)
-            if answer.headers.get(hdrs.CONTENT_TYPE, "").startswith(_EVENT_STREAM):
-                with self._around.streaming():
-                    async with background(_close_when(self._around.draining, answer)):
-                        return await _stream(request, answer, headers, self._around.draining)
-            return await _stream(request, answer, headers)
-
-    def _note_failure(self, instance: Instance, error: UpstreamError) -> None:
-        log.info("upstream.failed", id=instance.id, why=error.why, progress=error.progress.name)
-        if self.ejection.failed(instance.id, self._around.now()):
-            log.warning("upstream.ejected", id=instance.id)
-        if error.refused:
-            self._around.report(instance.id, error.why)
-
-    def _goes_on(self, progress: Progress, outgoing: Outgoing) -> bool:
-        if not may_repeat(progress, outgoing.method, outgoing.headers):
-            return False
-        if isinstance(outgoing.body, OneWay) and outgoing.body.is_used:
-            return False
-        return progress is Progress.NEVER_SENT or self._budget.take(self._around.now())
-
-
-class OneWay:
-    """A body that streams through once; as long as nobody has read of it, it can be sent elsewhere."""
-
-    def __init__(self, request: web.Request) -> None:
-        self.is_used = False
-        self.is_too_large = False
-        self._request = request
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Pass on what the client sends, up to the limit."""
-        self.is_used = True
-        seen = 0
-        async for chunk in self._request.content.iter_chunked(_CHUNK):
-            seen += len(chunk)
-            if seen > BODY_LIMIT:
-                self.is_too_large = True
-                raise TooLarge(_TOO_LARGE)
-            yield chunk
-
-
-async def _body(request: web.Request, headers: CIMultiDict[str]) -> "bytes | OneWay | None":
-    """Take in a short body whole, so that it can be sent again; stream a longer one."""
-    if not request.body_exists:
-        return None
-    length = request.content_length
-    if length is not None and length > BODY_LIMIT:
-        raise TooLarge(_TOO_LARGE)
-    if length is not None and length <= HELD_ANSWER:
-        return await request.read()
-    headers.popall(hdrs.CONTENT_LENGTH, None)
-    return OneWay(request)
-
-
-async def _held(method: str, answer: Answer) -> bytes | None:
-    """Take in a short answer to GET whole: if its instance dies on the way, another one is asked."""
-    length = answer.headers.get(hdrs.CONTENT_LENGTH)
-    if method == hdrs.METH_HEAD or answer.status in (204, 304):
-        return b""
-    if length is None or not length.isdigit() or int(length) > HELD_ANSWER:
-        return None
-    try:
-        return await answer.content.read(-1)
-    except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamError(Progress.SENT, str(error) or repr(error)) from error
-
-
-def _whole(answer: Answer, headers: CIMultiDict[str], body: bytes, method: str) -> web.Response:
-    if method != hdrs.METH_HEAD:
-        headers.popall(hdrs.CONTENT_LENGTH, None)
-    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=body)
-
-
-async def _stream(
-    request: web.Request,
-    answer: Answer,
-    headers: CIMultiDict[str],
-    may_end: asyncio.Event | None = None,
-) -> web.StreamResponse:
-    """Pass the body on chunk by chunk. Once it has begun it can only break, never end cleanly.
-
-    Unless `may_end` is set: a stream of events has no end of its own.
-    """
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-    await response.prepare(request)
-    try:
-        async for chunk in answer.content.iter_any():
-            await response.write(chunk)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        if not (may_end and may_end.is_set()):
-            log.warning("upstream.broke_off", path=request.path, why=str(error))
-            if request.transport is not None:
-                request.transport.abort()
+        """Send the answer to the client: at once when it is whole, else as it comes."""
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=head)
+        if whole and request.method != hdrs.METH_HEAD:
+            head.popall(hdrs.CONTENT_LENGTH, None)
+            return web.Response(status=answer.status, reason=answer.reason, headers=head, body=whole)
+        await response.prepare(request)
+        if whole is not None:
             return response
-    with suppress(ConnectionError):
-        await response.write_eof()
-    return response
+        if answer.headers.get(hdrs.CONTENT_TYPE, "").startswith(_EVENT_STREAM):
+            await self._stream_events(request, answer, response)
+        else:
+            await self._stream(request, answer, response)
+        return response
+
+    async def _stream_events(
+        self, request: web.Request, answer: Answer, response: web.StreamResponse
+    ) -> None:
+        """Stream until the instance ends it, or this gateway does."""
+        try:
+            with self._streaming():
+                async with self._streams.waiting(_EVENT_STREAM):
+                    await self._stream(request, answer, response)
+        except Cut:
+            log.info("stream.ended", path=request.path)
+
+    @staticmethod
+    async def _stream(request: web.Request, answer: Answer, response: web.StreamResponse) -> None:
+        """Stream with back-pressure. When the instance breaks off, so do we: never a clean end."""
+        try:
+            async for chunk in answer.chunks():
+                await response.write(chunk)
+        except Broken as error:
+            log.warning("upstream.broke", path=request.path, why=error.why)
+            abort(request)
 
 
-async def _close_when(draining: asyncio.Event, answer: Answer) -> None:
-    await draining.wait()
-    answer.close()
+class Exchange(NamedTuple):
+    """A request, as it can be sent again and again."""
+
+    method: str
+    target: str
+    headers: CIMultiDict[str]
+    body: Body
+    is_repeatable: bool
+
+    def outgoing(self) -> Outgoing:
+        """Return it for one attempt."""
+        return Outgoing(self.method, self.target, self.headers, self.body.content())
 
 
-def _nobody(service: str, tried: set[str]) -> BlogError:
-    text = "no instance of it answers" if tried else "no instance of it is running"
+def abort(request: web.Request) -> None:
+    """Break the client's connection off, so that it cannot take what it has for the whole."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _unavailable(service: str) -> Unavailable:
     return Unavailable(
-        f"The service {service} is not available: {text}.",
-        headers={hdrs.RETRY_AFTER: "1"},
+        f"No instance of {service} can be reached now; try again.",
+        headers=_AGAIN,
         service=service,
     )
-
-
-def _final(error: UpstreamError, service: str) -> BlogError:
-    kind = GatewayTimeout if error.timed_out else BadGateway
-    return kind(f"An instance of {service} did not answer this request.", service=service)

@@ -1,54 +1,49 @@
-"""May a request be sent again? Pure: by how far it got, its method, and a budget."""
+"""Retry: may a request be sent again, and how many may be. Pure.
 
-from collections.abc import Mapping
-from enum import Enum, auto
+What was never sent may always go to the next instance; what was sent only if doing it twice is the
+same as doing it once, and while the budget lasts, so that retries never make an outage worse.
+"""
+
+from multidict import MultiMapping
 
 SHARE = 0.2
-"""Retries per request that the budget grows by."""
-FLOOR = 10.0
-"""Retries per second that are always allowed."""
-_FULL = 100.0
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+PER_SECOND = 10.0
+CAPACITY = 100.0
+"""Retries that may be saved up: those of ten quiet seconds."""
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_KEY = "Idempotency-Key"
 
 
-class Progress(Enum):
-    """How far a failed try got."""
-
-    NEVER_SENT = auto()
-    SENT = auto()
-    ANSWERING = auto()
+def is_repeatable(method: str, headers: MultiMapping[str]) -> bool:
+    """Tell whether a request may be sent again although it may have been processed."""
+    return method in IDEMPOTENT or _KEY in headers
 
 
-def may_repeat(progress: Progress, method: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether another instance may be asked (RFC 9110 §9.2.2: idempotent methods).
+class RetryBudget:
+    """A share of all requests, plus a few per second. `now` is monotonic seconds."""
 
-    What was never sent may go anywhere; what was sent only if repeating it changes nothing.
-    """
-    match progress:
-        case Progress.NEVER_SENT:
-            return True
-        case Progress.SENT:
-            return method in _REPEATABLE or "Idempotency-Key" in headers
-        case Progress.ANSWERING:
-            return False
+    def __init__(self, now: float) -> None:
+        self._tokens = CAPACITY
+        self._at = now
 
-
-class Budget:
-    """Keeps retries from multiplying load when everything fails: 20 % of requests plus 10 a second."""
-
-    def __init__(self) -> None:
-        self._tokens = FLOOR
-        self._filled = 0.0
-
-    def request(self) -> None:
-        """Count a request."""
-        self._tokens = min(_FULL, self._tokens + SHARE)
+    def request(self, now: float) -> None:
+        """Count a request: it earns its share of a retry."""
+        self._earn(SHARE, now)
 
     def take(self, now: float) -> bool:
-        """Take one retry at `now` (seconds), if there is one."""
-        self._tokens = min(_FULL, self._tokens + FLOOR * max(0.0, now - self._filled))
-        self._filled = now
-        if self._tokens < 1:
+        """Take one retry out; False when there is none left."""
+        self._earn(0.0, now)
+        if self._tokens < 1.0:
             return False
-        self._tokens -= 1
+        self._tokens -= 1.0
         return True
+
+    def _earn(self, share: float, now: float) -> None:
+        earned = share + (now - self._at) * PER_SECOND
+        self._tokens = min(CAPACITY, self._tokens + earned)
+        self._at = now
+
+    def __repr__(self) -> str:
+        """Show how many retries are left."""
+        return f"<RetryBudget: {self._tokens:.1f}>"

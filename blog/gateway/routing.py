@@ -1,114 +1,179 @@
-"""Method and path → service, compiled from what instances declare. Pure.
+"""Routing: method and path → service, compiled from what instances declare. Pure.
 
-The most specific pattern wins: a literal segment before a `{parameter}`, from left to right. Two
-services with the same route are a conflict that can be seen; the first one keeps it.
+The most specific pattern wins: segment by segment from the left, a literal before a `{parameter}`.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import unquote
 
-from blog.core.instance import Instance
+from blog.core.instance import Instance, Route
 
-INNER = frozenset({"events", "readyz", "healthz", "metrics", "reactions", "v1", "snapshot"})
-"""First segments that are never public, whatever an instance declares."""
+_INNER = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "v1"})
+_DOTS = frozenset({".", ".."})
+_PARAMETER = re.compile(r"\{[^{}]+\}")
 
 
 class Match(NamedTuple):
-    """Which service answers, by which of its patterns."""
+    """A route was found: who declares it, and how it is written there."""
 
     service: str
     pattern: str
 
 
+class NoSuchPath(NamedTuple):
+    """Nobody declares this path."""
+
+
+class NoSuchMethod(NamedTuple):
+    """The path is declared, but only for the methods `allowed` (sorted; HEAD where GET is)."""
+
+    allowed: tuple[str, ...]
+
+
 class Conflict(NamedTuple):
-    """A route that `loser` declares too, and `keeper` has."""
+    """Two services declare the same route; `kept_by` has it, `refused` does not get it."""
 
     method: str
     pattern: str
-    keeper: str
-    loser: str
+    kept_by: str
+    refused: str
 
 
 @dataclass(slots=True)
 class _Node:
-    """One segment of the tree of patterns."""
+    """One place in the tree of segments."""
 
     literals: dict[str, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
     methods: dict[str, Match] = field(default_factory=dict)
 
+    def below(self, segment: str) -> "_Node":
+        """Return the node for one segment of a pattern, made if it is not there yet."""
+        if not _PARAMETER.fullmatch(segment):
+            return self.literals.setdefault(segment, _Node())
+        self.parameter = self.parameter or _Node()
+        return self.parameter
+
+    def find(self, segments: list[str], at: int = 0) -> Iterator["_Node"]:
+        """Yield the nodes that fit `segments`, the most specific first."""
+        if at == len(segments):
+            yield self
+            return
+        if literal := self.literals.get(segments[at]):
+            yield from literal.find(segments, at + 1)
+        if self.parameter and segments[at]:
+            yield from self.parameter.find(segments, at + 1)
+
 
 class Router:
-    """Routes compiled from `instances`; made anew when what they declare changes."""
+    """The routes of `instances`. A route belongs to the service that declared it first.
 
-    def __init__(self, instances: Iterable[Instance] = ()) -> None:
+    First is whose earliest instance was started first, unless `seniority` (service → rank, lower
+    comes first) knows better.
+    """
+
+    def __init__(
+        self, instances: Iterable[Instance], seniority: Mapping[str, "Seniority"] | None = None
+    ) -> None:
         self.conflicts: list[Conflict] = []
         self._root = _Node()
-        for instance in sorted(instances, key=lambda item: (item.started_at, item.id)):
+        self._routes: dict[Match, set[str]] = {}
+        known = list(instances)
+        ranks = _seniority(known) if seniority is None else seniority
+        for instance in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
             for route in instance.routes:
-                self._add(route.method, route.pattern, instance.service)
+                self._declare(instance.service, route)
 
-    def match(self, method: str, path: str) -> Match | None:
-        """Find who answers. HEAD goes where GET goes."""
-        wanted = (method, "GET") if method == "HEAD" else (method,)
-        for node in _nodes(self._root, _segments(path)):
-            found = next((node.methods[name] for name in wanted if name in node.methods), None)
-            if found is not None:
+    def match(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
+        """Find who answers `method` at `path`, the raw one, percent-encoded and without query.
+
+        Inner paths of instances are never found, nor are paths with dot segments.
+        """
+        segments = [unquote(segment) for segment in path.split("/")[1:]]
+        if not path.startswith("/") or segments[0] in _INNER or not _DOTS.isdisjoint(segments):
+            return NoSuchPath()
+        wanted = "GET" if method == "HEAD" else method
+        allowed: set[str] = set()
+        for node in self._root.find(segments):
+            if found := node.methods.get(method) or node.methods.get(wanted):
                 return found
-        return None
-
-    def allowed(self, path: str) -> list[str]:
-        """List the methods that the path knows; none for an unknown path."""
-        methods = {name for node in _nodes(self._root, _segments(path)) for name in node.methods}
-        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+            allowed |= node.methods.keys()
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        return NoSuchMethod(tuple(sorted(allowed))) if allowed else NoSuchPath()
 
     def routes(self) -> list[tuple[str, Match]]:
-        """List every route: method and who answers."""
-        return [(method, match) for node in _walk(self._root) for method, match in node.methods.items()]
+        """List (method, match) of every route, by pattern."""
+        listed = [(method, match) for match, methods in self._routes.items() for method in methods]
+        return sorted(listed, key=lambda one: (one[1].pattern, one[0]))
 
-    def _add(self, method: str, pattern: str, service: str) -> None:
-        segments = _segments(pattern)
-        if segments[0] in INNER:
+    def _declare(self, service: str, route: Route) -> None:
+        segments = route.pattern.split("/")[1:]
+        if segments[0] in _INNER:
             return
         node = self._root
         for segment in segments:
-            node = _descend(node, segment)
-        known = node.methods.setdefault(method, Match(service, pattern))
-        if known.service != service:
-            conflict = Conflict(method, pattern, known.service, service)
-            if conflict not in self.conflicts:
-                self.conflicts.append(conflict)
+            node = node.below(segment)
+        match = node.methods.setdefault(route.method, Match(service, route.pattern))
+        if match.service == service:
+            self._routes.setdefault(match, set()).add(route.method)
+            return
+        conflict = Conflict(route.method, route.pattern, match.service, service)
+        if conflict not in self.conflicts:
+            self.conflicts.append(conflict)
 
     def __repr__(self) -> str:
-        """Show the routes."""
-        return f"<Router {', '.join(f'{m} {f.pattern}→{f.service}' for m, f in self.routes())}>"
+        """Show every route and who has it."""
+        shown = (f"{method} {match.pattern} → {match.service}" for method, match in self.routes())
+        return f"<Router: {', '.join(shown) or 'nothing'}>"
 
 
-def _segments(path: str) -> list[str]:
-    return path.lstrip("/").split("/")
+class Seniority(NamedTuple):
+    """Who comes first: services that live before those that are only remembered, then the older."""
+
+    is_gone: bool
+    first_started: datetime
+    service: str
 
 
-def _descend(node: _Node, segment: str) -> _Node:
-    if segment.startswith("{") and segment.endswith("}"):
-        node.parameter = node.parameter or _Node()
-        return node.parameter
-    return node.literals.setdefault(segment, _Node())
+class RouteTable:
+    """The routes as instances come and go. A service keeps its routes while no instance of it lives.
+
+    That is how the gateway can say *nobody there now* instead of *no such thing*.
+    """
+
+    def __init__(self) -> None:
+        self.router = Router(())
+        self._first: dict[str, datetime] = {}
+        self._last: dict[str, list[Instance]] = {}
+
+    def update(self, instances: Iterable[Instance]) -> bool:
+        """Take in who is known now; tell whether any route or conflict changed."""
+        alive: dict[str, list[Instance]] = {}
+        for instance in instances:
+            alive.setdefault(instance.service, []).append(instance)
+            first = self._first.get(instance.service, instance.started_at)
+            self._first[instance.service] = min(first, instance.started_at)
+        self._last |= alive
+        ranks = {
+            service: Seniority(service not in alive, first, service)
+            for service, first in self._first.items()
+        }
+        before = (self.router.routes(), self.router.conflicts)
+        self.router = Router((one for known in self._last.values() for one in known), ranks)
+        return (self.router.routes(), self.router.conflicts) != before
+
+    def __repr__(self) -> str:
+        """Show the routes now."""
+        return f"<RouteTable: {self.router!r}>"
 
 
-def _nodes(node: _Node, segments: list[str]) -> Iterator[_Node]:
-    """Yield the ends of all patterns that fit, the most specific one first."""
-    if not segments:
-        yield node
-        return
-    head, rest = segments[0], segments[1:]
-    if head in node.literals:
-        yield from _nodes(node.literals[head], rest)
-    if node.parameter is not None and head:
-        yield from _nodes(node.parameter, rest)
-
-
-def _walk(node: _Node) -> Iterator[_Node]:
-    yield node
-    for child in [*node.literals.values(), *([node.parameter] if node.parameter else [])]:
-        yield from _walk(child)
+def _seniority(instances: Iterable[Instance]) -> dict[str, Seniority]:
+    first: dict[str, datetime] = {}
+    for one in instances:
+        first[one.service] = min(first.get(one.service, one.started_at), one.started_at)
+    return {service: Seniority(False, started, service) for service, started in first.items()}

@@ -1,140 +1,76 @@
-"""The gateway: a public door for readers, an inner door with the registry in it."""
+"""Gateway: the composition of the one door: registry, inner door, public door, session, drain."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack
 
-from aiohttp import web
-
+from blog.core.background import background
+from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.core.web import problems, requires_token
-from blog.gateway.proxy import Proxy
-from blog.gateway.public import Door
-from blog.gateway.upstream import Upstream
+from blog.gateway.door import Door
+from blog.gateway.inner import inner_app, show_routes
+from blog.gateway.known_log import registry_of
+from blog.gateway.routing import RouteTable
+from blog.gateway.turns import Turns
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, listen
-from blog.registry.discovery import Discovery
-from blog.registry.service import Registry
 
 SERVICE = "gateway"
-_CLOSE_TIMEOUT = 0.05
+PUBLIC = "public"
+"""The key in the instance's metadata that holds the address of the public door."""
+
+_CLOSE_TIMEOUT = 0.05  # draining is over by then; aiohttp reads 0 as "for ever"
+
+log = get_logger()
 
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Run the gateway until it is asked to stop and has drained.
+    """Run a gateway until it is asked to stop and has drained.
 
-    Raises SettingsError when one of its ports is taken.
+    Raises SettingsError when one of its two ports is taken.
     """
     async with AsyncExitStack() as stack:
+        registry = None
+        if settings.embed_registry:
+            registry = await stack.enter_async_context(registry_of(SERVICE, settings, lifecycle))
+        routes = RouteTable()
+        inner = inner_app(settings, registry)
+        inner.add_routes([show_routes(routes)])
         door = Door(settings)
-        public = await stack.enter_async_context(_public_door(door.app(), settings))
-        registry = await stack.enter_async_context(embedded(settings, lifecycle))
+        public = door.runner(_CLOSE_TIMEOUT)
+        await public.setup()
+        stack.push_async_callback(public.cleanup)
+        address = await listen(public, settings.host, "BLOG_PUBLIC_PORT", settings.public_port)
         member = await stack.enter_async_context(
             Member.join(
                 lifecycle,
                 settings,
-                _inner_app(settings, registry),
+                inner,
                 service=SERVICE,
-                metadata={"public": public},
+                metadata={PUBLIC: address},
                 follow=("*",),
                 door=server_options(),
                 port=("BLOG_ADMIN_PORT", settings.admin_port),
-                own_registry=registry is not None,
+                own_registry=settings.embed_registry,
             )
         )
-        upstream = await stack.enter_async_context(Upstream.open())
-        proxy = Proxy(_Surroundings(member), upstream, served_by=settings.served_by)
-        door.open(member, upstream, proxy)
-        if await lifecycle.until_stopping(member.ready()):
+        # a second time, to come first: what still uses the member's connections ends before they do
+        stack.push_async_callback(public.cleanup)
+        turns = Turns(member.discovery, member.session.report, lifecycle.clock, member.metrics, routes)
+        stack.callback(turns.follow())
+        door.open(member, turns)
+        log.info("gateway.opened", public=address, inner=member.instance.address)
+        await stack.enter_async_context(background(_end_streams(member, door)))
+        if await lifecycle.until_stopping(_get_ready(member)):
             await member.serve_until_stopped()
 
 
-async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Run a registry alone, at the inner door's port, until it is asked to stop."""
-    async with (
-        embedded(settings.model_copy(update={"embed_registry": True}), lifecycle) as registry,
-        Member.join(
-            lifecycle,
-            settings,
-            _inner_app(settings, registry),
-            service="registry",
-            port=("BLOG_ADMIN_PORT", settings.admin_port),
-            own_registry=True,
-        ) as member,
-    ):
-        if await lifecycle.until_stopping(member.ready()):
-            await member.serve_until_stopped()
+async def _get_ready(member: Member) -> None:
+    """Be ready once the registry has said who is there."""
+    await member.session.wait_until_joined()
+    await member.discovery.wait_until(lambda discovery: discovery.epoch is not None)
+    await member.ready()
 
 
-@asynccontextmanager
-async def embedded(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[Registry | None]:
-    """Run a registry in this process, unless the settings say that it is elsewhere."""
-    if not settings.embed_registry:
-        yield None
-        return
-    kept = settings.data_dir / SERVICE / "log-id"
-    async with Registry(
-        clock=lifecycle.clock,
-        token=settings.secret,
-        known_log=kept.read_text().strip() if kept.exists() else None,
-        remember_log=lambda log_id: _keep(kept, log_id),
-    ) as registry:
-        yield registry
-
-
-class _Surroundings:
-    """The proxy's view of the member that it is part of."""
-
-    def __init__(self, member: Member) -> None:
-        self._member = member
-        self.discovery: Discovery = member.discovery
-        self.draining: asyncio.Event = member.draining
-        self.now = member.clock.monotonic
-        self.report = member.session.report
-
-    def streaming(self) -> AbstractContextManager[None]:
-        """Count the request as a stream."""
-        return self._member.streaming()
-
-
-def _inner_app(settings: Settings, registry: Registry | None) -> web.Application:
-    """Make the inner door's app: the registry, if it is here, behind the token."""
-    app = web.Application(
-        middlewares=[
-            problems,
-            requires_token(
-                settings.secret, lambda request: request.path.startswith(("/v1/", "/metrics"))
-            ),
-        ]
-    )
-    if registry is not None:
-        app.add_routes(registry.routes())
-    return app
-
-
-@asynccontextmanager
-async def _public_door(app: web.Application, settings: Settings) -> AsyncIterator[str]:
-    """Bind the public door; yield its address."""
-    runner = web.AppRunner(
-        app,
-        handle_signals=False,
-        access_log=None,
-        shutdown_timeout=_CLOSE_TIMEOUT,
-        handler_cancellation=True,
-        **server_options(),
-    )
-    await runner.setup()
-    try:
-        yield await listen(runner, settings.host, "BLOG_PUBLIC_PORT", settings.public_port)
-    finally:
-        await runner.cleanup()
-
-
-def _keep(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text + "\n")
-    fresh.replace(path)
+async def _end_streams(member: Member, door: Door) -> None:
+    await member.draining.wait()
+    door.end_streams()

@@ -1,32 +1,44 @@
-"""How much goes in at our doors: the numbers, and what they are called where aiohttp wants them."""
+"""Limits: the numbers of contracts §3, for every door. Nothing else lives here.
+
+Sizes are bytes, times are seconds.
+"""
 
 from typing import Any
 
 HEAD_LIMIT = 32 * 1024
-"""Bytes of request line and headers; more is 431."""
+"""Request line and headers together; over it → 431."""
+
 FIELD_LIMIT = 100
-"""Header fields of a request; more is 431."""
+"""Header fields of one request; over it → 431."""
+
 BODY_LIMIT = 1024 * 1024
-"""Bytes of a request's body, unless its route says more; more is 413."""
-IDLE_TIMEOUT = 75.0
-"""Seconds that a connection without a request stays open."""
-CONNECT_TIMEOUT = 1.0
-"""Seconds to reach an instance."""
-RESPONSE_TIMEOUT = 30.0
-"""Seconds until an instance has sent the head of its answer."""
-STREAM_TIMEOUT = 300.0
-"""Seconds without a byte until a stream counts as dead."""
-HELD_ANSWER = 64 * 1024
-"""Bytes up to which the answer to a GET is held until it is whole, so that it can be asked for again."""
+"""Body of one request; over it → 413."""
+
+HELD_LIMIT = 64 * 1024
+"""Answers up to this size are held until they are whole, so that a crash half-way stays unseen."""
+
+REPLAY_LIMIT = 64 * 1024
+"""Bodies of requests up to this size are kept, so that they can be sent to another instance."""
+
+KEEPALIVE_TIMEOUT = 75.0
+"""How long an idle connection stays open."""
+
+ANSWER_TIMEOUT = 30.0
+"""From sending a request to the head of its answer; over it → 504."""
+
+IDLE_TIMEOUT = 300.0
+"""How long a body, either way, may say nothing."""
+
+# A door behind the gateway gets what the gateway lets through plus what it adds; and the gateway
+# must be able to read a head that is too large, to say so.
+_ROOM = 2
 
 
 def server_options() -> dict[str, Any]:
-    """Return the options of aiohttp's server that make a door take as much as these numbers say.
-
-    aiohttp limits each line; its own limits are lower than what the gateway lets through.
-    """
+    """Return the options for aiohttp's AppRunner: its own limits are lower than ours."""
     return {
-        "max_line_size": HEAD_LIMIT,
-        "max_field_size": HEAD_LIMIT,
-        "keepalive_timeout": IDLE_TIMEOUT,
+        "max_line_size": HEAD_LIMIT * _ROOM,
+        "max_field_size": HEAD_LIMIT * _ROOM,
+        "max_headers": FIELD_LIMIT * _ROOM,
+        "keepalive_timeout": KEEPALIVE_TIMEOUT,
     }

@@ -32,7 +32,7 @@ def program(name: str, *, adopt: bool = False) -> Program:
 
             return run
         case "registry":
-            from blog.gateway.service import run_registry  # noqa: PLC0415
+            from blog.gateway.registry_only import run_registry  # noqa: PLC0415
 
             return run_registry
         case "bus":

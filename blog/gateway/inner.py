@@ -1,0 +1,43 @@
+"""Inner door: the registry's API where it is embedded, and what the gateway knows. Never published."""
+
+from aiohttp import web
+
+from blog.core.settings import Settings
+from blog.core.web import problems, requires_token
+from blog.gateway.routing import RouteTable
+from blog.http.limits import BODY_LIMIT
+from blog.registry.service import Registry
+
+_OPEN = ("/healthz", "/readyz")
+
+
+def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
+    """Make the app; everything but the probes needs the token."""
+    app = web.Application(
+        middlewares=[
+            problems,
+            requires_token(settings.secret, lambda request: request.path not in _OPEN),
+        ],
+        client_max_size=BODY_LIMIT,
+    )
+    if registry is not None:
+        app.add_routes(registry.routes())
+    return app
+
+
+def show_routes(table: RouteTable) -> web.RouteDef:
+    """Make `GET /v1/routes`: every route with its service, and the conflicts."""
+
+    async def show(_: web.Request) -> web.Response:
+        router = table.router
+        return web.json_response(
+            {
+                "routes": [
+                    {"method": method, "pattern": match.pattern, "service": match.service}
+                    for method, match in router.routes()
+                ],
+                "conflicts": [conflict._asdict() for conflict in router.conflicts],
+            }
+        )
+
+    return web.get("/v1/routes", show)

@@ -1,0 +1,40 @@
+"""Known log: the identity of the blog's log, kept over restarts next to the registry that knows it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from blog.core.settings import Settings
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.registry.service import Registry
+
+
+def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry:
+    """Make the registry that lives in the process `name`, with the log that was known there before."""
+    path = settings.data_dir / name / "log-id"
+    return Registry(
+        clock=lifecycle.clock,
+        token=settings.secret,
+        known_log=recall(path),
+        remember_log=remember_at(path),
+    )
+
+
+def recall(path: Path) -> str | None:
+    """Read the identity at `path`; None when there is none yet."""
+    return path.read_text().strip() or None if path.exists() else None
+
+
+def remember_at(path: Path) -> Callable[[str], None]:
+    """Return what writes an identity to `path`: it is there whole, or not at all."""
+
+    def remember(identity: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        with fresh.open("w") as file:
+            file.write(identity + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+    return remember

@@ -1,0 +1,197 @@
+"""A public door over real sockets, before instances that a test makes as good or bad as it likes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from blog.core.clock import SystemClock
+from blog.core.instance import Instance, Route, State
+from blog.core.settings import Settings
+from blog.gateway.door import Door
+from blog.gateway.routing import RouteTable
+from blog.gateway.turns import Turns
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.member import Member
+from blog.registry.messages import Snapshot
+from blog.registry.session import Session
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+ROUTES = tuple(
+    Route(method=method, pattern=pattern)
+    for method in ("GET", "POST", "PUT")
+    for pattern in ("/things", "/things/{id}")
+)
+
+
+class Rig:
+    """A door, the table it goes by, and instances. `reports` is what the registry was told."""
+
+    def __init__(self, stack: AsyncExitStack, http: aiohttp.ClientSession, settings: Settings) -> None:
+        self.http = http
+        self.url = ""
+        self.port = 0
+        self.reports: list[tuple[str, str]] = []
+        self._stack = stack
+        self._instances: dict[str, Instance] = {}
+        self.clock = SystemClock()
+        own = Instance.announce("gateway", address="127.0.0.1:1", started_at=self.clock.now())
+        self.member = Member(Lifecycle(self.clock), own)
+        self.member.http = http
+        self.member.session = Session(http=http, registries=(), clock=self.clock, follow=("*",))
+        self.turns = Turns(
+            self.member.discovery,
+            lambda id_, why: self.reports.append((id_, why)),
+            self.clock,
+            self.member.metrics,
+            RouteTable(),
+        )
+        self.door = Door(settings)
+
+    async def start(self) -> None:
+        """Open the door."""
+        self.turns.follow()
+        runner = self.door.runner(0.05)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.tell()
+        self.door.open(self.member, self.turns)
+
+    def tell(self) -> None:
+        """Let discovery know of the instances as they are now."""
+        discovery = self.member.discovery
+        everybody = tuple(self._instances.values())
+        discovery.apply(
+            Snapshot(epoch="e", version=discovery.version + 1, instances=everybody, complete=True)
+        )
+
+    def set_state(self, instance: Instance, state: State) -> None:
+        """Change what is known of an instance; gone ones vanish."""
+        self._instances[instance.id] = instance.model_copy(update={"state": state})
+        if state is State.GONE:
+            del self._instances[instance.id]
+        self.tell()
+
+    def known(self, port: int, service: str = "things") -> Instance:
+        """Make an instance known that listens at `port`."""
+        instance = Instance(
+            id=f"{service}-{len(self._instances) + 1}",
+            service=service,
+            address=f"127.0.0.1:{port}",
+            state=State.READY,
+            started_at=self.clock.now(),
+            routes=ROUTES if service == "things" else (),
+        )
+        self._instances[instance.id] = instance
+        self.tell()
+        return instance
+
+    async def instance(self, handler: Handler) -> Instance:
+        """Start an instance that answers everything with `handler`."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await handler(request)
+
+        app = web.Application(client_max_size=4 << 20)
+        app.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(
+            app, handle_signals=False, access_log=None, shutdown_timeout=0.05, handler_cancellation=True
+        )
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return self.known(runner.addresses[0][1])
+
+    async def raw(self, talk: Talk) -> Instance:
+        """Start an instance that reads a request's head, then behaves as `talk` does."""
+        finished: set[asyncio.Task[None]] = set()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            finished.add(task)
+            try:
+                await talk(reader, writer)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                pass
+            finally:
+                writer.close()
+                finished.discard(task)
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+
+        async def stop() -> None:
+            server.close()
+            for task in tuple(finished):
+                task.cancel()
+            await asyncio.gather(*finished, return_exceptions=True)
+
+        self._stack.push_async_callback(stop)
+        return self.known(server.sockets[0].getsockname()[1])
+
+    def dead(self) -> Instance:
+        """Make an instance known that nobody listens for: connections are refused."""
+        import socket  # noqa: PLC0415 - only here
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        return self.known(port)
+
+    async def send(self, data: bytes) -> bytes:
+        """Send bytes to the door; return all that comes until it closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(5):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Give what the door is told; tests override it."""
+    return Settings()
+
+
+@pytest.fixture
+async def rig(settings: Settings) -> AsyncIterator[Rig]:
+    """Give a door with no instances yet."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        )
+        rig = Rig(stack, http, settings)
+        await rig.start()
+        yield rig
+
+
+class Count:
+    """An instance that counts what it gets, and answers with its name."""
+
+    def __init__(self, name: str = "ok", status: int = 200) -> None:
+        self.name, self.status = name, status
+        self.requests: list[tuple[str, str, bytes]] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Answer."""
+        self.requests.append((request.method, request.raw_path, await request.read()))
+        return web.Response(text=self.name, status=self.status)
+
+
+@pytest.fixture
+def count() -> type[Count]:
+    """Give the class: conftest cannot be imported."""
+    return Count

@@ -1,0 +1,144 @@
+"""Which service answers, by tables."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blog.core.instance import Instance, Route
+from blog.gateway.routing import Conflict, Match, NoSuchMethod, NoSuchPath, Router, RouteTable
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def instance(service: str, *routes: str, started: int = 0, number: int = 1) -> Instance:
+    """Make an instance that declares `METHOD /pattern`, started so many seconds after the others."""
+    declared = tuple(Route(method=m, pattern=p) for m, p in (route.split() for route in routes))
+    return Instance(
+        id=f"{service}-{number}",
+        service=service,
+        address="127.0.0.1:1",
+        started_at=BEGIN + timedelta(seconds=started),
+        routes=declared,
+    )
+
+
+BLOG = Router(
+    [
+        instance("posts", "POST /posts", "POST /posts/create"),
+        instance("comments", "POST /posts/{post_id}/comments", "GET /posts/{id}/comments"),
+        instance("query", "GET /posts", "GET /posts/{id}", "GET /feed.atom", "GET /"),
+        instance("odd", "GET /{page}", "GET /events", "GET /v1/x", "GET /readyz/{x}"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "service", "pattern"),
+    [
+        ("POST", "/posts", "posts", "/posts"),
+        ("GET", "/posts", "query", "/posts"),
+        ("HEAD", "/posts", "query", "/posts"),
+        ("GET", "/", "query", "/"),
+        ("POST", "/posts/create", "posts", "/posts/create"),
+        ("GET", "/posts/create", "query", "/posts/{id}"),
+        ("GET", "/posts/p1", "query", "/posts/{id}"),
+        ("GET", "/posts/__proto__", "query", "/posts/{id}"),
+        ("GET", "/posts/..%2f..%2fetc", "query", "/posts/{id}"),
+        ("GET", "/posts/%00", "query", "/posts/{id}"),
+        ("GET", "/posts/%ff%fe", "query", "/posts/{id}"),
+        ("GET", "/posts/a%2Fb/comments", "comments", "/posts/{id}/comments"),
+        ("GET", "/%70osts", "query", "/posts"),
+        ("GET", "/feed.atom", "query", "/feed.atom"),
+        ("GET", "/about", "odd", "/{page}"),
+    ],
+)
+def test_the_most_specific_pattern_wins(method: str, path: str, service: str, pattern: str) -> None:
+    """A literal segment comes before a parameter; HEAD goes where GET goes."""
+    assert BLOG.match(method, path) == Match(service, pattern)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/posts/",
+        "/posts//comments",
+        "/posts/p1/comments/c1",
+        "/posts/../events",
+        "/posts/%2e%2e/comments",
+        "/posts/./comments",
+        "/events",
+        "/%65vents",
+        "/events/head",
+        "/readyz",
+        "/readyz/x",
+        "/metrics",
+        "/healthz",
+        "/reactions",
+        "/v1/services",
+        "/v1/x",
+        "*",
+        "",
+    ],
+)
+def test_what_nobody_declares_or_may_declare_is_not_there(path: str) -> None:
+    """Inner paths are not reachable, not even through a parameter or by dot segments."""
+    assert BLOG.match("GET", path) == NoSuchPath()
+
+
+def test_another_method_on_a_known_path_tells_which_are_allowed() -> None:
+    """Of all patterns that fit, with HEAD where GET is."""
+    assert BLOG.match("DELETE", "/posts/create") == NoSuchMethod(("GET", "HEAD", "POST"))
+
+
+def test_the_first_declaring_service_keeps_a_route() -> None:
+    """The other one is listed as a conflict, whatever it calls its parameters."""
+    router = Router(
+        [
+            instance("new", "GET /posts/{name}", "GET /new", started=5),
+            instance("old", "GET /posts/{id}", started=1),
+        ]
+    )
+    assert router.match("GET", "/posts/1") == Match("old", "/posts/{id}")
+    assert router.match("GET", "/new") == Match("new", "/new")
+    assert router.conflicts == [Conflict("GET", "/posts/{name}", "old", "new")]
+
+
+def test_a_service_without_instances_keeps_its_routes() -> None:
+    """Nobody there now is another answer than no such thing."""
+    table = RouteTable()
+    assert table.update([instance("posts", "POST /posts")])
+    assert not table.update([])
+    assert table.router.match("POST", "/posts") == Match("posts", "/posts")
+
+
+def test_a_restarted_service_keeps_its_seniority() -> None:
+    """Its new instances are younger than the rival's, it was there first all the same."""
+    table = RouteTable()
+    rival = instance("rival", "GET /x", started=5)
+    table.update([instance("first", "GET /x", started=1), rival])
+    table.update([instance("first", "GET /x", started=9, number=2), rival])
+    assert table.router.match("GET", "/x") == Match("first", "/x")
+
+
+def test_a_living_service_takes_the_route_of_one_that_is_gone() -> None:
+    """A service that was renamed does not block its own successor."""
+    table = RouteTable()
+    rival = instance("rival", "GET /x", started=5)
+    table.update([instance("first", "GET /x", started=1), rival])
+    assert table.update([rival])
+    assert table.router.match("GET", "/x") == Match("rival", "/x")
+
+
+@given(st.text())
+def test_any_path_has_an_answer(path: str) -> None:
+    """No path breaks routing."""
+    assert isinstance(BLOG.match("GET", "/" + path), Match | NoSuchPath | NoSuchMethod)
+
+
+def test_the_routes_can_be_read() -> None:
+    """Repr and list show who has what."""
+    router = Router([instance("posts", "POST /posts")])
+    assert repr(router) == "<Router: POST /posts → posts>"
+    assert router.routes() == [("POST", Match("posts", "/posts"))]
