@@ -15,7 +15,8 @@ from aiohttp import web
 from blog.core.instance import State
 from blog.http.limits import REPLAY_LIMIT
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 
 
 async def die(reader: Reader, _: Writer) -> None:
@@ -26,7 +27,7 @@ async def die(reader: Reader, _: Writer) -> None:
 async def test_everybody_gets_a_turn(rig: Any, count: Any) -> None:
     """Served longest ago comes first, and the answer says who it was."""
     ids = {(await rig.instance(count())).id for _ in range(3)}
-    served = Counter()
+    served: Counter[str] = Counter()
     for _ in range(9):
         async with rig.http.get(f"{rig.url}/things") as answer:
             served[answer.headers["Blog-Served-By"]] += 1
@@ -348,7 +349,7 @@ async def test_an_instance_that_fails_again_and_again_is_left_out(rig: Any, coun
     failing = count(status=500)
     await rig.instance(failing)
     await rig.instance(count())
-    statuses = Counter()
+    statuses: Counter[int] = Counter()
     for _ in range(20):
         async with rig.http.get(f"{rig.url}/things") as answer:
             statuses[answer.status] += 1
