@@ -1,0 +1,147 @@
+"""A bus on a real socket, with a registry, and instances that react as a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from blog.bus.client import BusClient
+from blog.bus.service import run
+from blog.core.background import background
+from blog.core.clock import SystemClock
+from blog.core.events import Envelope
+from blog.core.reactions import PATH, Delivery
+from blog.core.settings import Settings
+from blog.core.web import bearer, problems
+from blog.gateway.registry_only import run_registry
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.member import Member
+from blog.registry.session import Session
+
+TOKEN = "bus-token"
+React = Callable[[Delivery], dict[str, Any] | web.Response]
+
+
+class Rig:
+    """What the tests of the bus hold in their hands."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.http: aiohttp.ClientSession
+        self.session: Session
+        self.registry: str
+        self.bus: Lifecycle
+        self.folder = folder
+        self._stack = stack
+        self._running: list[AsyncExitStack] = []
+
+    @property
+    def url(self) -> str:
+        """Where the bus is."""
+        [instance] = self.session.discovery.serving("bus")
+        return f"http://{instance.address}"
+
+    @property
+    def client(self) -> BusClient:
+        """What services use."""
+        return BusClient(self.session.discovery, self.http, SystemClock(), TOKEN)
+
+    def settings(self, folder: str = "data") -> Settings:
+        """Give the settings of an instance."""
+        return Settings(
+            registry=(self.registry,) if hasattr(self, "registry") else ("http://127.0.0.1:1",),
+            admin_port=0,
+            data_dir=self.folder / folder,
+            token=SecretStr(TOKEN),
+        )
+
+    async def start_registry(self) -> None:
+        """Start a registry, and follow it."""
+        life = Lifecycle(SystemClock())
+        await self._stack.enter_async_context(background(run_registry(self.settings(), life)))
+        await _until_bound(life)
+        assert life.member is not None
+        self.registry = f"http://{life.member.instance.address}"
+        self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
+        session = Session(
+            http=self.http, registries=[self.registry], clock=SystemClock(), follow=["*"], token=TOKEN
+        )
+        self.session = await self._stack.enter_async_context(session)
+
+    async def start_bus(self, folder: str = "data") -> None:
+        """Start a bus and wait until it is ready."""
+        self.bus = Lifecycle(SystemClock())
+        stack = AsyncExitStack()
+        await stack.enter_async_context(background(run(self.settings(folder), self.bus)))
+        self._stack.push_async_callback(stack.aclose)
+        self._running.append(stack)
+        await self.session.discovery.wait_until(lambda table: bool(table.serving("bus")))
+
+    async def crash_bus(self) -> None:
+        """End the bus without a goodbye."""
+        assert self.bus.member is not None
+        self.bus.member.crash()
+        await self._running.pop().aclose()
+        await self.session.discovery.wait_until(lambda table: not table.serving("bus"))
+
+    async def reactor(self, service: str, types: list[str], react: React) -> Member:
+        """Run an instance of `service` that answers deliveries with what `react` returns."""
+
+        async def handle(request: web.Request) -> web.Response:
+            answer = react(Delivery.model_validate_json(await request.read()))
+            return answer if isinstance(answer, web.Response) else web.json_response(answer)
+
+        app = web.Application(middlewares=[problems])
+        app.router.add_post(PATH, handle)
+        member = await self._stack.enter_async_context(
+            Member.join(
+                Lifecycle(SystemClock()),
+                self.settings(),
+                app,
+                service=service,
+                reactions=tuple(types),
+            )
+        )
+        await member.ready()
+        return member
+
+    async def send(
+        self, body: bytes | str, content_type: str = "application/cloudevents-batch+json", **query: str
+    ) -> tuple[int, Any]:
+        """Post to `/events`; return status and answer."""
+        headers = {"Content-Type": content_type, **bearer(TOKEN)}
+        async with self.http.post(
+            f"{self.url}/events", data=body, headers=headers, params=query
+        ) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, path: str) -> Any:
+        """Read JSON from the bus."""
+        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as answer:
+            return await answer.json(content_type=None)
+
+    async def events(self, **query: str) -> list[Envelope]:
+        """Read the log."""
+        text = "&".join(f"{name}={value}" for name, value in query.items())
+        return [Envelope.model_validate(item) for item in await self.get(f"/events?{text}")]
+
+
+async def _until_bound(life: Lifecycle) -> None:
+    async with asyncio.timeout(5):
+        while life.member is None:
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """Give a registry and a bus."""
+    async with AsyncExitStack() as stack:
+        made = Rig(tmp_path, stack)
+        await made.start_registry()
+        await made.start_bus()
+        yield made

@@ -1,0 +1,182 @@
+"""Reactions over real sockets: one living instance each, until acknowledged, with effect once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from blog.core.events import Envelope
+from blog.core.reactions import Delivery
+from tests.bus.conftest import Rig
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CAUSE, EFFECT = "blog.Cause", "blog.Effect"
+
+
+def cause(n: int, key: str | None = None) -> Envelope:
+    """Give an event to react to."""
+    return Envelope(id=f"c{n}", source="/t", type=CAUSE, subject=key or f"k{n}", time=NOW, data={"n": n})
+
+
+def effects(delivery: Delivery) -> dict[str, Any]:
+    """React to each event with one that follows."""
+    return {
+        "results": [
+            {
+                "id": item.id,
+                "outcome": "done",
+                "events": [
+                    {
+                        "id": f"effect-of-{item.id}",
+                        "source": "/reactor",
+                        "type": EFFECT,
+                        "subject": item.subject,
+                        "time": NOW.isoformat(),
+                        "data": {},
+                        "causationid": item.id,
+                    }
+                ],
+            }
+            for item in delivery.events
+        ]
+    }
+
+
+async def effects_of(rig: Rig, count: int) -> list[str]:
+    """Wait until `count` effects are in the log; return what they follow from."""
+    async with asyncio.timeout(10):
+        while len(found := await rig.events(type=EFFECT, limit="1000")) < count:
+            await asyncio.sleep(0.01)
+    return [str(item.causationid) for item in found]
+
+
+async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig) -> None:
+    """Turns go round; what follows is in the log once."""
+    served: Counter[str] = Counter()
+
+    def counting(name: str) -> Callable[[Delivery], dict[str, Any]]:
+        def react(delivery: Delivery) -> dict[str, Any]:
+            served[name] += len(delivery.events)
+            return effects(delivery)
+
+        return react
+
+    for name in ("one", "two"):
+        await rig.reactor("reactor", [CAUSE], counting(name))
+    await rig.client.append([cause(n) for n in range(40)])
+    assert sorted(await effects_of(rig, 40)) == sorted(f"c{n}" for n in range(40))
+    assert min(served["one"], served["two"]) >= 10
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        lambda _: web.Response(status=500),
+        lambda _: web.Response(status=429, headers={"Retry-After": "0"}),
+        lambda _: web.Response(text="no json"),
+        lambda _: {"results": []},
+        lambda delivery: {
+            "results": [{"id": e.id, "outcome": "retry", "reason": "later"} for e in delivery.events]
+        },
+    ],
+)
+async def test_what_fails_is_tried_again_until_it_works(
+    rig: Rig, failure: Callable[[Delivery], Any]
+) -> None:
+    """The attempt is counted for the instance to see."""
+    attempts: list[int] = []
+
+    def react(delivery: Delivery) -> Any:
+        attempts.append(delivery.attempt)
+        return failure(delivery) if delivery.attempt < 3 else effects(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1)])
+    assert await effects_of(rig, 1) == ["c1"]
+    assert attempts == [1, 2, 3]
+
+
+async def test_events_of_a_key_come_in_order_even_when_one_fails(rig: Rig) -> None:
+    """What comes later waits for what came before."""
+    order: list[int] = []
+
+    def react(delivery: Delivery) -> Any:
+        if delivery.attempt == 1:
+            return web.Response(status=503)
+        order.extend(item.data["n"] for item in delivery.events if isinstance(item.data["n"], int))
+        return effects(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    for n in range(10):
+        await rig.client.append([cause(n, "same")])
+    await effects_of(rig, 10)
+    assert order == list(range(10))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda _: web.Response(status=400, text="never"),
+        lambda delivery: {
+            "results": [{"id": e.id, "outcome": "dead", "reason": "never"} for e in delivery.events]
+        },
+    ],
+)
+async def test_what_never_will_is_dead_and_others_go_on(
+    rig: Rig, refusal: Callable[[Delivery], Any]
+) -> None:
+    """A domain error, or a 4xx that trying again does not change."""
+
+    def react(delivery: Delivery) -> Any:
+        return refusal(delivery) if delivery.events[0].id == "c1" else effects(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1), cause(2)])
+    assert await effects_of(rig, 1) == ["c2"]
+    async with asyncio.timeout(5):
+        while (await rig.get("/subscriptions"))[0]["lag"] > 0:
+            await asyncio.sleep(0.01)
+    assert (await rig.get("/subscriptions"))[0]["dead"] == 1
+
+
+async def test_events_wait_while_nobody_lives_and_positions_survive_restarts(rig: Rig) -> None:
+    """A subscription is remembered; what was acknowledged is not delivered again."""
+    seen: list[str] = []
+
+    def react(delivery: Delivery) -> dict[str, Any]:
+        seen.extend(item.id for item in delivery.events)
+        return effects(delivery)
+
+    first = await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1)])
+    await effects_of(rig, 1)
+    await first.session.leave()
+    await rig.session.discovery.wait_until(lambda table: not table.serving("reactor"))
+    await rig.client.append([cause(2)])
+    await rig.crash_bus()
+    await rig.start_bus()
+    await rig.reactor("reactor", [CAUSE], react)
+    assert await effects_of(rig, 2) == ["c1", "c2"]
+    assert seen == ["c1", "c2"]
+
+
+async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
+    """A refused connection goes to the next one, and the registry hears of it."""
+    attempts: list[int] = []
+
+    def react(delivery: Delivery) -> dict[str, Any]:
+        attempts.append(delivery.attempt)
+        return effects(delivery)
+
+    dying = await rig.reactor("reactor", [CAUSE], react)
+    await rig.reactor("reactor", [CAUSE], react)
+    # nobody listens any more, but the session still says that it lives
+    await dying._runner.cleanup()
+    await rig.client.append([cause(n) for n in range(6)])
+    await effects_of(rig, 6)
+    assert set(attempts) == {1}
+    await rig.session.discovery.wait_until(lambda table: dying.instance.id not in table.instances)

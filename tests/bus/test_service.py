@@ -1,0 +1,193 @@
+"""The bus over HTTP: what it takes, refuses, shows and streams."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from blog.bus.client import Batch
+from blog.bus.service import MAX_EVENT, run
+from blog.core.background import background
+from blog.core.clock import SystemClock
+from blog.core.errors import Conflict, SettingsError
+from blog.core.events import Envelope
+from blog.lifecycle.lifecycle import Lifecycle
+from tests.bus.conftest import Rig
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(id_: str, key: str = "k", type_: str = "blog.Tested", text: str = "") -> Envelope:
+    """Give an event."""
+    return Envelope(id=id_, source="/test", type=type_, subject=key, time=NOW, data={"text": text})
+
+
+def batch(*events: Envelope) -> str:
+    """Encode a batch."""
+    return f"[{','.join(item.to_json() for item in events)}]"
+
+
+async def test_append_answers_with_sequences(rig: Rig) -> None:
+    """A batch, and a single event; the same id again gets its first sequence."""
+    status, answer = await rig.send(batch(event("a"), event("b")))
+    assert (status, [item["sequence"] for item in answer["results"]]) == (200, [1, 2])
+    status, answer = await rig.send(event("c").to_json(), "application/cloudevents+json")
+    assert answer == {"results": [{"id": "c", "sequence": 3, "duplicate": False}]}
+    status, answer = await rig.send(batch(event("a", text="other")))
+    assert answer == {"results": [{"id": "a", "sequence": 1, "duplicate": True}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        ("", "application/cloudevents-batch+json", 400),
+        ("{", "application/cloudevents-batch+json", 400),
+        ("[]", "application/cloudevents-batch+json", 422),
+        ("{}", "application/cloudevents-batch+json", 422),
+        ('[{"id": "x"}]', "application/cloudevents-batch+json", 422),
+        ("{}", "application/cloudevents+json", 422),
+        (b"\xff", "application/cloudevents+json", 400),
+        (batch(event("x")), "text/plain", 415),
+        (
+            batch(event("good"), event("x", text="y" * MAX_EVENT)),
+            "application/cloudevents-batch+json",
+            413,
+        ),
+    ],
+)
+async def test_what_is_no_event_is_refused_whole(
+    rig: Rig, body: bytes | str, content_type: str, status: int
+) -> None:
+    """A problem, and nothing is appended."""
+    answered, problem = await rig.send(body, content_type)
+    assert (answered, problem["status"]) == (status, status)
+    assert (await rig.get("/events/head"))["sequence"] == 0
+
+
+async def test_a_sequence_in_an_event_is_the_logs_to_give(rig: Rig) -> None:
+    """What a writer claims does not count."""
+    await rig.send(batch(event("a").model_copy(update={"sequence": 99})))
+    [stored] = await rig.events()
+    assert stored.sequence == 1
+
+
+async def test_unknown_extensions_are_kept(rig: Rig) -> None:
+    """The log does not know what others may need."""
+    await rig.send(event("a").to_json()[:-1] + ',"partof":"x"}', "application/cloudevents+json")
+    assert (await rig.get("/events/a"))["partof"] == "x"
+
+
+async def test_reading_by_type_key_and_place(rig: Rig) -> None:
+    """With a limit; an unknown id is 404."""
+    await rig.send(batch(event("a", "x", "t1"), event("b", "y", "t2"), event("c", "x", "t2")))
+    assert [e.id for e in await rig.events(type="t2")] == ["b", "c"]
+    assert [e.id for e in await rig.events(key="x")] == ["a", "c"]
+    assert [e.id for e in await rig.events(after="1", limit="1")] == ["b"]
+    assert (await rig.get("/events/nobody"))["status"] == 404
+    assert (await rig.get("/events?after=x"))["status"] == 422
+
+
+async def test_everything_needs_the_token(rig: Rig) -> None:
+    """Probes do not; each answer says which log it is."""
+    for path in ("/events", "/events/head", "/subscriptions", "/metrics", "/events/a"):
+        async with rig.http.get(rig.url + path) as answer:
+            assert answer.status == 401, path
+    async with rig.http.get(f"{rig.url}/readyz") as answer:
+        assert answer.status == 200
+        assert answer.headers["Blog-Log"] == rig.session.discovery.log
+
+
+async def following(rig: Rig, after: int, until: int, *types: str) -> list[Batch]:
+    """Follow until everything up to `until` was looked at."""
+    batches = []
+    async with asyncio.timeout(10):
+        async for found in rig.client.follow(after, types):
+            batches.append(found)
+            if found.through >= until:
+                break
+    return batches
+
+
+async def test_a_follower_gets_each_event_once_live(rig: Rig) -> None:
+    """What is there, then what comes, in order."""
+    await rig.send(batch(*(event(f"a{n}") for n in range(600))))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(following(rig, 0, 605))
+        for n in range(5):
+            await rig.client.append([event(f"b{n}")])
+    events = [item for found in task.result() for item in found.events]
+    assert [item.sequence for item in events] == list(range(1, 606))
+
+
+async def test_a_filtered_follower_knows_how_far_it_is(rig: Rig) -> None:
+    """Even when nothing is for it."""
+    await rig.send(batch(event("a", type_="t1"), event("b", type_="t2"), event("c", type_="t1")))
+    batches = await following(rig, 0, 3, "t2")
+    assert [item.id for found in batches for item in found.events] == ["b"]
+    assert batches[-1].through == 3
+
+
+async def test_an_expected_sequence_that_moved_on_is_a_conflict(rig: Rig) -> None:
+    """409 at the door, Conflict at the client."""
+    await rig.client.append([event("a")])
+    with pytest.raises(Conflict):
+        await rig.client.append([event("b")], expect=0)
+    [appended] = await rig.client.append([event("b")], expect=1)
+    assert appended.sequence == 2
+
+
+async def test_an_append_waits_for_the_bus_to_come_back(rig: Rig) -> None:
+    """The same id on every try: it is taken once."""
+    await rig.client.append([event("a")])
+    await rig.crash_bus()
+    async with asyncio.TaskGroup() as group:
+        appending = group.create_task(rig.client.append([event("b")]))
+        await rig.start_bus()
+    assert [item.sequence for item in appending.result()] == [2]
+
+
+async def test_a_second_bus_with_the_same_log_stands_by(rig: Rig) -> None:
+    """And takes over when the first one is gone."""
+    await rig.client.append([event("a")])
+    first = rig.url
+    await rig.start_bus()  # returns at once: the first one is ready
+    assert rig.url == first
+    standby = rig._running.pop()
+    rig.bus.stop()
+    await standby.aclose()
+
+
+async def test_a_bus_with_another_log_ends_and_says_which_is_which(rig: Rig) -> None:
+    """Exit code 2 for whoever started it."""
+    known = rig.session.discovery.log
+    other = run(rig.settings("elsewhere"), Lifecycle(SystemClock()))
+    with pytest.raises(SettingsError, match=str(known)):
+        await asyncio.wait_for(other, 10)
+
+
+async def test_adopt_overrules(rig: Rig) -> None:
+    """The other log is the one that counts from then on."""
+    known = rig.session.discovery.log
+    await rig.crash_bus()
+    life = Lifecycle(SystemClock())
+    async with background(run(rig.settings("elsewhere"), life, adopt=True)):
+        await rig.session.discovery.wait_until(lambda table: bool(table.serving("bus")))
+        assert rig.session.discovery.log != known
+
+
+async def test_subscriptions_are_shown(rig: Rig) -> None:
+    """With lag and what is dead."""
+
+    def done(delivery: Any) -> dict[str, Any]:
+        return {"results": [{"id": item.id, "outcome": "done"} for item in delivery.events]}
+
+    await rig.reactor("watcher", ["blog.Tested"], done)
+    await rig.client.append([event("a")])
+    async with asyncio.timeout(5):
+        while (rows := await rig.get("/subscriptions")) == [] or rows[0]["lag"]:
+            await asyncio.sleep(0.01)
+    [row] = rows
+    assert (row["name"], row["watermark"], row["dead"]) == ("watcher", 1, 0)
+    assert json.dumps(row)
