@@ -21,7 +21,10 @@ class Cuts:
 
     @asynccontextmanager
     async def waiting(self, name: str, seconds: float | None = None) -> AsyncIterator[None]:
-        """Run the body for at most `seconds`. Raises Cut if `cut(name)` came first, else TimeoutError."""
+        """Run the body for at most `seconds`.
+
+        Raises Cut if `cut(name)` came first, TimeoutError if the time was up.
+        """
         deadline = asyncio.timeout(seconds)
         self._waiting.setdefault(name, set()).add(deadline)
         try:

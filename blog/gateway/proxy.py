@@ -3,8 +3,9 @@
 What may be sent again is decided in `retry`, who gets it in `turns`; bytes are moved here.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -137,10 +138,8 @@ class Proxy:
 
         Waiting for something that may be asked of another is cut when the instance is in doubt.
         """
-        replayable = exchange.is_repeatable and exchange.body.can_be_sent()
-        name = instance.id if replayable else ""
         try:
-            async with self._turns.waiting.waiting(name, self._answer_timeout):
+            async with self._waiting(instance, exchange):
                 answer = await self._upstream.ask(instance, exchange.outgoing())
                 try:
                     held = answer.length is not None and answer.length <= HELD_LIMIT
@@ -162,6 +161,12 @@ class Proxy:
             ) from None
         self._turns.answered(instance, answer.status)
         return answer, whole
+
+    def _waiting(self, instance: Instance, exchange: "Exchange") -> AbstractAsyncContextManager[object]:
+        """Wait so long for the answer; what can be asked only once has nothing to gain from a cut."""
+        if exchange.is_repeatable and exchange.body.can_be_sent():
+            return self._turns.waiting.waiting(instance.id, self._answer_timeout)
+        return asyncio.timeout(self._answer_timeout)
 
     async def _pass_on(
         self, request: web.Request, answer: Answer, head: CIMultiDict[str], whole: bytes | None

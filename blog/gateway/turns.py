@@ -107,8 +107,7 @@ class Turns:
                 log.warning("route.conflict", **conflict._asdict())
         self.ejection.keep(known)
         for id_ in self.waiting.names():
-            # what may not be asked of another instance waits under no name, and to the end
-            if id_ and (id_ not in known or known[id_].state is State.SUSPECT):
+            if id_ not in known or known[id_].state is State.SUSPECT:
                 self.waiting.cut(id_)
 
     def __repr__(self) -> str:

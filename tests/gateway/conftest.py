@@ -15,6 +15,7 @@ from blog.core.settings import Settings
 from blog.gateway.door import Door
 from blog.gateway.routing import RouteTable
 from blog.gateway.turns import Turns
+from blog.http.limits import ANSWER_TIMEOUT
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.messages import Snapshot
@@ -52,7 +53,7 @@ class Rig:
         )
         self.door = Door(settings)
 
-    async def start(self) -> None:
+    async def start(self, answer_timeout: float) -> None:
         """Open the door."""
         self.turns.follow()
         runner = self.door.runner(0.05)
@@ -62,7 +63,7 @@ class Rig:
         self.port = runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.tell()
-        self.door.open(self.member, self.turns)
+        self.door.open(self.member, self.turns, answer_timeout=answer_timeout)
 
     def tell(self) -> None:
         """Let discovery know of the instances as they are now."""
@@ -163,7 +164,13 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-async def rig(settings: Settings) -> AsyncIterator[Rig]:
+def answer_timeout() -> float:
+    """Give how long the door waits for an instance; tests override it."""
+    return ANSWER_TIMEOUT
+
+
+@pytest.fixture
+async def rig(settings: Settings, answer_timeout: float) -> AsyncIterator[Rig]:
     """Give a door with no instances yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -174,7 +181,7 @@ async def rig(settings: Settings) -> AsyncIterator[Rig]:
             )
         )
         rig = Rig(stack, http, settings)
-        await rig.start()
+        await rig.start(answer_timeout)
         yield rig
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pydantic import SecretStr
 
 from blog.core.background import background
@@ -42,15 +43,18 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]]
         yield lifecycle, member
 
 
+async def answer_at_once(_: web.Request) -> web.StreamResponse:
+    """Answer."""
+    return web.Response(text="thing")
+
+
 @asynccontextmanager
-async def service(settings: Settings, registry: str) -> AsyncIterator[Member]:
+async def service(
+    settings: Settings, registry: str, handler: Handler = answer_at_once
+) -> AsyncIterator[Member]:
     """Run an instance with one route; give it once it is ready."""
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(text="thing")
-
     app = web.Application()
-    app.router.add_get("/things", answer)
+    app.router.add_get("/things", handler)
     settings = settings.model_copy(update={"registry": (registry,)})
     routes = (Route(method="GET", pattern="/things"),)
     async with Member.join(
@@ -110,6 +114,41 @@ async def test_stopping_drains(tmp_path: Path) -> None:
             await asyncio.open_connection(host, int(port))
 
 
+async def test_draining_finishes_requests_and_ends_streams(tmp_path: Path) -> None:
+    """A request in flight gets its answer, an event stream its end."""
+    asked, say = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        if "live" in request.query:
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            await response.write(b"data: 1\n\n")
+            await asyncio.Event().wait()
+        asked.set()
+        await say.wait()
+        return web.Response(text="late")
+
+    settings = settings_in(tmp_path)
+    async with (
+        gateway(settings) as (lifecycle, member),
+        aiohttp.ClientSession() as client,
+        service(settings, f"http://{member.instance.address}", slow),
+        asyncio.TaskGroup() as group,
+    ):
+        await member.discovery.wait_until(lambda table: bool(table.serving("things")))
+        url = f"http://{member.instance.metadata['public']}/things"
+        async with client.get(url, params={"live": "1"}) as stream:
+            assert await stream.content.readuntil(b"\n\n") == b"data: 1\n\n"
+            waiting = group.create_task(client.get(url).__aenter__())
+            await asked.wait()
+            lifecycle.stop()
+            await member.discovery.wait_until(lambda table: not table.serving("gateway"))
+            assert not member.draining.is_set()
+            say.set()
+            assert await (await waiting).text() == "late"
+            assert await stream.content.read() == b""
+
+
 @pytest.mark.parametrize("setting", ["public_port", "admin_port"])
 async def test_a_taken_port_names_its_variable(tmp_path: Path, setting: str) -> None:
     """And the number."""
@@ -127,5 +166,4 @@ async def test_without_a_registry_of_its_own_it_follows_another(tmp_path: Path) 
         registry = f"http://{first.instance.address}"
         second = settings_in(tmp_path, embed_registry=False, registry=(registry,))
         async with gateway(second) as (_, member):
-            async with asyncio.timeout(5):
-                await member.discovery.wait_until(lambda table: len(table.serving("gateway")) == 2)
+            await member.discovery.wait_until(lambda table: len(table.serving("gateway")) == 2)
