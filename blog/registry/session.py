@@ -39,7 +39,7 @@ from blog.registry.messages import (
 BEAT_EVERY = 1.0
 DRAIN_TIMEOUT = 1.5
 _LEAVE_TIMEOUT = 1.0
-_FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 1.5, 1.0, 10.0, 10
+_FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 2.0, 0.3, 10.0, 30
 _WARN_EVERY = 10  # failed tries between two lines about it
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
 _ADVICE = "trying again; set BLOG_REGISTRY if the registry (in the gateway) is elsewhere"
@@ -261,7 +261,7 @@ class Session:
 
 
 def reconnect_delay(failures: int) -> float:
-    """Return the seconds until the next try: full jitter, up to 1 s at first, up to 10 s later."""
+    """Return the seconds until the next try: full jitter, up to 0.3 s at first, up to 10 s later."""
     cap = _SOON if failures <= _PATIENCE else _LATE
     return random.uniform(0, min(cap, _FIRST_DELAY * _GROWTH**failures))  # noqa: S311 - no secret
 

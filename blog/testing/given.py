@@ -1,6 +1,7 @@
 """Given events: a view in memory for tests that call a service's functions."""
 
 import sqlite3
+import weakref
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -16,6 +17,8 @@ def given(view: type[V], *events: Event) -> V:
     db = sqlite3.connect(":memory:")
     db.executescript(view.schema)
     made = view(db)
+    # a test should not have to close what it never opened
+    weakref.finalize(made, db.close)
     for event in events:
         envelope = Envelope.of(event, id=new_id(), service="given", time=datetime.now(UTC))
         made.apply(db, envelope)

@@ -1,0 +1,54 @@
+"""What README shows is true: its service runs, and its test of it passes."""
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+import blog.services
+from blog.core.contract import Meta
+from blog.core.settings import Settings
+from blog.testing.harness import GatewayServer, running_blog
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def claps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save README's service as a folder of services."""
+    folder = tmp_path / "services" / "claps"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text('"""Claps."""\n')
+    (folder / "service.py").write_text(BLOCKS[0])
+    monkeypatch.setattr(blog.services, "__path__", [*blog.services.__path__, str(folder.parent)])
+    monkeypatch.delitem(sys.modules, "blog.services.claps.service", raising=False)
+
+
+@pytest.mark.usefixtures("claps")
+async def test_its_service_runs_and_its_test_passes(tmp_path: Path) -> None:
+    """One new folder and no other edit: the gateway routes to it and it is scaled."""
+    scope: dict[str, Any] = {}
+    exec(BLOCKS[2], scope)  # noqa: S102 - README's own lines
+    async with running_blog(tmp_path / "data") as running:
+        client: TestClient[Any, Any] = TestClient(GatewayServer(running.url))
+        async with client:
+            await scope["test_claps_are_counted"](running, client)
+
+
+@pytest.mark.usefixtures("claps")
+def test_its_functions_can_be_called() -> None:
+    """Given events, when a command, then these events."""
+    scope: dict[str, Any] = {"NOW": datetime.now(UTC), "meta": Meta("r", datetime.now(UTC))}
+    exec("from blog.services.claps.service import *\n" + BLOCKS[1], scope)  # noqa: S102
+    scope["test_clapping"]()
+
+
+def test_its_table_of_settings_is_complete() -> None:
+    """Every variable is named."""
+    for name in Settings.model_fields:
+        assert f"BLOG_{name.upper()}" in README
