@@ -7,7 +7,7 @@ any other way is a crash: listener and connections close, and nobody is told.
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -85,37 +85,50 @@ class Member:
         member = Member(lifecycle, instance)
         member.operations.install(app)
         async with AsyncExitStack() as stack:
-            runner = web.AppRunner(
-                app,
-                handle_signals=False,
-                access_log=None,
-                shutdown_timeout=_CLOSE_TIMEOUT,
-                **(door or {}),
-            )
-            member._runner = runner
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            address = await listen(runner, settings.host, *(port or ("BLOG_PORT", settings.port)))
-            # bound to every address, it is reached at the loopback one from here
-            inner = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-            member.http = await stack.enter_async_context(_client())
-            member.session = await stack.enter_async_context(
-                Session(
-                    http=member.http,
-                    registries=[f"http://{inner}"] if own_registry else settings.registry,
-                    clock=lifecycle.clock,
-                    instance=instance.model_copy(update={"address": address}),
-                    advertise=settings.advertise,
-                    follow=follow,
-                    token=settings.secret,
-                    load=member._load,
-                )
-            )
+            close = await member._bind(stack, app, door or {})
+            name_and_port = port or ("BLOG_PORT", settings.port)
+            address = await listen(member._runner, settings.host, *name_and_port)
+            registries = [_own(address)] if own_registry else settings.registry
+            await member._meet(stack, settings, registries, address, follow)
             # a second time, to come first in a crash: the probe that follows must be refused
-            stack.push_async_callback(runner.cleanup)
+            stack.push_async_callback(close)
             await stack.enter_async_context(background(member._measure_lag()))
             lifecycle.member = member
             yield member
+
+    async def _bind(
+        self, stack: AsyncExitStack, app: web.Application, door: Mapping[str, Any]
+    ) -> Callable[[], Awaitable[None]]:
+        """Make the server of `app`; return what closes it."""
+        self._runner = web.AppRunner(
+            app, handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT, **door
+        )
+        await self._runner.setup()
+        stack.push_async_callback(self._runner.cleanup)
+        return self._runner.cleanup
+
+    async def _meet(
+        self,
+        stack: AsyncExitStack,
+        settings: Settings,
+        registries: Sequence[str],
+        address: str,
+        follow: Collection[str],
+    ) -> None:
+        """Open the client and the session, which announces us at `address`."""
+        self.http = await stack.enter_async_context(_client())
+        self.session = await stack.enter_async_context(
+            Session(
+                http=self.http,
+                registries=registries,
+                clock=self.clock,
+                instance=self._instance.model_copy(update={"address": address}),
+                advertise=settings.advertise,
+                follow=follow,
+                token=settings.secret,
+                load=self._load,
+            )
+        )
 
     @property
     def instance(self) -> Instance:
@@ -206,6 +219,11 @@ async def listen(runner: web.AppRunner, host: str, setting: str, port: int) -> s
     bound = runner.addresses[0]
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"{shown}:{bound[1]}"
+
+
+def _own(address: str) -> str:
+    """Return the URL of a door of this process; bound to every address, it is reached at loopback."""
+    return "http://" + address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 
 
 def _client() -> aiohttp.ClientSession:

@@ -108,8 +108,9 @@ class Rest:
         if not (text.isascii() and text.isdigit()):
             raise Invalid("version: is a whole number")
         with suppress(TimeoutError):
-            async with asyncio.timeout(_WATCH_TIMEOUT), self._registry.changed:
-                await self._registry.changed.wait_for(lambda: self._registry.version > int(text))
+            publisher = self._registry.publisher
+            async with asyncio.timeout(_WATCH_TIMEOUT), publisher.changed:
+                await publisher.changed.wait_for(lambda: publisher.version > int(text))
         return web.json_response(self._table())
 
     async def _prometheus(self, _: web.Request) -> web.Response:
@@ -131,5 +132,5 @@ class Rest:
         services: dict[str, list[Any]] = {}
         for item in self._registry.membership.instances:
             services.setdefault(item.service, []).append(item.model_dump(mode="json"))
-        registry = self._registry
-        return {"epoch": registry.epoch, "version": registry.version, "services": services}
+        version = self._registry.publisher.version
+        return {"epoch": self._registry.epoch, "version": version, "services": services}

@@ -20,16 +20,13 @@ from blog.core.logs import get_logger
 from blog.core.web import problems, requires_token
 from blog.registry.conversation import Conversation
 from blog.registry.discovery import BUS, LOG_KEY
-from blog.registry.membership import Change, Membership
+from blog.registry.membership import Membership
 from blog.registry.messages import (
     Ack,
     Agreed,
     Beat,
-    Delta,
     Drain,
-    Drained,
     FromInstance,
-    Gone,
     Join,
     Joined,
     Leave,
@@ -40,6 +37,7 @@ from blog.registry.messages import (
     parse_from_instance,
 )
 from blog.registry.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
+from blog.registry.publisher import Publisher
 from blog.registry.rest import Rest
 
 ADOPT_KEY = "adopt"
@@ -71,15 +69,12 @@ class Registry:
         remember_log: Callable[[str], None] = _ignore,
     ) -> None:
         self.epoch = new_id()
-        self.version = 0
         self.membership = Membership()
         self.log = known_log
-        self.changed = asyncio.Condition()
         self._clock = clock
         self._token = token
         self._remember_log = remember_log
-        self._conversations: set[Conversation] = set()
-        self._draining: dict[str, int] = {}
+        self.publisher = Publisher()
         self._dirty = asyncio.Event()
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup
@@ -110,7 +105,7 @@ class Registry:
 
     def has_session(self, instance_id: str) -> bool:
         """Tell whether the instance holds a socket to us."""
-        return any(talk.instance_id == instance_id for talk in self._conversations)
+        return self.publisher.has(instance_id)
 
     def take_note(self) -> None:
         """Tell followers soon: the table may have changed."""
@@ -132,12 +127,12 @@ class Registry:
         socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2)
         await socket.prepare(request)
         talk = Conversation(socket)
-        self._conversations.add(talk)
+        self.publisher.conversations.add(talk)
         try:
             async with background(talk.send(), talk.close_when_cut()):
                 await self._listen(talk)
         finally:
-            self._conversations.discard(talk)
+            self.publisher.conversations.discard(talk)
             self._closed(talk)
         return socket
 
@@ -158,8 +153,7 @@ class Registry:
             case Join():
                 self._join(talk, said)
             case Ack():
-                talk.acked = said.version
-                self._settle_drains()
+                self.publisher.acked(talk, said.version)
             case Report():
                 self._probe_soon(said.id, said.why)
             case _ if talk.instance_id is not None:
@@ -173,7 +167,7 @@ class Registry:
                 self._group.create_task(self._greet(talk, id_))
             case Drain():
                 self.membership.drain(id_)
-                self._draining[id_] = self.version + 1
+                self.publisher.drains(id_)
             case Leave():
                 self.membership.remove(id_, Departure.LEFT)
                 talk.instance_id = None
@@ -189,7 +183,8 @@ class Registry:
         talk.say(Joined(epoch=self.epoch, log=self.log, address=address))
         # what is not told yet comes with the next delta, on top of this
         table = tuple(item for item in self.membership.instances if talk.follows(item.service))
-        talk.say(Snapshot(epoch=self.epoch, version=self.version, complete=True, instances=table))
+        version = self.publisher.version
+        talk.say(Snapshot(epoch=self.epoch, version=version, complete=True, instances=table))
         self.take_note()
 
     def _accepts_log(self, instance: Instance) -> bool:
@@ -211,7 +206,7 @@ class Registry:
         """Look at once whether the instance behind a closed socket is still there."""
         if talk.instance_id is not None and not self.has_session(talk.instance_id):
             self._probe_soon(talk.instance_id, "its session closed")
-        self._settle_drains()
+        self.publisher.settle_drains()
 
     # Probes and time.
 
@@ -246,46 +241,12 @@ class Registry:
             self._dirty.clear()
             changes = self.membership.take_changes()
             if changes:
-                await self._tell(changes)
-            self._settle_drains()
-
-    async def _tell(self, changes: list[Change]) -> None:
-        async with self.changed:
-            self.version += 1
-            self.changed.notify_all()
-        for change in changes:
-            state = change.why or change.instance.state
-            log.info("instance.changed", id=change.instance.id, state=str(state))
-        encoded: dict[frozenset[str], str | None] = {}
-        for talk in self._conversations:
-            if talk.follow not in encoded:
-                encoded[talk.follow] = _delta(self.version, changes, talk)
-            text = encoded[talk.follow]
-            if text is not None:
-                talk.say_text(text)
-
-    def _settle_drains(self) -> None:
-        """Tell draining instances for whom nobody will pick them any more."""
-        for instance_id, version in list(self._draining.items()):
-            instance = self.membership.get(instance_id)
-            if instance is None:
-                del self._draining[instance_id]
-            elif version <= self.version and self._all_know(instance, version):
-                del self._draining[instance_id]
-                for talk in self._conversations:
-                    if talk.instance_id == instance_id:
-                        talk.say(Drained())
-
-    def _all_know(self, instance: Instance, version: int) -> bool:
-        return all(
-            talk.acked >= version or talk.instance_id == instance.id
-            for talk in self._conversations
-            if talk.follows(instance.service)
-        )
+                await self.publisher.tell(changes)
+            self.publisher.settle_drains()
 
     def __repr__(self) -> str:
         """Show epoch, version and table."""
-        return f"<Registry {self.epoch} v{self.version}: {self.membership!r}>"
+        return f"<Registry {self.epoch}: {self.membership!r} {self.publisher!r}>"
 
 
 def registry_app(registry: Registry, token: str | None) -> web.Application:
@@ -295,15 +256,3 @@ def registry_app(registry: Registry, token: str | None) -> web.Application:
     )
     app.add_routes(registry.routes())
     return app
-
-
-def _delta(version: int, changes: list[Change], talk: Conversation) -> str | None:
-    """Encode what a follow set has to know of `changes`; None if it is nothing."""
-    seen = [change for change in changes if talk.follows(change.instance.service)]
-    if not seen:
-        return None
-    return Delta(
-        version=version,
-        put=tuple(change.instance for change in seen if change.why is None),
-        gone=tuple(Gone(id=c.instance.id, why=c.why) for c in seen if c.why is not None),
-    ).to_json()

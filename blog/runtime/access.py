@@ -1,6 +1,7 @@
 """Access: one canonical log line and one measurement per request that a service answers."""
 
 from collections.abc import Callable
+from functools import cached_property
 from time import perf_counter
 
 from aiohttp import web
@@ -12,48 +13,58 @@ from blog.core.web import REQUEST_ID_HEADER
 from blog.lifecycle.member import Member
 from blog.lifecycle.operations import is_operation
 
+_CLIENT_GONE = 499  # nginx's word for a client that went away before the answer
+
 log = get_logger()
 
 
 def access(service: str, member: Callable[[], Member]) -> Middleware:
-    """Make the middleware; the metrics of `member()` are there once the app is bound."""
-    seconds: list[Histogram] = []
-
-    def histogram() -> Histogram:
-        if not seconds:
-            seconds.append(
-                Histogram(
-                    "blog_request_seconds",
-                    "Time to answer a request, by route and status.",
-                    ("service", "method", "route", "status"),
-                    registry=member().metrics,
-                )
-            )
-        return seconds[0]
+    """Make the middleware; `member()` is there once the app is bound."""
+    meter = _Meter(service, member)
 
     @web.middleware
     async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
         if is_operation(request.path):
             return await handler(request)
         began = perf_counter()
-        status = 499  # nginx's word for a client that went away before the answer
+        status = _CLIENT_GONE
         try:
             response = await handler(request)
             status = response.status
         finally:
-            took = perf_counter() - began
-            resource = request.match_info.route.resource
-            route = resource.canonical if resource else "none"
-            histogram().labels(service, request.method, route, str(status)).observe(took)
-            log.info(
-                "request.served",
-                method=request.method,
-                path=request.path,
-                status=status,
-                ms=round(took * 1000, 2),
-                request_id=request.headers.get(REQUEST_ID_HEADER),
-                trace=request.headers.get("traceparent"),
-            )
+            meter.note(request, status, perf_counter() - began)
         return response
 
     return measure
+
+
+class _Meter:
+    """The histogram of a service, made with the first request, and the log line."""
+
+    def __init__(self, service: str, member: Callable[[], Member]) -> None:
+        self._service = service
+        self._member = member
+
+    @cached_property
+    def _seconds(self) -> Histogram:
+        return Histogram(
+            "blog_request_seconds",
+            "Time to answer a request, by route and status.",
+            ("service", "method", "route", "status"),
+            registry=self._member().metrics,
+        )
+
+    def note(self, request: web.Request, status: int, seconds: float) -> None:
+        """Put down one request."""
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource else "none"
+        self._seconds.labels(self._service, request.method, route, str(status)).observe(seconds)
+        log.info(
+            "request.served",
+            method=request.method,
+            path=request.path,
+            status=status,
+            ms=round(seconds * 1000, 2),
+            request_id=request.headers.get(REQUEST_ID_HEADER),
+            trace=request.headers.get("traceparent"),
+        )

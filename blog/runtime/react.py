@@ -4,7 +4,8 @@ Ids of what follows are derived from the cause, so that a second run makes the s
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,8 +33,8 @@ class Reactor:
     ) -> None:
         self._service = service
         self._clock = clock
-        self._settings = settings
         self._view = view
+        self._calls = {kind: _Call.of(reaction, settings) for kind, reaction in service.reactions.items()}
 
     async def handle(self, delivery: Delivery) -> DeliveryAnswer:
         """React to each event in order; what comes after one that is to be tried again waits."""
@@ -46,11 +47,11 @@ class Reactor:
         return DeliveryAnswer(results=tuple(results))
 
     async def _react(self, cause: Envelope) -> Result:
-        reaction = self._service.reactions.get(cause.type)
-        if reaction is None:
+        call = self._calls.get(cause.type)
+        if call is None:
             return Result(id=cause.id, outcome=Outcome.DONE)
         try:
-            following = await self._call(reaction, cause)
+            following = await self._run(call, cause)
         except Unavailable as error:
             return _retry(cause, error.detail)
         except (DomainError, ValidationError) as error:
@@ -61,36 +62,22 @@ class Reactor:
             return _retry(cause, f"{type(error).__name__}: {error}")
         return Result(id=cause.id, outcome=Outcome.DONE, events=self._wrapped(cause, following))
 
-    async def _call(self, reaction: Reaction, cause: Envelope) -> list[Event]:
-        event = reaction.event.model_validate(cause.data)
-        arguments, wants_view = self._arguments(reaction.handler)
-        if wants_view:
-            outcome = await self._with_view(reaction.handler, cause, event, arguments)
+    async def _run(self, call: "_Call", cause: Envelope) -> list[Event]:
+        event = call.event.model_validate(cause.data)
+        if call.wants_view:
+            outcome = await self._with_view(call, cause, event)
         else:
-            outcome = reaction.handler(event, **arguments)
+            outcome = call.handler(event, **call.arguments)
         if inspect.isawaitable(outcome):
             outcome = await outcome
         if isinstance(outcome, Event):
             return [outcome]
         return list(outcome or ())
 
-    def _arguments(self, handler: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
-        """Fill what a reaction takes beside the event; tell whether it takes the view."""
-        arguments: dict[str, Any] = {}
-        wants_view = False
-        for item in list(inspect.signature(handler, eval_str=True).parameters.values())[1:]:
-            if isinstance(item.annotation, type) and issubclass(item.annotation, View):
-                wants_view = True
-            elif isinstance(item.annotation, type) and issubclass(item.annotation, ServiceSettings):
-                arguments[item.name] = self._settings
-        return arguments, wants_view
-
-    async def _with_view(
-        self, handler: Callable[..., Any], cause: Envelope, event: Event, arguments: dict[str, Any]
-    ) -> Awaitable[Any] | Any:
+    async def _with_view(self, call: "_Call", cause: Envelope, event: Event) -> Any:
         if self._view is None or not await self._view.wait_for(cause.sequence or 0, _VIEW_TIMEOUT):
             raise Unavailable("the view has not caught up with the cause")
-        return await self._view.read(lambda view: handler(event, view=view, **arguments))
+        return await self._view.read(lambda view: call.handler(event, view=view, **call.arguments))
 
     def _wrapped(self, cause: Envelope, following: list[Event]) -> tuple[Envelope, ...]:
         return tuple(
@@ -104,6 +91,32 @@ class Reactor:
                 causationid=cause.id,
             )
             for position, event in enumerate(following)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A reaction and how to call it, worked out once from its signature."""
+
+    event: type[Event]
+    handler: Callable[..., Any]
+    wants_view: bool
+    arguments: dict[str, Any]
+
+    @staticmethod
+    def of(reaction: Reaction, settings: ServiceSettings | None) -> "_Call":
+        """Find out what a reaction takes beside the event."""
+        parameters = list(inspect.signature(reaction.handler, eval_str=True).parameters.values())
+        kinds = {
+            item.name: item.annotation for item in parameters[1:] if isinstance(item.annotation, type)
+        }
+        return _Call(
+            event=reaction.event,
+            handler=reaction.handler,
+            wants_view=any(issubclass(kind, View) for kind in kinds.values()),
+            arguments={
+                name: settings for name, kind in kinds.items() if issubclass(kind, ServiceSettings)
+            },
         )
 
 

@@ -177,7 +177,7 @@ async def test_a_closed_socket_with_an_answered_probe_is_not_lost() -> None:
         session = await world.open(await world.door("p1"))
         await session.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
-        for talk in list(world.registry._conversations):
+        for talk in list(world.registry.publisher.conversations):
             if talk.instance_id == "p1":
                 await talk.socket.close()
         joined = asyncio.Event()
