@@ -14,11 +14,11 @@ help: ## this list
 
 setup: $(STAMP) ## make .venv with .venv/bin/blog, from the hash-pinned lock
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "blog needs Python >= 3.11; say which: make PYTHON=python3.13 setup" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned dependencies into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -47,8 +47,11 @@ chaos: setup ## kill instances and the bus under traffic, for longer than the te
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .
 
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
+
 lock: ## pin the dependencies again (needs uv in .venv)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --no-emit-package blog pyproject.toml --output-file requirements.lock
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra dev --no-emit-package blog --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove .venv, caches and the data of `make up`
 	rm -rf $(VENV) data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

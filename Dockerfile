@@ -1,0 +1,36 @@
+# One image runs any service: docker run blog posts, docker run blog gateway.
+# Works with the classic builder: nothing in it needs BuildKit.
+FROM debian:trixie-slim AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates
+WORKDIR /src
+COPY requirements.lock requirements-dev.lock ./
+# the tools that build the package stay here, what runs goes to /opt/blog; both are pinned by hash
+RUN python3 -m venv /tools \
+ && /tools/bin/pip install --no-cache-dir --require-hashes -r requirements-dev.lock \
+ && python3 -m venv /opt/blog \
+ && /opt/blog/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY blog blog
+RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/blog/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+ && /opt/blog/bin/pip uninstall -y pip
+
+FROM debian:trixie-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb \
+ && useradd --system --uid 10001 --home-dir /data blog \
+ && install -d -o blog -g blog /data
+COPY --from=build /opt/blog /opt/blog
+ENV PATH=/opt/blog/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    BLOG_HOST=0.0.0.0 \
+    BLOG_PORT=8000 \
+    BLOG_REGISTRY=http://gateway:4000 \
+    BLOG_DATA_DIR=/data
+USER blog
+VOLUME /data
+EXPOSE 8080
+ENTRYPOINT ["blog"]
+CMD ["up"]
