@@ -7,6 +7,7 @@ handlers are plain functions; their parameters are filled by name and annotation
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
 
 from blog.core.events import Event
@@ -18,7 +19,13 @@ from blog.core.view import View
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
 R = TypeVar("R")
-Kind = Literal["command", "query", "stream"]
+Kind = Literal["command", "query", "stream", "page", "action"]
+
+PAGES: frozenset[Kind] = frozenset({"page", "action"})
+"""What answers with HTML."""
+
+AUTHOR_COOKIE = "blog_author"
+"""Where a browser keeps the author's token: in `meta.author_token` of pages and actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,14 @@ class Meta:
     """What a handler may know of the request beside its input.
 
     `author_hash` is the SHA-256 of the writer's `Blog-Author-Token` in hexadecimal, None without
-    one. `new_id()` makes ids; with an `Idempotency-Key` the same request makes the same ids.
+    one; `author_token`, the token itself, is for pages and actions only, which hand it on to peers.
+    `new_id()` makes ids; with an `Idempotency-Key` the same request makes the same ids.
     """
 
     request_id: str
     now: datetime
     author_hash: str | None = None
+    author_token: str | None = None
     new_id: Callable[[], str] = new_id
 
 
@@ -55,6 +64,61 @@ class ServerSent(NamedTuple):
     event: str
     data: Any
     id: str | None = None
+
+
+class Html(NamedTuple):
+    """A page: the jinja2 template `template` of the service's folder `templates`, and what it shows."""
+
+    template: str
+    context: Mapping[str, Any] = MappingProxyType({})
+    status: int = 200
+
+
+class Redirect(NamedTuple):
+    """See other (RFC 9110 §15.4.4): go to `to`, a path of this blog, and keep `cookies` for a year."""
+
+    to: str
+    cookies: Mapping[str, str] = MappingProxyType({})
+
+
+class Asset(NamedTuple):
+    """A file of the service's folder `static`; NotFound when there is none of this name."""
+
+    name: str
+
+
+class PeerAnswer(NamedTuple):
+    """What a peer answered: JSON, the sequence it wrote, and the parameters of the next page."""
+
+    content: Any
+    sequence: int | None = None
+    is_stale: bool = False
+    next: Mapping[str, str] | None = None
+
+
+class Peer(Protocol):
+    """Another service, whichever instance of it has its turn. Its problems are raised as our errors."""
+
+    async def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
+    ) -> PeerAnswer:
+        """Read; with `after`, from a view that has this sequence, or is marked as stale.
+
+        Raises the DomainError that the peer answered with, Unavailable when nobody answers.
+        """
+        ...
+
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+        """Write `content`, once, however often the same `key` is sent. Raises as `get` does."""
+        ...
+
+
+class Peers(Protocol):
+    """The other services by name: `peers.query.get("/posts")`."""
+
+    def __getattr__(self, service: str) -> Peer:
+        """Return the service of this name."""
+        ...
 
 
 class Applied(NamedTuple):
@@ -103,8 +167,9 @@ class Service:
     """A service of the blog: a name, handlers, and at most one view and one settings class.
 
     Handlers' parameters are filled so: path parameters by name; one pydantic model from the JSON
-    body (commands); other names from the query string (queries, with defaults); `view`, `meta`,
-    `changes` (streams); and any parameter annotated with the service's `settings` class.
+    body (commands) or from the form (actions); other names from the query string (queries and
+    pages, with defaults); `view`, `meta`, `changes` (streams), `peers` (pages and actions); and any
+    parameter annotated with the service's `settings` class.
     """
 
     name: str
@@ -135,6 +200,17 @@ class Service:
     def stream(self, method: str, *patterns: str) -> Callable[[H], H]:
         """Declare a stream: an async generator of `ServerSent`, ended when the instance drains."""
         return self._endpoint("stream", method, patterns)
+
+    def page(self, method: str, *patterns: str) -> Callable[[H], H]:
+        """Declare a page: an async function that returns `Html`, `Redirect` or `Asset`.
+
+        What goes wrong is shown by the template `error.html`, with `status`, `title` and `detail`.
+        """
+        return self._endpoint("page", method, patterns)
+
+    def action(self, method: str, *patterns: str) -> Callable[[H], H]:
+        """Declare what a form is sent to: a page, but refused to forms of other sites."""
+        return self._endpoint("action", method, patterns)
 
     def reaction(self, handler: H) -> H:
         """Declare a reaction to the event type that the handler's first parameter is annotated with.

@@ -26,7 +26,11 @@ class Source(Enum):
     VIEW = auto()
     META = auto()
     CHANGES = auto()
+    PEERS = auto()
     SETTINGS = auto()
+
+
+_BY_NAME = {"changes": Source.CHANGES, "peers": Source.PEERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ def _source(name: str, annotation: Any, pattern: str) -> Source:
         (ServiceSettings, Source.SETTINGS),
         (BaseModel, Source.BODY),
     )
-    if name == "changes":
-        return Source.CHANGES
+    if name in _BY_NAME:
+        return _BY_NAME[name]
     if f"{{{name}}}" in pattern:
         return Source.PATH
     if isinstance(annotation, type):

@@ -10,6 +10,8 @@ from blog.core.contract import Endpoint, Page, Service
 from blog.core.web import PROBLEM_TYPE
 from blog.runtime.binding import Binding, Parameter, Source, bind
 
+_MEDIA = {"stream": "text/event-stream", "page": "text/html", "action": "text/html"}
+_TAKES = {"action": "application/x-www-form-urlencoded"}
 _DEFS = "#/components/schemas/"
 
 
@@ -48,7 +50,7 @@ def _operation(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) ->
         schema = _schema(service, binding.body, schemas)
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": schema}},
+            "content": {_TAKES.get(endpoint.kind, "application/json"): {"schema": schema}},
         }
     return operation
 
@@ -72,12 +74,12 @@ def _parameter_schema(parameter: Parameter) -> dict[str, Any]:
 
 
 def _status(endpoint: Endpoint) -> str:
-    return "201" if endpoint.kind == "command" else "200"
+    return {"command": "201", "action": "303"}.get(endpoint.kind, "200")
 
 
 def _response(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
-    media = "text/event-stream" if endpoint.kind == "stream" else "application/json"
-    schema = {} if endpoint.kind == "stream" else _schema(service, _answer(endpoint), schemas)
+    media = _MEDIA.get(endpoint.kind, "application/json")
+    schema = {} if endpoint.kind in _MEDIA else _schema(service, _answer(endpoint), schemas)
     return {"description": "The answer.", "content": {media: {"schema": schema}}}
 
 

@@ -4,16 +4,18 @@ from contextlib import AsyncExitStack
 
 from blog.bus.client import BusClient
 from blog.core.background import background
-from blog.core.contract import Service
+from blog.core.contract import PAGES, Service
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, load
 from blog.http.limits import BODY_LIMIT, server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
+from blog.registry.discovery import BUS
 from blog.runtime.commands import Commands
+from blog.runtime.host import Host
 from blog.runtime.react import Reactor
 from blog.runtime.view import ViewHost
-from blog.runtime.web import Host, make_app
+from blog.runtime.web import make_app
 
 log = get_logger()
 
@@ -33,7 +35,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         service=service.name,
         routes=service.routes,
         reactions=tuple(service.reactions),
-        follow=("bus",),
+        follow=("*",) if calls_peers(service) else (BUS,),
         door=server_options(),
     ) as member:
         host.member = member
@@ -47,6 +49,11 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
             host.reactor = Reactor(service, lifecycle.clock, own_settings, host.view)
             if await lifecycle.until_stopping(_get_ready(host)):
                 await member.serve_until_stopped()
+
+
+def calls_peers(service: Service) -> bool:
+    """Tell whether its handlers may call other services: who does has to know all of them."""
+    return any(endpoint.kind in PAGES for endpoint in service.endpoints)
 
 
 async def _get_ready(host: Host) -> None:

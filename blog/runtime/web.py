@@ -1,7 +1,6 @@
 """From contract to aiohttp app: parse, call, render, map errors. Handlers never see aiohttp.
 
-One `Host` per running service holds what handlers are called with; it is filled while the instance
-joins, and until then the door answers 503.
+Until the instance is open (see `Host`) the door answers 503.
 """
 
 import asyncio
@@ -16,31 +15,31 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from blog.core.background import background
-from blog.core.contract import Endpoint, Meta, Page, ServerSent, Service
-from blog.core.errors import Invalid, Unavailable
-from blog.core.ids import new_id, sha256_hex
+from blog.core.contract import PAGES, Endpoint, Meta, Page, ServerSent, Service
+from blog.core.errors import BlogError, Invalid
+from blog.core.ids import sha256_hex
 from blog.core.reactions import PATH, Delivery
-from blog.core.settings import ServiceSettings
 from blog.core.web import (
-    REQUEST_ID_HEADER,
     parsed,
     problems,
     read_body,
     requires_token,
 )
-from blog.lifecycle.member import Member
 from blog.runtime.access import access
 from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.commands import CommandRequest, Commands
+from blog.runtime.commands import CommandRequest
+from blog.runtime.host import (
+    AFTER_HEADER,
+    AUTHOR_HEADER,
+    IDEMPOTENCY_HEADER,
+    SEQUENCE_HEADER,
+    STALE_HEADER,
+    Host,
+    request_id,
+)
 from blog.runtime.openapi import describe
-from blog.runtime.react import Reactor
-from blog.runtime.view import ViewHost
+from blog.runtime.pages import page
 
-SEQUENCE_HEADER = "Blog-Sequence"
-AFTER_HEADER = "Blog-After"
-STALE_HEADER = "Blog-Stale"
-AUTHOR_HEADER = "Blog-Author-Token"
-IDEMPOTENCY_HEADER = "Idempotency-Key"
 JSON_TYPE = "application/json"
 HEARTBEAT = 15.0
 """Seconds between comments on a quiet stream, so that nobody on the way thinks it is dead."""
@@ -48,29 +47,6 @@ HEARTBEAT = 15.0
 _AFTER_TIMEOUT = 1.0
 _MAX_KEY = 255
 _INNER = (PATH, "/metrics")
-_starting = Unavailable("This instance is still starting.", headers={"Retry-After": "1"})
-
-
-class Host:
-    """What the handlers of one running service are called with."""
-
-    def __init__(self, service: Service, settings: ServiceSettings | None) -> None:
-        self.service = service
-        self.settings = settings
-        self.member: Member
-        self.commands: Commands
-        self.reactor: Reactor
-        self.view: ViewHost | None = None
-        self.is_open = False
-
-    async def call(self, binding: Binding, request: web.Request, given: dict[Source, Any]) -> Any:
-        """Call a handler: with the view on its reading thread, else here."""
-        given = {Source.SETTINGS: self.settings} | given
-        fill = partial(binding.arguments, request.match_info, request.query)
-        if not binding.has(Source.VIEW):
-            return binding.handler(**fill(given))
-        assert self.view is not None
-        return await self.view.read(lambda view: binding.handler(**fill(given | {Source.VIEW: view})))
 
 
 def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
@@ -87,9 +63,13 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
         "command": _command,
         "query": _query,
         "stream": _stream,
+        "page": page,
+        "action": page,
     }
     for endpoint in host.service.endpoints:
-        handler = _when_open(host, kinds[endpoint.kind](host, endpoint))
+        handler = kinds[endpoint.kind](host, endpoint)
+        if endpoint.kind not in PAGES:
+            handler = _when_open(host, handler)
         app.router.add_route(endpoint.route.method, endpoint.route.pattern, handler)
         if endpoint.route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, endpoint.route.pattern, handler)
@@ -100,8 +80,7 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
 
 def _when_open(host: Host, handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        if not host.is_open:
-            raise _starting
+        host.must_be_open()
         return await handler(request)
 
     return handle
@@ -137,7 +116,12 @@ def _query(host: Host, endpoint: Endpoint) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         headers = await _read_your_writes(host, binding, request)
-        answer = await host.call(binding, request, {Source.META: _meta(host, request)})
+        try:
+            answer = await host.call(binding, request, {Source.META: host.meta(request)})
+        except BlogError as error:
+            # not there, or not there yet
+            error.headers.update(headers)
+            raise
         if not isinstance(answer, Page):
             return _json(answer, headers=headers)
         if answer.next:
@@ -154,7 +138,7 @@ def _stream(host: Host, endpoint: Endpoint) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         assert host.view is not None
         with host.view.changes() as changes, host.member.streaming():
-            given = {Source.META: _meta(host, request), Source.CHANGES: changes}
+            given = {Source.META: host.meta(request), Source.CHANGES: changes}
             items = await host.call(binding, request, given)
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-store"}
@@ -226,24 +210,11 @@ def _command_request(request: web.Request, body: bytes) -> CommandRequest:
         method=request.method,
         path=request.path,
         body=body,
-        request_id=_request_id(request),
+        request_id=request_id(request),
         author_token=request.headers.get(AUTHOR_HEADER),
         idempotency_key=key,
         traceparent=request.headers.get("traceparent"),
     )
-
-
-def _meta(host: Host, request: web.Request) -> Meta:
-    token = request.headers.get(AUTHOR_HEADER)
-    return Meta(
-        request_id=_request_id(request),
-        now=host.member.clock.now(),
-        author_hash=sha256_hex(token) if token else None,
-    )
-
-
-def _request_id(request: web.Request) -> str:
-    return request.headers.get(REQUEST_ID_HEADER) or new_id()
 
 
 def _json(answer: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -1,0 +1,65 @@
+"""Host: what the handlers of one running service are called with, and what they learn of a request."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from blog.core.contract import Meta, Service
+from blog.core.errors import Unavailable
+from blog.core.ids import new_id, sha256_hex
+from blog.core.settings import ServiceSettings
+from blog.core.web import REQUEST_ID_HEADER
+from blog.lifecycle.member import Member
+from blog.runtime.binding import Binding, Source
+from blog.runtime.commands import Commands
+from blog.runtime.react import Reactor
+from blog.runtime.view import ViewHost
+
+SEQUENCE_HEADER = "Blog-Sequence"
+AFTER_HEADER = "Blog-After"
+STALE_HEADER = "Blog-Stale"
+AUTHOR_HEADER = "Blog-Author-Token"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+
+class Host:
+    """Holds what handlers are given; it is filled while the instance joins, `is_open` after that."""
+
+    def __init__(self, service: Service, settings: ServiceSettings | None) -> None:
+        self.service = service
+        self.settings = settings
+        self.member: Member
+        self.commands: Commands
+        self.reactor: Reactor
+        self.view: ViewHost | None = None
+        self.is_open = False
+
+    async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
+        """Call a handler: with the view on its reading thread, else here."""
+        given = {Source.SETTINGS: self.settings, **given}
+        fill = partial(binding.arguments, request.match_info, request.query)
+        if not binding.has(Source.VIEW):
+            return binding.handler(**fill(given))
+        assert self.view is not None
+        return await self.view.read(lambda view: binding.handler(**fill(given | {Source.VIEW: view})))
+
+    def must_be_open(self) -> None:
+        """Raise Unavailable while this instance is not ready to answer."""
+        if not self.is_open:
+            raise Unavailable("This instance is still starting.", headers={"Retry-After": "1"})
+
+    def meta(self, request: web.Request) -> Meta:
+        """Say who asks, and when."""
+        token = request.headers.get(AUTHOR_HEADER)
+        return Meta(
+            request_id=request_id(request),
+            now=self.member.clock.now(),
+            author_hash=sha256_hex(token) if token else None,
+        )
+
+
+def request_id(request: web.Request) -> str:
+    """Return the id that the gateway gave the request; one that came without gets one."""
+    return request.headers.get(REQUEST_ID_HEADER) or new_id()

@@ -1,0 +1,221 @@
+"""Pages and actions: templates, forms, cookies, and the headers that keep other sites out."""
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import jinja2
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, ValidationError
+from yarl import URL
+
+from blog.core.contract import AUTHOR_COOKIE, Asset, Endpoint, Html, Meta, Redirect
+from blog.core.errors import BlogError, Forbidden, Malformed, NotFound, status_of
+from blog.core.ids import sha256_hex
+from blog.core.logs import get_logger
+from blog.core.web import REQUEST_ID_HEADER, invalid, read_body
+from blog.runtime.binding import Binding, Source, bind
+from blog.runtime.host import AUTHOR_HEADER, Host, request_id
+from blog.runtime.peers import Calls
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+ERROR_TEMPLATE = "error.html"
+MAX_FIELDS = 50
+COOKIE_AGE = 365 * 24 * 3600
+"""Seconds that a browser keeps our cookies."""
+
+SECURITY_HEADERS = {
+    # CSP level 3: only our own files; nothing inline, no frames, forms only to us
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # with no-referrer browsers would send `Origin: null` with our own forms
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_FORWARDED_HOST, _FORWARDED_PROTO = "X-Forwarded-Host", "X-Forwarded-Proto"
+_MAX_TOKEN = 256
+
+log = get_logger()
+
+
+class Pages:
+    """Renders the pages of one service from the folders `templates` and `static` beside its code."""
+
+    def __init__(self, host: Host, endpoint: Endpoint) -> None:
+        self._host = host
+        self._binding = bind(endpoint)
+        self._is_action = endpoint.kind == "action"
+        folder = Path(inspect.getfile(inspect.unwrap(endpoint.handler))).parent
+        self._static = folder / "static"
+        self._templates = _environment(folder / "templates")
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; what goes wrong is a page as well."""
+        try:
+            self._host.must_be_open()
+            return await self._answer(request)
+        except BlogError as error:
+            return self._show_error(error)
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("page.failed", method=request.method, path=request.path)
+            return self._show_error(BlogError("Something went wrong here; it is not your request."))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        given: dict[Source, Any] = {
+            Source.META: self._meta(request),
+            Source.PEERS: Calls(self._host.member, _handed_on(request)),
+        }
+        if self._is_action:
+            refuse_other_sites(request.headers, request.host)
+            given |= await _form(self._binding, request)
+        match await (await self._host.call(self._binding, request, given)):
+            case Html(template, context, status):
+                return self._render(template, context, status)
+            case Redirect() as redirect:
+                return _redirect(redirect, is_secure=request.headers.get(_FORWARDED_PROTO) == "https")
+            case Asset(name):
+                return await self._file(request, name)
+            case other:
+                raise TypeError(f"a page returned {other!r}")
+
+    def _meta(self, request: web.Request) -> Meta:
+        token = _author(request)
+        return Meta(
+            request_id=request_id(request),
+            now=self._host.member.clock.now(),
+            author_hash=sha256_hex(token) if token else None,
+            author_token=token,
+        )
+
+    def _show_error(self, error: BlogError) -> web.Response:
+        status = status_of(error)
+        context = {"status": status, "title": HTTPStatus(status).phrase, "detail": error.detail}
+        response = self._render(ERROR_TEMPLATE, context, status)
+        response.headers.update(error.headers)
+        return response
+
+    def _render(self, template: str, context: Mapping[str, Any], status: int) -> web.Response:
+        text = self._templates.get_template(template).render(context)
+        headers = SECURITY_HEADERS | {
+            # who wrote a comment sees more of it than others
+            hdrs.CACHE_CONTROL: "private, no-cache",
+            hdrs.VARY: hdrs.COOKIE,
+        }
+        return web.Response(status=status, text=text, content_type="text/html", headers=headers)
+
+    async def _file(self, request: web.Request, name: str) -> web.Response:
+        path = self._static / Path(name).name
+        kind = _TYPES.get(path.suffix)
+        if kind is None or not path.is_file():
+            raise NotFound(f"There is no file {name}.")
+        body = await asyncio.to_thread(path.read_bytes)
+        etag = sha256_hex(body.decode())[:32]
+        is_known = etag in {tag.value for tag in request.if_none_match or ()}
+        response = web.Response(
+            status=HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK,
+            body=None if is_known else body,
+            headers=SECURITY_HEADERS | {hdrs.CACHE_CONTROL: "no-cache"},
+        )
+        response.content_type, response.charset, response.etag = kind, "utf-8", etag
+        return response
+
+
+def page(host: Host, endpoint: Endpoint) -> Handler:
+    """Make the aiohttp handler of a page or an action."""
+    return Pages(host, endpoint).handle
+
+
+def refuse_other_sites(headers: Mapping[str, str], host: str) -> None:
+    """Let in only what our own pages send, and what is no browser. Raises Forbidden.
+
+    `Sec-Fetch-Site` (W3C Fetch Metadata §2.3) decides; browsers without it send `Origin` (RFC 6454
+    §7), which has to name the host that was asked for. Whoever sends neither has no cookies of a reader.
+    """
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        is_ours = site in ("same-origin", "none")
+    else:
+        origin = headers.get(hdrs.ORIGIN)
+        is_ours = origin is None or _netloc(origin) == headers.get(_FORWARDED_HOST, host).lower()
+    if not is_ours:
+        raise Forbidden("This form was sent from another site.")
+
+
+def _netloc(origin: str) -> str | None:
+    scheme, separator, rest = origin.lower().partition("://")
+    return rest if separator and scheme in ("http", "https") else None
+
+
+def _author(request: web.Request) -> str | None:
+    """Return the author's token, from the header or the cookie; None if it is none that we made."""
+    token = request.headers.get(AUTHOR_HEADER) or request.cookies.get(AUTHOR_COOKIE) or ""
+    return token if token.isascii() and token.isprintable() and 0 < len(token) <= _MAX_TOKEN else None
+
+
+def _handed_on(request: web.Request) -> dict[str, str]:
+    """Return what peers are told of the request: its id, its trace, its author."""
+    told = {REQUEST_ID_HEADER: request_id(request)}
+    if author := _author(request):
+        told[AUTHOR_HEADER] = author
+    if trace := request.headers.get("traceparent"):
+        told["traceparent"] = trace
+    return told
+
+
+async def _form(binding: Binding, request: web.Request) -> dict[Source, Any]:
+    """Read the form (WHATWG URL §5.1) as the handler's model. Raises Malformed or Invalid."""
+    if binding.body is None:
+        return {}
+    body = await read_body(request, FORM_TYPE)
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError:
+        raise Malformed("The form is no UTF-8, or has too many fields.") from None
+    return {Source.BODY: _model(binding.body, pairs)}
+
+
+def _model(model: type[BaseModel], pairs: list[tuple[str, str]]) -> BaseModel:
+    try:
+        # browsers end lines with CRLF (WHATWG HTML §4.10.22.4); nobody else here does
+        return model.model_validate({name: value.replace("\r\n", "\n") for name, value in pairs})
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def _redirect(redirect: Redirect, *, is_secure: bool) -> web.Response:
+    response = web.Response(
+        status=HTTPStatus.SEE_OTHER,
+        headers=SECURITY_HEADERS | {hdrs.LOCATION: str(URL(redirect.to)), hdrs.CACHE_CONTROL: "no-store"},
+    )
+    for name, value in redirect.cookies.items():
+        response.set_cookie(
+            name, value, max_age=COOKIE_AGE, httponly=True, samesite="Lax", secure=is_secure
+        )
+    return response
+
+
+def _environment(folder: Path) -> jinja2.Environment:
+    """Everything that a template shows is escaped, unless it is Markup; a missing name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,119 @@
+"""Web: the pages that readers use. They ask the other services, as any client of the blog does."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from blog.core.contract import AUTHOR_COOKIE, Asset, Html, Meta, Peers, Redirect, Service
+from blog.core.errors import DomainError, NotFound, status_of
+from blog.core.ids import Id
+from blog.services.web.forms import CommentForm, PostForm
+from blog.services.web.markdown import excerpt, render
+
+service = Service("web")
+
+Sequence = Annotated[int, Field(ge=0)] | None
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z]+$")]
+
+
+@service.page("GET", "/")
+async def home(peers: Peers, before: Id | None = None, after: Sequence = None) -> Html:
+    """Show what was written, newest first."""
+    params = {"before": before} if before else {}
+    answer = await peers.query.get("/posts", params=params, after=after)
+    return Html(
+        "home.html",
+        {"posts": answer.content.values(), "older": answer.next, "before": before, "excerpt": excerpt},
+    )
+
+
+@service.page("GET", "/write")
+async def write(meta: Meta) -> Html:
+    """Show the form for a post."""
+    return Html("write.html", {"form": PostForm(key=meta.new_id()), "errors": {}, "failure": None})
+
+
+@service.action("POST", "/write")
+async def publish(form: PostForm, peers: Peers, meta: Meta) -> Html | Redirect:
+    """Publish what was written in the form."""
+    token = meta.author_token or secrets.token_urlsafe(32)
+    try:
+        answer = await peers.posts.post("/posts", _draft(form), author_token=token, key=form.key)
+    except DomainError as error:
+        return Html("write.html", {"form": form, **_wrong(error)}, status_of(error))
+    return _to(f"/read/{answer.content['id']}?after={answer.sequence}", token)
+
+
+@service.page("GET", "/read/{post_id}")
+async def read(post_id: Id, peers: Peers, meta: Meta, after: Sequence = None) -> Html:
+    """Show one post with its comments."""
+    return await _thread(post_id, peers, CommentForm(key=meta.new_id()), after=after)
+
+
+@service.action("POST", "/read/{post_id}")
+async def comment(post_id: Id, form: CommentForm, peers: Peers, meta: Meta) -> Html | Redirect:
+    """Comment on a post."""
+    token = meta.author_token or secrets.token_urlsafe(32)
+    path = f"/posts/{post_id}/comments"
+    try:
+        answer = await peers.comments.post(path, _draft(form), author_token=token, key=form.key)
+    except NotFound:
+        raise
+    except DomainError as error:
+        return await _thread(post_id, peers, form, error=error)
+    return _to(f"/read/{post_id}?after={answer.sequence}#{answer.content['id']}", token)
+
+
+@service.page("GET", "/assets/{name}")
+async def asset(name: FileName) -> Asset:
+    """Serve the style sheet and the script."""
+    return Asset(name)
+
+
+async def _thread(
+    post_id: str,
+    peers: Peers,
+    form: CommentForm,
+    *,
+    after: int | None = None,
+    error: DomainError | None = None,
+) -> Html:
+    """Show a post; while the view has not caught up with `after`, a page that asks again."""
+    try:
+        answer = await peers.query.get(f"/posts/{post_id}", after=after)
+    except NotFound as missing:
+        if missing.extensions.get("is_stale"):
+            return Html("loading.html", {}, 202)
+        raise
+    post = answer.content
+    texts = [post["body"], *(item["content"] or "" for item in post["comments"])]
+    html = await asyncio.to_thread(lambda: [render(text) for text in texts])
+    context = {
+        "post": post,
+        "body": html[0],
+        "comments": list(zip(post["comments"], html[1:], strict=True)),
+        "is_stale": answer.is_stale,
+        "form": form,
+        **_wrong(error),
+    }
+    return Html("post.html", context, status_of(error) if error else 200)
+
+
+def _draft(form: BaseModel) -> Mapping[str, Any]:
+    return form.model_dump(exclude={"key"})
+
+
+def _wrong(error: DomainError | None) -> dict[str, Any]:
+    """Say what is wrong: `errors` by field, `failure` where no field is to blame."""
+    if error is None:
+        return {"errors": {}, "failure": None}
+    found = error.extensions.get("errors", [])
+    errors = {item["loc"][0]: item["msg"].removeprefix("Value error, ") for item in found if item["loc"]}
+    return {"errors": errors, "failure": None if errors else error.detail}
+
+
+def _to(path: str, token: str) -> Redirect:
+    return Redirect(path, {AUTHOR_COOKIE: token})
