@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from blog.core.contract import Endpoint, Service
+from blog.core.contract import PAGES, Endpoint, Service
 from blog.core.view import View
 from blog.runtime import catalog
 from blog.runtime.binding import Source, bind
 from blog.runtime.openapi import describe
+from blog.runtime.pages import ERROR_TEMPLATE
 
 SERVICES = [catalog.load(name) for name in catalog.names()]
 ENDPOINTS = [
@@ -71,6 +72,8 @@ def test_its_parameters_can_be_filled(service: Service, endpoint: Endpoint) -> N
             assert parameter.annotation is service.view
         if parameter.source is Source.CHANGES:
             assert endpoint.kind == "stream"
+        if parameter.source is Source.PEERS:
+            assert endpoint.kind in PAGES
 
 
 @every_endpoint
@@ -79,6 +82,16 @@ def test_handlers_with_a_view_never_wait(service: Service, endpoint: Endpoint) -
     del service
     if bind(endpoint).has(Source.VIEW):
         assert not inspect.iscoroutinefunction(endpoint.handler)
+
+
+@every_endpoint
+def test_pages_wait_for_peers(service: Service, endpoint: Endpoint) -> None:
+    """Pages and actions are async, take no view, and can show what went wrong."""
+    if endpoint.kind in PAGES:
+        assert inspect.iscoroutinefunction(endpoint.handler)
+        assert not bind(endpoint).has(Source.VIEW)
+        templates = Path(str(files("blog.services"))) / service.name / "templates"
+        assert (templates / ERROR_TEMPLATE).is_file()
 
 
 @every_endpoint

@@ -16,7 +16,7 @@ import requests
 
 from tests.e2e.conftest import Blog, running_in, wait_until
 
-SERVICES = {"gateway": 1, "bus": 1, "posts": 1, "comments": 1, "moderation": 1, "query": 1}
+SERVICES = {"gateway": 1, "bus": 1, "posts": 1, "comments": 1, "moderation": 1, "query": 1, "web": 1}
 
 
 @pytest.fixture(scope="module")

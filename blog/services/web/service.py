@@ -1,17 +1,18 @@
 """Web: the pages that readers use. They ask the other services, as any client of the blog does."""
 
 import asyncio
-import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
 
 from blog.core.contract import AUTHOR_COOKIE, Asset, Html, Meta, Peers, Redirect, Service
-from blog.core.errors import DomainError, NotFound, status_of
+from blog.core.errors import DomainError, NotFound, Unavailable, status_of
 from blog.core.ids import Id
-from blog.services.web.forms import CommentForm, PostForm
+from blog.services.web.forms import CommentForm, PostForm, first_token, new_key
 from blog.services.web.markdown import excerpt, render
+
+Form = TypeVar("Form", PostForm, CommentForm)
 
 service = Service("web")
 
@@ -31,39 +32,39 @@ async def home(peers: Peers, before: Id | None = None, after: Sequence = None) -
 
 
 @service.page("GET", "/write")
-async def write(meta: Meta) -> Html:
+async def write() -> Html:
     """Show the form for a post."""
-    return Html("write.html", {"form": PostForm(key=meta.new_id()), "errors": {}, "failure": None})
+    return Html("write.html", {"form": PostForm(), "errors": {}, "failure": None})
 
 
 @service.action("POST", "/write")
 async def publish(form: PostForm, peers: Peers, meta: Meta) -> Html | Redirect:
     """Publish what was written in the form."""
-    token = meta.author_token or secrets.token_urlsafe(32)
+    token = meta.author_token or first_token(form.key)
     try:
         answer = await peers.posts.post("/posts", _draft(form), author_token=token, key=form.key)
     except DomainError as error:
-        return Html("write.html", {"form": form, **_wrong(error)}, status_of(error))
+        return Html("write.html", {"form": _again(form, error), **_wrong(error)}, status_of(error))
     return _to(f"/read/{answer.content['id']}?after={answer.sequence}", token)
 
 
 @service.page("GET", "/read/{post_id}")
-async def read(post_id: Id, peers: Peers, meta: Meta, after: Sequence = None) -> Html:
+async def read(post_id: Id, peers: Peers, after: Sequence = None) -> Html:
     """Show one post with its comments."""
-    return await _thread(post_id, peers, CommentForm(key=meta.new_id()), after=after)
+    return await _thread(post_id, peers, CommentForm(), after=after)
 
 
 @service.action("POST", "/read/{post_id}")
 async def comment(post_id: Id, form: CommentForm, peers: Peers, meta: Meta) -> Html | Redirect:
     """Comment on a post."""
-    token = meta.author_token or secrets.token_urlsafe(32)
+    token = meta.author_token or first_token(form.key)
     path = f"/posts/{post_id}/comments"
     try:
         answer = await peers.comments.post(path, _draft(form), author_token=token, key=form.key)
     except NotFound:
         raise
     except DomainError as error:
-        return await _thread(post_id, peers, form, error=error)
+        return await _thread(post_id, peers, _again(form, error), error=error)
     return _to(f"/read/{post_id}?after={answer.sequence}#{answer.content['id']}", token)
 
 
@@ -100,6 +101,11 @@ async def _thread(
         **_wrong(error),
     }
     return Html("post.html", context, status_of(error) if error else 200)
+
+
+def _again(form: Form, error: DomainError) -> Form:
+    """Return the form to send again: under the same key if it may have been done all the same."""
+    return form if isinstance(error, Unavailable) else form.model_copy(update={"key": new_key()})
 
 
 def _draft(form: BaseModel) -> Mapping[str, Any]:

@@ -1,0 +1,140 @@
+"""Pages through the gateway of a running blog: forms, cookies, headers, what other sites may not do."""
+
+import re
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from blog.core.errors import Forbidden
+from blog.runtime.pages import refuse_other_sites
+from blog.testing.harness import RunningBlog
+
+Client = TestClient[Any, Any]
+HOST = "blog.example:8080"
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_ours"),
+    [
+        ({}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": f"http://{HOST}"}, False),
+        ({"Origin": f"http://{HOST}"}, True),
+        ({"Origin": f"https://{HOST.upper()}"}, True),
+        ({"Origin": "http://blog.example"}, False),
+        ({"Origin": f"http://{HOST}.evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": ""}, False),
+        ({"Origin": "http://front.example", "X-Forwarded-Host": "front.example"}, True),
+        ({"Origin": f"http://{HOST}", "X-Forwarded-Host": "front.example"}, False),
+    ],
+)
+def test_only_our_own_forms_are_taken(headers: dict[str, str], *, is_ours: bool) -> None:
+    """Fetch metadata decide, else the origin; who sends neither is no browser."""
+    if is_ours:
+        refuse_other_sites(headers, HOST)
+    else:
+        with pytest.raises(Forbidden):
+            refuse_other_sites(headers, HOST)
+
+
+async def key_of(client: Client, path: str) -> str:
+    """Open a page with a form, and take its key."""
+    found = re.search(r'name="key" value="([^"]+)"', await (await client.get(path)).text())
+    assert found
+    return found[1]
+
+
+async def test_a_post_and_a_comment_without_javascript(gateway_client: Client) -> None:
+    """Two forms; each leads to the page that shows what was written."""
+    key = await key_of(gateway_client, "/write")
+    form = {"key": key, "title": "<b>Hello</b>", "body": "one\r\n<script>x</script>", "author": "Me"}
+    answer = await gateway_client.post("/write", data=form, allow_redirects=False)
+    assert answer.status == 303
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    page = await gateway_client.get(answer.headers["Location"])
+    text = await page.text()
+    assert page.status == 200
+    assert "<h1>&lt;b&gt;Hello&lt;/b&gt;</h1>" in text
+    assert "<script>x" not in text
+    path = page.url.path
+    comment = {"key": await key_of(gateway_client, path), "content": "an orange cat"}
+    answer = await gateway_client.post(path, data=comment, allow_redirects=False)
+    assert answer.status == 303
+    assert "an orange cat" in await (await gateway_client.get(answer.headers["Location"])).text()
+
+
+async def test_the_same_form_twice_is_one_post(gateway_client: Client) -> None:
+    """A double click, or a reload of what was sent."""
+    form = {"key": await key_of(gateway_client, "/write"), "title": "Once"}
+    answers = [await gateway_client.post("/write", data=form, allow_redirects=False) for _ in range(2)]
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    other = await gateway_client.post("/write", data=form | {"title": "Other"})
+    assert other.status == 422
+    assert "still here" in await other.text()
+
+
+async def test_what_is_wrong_is_said_in_the_page(gateway_client: Client) -> None:
+    """Errors are pages with their status; the API keeps its problems."""
+    key = await key_of(gateway_client, "/write")
+    wrong = await gateway_client.post("/write", data={"key": key, "title": " ", "body": "kept"})
+    assert wrong.status == 422
+    assert "kept" in await wrong.text()
+    for path, status in {
+        "/read/nothing": 404,
+        "/assets/none.css": 404,
+        "/assets/service.py": 404,
+        "/?before=x": 422,
+    }.items():
+        answer = await gateway_client.get(path)
+        assert (answer.status, answer.content_type) == (status, "text/html"), path
+    bad = await gateway_client.post("/write", data=b"title=%FF", headers={"Content-Type": FORM})
+    assert bad.status == 400
+    assert (await gateway_client.post("/write", json={"title": "x"})).status == 415
+    many = "&".join(f"a{n}=1" for n in range(60))
+    assert (await gateway_client.post("/write", data=many, headers={"Content-Type": FORM})).status == 400
+
+
+async def test_another_site_cannot_post(gateway_client: Client) -> None:
+    """Neither where browsers say so nor where only the origin tells."""
+    for header in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        answer = await gateway_client.post("/write", data={"title": "x"}, headers=header)
+        assert answer.status == 403
+    assert await (await gateway_client.get("/posts")).json() == {}
+
+
+async def test_pages_and_files_have_a_strict_policy(gateway_client: Client) -> None:
+    """Nothing inline, nothing from elsewhere; pages are for their reader only, files revalidate."""
+    page = await gateway_client.get("/")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "private, no-cache"
+    assert "<style" not in (text := await page.text())
+    assert " style=" not in text
+    style = await gateway_client.get("/assets/style.css")
+    assert (style.status, style.content_type) == (200, "text/css")
+    known = {"If-None-Match": style.headers["ETag"]}
+    assert (await gateway_client.get("/assets/style.css", headers=known)).status == 304
+    assert (await gateway_client.head("/")).status == 200
+
+
+async def test_a_page_says_what_is_not_running(blog: RunningBlog, gateway_client: Client) -> None:
+    """The list cannot be shown without query; what was written in a form is not lost."""
+    key = await key_of(gateway_client, "/write")
+    await blog.scale(query=0, posts=0)
+    answer = await gateway_client.get("/")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert "query" in await answer.text()
+    sent = await gateway_client.post("/write", data={"key": key, "title": "kept", "body": "kept too"})
+    assert sent.status == 503
+    assert "kept too" in await sent.text()
+
+
+FORM = "application/x-www-form-urlencoded"

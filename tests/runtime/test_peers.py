@@ -1,0 +1,129 @@
+"""Peers: the same rotation as everywhere, another instance where one fails, and errors as they were."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from blog.core.errors import BlogError, Conflict, Invalid, Malformed, NotFound, Unavailable
+from blog.core.instance import Instance, State
+from blog.core.web import INSTANCE_HEADER
+from blog.lifecycle.member import Member
+from blog.registry.discovery import Discovery
+from blog.registry.messages import Delta
+from blog.runtime.host import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER
+from blog.runtime.peers import TRIES, Calls
+
+
+class Rig:
+    """Peers in front of real servers that answer what a test says."""
+
+    def __init__(self, http: aiohttp.ClientSession, stack: AsyncExitStack) -> None:
+        self.asked: list[web.Request] = []
+        self.reported: list[str] = []
+        self._stack = stack
+        self._discovery = Discovery(("*",))
+        session = SimpleNamespace(report=lambda id_, _: self.reported.append(id_))
+        member = SimpleNamespace(discovery=self._discovery, http=http, session=session)
+        self.peers = Calls(cast("Member", member), {"X-Request-Id": "r1"})
+
+    async def add(self, id_: str, make: Callable[[], web.Response] | None) -> None:
+        """Make an instance of `query` ready that answers so; None: its port is closed."""
+
+        async def handle(request: web.Request) -> web.Response:
+            self.asked.append(request)
+            assert make is not None
+            return make()
+
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", handle)
+        server = TestServer(app)
+        await server.start_server()
+        address = f"127.0.0.1:{server.port}"
+        if make is None:
+            await server.close()
+        else:
+            self._stack.push_async_callback(server.close)
+        now = datetime.now(UTC)
+        instance = Instance.announce("query", address=address, started_at=now)
+        ready = instance.model_copy(update={"id": id_, "state": State.READY})
+        self._discovery.apply(Delta(version=1, put=(ready,)))
+
+    def who(self) -> list[str]:
+        """List the instances that were asked."""
+        return [request.headers[INSTANCE_HEADER] for request in self.asked]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """Give peers with nobody there yet."""
+    async with AsyncExitStack() as stack:
+        yield Rig(await stack.enter_async_context(aiohttp.ClientSession()), stack)
+
+
+def fine(**more: Any) -> web.Response:
+    """Answer with an empty object."""
+    return web.json_response({}, **more)
+
+
+async def test_turns_are_taken(rig: Rig) -> None:
+    """Two instances, each every second time."""
+    await rig.add(
+        "a", lambda: fine(headers={"Blog-Sequence": "7", "Link": '</posts?before=x>; rel="next"'})
+    )
+    answer = await rig.peers.query.get("/posts", params={"limit": "1"}, after=3)
+    assert (answer.content, answer.sequence, answer.next) == ({}, 7, {"before": "x"})
+    assert rig.asked[0].path_qs == "/posts?limit=1"
+    assert rig.asked[0].headers[AFTER_HEADER] == "3"
+    assert rig.asked[0].headers["X-Request-Id"] == "r1"
+
+
+@pytest.mark.parametrize("broken", [None, 500, 502, 421], ids=str)
+async def test_another_one_is_asked(rig: Rig, broken: int | None) -> None:
+    """Where one is gone, fails, or is another than was meant; writes as well: they have a key."""
+    await rig.add("a", (lambda: web.Response(status=broken)) if broken else None)
+    await rig.add("b", fine)
+    for _ in range(2):
+        await rig.peers.query.post("/posts", {"x": 1}, author_token="me", key="k")
+    assert rig.who().count("b") == 2
+    assert rig.asked[-1].headers[IDEMPOTENCY_HEADER] == "k"
+    assert rig.asked[-1].headers[AUTHOR_HEADER] == "me"
+    assert set(rig.reported) == ({"a"} if broken is None else set())
+
+
+async def test_nobody_there_is_unavailable(rig: Rig) -> None:
+    """Nobody known, or nobody who can do it; not more tries than three."""
+    with pytest.raises(Unavailable, match="is not running"):
+        await rig.peers.query.get("/posts")
+    for id_ in "abcde":
+        await rig.add(id_, lambda: web.Response(status=500))
+    with pytest.raises(Unavailable, match="does not answer"):
+        await rig.peers.query.get("/posts")
+    assert len(set(rig.who())) == len(rig.who()) == TRIES
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(404, NotFound), (409, Conflict), (422, Invalid), (503, Unavailable), (413, Malformed)],
+)
+async def test_problems_are_raised_as_they_were(rig: Rig, status: int, kind: type[BlogError]) -> None:
+    """With their detail, their errors, and whether the view was behind."""
+    problem = {"detail": "said", "errors": [{"loc": ["title"], "msg": "m"}]}
+    stale = {"Blog-Stale": "true"}
+    await rig.add("a", lambda: web.json_response(problem, status=status, headers=stale))
+    with pytest.raises(kind, match="said") as raised:
+        await rig.peers.query.get("/posts/x")
+    assert raised.value.extensions == {"is_stale": True, "errors": problem["errors"]}
+
+
+async def test_an_answer_that_is_no_json_is_none(rig: Rig) -> None:
+    """Something else answers there."""
+    await rig.add("a", lambda: web.Response(text="<html>"))
+    with pytest.raises(Unavailable):
+        await rig.peers.query.get("/posts")
