@@ -17,8 +17,12 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/blog/bin/pip uninstall -y pip
 
 FROM debian:trixie-slim
+LABEL org.opencontainers.image.title="blog" \
+      org.opencontainers.image.description="A blog made of services that anyone can copy, kill and restart at any time." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="0.1.0"
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 \
+ && apt-get install -y --no-install-recommends python3 tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
  && useradd --system --uid 10001 --home-dir /data blog \
  && install -d -o blog -g blog /data
@@ -32,5 +36,8 @@ ENV PATH=/opt/blog/bin:$PATH \
 USER blog
 VOLUME /data
 EXPOSE 8080
-ENTRYPOINT ["blog"]
+# an instance that still looks for its registry is healthy: restarting it would not help
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["blog", "healthcheck"]
+# tini passes signals on and reaps what nobody waits for; blog-image executes what is no command of ours
+ENTRYPOINT ["tini", "--", "blog-image"]
 CMD ["up"]

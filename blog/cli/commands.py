@@ -93,6 +93,15 @@ def settings() -> None:
     show()
 
 
+@cli.command()
+@click.option("--ready", is_flag=True, help="Ask whether they take traffic, not only whether they live.")
+def healthcheck(*, ready: bool) -> None:
+    """Ask the instances that run here whether they are well; exit code 0 or 1."""
+    from blog.cli.health import check  # noqa: PLC0415 - heavy
+
+    sys.exit(check(ready=ready))
+
+
 def main() -> int:
     """Run the command line; return the exit code: 0, 1 for a crash, 2 for what was asked wrongly."""
     from blog.core.errors import SettingsError  # noqa: PLC0415 - after click has the words

@@ -63,6 +63,7 @@ async def _tell(blog: Blog, console: Console, began: float) -> None:
     try:
         await blog.wait_until_ready()
         console.print(f"ready after {time.monotonic() - began:.2f} s")
+        console.print(f"  pages       {blog.public_url}/")
         console.print(f"  posts       {blog.public_url}/posts")
         console.print(f"  live        {blog.public_url}/live")
         console.print(f"  registry    {registry_url(blog.settings)}  (inner door, needs the token)")

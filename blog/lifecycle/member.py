@@ -23,6 +23,7 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
+from blog.lifecycle.run_file import run_file
 from blog.registry.discovery import Discovery
 from blog.registry.session import Session
 
@@ -89,6 +90,7 @@ class Member:
             name_and_port = port or ("BLOG_PORT", settings.port)
             address = await listen(member._runner, settings.host, *name_and_port)
             registries = [_own(address)] if own_registry else settings.registry
+            stack.enter_context(run_file(settings.data_dir, instance.id, address))
             await member._meet(stack, settings, registries, address, follow)
             # a second time, to come first in a crash: the probe that follows must be refused
             stack.push_async_callback(close)

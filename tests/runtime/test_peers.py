@@ -72,8 +72,8 @@ def fine(**more: Any) -> web.Response:
     return web.json_response({}, **more)
 
 
-async def test_turns_are_taken(rig: Rig) -> None:
-    """Two instances, each every second time."""
+async def test_an_answer_comes_back(rig: Rig) -> None:
+    """What is asked goes on with the request's id; what is answered comes back with its headers."""
     await rig.add(
         "a", lambda: fine(headers={"Blog-Sequence": "7", "Link": '</posts?before=x>; rel="next"'})
     )

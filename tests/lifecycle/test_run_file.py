@@ -1,0 +1,35 @@
+"""Run files: there while an instance runs, passed over after it was killed."""
+
+import os
+from pathlib import Path
+
+from blog.lifecycle.run_file import RunFile, living, run_file
+
+
+def test_it_is_there_as_long_as_the_instance(tmp_path: Path) -> None:
+    """Written at the beginning, gone at the end."""
+    with run_file(tmp_path, "posts-1", "0.0.0.0:8000"):
+        assert [(item.id, item.address, item.pid) for item in living(tmp_path)] == [
+            ("posts-1", "0.0.0.0:8000", os.getpid())
+        ]
+    assert living(tmp_path) == []
+
+
+def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) -> None:
+    """Their files stay behind; so may half a file of a full disk."""
+    with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
+        mine = RunFile.mine("posts-1", "127.0.0.1:8000")
+        folder = tmp_path / "run" / "instances"
+        killed = mine.model_copy(update={"id": "posts-2", "pid": 2**22 + 1})
+        other = mine.model_copy(update={"id": "posts-3", "host": "elsewhere"})
+        for item in (killed, other):
+            (folder / f"{item.id}.json").write_text(item.model_dump_json())
+        (folder / "posts-4.json").write_text('{"id": ')
+        assert living(tmp_path) == [mine]
+
+
+def test_an_instance_that_may_not_write_runs_all_the_same(tmp_path: Path) -> None:
+    """A read-only or full disk is no reason not to serve."""
+    (tmp_path / "run").write_text("a file where a folder should be")
+    with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
+        assert living(tmp_path) == []
