@@ -4,10 +4,10 @@ FROM debian:trixie-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates
 WORKDIR /src
-COPY requirements.lock requirements-dev.lock ./
+COPY requirements.lock requirements-build.lock ./
 # the tools that build the package stay here, what runs goes to /opt/blog; both are pinned by hash
 RUN python3 -m venv /tools \
- && /tools/bin/pip install --no-cache-dir --require-hashes -r requirements-dev.lock \
+ && /tools/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock \
  && python3 -m venv /opt/blog \
  && /opt/blog/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./

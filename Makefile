@@ -52,6 +52,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: ## pin the dependencies again (needs uv in .venv)
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --extra dev --no-emit-package blog --constraint requirements.lock --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-build.in --constraint requirements-dev.lock --output-file requirements-build.lock
 
 clean: ## remove .venv, caches and the data of `make up`
 	rm -rf $(VENV) data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
