@@ -1,0 +1,111 @@
+"""Containers for tests: an engine, the image, and a blog of containers in a network of its own."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import requests
+from docker.models.containers import Container
+
+from tests.e2e.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+REQUIRED = "BLOG_REQUIRE_DOCKER"
+IMAGE = "blog"
+SERVICES = ("posts", "bus", "comments", "moderation", "query", "web")
+
+
+def connect() -> Any:
+    """Connect to the engine; without one skip, or fail where BLOG_REQUIRE_DOCKER asks for one."""
+    try:
+        client = docker.from_env(timeout=120)
+        client.ping()
+    except docker.errors.DockerException as error:
+        say = pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip
+        say(f"no Docker engine answers here: {error}")
+    return client
+
+
+def build(client: Any) -> None:
+    """Do `docker build -t blog .` with the classic builder (buildx may be missing)."""
+    client.images.build(path=str(ROOT), tag=IMAGE, rm=True)
+
+
+class Containers:
+    """README's lines: a network, and containers of the image in it, with no other flag."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.name = f"blogtest-{uuid.uuid4().hex[:8]}"
+        self.network = client.networks.create(self.name)
+        self.made: list[Container] = []
+
+    def run(self, *words: str, alias: str | None = None, **options: Any) -> Container:
+        """Start `docker run -d --network … blog …`; with `alias`, a name in this network only."""
+        aliases = self.client.api.create_endpoint_config(aliases=[alias] if alias else [])
+        container = self.client.containers.run(
+            IMAGE,
+            list(words),
+            detach=True,
+            network=self.name,
+            networking_config={self.name: aliases},
+            **options,
+        )
+        self.made.append(container)
+        return container
+
+    def start_all(self) -> None:
+        """Start the gateway and one of each."""
+        # the engine picks the port: another blog may have 8080
+        gateway = self.run("gateway", alias="gateway", ports={"8080/tcp": ("127.0.0.1", None)})
+        for service in SERVICES:
+            self.run(service)
+        gateway.reload()
+        published = gateway.ports["8080/tcp"] or []
+        self.url = f"http://127.0.0.1:{published[0]['HostPort']}"
+        wait_until(lambda: self.answers("/") and self.answers("/posts"), 60)
+        wait_until(lambda: self.post_once() is not None, 60)
+
+    def answers(self, path: str) -> bool:
+        """Tell whether the gateway answers with 200."""
+        try:
+            return requests.get(self.url + path, timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def post_once(self) -> str | None:
+        """Write a post; return its id, None if nobody could."""
+        answer = requests.post(f"{self.url}/posts", json={"title": "Hello"}, timeout=10)
+        return str(answer.json()["id"]) if answer.status_code == 201 else None
+
+    def comment(self, post: str) -> str:
+        """Write a comment; return who took it. Fails where it was not taken."""
+        answer = requests.post(f"{self.url}/posts/{post}/comments", json={"content": "x"}, timeout=10)
+        assert answer.status_code == 201, answer.text
+        return answer.headers["Blog-Served-By"]
+
+    def statuses(self, post: str) -> list[str]:
+        """List what became of the post's comments."""
+        comments = requests.get(f"{self.url}/posts/{post}", timeout=10).json()["comments"]
+        return [comment["status"] for comment in comments]
+
+    def close(self) -> None:
+        """Remove everything that was made."""
+        for container in self.made:
+            container.remove(force=True, v=True)
+        self.network.remove()
+
+
+@contextmanager
+def containers(client: Any) -> Iterator[Containers]:
+    """Give a network for containers; nothing of it is left behind."""
+    made = Containers(client)
+    try:
+        yield made
+    finally:
+        made.close()

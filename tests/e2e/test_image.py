@@ -1,0 +1,160 @@
+"""The image, as README runs it. Built by the classic builder: buildx cannot be had everywhere."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.conftest import wait_until
+from tests.e2e.engine import IMAGE, Containers, build, connect, containers
+
+MAX_SIZE = 180_000_000
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Give the engine, with the image built from this tree."""
+    client = connect()
+    build(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def blog(client: Any) -> Iterator[Containers]:
+    """Give README's lines, running."""
+    with containers(client) as made:
+        made.start_all()
+        yield made
+
+
+def three_comments(blog: Containers) -> list[Any]:
+    """Start copies until there are three, each getting requests."""
+    post = blog.post_once()
+    assert post
+    copies = [blog.run("comments") for _ in range(2)]
+    wait_until(lambda: len({blog.comment(post) for _ in range(6)}) >= 3, 30)
+    return copies
+
+
+def test_it_is_small_and_says_what_it_is(client: Any) -> None:
+    """At most 180 MB, with OCI labels, and nothing runs as root."""
+    image = client.images.get(IMAGE)
+    assert image.attrs["Size"] <= MAX_SIZE
+    assert image.labels["org.opencontainers.image.title"] == "blog"
+    assert image.attrs["Config"]["User"] == "blog"
+    assert image.attrs["Config"]["Cmd"] == ["up"]
+
+
+def test_copies_get_their_share_with_no_edit(blog: Containers) -> None:
+    """A third and a fourth copy of comments: requests go round, and so do events; one is killed."""
+    copies = three_comments(blog)
+    post = blog.post_once()
+    assert post
+    served = Counter(blog.comment(post) for _ in range(30))
+    assert len(served) == 3
+    assert min(served.values()) >= 8
+    wait_until(lambda: blog.statuses(post) == ["approved"] * 30, 30)
+    for copy in copies:
+        assert b'"path": "/reactions"' in copy.logs()
+    # docker kill: nobody notices
+    copies[0].kill()
+    left = Counter(blog.comment(post) for _ in range(20))
+    assert len(left) == 2
+    wait_until(lambda: blog.statuses(post) == ["approved"] * 50, 30)
+    copies[1].stop()
+
+
+def test_stopping_one_fails_no_request(blog: Containers) -> None:
+    """`docker stop` drains: within 10 s, exit code 0, and every request is answered."""
+    post = blog.post_once()
+    copy = blog.run("query")
+    wait_until(lambda: copy.exec_run(["blog", "healthcheck", "--ready"]).exit_code == 0, 30)
+    statuses: list[int] = []
+    is_over = threading.Event()
+
+    def read() -> None:
+        while not is_over.is_set():
+            statuses.append(requests.get(f"{blog.url}/posts/{post}", timeout=10).status_code)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        wait_until(lambda: len(statuses) > 20)
+        began = time.monotonic()
+        copy.stop(timeout=30)
+        took = time.monotonic() - began
+        enough = len(statuses) + 20
+        wait_until(lambda: len(statuses) > enough)
+    finally:
+        is_over.set()
+        reader.join()
+    assert set(statuses) == {200}
+    assert took < 10
+    assert copy.wait()["StatusCode"] == 0
+    assert b"instance.left" in copy.logs()
+
+
+def test_people_can_look_inside(blog: Containers) -> None:
+    """`docker exec`, `docker logs`, `docker run -it blog sh`; an unknown command is exit code 2."""
+    copy = blog.run("posts")
+    wait_until(lambda: b"instance.ready" in copy.logs(), 30)
+    assert copy.exec_run(["id", "-u"]).output == b"10001\n"
+    assert copy.exec_run(["cat", "/proc/1/comm"]).output == b"tini\n"
+    shell = blog.run("sh", stdin_open=True, tty=True)
+    terminal: Any = shell.attach_socket(params={"stdin": 1, "stream": 1})
+    terminal._sock.sendall(b"exit 7\n")
+    assert shell.wait(timeout=20)["StatusCode"] == 7
+    terminal._response.close()
+    terminal._sock.close()
+    terminal.close()
+    assert blog.run("sh", "-c", "exit 3").wait(timeout=20)["StatusCode"] == 3
+    unknown = blog.run("postz")
+    assert unknown.wait(timeout=20)["StatusCode"] == 2
+    assert b"postz" in unknown.logs()
+
+
+def test_a_read_only_root_is_enough(blog: Containers) -> None:
+    """/data and /tmp are all that is written to."""
+    copy = blog.run("query", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"])  # noqa: S108
+    wait_until(lambda: copy.exec_run(["blog", "healthcheck", "--ready"]).exit_code == 0, 30)
+
+
+def test_without_a_registry_it_keeps_trying_and_says_so(client: Any) -> None:
+    """It is alive, not ready, and tells which setting to look at; it still stops at once."""
+    with containers(client) as alone:
+        copy = alone.run("posts")
+        wait_until(lambda: copy.logs().count(b"registry.unreachable") >= 2, 30)
+        assert b"BLOG_REGISTRY" in copy.logs()
+        assert copy.exec_run(["blog", "healthcheck"]).exit_code == 0
+        assert copy.exec_run(["blog", "healthcheck", "--ready"]).exit_code == 1
+        copy.stop()
+        assert copy.wait()["StatusCode"] == 0
+
+
+def test_the_log_outlives_its_container(client: Any) -> None:
+    """In a named volume it is there after removal; a bus with another log is refused."""
+    with containers(client) as blog:
+        volume = client.volumes.create(blog.name)
+        try:
+            mount = {volume.name: {"bind": "/data", "mode": "rw"}}
+            blog.run("gateway", alias="gateway")
+            first = blog.run("bus", volumes=mount)
+            wait_until(lambda: b"instance.ready" in first.logs(), 30)
+            other = blog.run("bus")
+            assert other.wait(timeout=30)["StatusCode"] == 2
+            assert b"registry knows" in other.logs()
+            first.remove(force=True)
+            blog.made.remove(first)
+            again = blog.run("bus", volumes=mount)
+            wait_until(lambda: b"instance.ready" in again.logs(), 30)
+        finally:
+            blog.close()
+            blog.made.clear()
+            volume.remove(force=True)
+            blog.network = client.networks.create(blog.name)
