@@ -48,7 +48,7 @@ class Containers:
     def run(self, *words: str, alias: str | None = None, **options: Any) -> Container:
         """Start `docker run -d --network … blog …`; with `alias`, a name in this network only."""
         aliases = self.client.api.create_endpoint_config(aliases=[alias] if alias else [])
-        container = self.client.containers.run(
+        container: Container = self.client.containers.run(
             IMAGE,
             list(words),
             detach=True,

@@ -45,12 +45,8 @@ def compose(port: int) -> Iterator[Compose]:
     environ = os.environ | {"BLOG_PUBLIC_PORT": str(port)}
 
     def run(*words: str) -> str:
-        command = [BIN / "docker-compose", "-p", project, "-f", ROOT / "deploy/compose.yaml", *words]
-        done = subprocess.run(
-            command, env=environ, capture_output=True, text=True, check=False, timeout=200
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        file = f"{ROOT}/deploy/compose.yaml"
+        return call("docker-compose", "-p", project, "-f", file, *words, env=environ)
 
     yield run
     run("down", "-v", "--timeout", "10")

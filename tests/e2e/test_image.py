@@ -111,7 +111,6 @@ def test_people_can_look_inside(blog: Containers) -> None:
     terminal._sock.sendall(b"exit 7\n")
     assert shell.wait(timeout=20)["StatusCode"] == 7
     terminal._response.close()
-    terminal._sock.close()
     terminal.close()
     assert blog.run("sh", "-c", "exit 3").wait(timeout=20)["StatusCode"] == 3
     unknown = blog.run("postz")

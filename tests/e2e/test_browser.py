@@ -1,0 +1,239 @@
+"""The pages in a real Chromium: with and without JavaScript, by keyboard, light and dark.
+
+BLOG_SCREENSHOTS names a folder to put pictures of every state in, for people to look at.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from blog.testing.harness import RunningBlog
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+REQUIRED = "BLOG_REQUIRE_BROWSER"
+NASTY = """<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">
+[click](javascript:window.hacked=3) <svg onload="window.hacked=4"> **bold**"""
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Start the system's Chromium; without one skip, or fail where BLOG_REQUIRE_BROWSER asks for one."""
+    if CHROMIUM is None:
+        (pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip)("no Chromium is installed here")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+class Reader:
+    """One page of a reader, and everything that it complained of."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.complaints: list[str] = []
+        page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type == "error" else None
+        )
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    async def write(self, title: str, body: str = "") -> None:
+        """Publish a post by the form."""
+        await self.page.goto(f"{self.url}/write")
+        await self.page.get_by_label("Title").fill(title)
+        await self.page.get_by_label("Text").fill(body)
+        await self.page.get_by_role("button", name="Publish").click()
+        await expect(self.page.get_by_role("heading", level=1)).to_have_text(title)
+
+    async def comment(self, content: str) -> None:
+        """Send a comment by the form."""
+        await self.page.get_by_label("Comment").fill(content)
+        await self.page.get_by_role("button", name="Send").click()
+
+    async def picture(self, name: str) -> None:
+        """Keep a picture, where somebody wants to look at it."""
+        folder = os.environ.get("BLOG_SCREENSHOTS")
+        if folder:
+            await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def reader(blog: RunningBlog, browser: Browser) -> Open:
+    """Open pages of the running blog, each with cookies of its own."""
+
+    @asynccontextmanager
+    async def open_page(**options: Any) -> AsyncIterator[Reader]:
+        context = await browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        reader = Reader(await context.new_page(), blog.url)
+        yield reader
+        await context.close()
+
+    return open_page
+
+
+async def until_live(reader: Reader) -> None:
+    """Wait until the page hears of what happens."""
+    await reader.page.wait_for_selector("[data-connected]", state="attached")
+
+
+async def test_a_comment_is_approved_without_a_reload(reader: Open) -> None:
+    """Its author sees it pending, then approved; another reader sees it appear; nobody reloads."""
+    async with reader() as author, reader() as other:
+        await author.write("Hello", "A *first* post.")
+        await other.page.goto(author.page.url)
+        await until_live(other)
+        await other.page.evaluate("window.loadedOnce = true")
+        await author.comment("I **like** it")
+        comments = author.page.locator("ol.comments > li")
+        await expect(comments).to_have_count(1)
+        await expect(comments).to_have_class("approved")
+        await expect(comments.locator("strong")).to_have_text("like")
+        theirs = other.page.locator("ol.comments > li")
+        await expect(theirs).to_have_class("approved")
+        assert await other.page.evaluate("window.loadedOnce")
+        await author.comment("an orange")
+        await expect(comments.nth(1)).to_have_class("rejected")
+        await expect(comments.nth(1)).to_contain_text("an orange")
+        await expect(theirs.nth(1)).to_have_class("rejected")
+        await expect(theirs.nth(1)).not_to_contain_text("an orange")
+        await author.picture("post-light")
+        assert author.complaints == other.complaints == []
+
+
+async def test_pending_is_shown_until_moderation_is_back(blog: RunningBlog, reader: Open) -> None:
+    """The comment waits in the log; the open page changes when it is settled."""
+    await blog.scale(moderation=0)
+    async with reader(color_scheme="dark") as author:
+        await author.write("Hello")
+        await author.comment("later")
+        comments = author.page.locator("ol.comments > li")
+        await expect(comments).to_have_class("pending")
+        await expect(comments).to_contain_text("later")
+        await until_live(author)
+        await author.picture("pending-dark")
+        await blog.scale(moderation=1)
+        await expect(comments).to_have_class("approved")
+
+
+async def test_html_of_people_is_never_run(reader: Open) -> None:
+    """Neither in a post nor in a comment, nor in a part that came live; the policy is never needed."""
+    async with reader() as author:
+        await author.write("<script>window.hacked=0</script>", NASTY)
+        await author.comment(NASTY)
+        await expect(author.page.locator("ol.comments > li")).to_have_class("approved")
+        assert await author.page.evaluate("window.hacked === undefined")
+        assert await author.page.locator("main script, main img, main svg").count() == 0
+        await expect(author.page.locator("article strong")).to_have_text("bold")
+        await author.page.goto(author.url)
+        assert await author.page.evaluate("window.hacked === undefined")
+        assert author.complaints == []
+
+
+async def test_everything_works_without_javascript(reader: Open) -> None:
+    """Write, read, comment, see the state; a reload shows the verdict."""
+    async with reader(java_script_enabled=False) as author:
+        await author.page.goto(author.url)
+        await expect(author.page.get_by_text("Nobody has written anything yet.")).to_be_visible()
+        await author.write("Plain", "text")
+        await author.comment("hi")
+        item = author.page.locator("ol.comments > li")
+        await expect(item).to_have_count(1)
+
+        async def settled() -> bool:
+            await author.page.reload()
+            return await item.get_attribute("class") == "approved"
+
+        await eventually(settled)
+        await author.page.get_by_role("link", name="Posts").click()
+        await expect(author.page.get_by_role("link", name="Plain")).to_be_visible()
+
+
+async def test_a_keyboard_is_enough(reader: Open) -> None:
+    """Skip link, every control in reading order, a visible focus, sending by Enter."""
+    async with reader() as author:
+        page = author.page
+        await page.goto(f"{author.url}/write")
+        seen = []
+        for _ in range(8):
+            await page.keyboard.press("Tab")
+            seen.append(
+                await page.evaluate(
+                    "(document.activeElement.textContent.trim() || document.activeElement.id)"
+                )
+            )
+        assert seen[:7] == ["Skip to the content", "blog", "Posts", "Write", "title", "body", "author"]
+        assert seen[7] == "Publish"
+        outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        await page.get_by_label("Title").focus()
+        await page.keyboard.type("By keyboard")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("By keyboard")
+        await page.goto(author.url)
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.activeElement.id") == "main"
+
+
+async def test_what_is_wrong_is_tied_to_its_field(reader: Open) -> None:
+    """A screen reader hears it with the field; what was typed is still there."""
+    async with reader() as author:
+        await author.page.goto(f"{author.url}/write")
+        await author.page.get_by_label("Title").fill(" ")
+        await author.page.get_by_label("Text").fill("kept")
+        await author.page.get_by_role("button", name="Publish").click()
+        title = author.page.get_by_label("Title")
+        await expect(title).to_have_attribute("aria-invalid", "true")
+        await expect(title).to_have_accessible_description(re.compile("is empty"))
+        await expect(title).to_be_focused()
+        await expect(author.page.get_by_label("Text")).to_have_value("kept")
+        await author.picture("error-field")
+
+
+async def test_a_form_survives_what_is_not_running(blog: RunningBlog, reader: Open) -> None:
+    """The text is still there, and sending it again works once the service is back."""
+    async with reader() as author:
+        await author.page.goto(f"{author.url}/write")
+        await blog.scale(posts=0)
+        await author.page.get_by_label("Title").fill("Patience")
+        await author.page.get_by_role("button", name="Publish").click()
+        await expect(author.page.get_by_role("alert")).to_contain_text("It was not sent.")
+        await author.picture("error-service")
+        await blog.scale(posts=1)
+        await author.page.get_by_role("button", name="Publish").click()
+        await expect(author.page.get_by_role("heading", level=1)).to_have_text("Patience")
+
+
+async def test_every_state_fits_a_narrow_screen(reader: Open) -> None:
+    """Empty, missing, long words: nothing is wider than the screen."""
+    narrow = {"width": 320, "height": 640}
+    async with reader(viewport=narrow, color_scheme="dark") as author:
+        await author.page.goto(author.url)
+        await author.picture("empty-narrow-dark")
+        await author.page.goto(f"{author.url}/read/nothing")
+        await expect(author.page.get_by_role("alert")).to_be_visible()
+        await author.picture("missing-narrow-dark")
+        await author.write("Donaudampfschifffahrt" * 4, "`" + "x" * 300 + "`\n\n    " + "code " * 60)
+        await author.picture("post-narrow-dark")
+        await author.page.goto(author.url)
+        await author.picture("list-narrow-dark")
+        width = await author.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= narrow["width"]
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Try until it is so; the test's own timeout ends it."""
+    while not await condition():
+        pass
