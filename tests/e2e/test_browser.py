@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from blog.testing.harness import RunningBlog
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REQUIRED = "BLOG_REQUIRE_BROWSER"
+FOCUSED = "document.activeElement.textContent.trim() || document.activeElement.id"
 NASTY = """<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">
 [click](javascript:window.hacked=3) <svg onload="window.hacked=4"> **bold**"""
 
@@ -45,6 +46,10 @@ class Reader:
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
+    def _note(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.complaints.append(said.text)
+
     async def write(self, title: str, body: str = "") -> None:
         """Publish a post by the form."""
         await self.page.goto(f"{self.url}/write")
@@ -55,7 +60,7 @@ class Reader:
 
     async def comment(self, content: str) -> None:
         """Send a comment by the form."""
-        await self.page.get_by_label("Comment").fill(content)
+        await self.page.get_by_role("textbox", name="Comment").fill(content)
         await self.page.get_by_role("button", name="Send").click()
 
     async def picture(self, name: str) -> None:
@@ -153,7 +158,7 @@ async def test_everything_works_without_javascript(reader: Open) -> None:
 
         async def settled() -> bool:
             await author.page.reload()
-            return await item.get_attribute("class") == "approved"
+            return bool(await item.get_attribute("class") == "approved")
 
         await eventually(settled)
         await author.page.get_by_role("link", name="Posts").click()

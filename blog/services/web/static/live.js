@@ -10,7 +10,6 @@ function listen() {
   let wanted = 0;      // the sequence that the page should have
   let shown = 0;       // the one that it has
   let busy = false;
-  let isOpen = false;
 
   async function refresh() {
     if (busy) return;
@@ -37,9 +36,8 @@ function listen() {
     });
   }
   source.addEventListener("open", () => {
-    if (isOpen) show(null).catch(() => {});  // what came while we were cut off
-    isOpen = true;
     part.dataset.connected = "";
+    show(null).catch(() => {});  // what came before we listened, or while we were cut off
   });
 }
 
