@@ -80,6 +80,20 @@ async def test_the_same_form_twice_is_one_post(gateway_client: Client) -> None:
     assert "still here" in await other.text()
 
 
+async def test_a_long_thread_can_be_read_to_its_end(gateway_client: Client) -> None:
+    """The hundred-and-first comment is on the next page, and so is what is written there."""
+    post = (await (await gateway_client.post("/posts", json={"title": "Long"})).json())["id"]
+    for number in range(101):
+        answer = await gateway_client.post(f"/posts/{post}/comments", json={"content": f"c{number}"})
+    page = await gateway_client.get(f"/read/{post}?after={answer.headers['Blog-Sequence']}")
+    link = re.search(r'href="([^"#]+behind=[^"#]+)', await page.text())
+    assert link
+    second = await (await gateway_client.get(link[1])).text()
+    assert second.count('<li id="') == 1
+    form = {"key": await key_of(gateway_client, link[1]), "content": "the last one"}
+    assert "the last one" in await (await gateway_client.post(link[1], data=form)).text()
+
+
 async def test_what_is_wrong_is_said_in_the_page(gateway_client: Client) -> None:
     """Errors are pages with their status; the API keeps its problems."""
     key = await key_of(gateway_client, "/write")

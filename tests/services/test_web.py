@@ -191,3 +191,17 @@ async def test_a_comment_that_was_refused_is_shown_below_its_post() -> None:
     assert isinstance(page, Html)
     assert (page.template, page.status) == ("post.html", 422)
     assert page.context["errors"] == {"content": "is empty"}
+
+
+async def test_a_long_thread_has_pages() -> None:
+    """A full page leads to the next one, which is asked of comments from behind the last one shown."""
+    some = {"content": "x", "status": "approved"}
+    full = [some | {"id": derived_id("c", n)} for n in range(100)]
+    first = await read(POST, FakePeers(query=PeerAnswer(a_post(comments=full))))
+    assert first.context["more"] == full[-1]["id"]
+    peers = FakePeers(query=PeerAnswer(a_post(comments=full)), comments=PeerAnswer([some]))
+    last = await read(POST, peers, after=8, behind=full[-1]["id"])
+    asked = (f"/posts/{POST}/comments", {"after": full[-1]["id"], "limit": "100"}, 8)
+    assert peers.comments.asked == [asked]
+    assert len(last.context["comments"]) == 1
+    assert last.context["more"] is None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -17,6 +17,9 @@ Form = TypeVar("Form", PostForm, CommentForm)
 service = Service("web")
 
 Sequence = Annotated[int, Field(ge=0)] | None
+SHOWN = 100
+"""Comments on one page; as many come with a post."""
+
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z]+$")]
 
 
@@ -49,13 +52,15 @@ async def publish(form: PostForm, peers: Peers, meta: Meta) -> Html | Redirect:
 
 
 @service.page("GET", "/read/{post_id}")
-async def read(post_id: Id, peers: Peers, after: Sequence = None) -> Html:
-    """Show one post with its comments."""
-    return await _thread(post_id, peers, CommentForm(), after=after)
+async def read(post_id: Id, peers: Peers, after: Sequence = None, behind: Id | None = None) -> Html:
+    """Show one post with its comments, those behind the comment `behind` in a long thread."""
+    return await _thread(Place(post_id, after, behind), peers, CommentForm())
 
 
 @service.action("POST", "/read/{post_id}")
-async def comment(post_id: Id, form: CommentForm, peers: Peers, meta: Meta) -> Html | Redirect:
+async def comment(
+    post_id: Id, form: CommentForm, peers: Peers, meta: Meta, behind: Id | None = None
+) -> Html | Redirect:
     """Comment on a post."""
     token = meta.author_token or first_token(form.key)
     path = f"/posts/{post_id}/comments"
@@ -64,8 +69,9 @@ async def comment(post_id: Id, form: CommentForm, peers: Peers, meta: Meta) -> H
     except NotFound:
         raise
     except DomainError as error:
-        return await _thread(post_id, peers, _again(form, error), error=error)
-    return _to(f"/read/{post_id}?after={answer.sequence}#{answer.content['id']}", token)
+        return await _thread(Place(post_id, behind=behind), peers, _again(form, error), error)
+    part = f"behind={behind}&" if behind else ""
+    return _to(f"/read/{post_id}?{part}after={answer.sequence}#{answer.content['id']}", token)
 
 
 @service.page("GET", "/assets/{name}")
@@ -74,15 +80,19 @@ async def asset(name: FileName) -> Asset:
     return Asset(name)
 
 
+class Place(NamedTuple):
+    """What of a thread is shown: comments behind `behind`, as of the sequence `after`."""
+
+    post_id: str
+    after: int | None = None
+    behind: str | None = None
+
+
 async def _thread(
-    post_id: str,
-    peers: Peers,
-    form: CommentForm,
-    *,
-    after: int | None = None,
-    error: DomainError | None = None,
+    place: Place, peers: Peers, form: CommentForm, error: DomainError | None = None
 ) -> Html:
     """Show a post; while the view has not caught up with `after`, a page that asks again."""
+    post_id, after, behind = place
     try:
         answer = await peers.query.get(f"/posts/{post_id}", after=after)
     except NotFound as missing:
@@ -90,6 +100,10 @@ async def _thread(
             return Html("loading.html", {}, 202)
         raise
     post = answer.content
+    if behind:
+        rest = {"after": behind, "limit": str(SHOWN)}
+        path = f"/posts/{post_id}/comments"
+        post["comments"] = (await peers.comments.get(path, params=rest, after=after)).content
     texts = [post["body"], *(item["content"] or "" for item in post["comments"])]
     html = await asyncio.to_thread(lambda: [render(text) for text in texts])
     context = {
@@ -97,6 +111,8 @@ async def _thread(
         "body": html[0],
         "comments": list(zip(post["comments"], html[1:], strict=True)),
         "is_stale": answer.is_stale,
+        "behind": behind,
+        "more": post["comments"][-1]["id"] if len(post["comments"]) == SHOWN else None,
         "form": form,
         **_wrong(error),
     }
