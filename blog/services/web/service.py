@@ -112,6 +112,7 @@ async def _thread(
         "comments": list(zip(post["comments"], html[1:], strict=True)),
         "is_stale": answer.is_stale,
         "behind": behind,
+        "after": after,
         "more": post["comments"][-1]["id"] if len(post["comments"]) == SHOWN else None,
         "form": form,
         **_wrong(error),
