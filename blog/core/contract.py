@@ -168,7 +168,7 @@ class Service:
 
     Handlers' parameters are filled so: path parameters by name; one pydantic model from the JSON
     body (commands) or from the form (actions); other names from the query string (queries and
-    pages, with defaults); `view`, `meta`, `changes` (streams), `peers` (pages and actions); and any
+    pages, with defaults); `view`, `meta`, `changes` (streams), `peers` (async handlers without a view); and any
     parameter annotated with the service's `settings` class.
     """
 

@@ -3,6 +3,7 @@
 Errors leave as RFC 9457 `application/problem+json`. The contract rooms never import this module.
 """
 
+import hashlib
 import hmac
 import json
 from collections.abc import Callable
@@ -30,6 +31,11 @@ from blog.core.logs import get_logger
 
 INSTANCE_HEADER = "Blog-Instance"
 REQUEST_ID_HEADER = "X-Request-Id"
+SEQUENCE_HEADER = "Blog-Sequence"
+AFTER_HEADER = "Blog-After"
+STALE_HEADER = "Blog-Stale"
+AUTHOR_HEADER = "Blog-Author-Token"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 PROBLEM_TYPE = "application/problem+json"
 _BY_STATUS: dict[int, type[BlogError]] = {
     status: kind for kind, status in STATUS.items() if kind is not NoRoute
@@ -122,6 +128,19 @@ def requires_instance(instance_id: str) -> Middleware:
         return await handler(request)
 
     return check
+
+
+def revalidated(request: web.Request, response: web.Response) -> web.Response:
+    """Give the answer an ETag; make it 304 for who has it already (RFC 9110 §13.1.2, §15.4.5)."""
+    assert isinstance(response.body, bytes)
+    etag = hashlib.sha256(response.body).hexdigest()[:32]
+    response.etag = etag
+    known = {tag.value for tag in request.if_none_match or ()}
+    if etag in known or "*" in known:
+        response.body = None
+        response.set_status(HTTPStatus.NOT_MODIFIED)
+        response.headers.popall(hdrs.CONTENT_TYPE, None)
+    return response
 
 
 async def read_body(request: web.Request, *content_types: str) -> bytes:

@@ -17,23 +17,35 @@ from blog.core.logs import get_logger
 
 log = get_logger()
 
+_START_TIME = 22 - 3  # of the fields behind the name
+
 
 class RunFile(BaseModel):
-    """One instance. `host` is the name of the machine or container whose `pid` it is."""
+    """One instance. `host` is the name of the machine or container whose `pid` it is.
+
+    `began` tells the process from a later one with the same pid: the kernel's start time, in ticks.
+    """
 
     id: InstanceId
     address: Address
     host: str
     pid: int
+    began: str
 
     @classmethod
     def mine(cls, instance_id: str, address: str) -> Self:
         """Describe an instance of this process."""
-        return cls(id=instance_id, address=address, host=socket.gethostname(), pid=os.getpid())
+        return cls(
+            id=instance_id,
+            address=address,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            began=_began(os.getpid()),
+        )
 
     def is_alive(self) -> bool:
-        """Tell whether its process may still run here."""
-        return self.host == socket.gethostname() and Path(f"/proc/{self.pid}").exists()
+        """Tell whether its process still runs here."""
+        return self.host == socket.gethostname() and self.began == _began(self.pid) != ""
 
 
 @contextmanager
@@ -42,6 +54,7 @@ def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[None]:
     path = _folder(data_dir) / f"{instance_id}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_dead(data_dir)
         path.write_text(RunFile.mine(instance_id, address).model_dump_json())
     except OSError as error:
         log.warning("run_file.not_written", path=str(path), why=str(error))
@@ -54,11 +67,31 @@ def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[None]:
 
 def living(data_dir: Path) -> list[RunFile]:
     """List the instances that may run here; files of those that were killed are passed over."""
-    found = []
+    return [item for item in _all(data_dir) if item.is_alive()]
+
+
+def _all(data_dir: Path) -> Iterator[RunFile]:
+    """Read every file; one that was cut short by a full disk is none."""
     for path in sorted(_folder(data_dir).glob("*.json")):
         with suppress(OSError, ValidationError):
-            found.append(RunFile.model_validate_json(path.read_bytes()))
-    return [item for item in found if item.is_alive()]
+            yield RunFile.model_validate_json(path.read_bytes())
+
+
+def _remove_dead(data_dir: Path) -> None:
+    """Remove what instances of this machine left behind when they were killed."""
+    for item in _all(data_dir):
+        if item.host == socket.gethostname() and not item.is_alive():
+            (_folder(data_dir) / f"{item.id}.json").unlink(missing_ok=True)
+
+
+def _began(pid: int) -> str:
+    """Return when the process began (proc(5), field 22 of stat); "" when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # the name before it, in parentheses, may hold spaces
+    return stat.rpartition(")")[2].split()[_START_TIME]
 
 
 def _folder(data_dir: Path) -> Path:

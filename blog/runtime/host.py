@@ -1,5 +1,6 @@
 """Host: what the handlers of one running service are called with, and what they learn of a request."""
 
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,18 +11,13 @@ from blog.core.contract import Meta, Service
 from blog.core.errors import Unavailable
 from blog.core.ids import new_id, sha256_hex
 from blog.core.settings import ServiceSettings
-from blog.core.web import REQUEST_ID_HEADER
+from blog.core.web import AUTHOR_HEADER, REQUEST_ID_HEADER
 from blog.lifecycle.member import Member
 from blog.runtime.binding import Binding, Source
 from blog.runtime.commands import Commands
+from blog.runtime.peers import Calls
 from blog.runtime.react import Reactor
 from blog.runtime.view import ViewHost
-
-SEQUENCE_HEADER = "Blog-Sequence"
-AFTER_HEADER = "Blog-After"
-STALE_HEADER = "Blog-Stale"
-AUTHOR_HEADER = "Blog-Author-Token"
-IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
 class Host:
@@ -37,11 +33,14 @@ class Host:
         self.is_open = False
 
     async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
-        """Call a handler: with the view on its reading thread, else here."""
+        """Call a handler: with the view on its reading thread, else here, awaited if it is async."""
         given = {Source.SETTINGS: self.settings, **given}
+        if binding.has(Source.PEERS):
+            given[Source.PEERS] = self._peers(request, given[Source.META])
         fill = partial(binding.arguments, request.match_info, request.query)
         if not binding.has(Source.VIEW):
-            return binding.handler(**fill(given))
+            answer = binding.handler(**fill(given))
+            return await answer if inspect.isawaitable(answer) else answer
         assert self.view is not None
         return await self.view.read(lambda view: binding.handler(**fill(given | {Source.VIEW: view})))
 
@@ -50,14 +49,24 @@ class Host:
         if not self.is_open:
             raise Unavailable("This instance is still starting.", headers={"Retry-After": "1"})
 
-    def meta(self, request: web.Request) -> Meta:
-        """Say who asks, and when."""
-        token = request.headers.get(AUTHOR_HEADER)
+    def meta(self, request: web.Request, author_token: str | None = None) -> Meta:
+        """Say who asks, and when. `author_token` is for those who may know it (pages)."""
+        token = author_token or request.headers.get(AUTHOR_HEADER)
         return Meta(
             request_id=request_id(request),
             now=self.member.clock.now(),
             author_hash=sha256_hex(token) if token else None,
+            author_token=author_token,
         )
+
+    def _peers(self, request: web.Request, meta: Meta) -> Calls:
+        """Make the peers of a request: they are told its id, its trace and its author."""
+        told = {
+            REQUEST_ID_HEADER: meta.request_id,
+            AUTHOR_HEADER: meta.author_token or request.headers.get(AUTHOR_HEADER),
+            "traceparent": request.headers.get("traceparent"),
+        }
+        return Calls(self.member, {name: value for name, value in told.items() if value})
 
 
 def request_id(request: web.Request) -> str:

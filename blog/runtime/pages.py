@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,12 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
-from blog.core.contract import AUTHOR_COOKIE, Asset, Endpoint, Html, Meta, Redirect
+from blog.core.contract import AUTHOR_COOKIE, Asset, Endpoint, Html, Redirect
 from blog.core.errors import BlogError, Forbidden, Malformed, NotFound, status_of
-from blog.core.ids import sha256_hex
 from blog.core.logs import get_logger
-from blog.core.web import REQUEST_ID_HEADER, invalid, read_body
+from blog.core.web import AUTHOR_HEADER, invalid, read_body, revalidated
 from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.host import AUTHOR_HEADER, Host, request_id
-from blog.runtime.peers import Calls
+from blog.runtime.host import Host
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 ERROR_TEMPLATE = "error.html"
@@ -39,8 +38,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 _TYPES = {
-    ".css": "text/css",
-    ".js": "text/javascript",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 _FORWARDED_HOST, _FORWARDED_PROTO = "X-Forwarded-Host", "X-Forwarded-Proto"
@@ -74,14 +73,11 @@ class Pages:
             return self._show_error(BlogError("Something went wrong here; it is not your request."))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        given: dict[Source, Any] = {
-            Source.META: self._meta(request),
-            Source.PEERS: Calls(self._host.member, _handed_on(request)),
-        }
+        given: dict[Source, Any] = {Source.META: self._host.meta(request, _author(request))}
         if self._is_action:
             refuse_other_sites(request.headers, request.host)
             given |= await _form(self._binding, request)
-        match await (await self._host.call(self._binding, request, given)):
+        match await self._host.call(self._binding, request, given):
             case Html(template, context, status):
                 return self._render(template, context, status)
             case Redirect() as redirect:
@@ -90,15 +86,6 @@ class Pages:
                 return await self._file(request, name)
             case other:
                 raise TypeError(f"a page returned {other!r}")
-
-    def _meta(self, request: web.Request) -> Meta:
-        token = _author(request)
-        return Meta(
-            request_id=request_id(request),
-            now=self._host.member.clock.now(),
-            author_hash=sha256_hex(token) if token else None,
-            author_token=token,
-        )
 
     def _show_error(self, error: BlogError) -> web.Response:
         status = status_of(error)
@@ -116,21 +103,14 @@ class Pages:
         }
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
-    async def _file(self, request: web.Request, name: str) -> web.Response:
+    async def _file(self, request: web.Request, name: str) -> web.StreamResponse:
         path = self._static / Path(name).name
         kind = _TYPES.get(path.suffix)
         if kind is None or not path.is_file():
             raise NotFound(f"There is no file {name}.")
         body = await asyncio.to_thread(path.read_bytes)
-        etag = sha256_hex(body.decode())[:32]
-        is_known = etag in {tag.value for tag in request.if_none_match or ()}
-        response = web.Response(
-            status=HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK,
-            body=None if is_known else body,
-            headers=SECURITY_HEADERS | {hdrs.CACHE_CONTROL: "no-cache"},
-        )
-        response.content_type, response.charset, response.etag = kind, "utf-8", etag
-        return response
+        headers = SECURITY_HEADERS | {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: kind}
+        return revalidated(request, web.Response(body=body, headers=headers))
 
 
 def page(host: Host, endpoint: Endpoint) -> Handler:
@@ -163,16 +143,6 @@ def _author(request: web.Request) -> str | None:
     """Return the author's token, from the header or the cookie; None if it is none that we made."""
     token = request.headers.get(AUTHOR_HEADER) or request.cookies.get(AUTHOR_COOKIE) or ""
     return token if token.isascii() and token.isprintable() and 0 < len(token) <= _MAX_TOKEN else None
-
-
-def _handed_on(request: web.Request) -> dict[str, str]:
-    """Return what peers are told of the request: its id, its trace, its author."""
-    told = {REQUEST_ID_HEADER: request_id(request)}
-    if author := _author(request):
-        told[AUTHOR_HEADER] = author
-    if trace := request.headers.get("traceparent"):
-        told["traceparent"] = trace
-    return told
 
 
 async def _form(binding: Binding, request: web.Request) -> dict[Source, Any]:
@@ -209,6 +179,7 @@ def _redirect(redirect: Redirect, *, is_secure: bool) -> web.Response:
     return response
 
 
+@cache
 def _environment(folder: Path) -> jinja2.Environment:
     """Everything that a template shows is escaped, unless it is Markup; a missing name is an error."""
     return jinja2.Environment(

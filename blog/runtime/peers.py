@@ -16,24 +16,27 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from blog.core.contract import PeerAnswer
-from blog.core.errors import STATUS, BlogError, DomainError, Malformed, Unavailable
+from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, Unavailable
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.core.web import INSTANCE_HEADER
-from blog.lifecycle.member import Member
-from blog.runtime.host import (
+from blog.core.web import (
     AFTER_HEADER,
     AUTHOR_HEADER,
     IDEMPOTENCY_HEADER,
+    INSTANCE_HEADER,
     SEQUENCE_HEADER,
     STALE_HEADER,
 )
+from blog.lifecycle.member import Member
 
 TIMEOUT = 6.0
 """Seconds for one try: a little longer than a command has (5 s)."""
 TRIES = 3
 
-_BY_STATUS = {status: kind for kind, status in STATUS.items() if issubclass(kind, DomainError)}
+# what a peer may say for itself; any other 5xx is its failure, not its answer
+_BY_STATUS = {
+    status: kind for kind, status in STATUS.items() if issubclass(kind, (DomainError, TooLarge))
+}
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 log = get_logger()

@@ -4,13 +4,14 @@ from contextlib import AsyncExitStack
 
 from blog.bus.client import BusClient
 from blog.core.background import background
-from blog.core.contract import PAGES, Service
+from blog.core.contract import Service
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, load
 from blog.http.limits import BODY_LIMIT, server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.discovery import BUS
+from blog.runtime.binding import Source, bind
 from blog.runtime.commands import Commands
 from blog.runtime.host import Host
 from blog.runtime.react import Reactor
@@ -53,7 +54,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
 
 def calls_peers(service: Service) -> bool:
     """Tell whether its handlers may call other services: who does has to know all of them."""
-    return any(endpoint.kind in PAGES for endpoint in service.endpoints)
+    return any(bind(endpoint).has(Source.PEERS) for endpoint in service.endpoints)
 
 
 async def _get_ready(host: Host) -> None:

@@ -17,26 +17,23 @@ from yarl import URL
 from blog.core.background import background
 from blog.core.contract import PAGES, Endpoint, Meta, Page, ServerSent, Service
 from blog.core.errors import BlogError, Invalid
-from blog.core.ids import sha256_hex
 from blog.core.reactions import PATH, Delivery
 from blog.core.web import (
-    parsed,
-    problems,
-    read_body,
-    requires_token,
-)
-from blog.runtime.access import access
-from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.commands import CommandRequest
-from blog.runtime.host import (
     AFTER_HEADER,
     AUTHOR_HEADER,
     IDEMPOTENCY_HEADER,
     SEQUENCE_HEADER,
     STALE_HEADER,
-    Host,
-    request_id,
+    parsed,
+    problems,
+    read_body,
+    requires_token,
+    revalidated,
 )
+from blog.runtime.access import access
+from blog.runtime.binding import Binding, Source, bind
+from blog.runtime.commands import CommandRequest
+from blog.runtime.host import Host, request_id
 from blog.runtime.openapi import describe
 from blog.runtime.pages import page
 
@@ -127,7 +124,9 @@ def _query(host: Host, endpoint: Endpoint) -> Handler:
         if answer.next:
             url = URL(request.path).with_query(answer.next)
             headers[hdrs.LINK] = f'<{url}>; rel="next"'
-        return _cached(request, _json(answer.content, headers=headers))
+        # what an author may see differs from what others see
+        headers |= {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: AUTHOR_HEADER}
+        return revalidated(request, _json(answer.content, headers=headers))
 
     return handle
 
@@ -220,25 +219,6 @@ def _command_request(request: web.Request, body: bytes) -> CommandRequest:
 def _json(answer: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     body = pydantic_core.to_json(answer)
     return web.Response(status=status, body=body, content_type=JSON_TYPE, headers=headers)
-
-
-def _cached(request: web.Request, response: web.Response) -> web.Response:
-    """Give the answer an ETag; answer 304 to who has it already (RFC 9110 §13.1.2)."""
-    assert isinstance(response.body, bytes)
-    etag = sha256_hex(response.body.decode())[:32]
-    known = {tag.value for tag in request.if_none_match or ()}
-    if etag in known or "*" in known:
-        response = web.Response(status=304, headers=_without_body(response))
-    response.etag = etag
-    response.headers[hdrs.CACHE_CONTROL] = "no-cache"
-    # what an author may see differs from what others see
-    response.headers[hdrs.VARY] = AUTHOR_HEADER
-    return response
-
-
-def _without_body(response: web.Response) -> dict[str, str]:
-    kept = (hdrs.LINK, STALE_HEADER)
-    return {name: response.headers[name] for name in kept if name in response.headers}
 
 
 def _server_sent(item: ServerSent) -> bytes:

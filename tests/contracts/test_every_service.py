@@ -72,8 +72,6 @@ def test_its_parameters_can_be_filled(service: Service, endpoint: Endpoint) -> N
             assert parameter.annotation is service.view
         if parameter.source is Source.CHANGES:
             assert endpoint.kind == "stream"
-        if parameter.source is Source.PEERS:
-            assert endpoint.kind in PAGES
 
 
 @every_endpoint
@@ -85,11 +83,12 @@ def test_handlers_with_a_view_never_wait(service: Service, endpoint: Endpoint) -
 
 
 @every_endpoint
-def test_pages_wait_for_peers(service: Service, endpoint: Endpoint) -> None:
-    """Pages and actions are async, take no view, and can show what went wrong."""
-    if endpoint.kind in PAGES:
+def test_who_asks_peers_waits_for_them(service: Service, endpoint: Endpoint) -> None:
+    """Async and without a view, as are pages and actions, which can show what went wrong."""
+    if bind(endpoint).has(Source.PEERS) or endpoint.kind in PAGES:
         assert inspect.iscoroutinefunction(endpoint.handler)
         assert not bind(endpoint).has(Source.VIEW)
+    if endpoint.kind in PAGES:
         templates = Path(str(files("blog.services"))) / service.name / "templates"
         assert (templates / ERROR_TEMPLATE).is_file()
 

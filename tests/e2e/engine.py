@@ -16,7 +16,7 @@ from tests.e2e.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = "BLOG_REQUIRE_DOCKER"
-IMAGE = "blog"
+IMAGE = "blog:test"
 SERVICES = ("posts", "bus", "comments", "moderation", "query", "web")
 
 
@@ -44,6 +44,8 @@ class Containers:
         self.name = f"blogtest-{uuid.uuid4().hex[:8]}"
         self.network = client.networks.create(self.name)
         self.made: list[Container] = []
+        self.by_service: dict[str, Container] = {}
+        self.volumes: list[Any] = []
 
     def run(self, *words: str, alias: str | None = None, **options: Any) -> Container:
         """Start `docker run -d --network … blog …`; with `alias`, a name in this network only."""
@@ -59,12 +61,22 @@ class Containers:
         self.made.append(container)
         return container
 
-    def start_all(self) -> None:
-        """Start the gateway and one of each."""
+    def volume(self) -> dict[str, dict[str, str]]:
+        """Make a named volume; return how it is mounted at /data."""
+        self.volumes.append(self.client.volumes.create(f"{self.name}-{len(self.volumes)}"))
+        return {self.volumes[-1].name: {"bind": "/data", "mode": "rw"}}
+
+    def remove(self, container: Container) -> None:
+        """Do `docker rm -f`; named volumes stay."""
+        container.remove(force=True)
+        self.made.remove(container)
+
+    def start_all(self, **options: Any) -> None:
+        """Start the gateway and one of each; `options` are the bus's."""
         # the engine picks the port: another blog may have 8080
         gateway = self.run("gateway", alias="gateway", ports={"8080/tcp": ("127.0.0.1", None)})
         for service in SERVICES:
-            self.run(service)
+            self.by_service[service] = self.run(service, **(options if service == "bus" else {}))
         gateway.reload()
         published = gateway.ports["8080/tcp"] or []
         self.url = f"http://127.0.0.1:{published[0]['HostPort']}"
@@ -98,6 +110,8 @@ class Containers:
         """Remove everything that was made."""
         for container in self.made:
             container.remove(force=True, v=True)
+        for volume in self.volumes:
+            volume.remove(force=True)
         self.network.remove()
 
 

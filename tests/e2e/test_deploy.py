@@ -14,7 +14,7 @@ import yaml
 
 from blog.master.programs import defaults
 from tests.e2e.conftest import free_port, wait_until
-from tests.e2e.engine import ROOT, build, connect
+from tests.e2e.engine import IMAGE, ROOT, build, connect
 
 BIN = Path(sys.executable).parent
 Compose = Callable[..., str]
@@ -42,7 +42,7 @@ def compose(port: int) -> Iterator[Compose]:
     build(client)
     client.close()
     project = f"blogtest{uuid.uuid4().hex[:8]}"
-    environ = os.environ | {"BLOG_PUBLIC_PORT": str(port)}
+    environ = os.environ | {"BLOG_PUBLIC_PORT": str(port), "BLOG_IMAGE": IMAGE}
 
     def run(*words: str) -> str:
         file = f"{ROOT}/deploy/compose.yaml"

@@ -1,5 +1,6 @@
 """The image, as README runs it. Built by the classic builder: buildx cannot be had everywhere."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ import pytest
 import requests
 
 from tests.e2e.conftest import wait_until
-from tests.e2e.engine import IMAGE, Containers, build, connect, containers
+from tests.e2e.engine import IMAGE, SERVICES, Containers, build, connect, containers
 
 MAX_SIZE = 180_000_000
 pytestmark = pytest.mark.timeout(300)
@@ -60,7 +61,7 @@ def test_copies_get_their_share_with_no_edit(blog: Containers) -> None:
     assert len(served) == 3
     assert min(served.values()) >= 8
     wait_until(lambda: blog.statuses(post) == ["approved"] * 30, 30)
-    for copy in copies:
+    for copy in (blog.by_service["comments"], *copies):
         assert b'"path": "/reactions"' in copy.logs()
     # docker kill: nobody notices
     copies[0].kill()
@@ -139,21 +140,48 @@ def test_without_a_registry_it_keeps_trying_and_says_so(client: Any) -> None:
 def test_the_log_outlives_its_container(client: Any) -> None:
     """In a named volume it is there after removal; a bus with another log is refused."""
     with containers(client) as blog:
-        volume = client.volumes.create(blog.name)
-        try:
-            mount = {volume.name: {"bind": "/data", "mode": "rw"}}
-            blog.run("gateway", alias="gateway")
-            first = blog.run("bus", volumes=mount)
-            wait_until(lambda: b"instance.ready" in first.logs(), 30)
-            other = blog.run("bus")
-            assert other.wait(timeout=30)["StatusCode"] == 2
-            assert b"registry knows" in other.logs()
-            first.remove(force=True)
-            blog.made.remove(first)
-            again = blog.run("bus", volumes=mount)
-            wait_until(lambda: b"instance.ready" in again.logs(), 30)
-        finally:
-            blog.close()
-            blog.made.clear()
-            volume.remove(force=True)
-            blog.network = client.networks.create(blog.name)
+        log = blog.volume()
+        blog.start_all(volumes=log)
+        post = blog.post_once()
+        other = blog.run("bus")
+        assert other.wait(timeout=30)["StatusCode"] == 2
+        assert b"registry knows" in other.logs()
+        for service in ("bus", "query"):
+            blog.remove(blog.by_service[service])
+        again = blog.run("bus", volumes=log)
+        wait_until(lambda: b"instance.ready" in again.logs(), 30)
+        # a new query has nothing but what the log tells it
+        blog.run("query")
+        wait_until(lambda: blog.answers(f"/posts/{post}"), 30)
+
+
+def test_without_an_argument_it_is_the_whole_blog(client: Any) -> None:
+    """`docker run blog` is `blog up`: every service in one container, and drained when it stops."""
+    with containers(client) as blog:
+        whole = blog.run()
+        wait_until(lambda: b"ready after" in whole.logs(), 60)
+        printed: Any = whole.exec_run(["blog", "ps", "--json"]).output
+        listed = json.loads(printed)
+        assert {row["service"] for row in listed} == {"gateway", *SERVICES}
+        # after a crash the files of the killed are no illness of the living
+        whole.kill()
+        whole.start()
+        wait_until(lambda: whole.exec_run(["blog", "healthcheck", "--ready"]).exit_code == 0, 60)
+        began = time.monotonic()
+        whole.stop(timeout=30)
+        assert time.monotonic() - began < 10
+        assert whole.wait()["StatusCode"] == 0
+
+
+def test_the_engine_finds_it_healthy_and_orphans_are_reaped(blog: Containers) -> None:
+    """HEALTHCHECK is in the image; what outlives its parent does not stay as a zombie."""
+    gateway = blog.made[0]
+    printed: Any = gateway.exec_run(["sh", "-c", "sleep 0.1 & echo $!"]).output
+    left = printed.decode().strip()
+    wait_until(lambda: gateway.exec_run(["test", "-e", f"/proc/{left}"]).exit_code == 1, 10)
+
+    def health() -> str:
+        gateway.reload()
+        return str(gateway.attrs["State"]["Health"]["Status"])
+
+    wait_until(lambda: health() == "healthy", 40, step=0.5)

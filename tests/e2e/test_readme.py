@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 import blog.services
 from blog.core.contract import Meta
 from blog.core.settings import Settings
+from blog.master.programs import defaults
 from blog.testing.harness import GatewayServer, running_blog
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -46,6 +47,15 @@ def test_its_functions_can_be_called() -> None:
     scope: dict[str, Any] = {"NOW": datetime.now(UTC), "meta": Meta("r", datetime.now(UTC))}
     exec("from blog.services.claps.service import *\n" + BLOCKS[1], scope)  # noqa: S102
     scope["test_clapping"]()
+
+
+def test_its_lines_of_containers_start_every_service() -> None:
+    """The image's tests run the same lines; a new service has to be named here too."""
+    loop = re.search(r"for service in ([a-z ]+); do docker run -d --network blog blog", README)
+    assert loop
+    assert {*loop[1].split(), "gateway"} == set(defaults())
+    for line in ("docker build -t blog .", "--network blog --name gateway -p 8080:8080 blog gateway"):
+        assert line in README
 
 
 def test_its_table_of_settings_is_complete() -> None:

@@ -16,7 +16,7 @@ def test_it_is_there_as_long_as_the_instance(tmp_path: Path) -> None:
 
 
 def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) -> None:
-    """Their files stay behind; so may half a file of a full disk."""
+    """As are half a file, and a process with the pid of a killed one; the next instance tidies up."""
     with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
         mine = RunFile.mine("posts-1", "127.0.0.1:8000")
         folder = tmp_path / "run" / "instances"
@@ -25,7 +25,11 @@ def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) 
         for item in (killed, other):
             (folder / f"{item.id}.json").write_text(item.model_dump_json())
         (folder / "posts-4.json").write_text('{"id": ')
+        later = mine.model_copy(update={"id": "posts-5", "began": "1"})
+        (folder / "posts-5.json").write_text(later.model_dump_json())
         assert living(tmp_path) == [mine]
+    with run_file(tmp_path, "posts-6", "127.0.0.1:8000"):
+        assert sorted(path.stem for path in folder.iterdir()) == ["posts-3", "posts-4", "posts-6"]
 
 
 def test_an_instance_that_may_not_write_runs_all_the_same(tmp_path: Path) -> None:

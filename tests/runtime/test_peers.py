@@ -11,13 +11,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.core.errors import BlogError, Conflict, Invalid, Malformed, NotFound, Unavailable
+from blog.core.errors import BlogError, Conflict, Invalid, Malformed, NotFound, TooLarge, Unavailable
 from blog.core.instance import Instance, State
-from blog.core.web import INSTANCE_HEADER
+from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER, INSTANCE_HEADER
 from blog.lifecycle.member import Member
 from blog.registry.discovery import Discovery
 from blog.registry.messages import Delta
-from blog.runtime.host import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER
 from blog.runtime.peers import TRIES, Calls
 
 
@@ -110,7 +109,14 @@ async def test_nobody_there_is_unavailable(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(404, NotFound), (409, Conflict), (422, Invalid), (503, Unavailable), (413, Malformed)],
+    [
+        (404, NotFound),
+        (409, Conflict),
+        (413, TooLarge),
+        (418, Malformed),
+        (422, Invalid),
+        (503, Unavailable),
+    ],
 )
 async def test_problems_are_raised_as_they_were(rig: Rig, status: int, kind: type[BlogError]) -> None:
     """With their detail, their errors, and whether the view was behind."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from blog.core.contract import AUTHOR_COOKIE, Html, Meta, PeerAnswer, Redirect
-from blog.core.errors import DomainError, Invalid, NotFound, Unavailable
+from blog.core.errors import BlogError, Invalid, NotFound, TooLarge, Unavailable
 from blog.core.ids import derived_id
 from blog.services.web.forms import CommentForm, PostForm
 from blog.services.web.markdown import excerpt, render
@@ -144,11 +144,12 @@ async def test_a_form_that_is_sent_twice_has_one_author() -> None:
             False,
         ),
         (Invalid("This Idempotency-Key was used for another request."), 422, False),
+        (TooLarge("An event is at most 256 KiB."), 413, False),
         (Unavailable("The service posts is not running."), 503, True),
     ],
 )
 async def test_what_could_not_be_published_is_not_lost(
-    error: DomainError, status: int, *, same_key: bool
+    error: BlogError, status: int, *, same_key: bool
 ) -> None:
     """The form comes back as it was, and can be sent again."""
     form = PostForm(title="", body="long text")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, Field
 
 from blog.core.contract import AUTHOR_COOKIE, Asset, Html, Meta, Peers, Redirect, Service
-from blog.core.errors import DomainError, NotFound, Unavailable, status_of
+from blog.core.errors import BlogError, NotFound, Unavailable, status_of
 from blog.core.ids import Id
 from blog.services.web.forms import CommentForm, PostForm, first_token, new_key
 from blog.services.web.markdown import excerpt, render
@@ -28,10 +28,14 @@ async def home(peers: Peers, before: Id | None = None, after: Sequence = None) -
     """Show what was written, newest first."""
     params = {"before": before} if before else {}
     answer = await peers.query.get("/posts", params=params, after=after)
-    return Html(
-        "home.html",
-        {"posts": answer.content.values(), "older": answer.next, "before": before, "excerpt": excerpt},
-    )
+    context = {
+        "posts": answer.content.values(),
+        "older": answer.next,
+        "before": before,
+        "shown": SHOWN,
+        "excerpt": excerpt,
+    }
+    return Html("home.html", context)
 
 
 @service.page("GET", "/write")
@@ -46,7 +50,7 @@ async def publish(form: PostForm, peers: Peers, meta: Meta) -> Html | Redirect:
     token = meta.author_token or first_token(form.key)
     try:
         answer = await peers.posts.post("/posts", _draft(form), author_token=token, key=form.key)
-    except DomainError as error:
+    except BlogError as error:
         return Html("write.html", {"form": _again(form, error), **_wrong(error)}, status_of(error))
     return _to(f"/read/{answer.content['id']}?after={answer.sequence}", token)
 
@@ -68,7 +72,7 @@ async def comment(
         answer = await peers.comments.post(path, _draft(form), author_token=token, key=form.key)
     except NotFound:
         raise
-    except DomainError as error:
+    except BlogError as error:
         return await _thread(Place(post_id, behind=behind), peers, _again(form, error), error)
     part = f"behind={behind}&" if behind else ""
     return _to(f"/read/{post_id}?{part}after={answer.sequence}#{answer.content['id']}", token)
@@ -88,9 +92,7 @@ class Place(NamedTuple):
     behind: str | None = None
 
 
-async def _thread(
-    place: Place, peers: Peers, form: CommentForm, error: DomainError | None = None
-) -> Html:
+async def _thread(place: Place, peers: Peers, form: CommentForm, error: BlogError | None = None) -> Html:
     """Show a post; while the view has not caught up with `after`, a page that asks again."""
     post_id, after, behind = place
     try:
@@ -120,7 +122,7 @@ async def _thread(
     return Html("post.html", context, status_of(error) if error else 200)
 
 
-def _again(form: Form, error: DomainError) -> Form:
+def _again(form: Form, error: BlogError) -> Form:
     """Return the form to send again: under the same key if it may have been done all the same."""
     return form if isinstance(error, Unavailable) else form.model_copy(update={"key": new_key()})
 
@@ -129,7 +131,7 @@ def _draft(form: BaseModel) -> Mapping[str, Any]:
     return form.model_dump(exclude={"key"})
 
 
-def _wrong(error: DomainError | None) -> dict[str, Any]:
+def _wrong(error: BlogError | None) -> dict[str, Any]:
     """Say what is wrong: `errors` by field, `failure` where no field is to blame."""
     if error is None:
         return {"errors": {}, "failure": None}

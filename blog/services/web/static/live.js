@@ -19,6 +19,8 @@ function listen() {
         const goal = wanted;
         await show(goal);
         shown = goal;
+        // however much happens, a reader asks at most about once a second
+        await new Promise((resolve) => setTimeout(resolve, 500 + 1000 * Math.random()));
       }
     } catch (error) {
       // the next event, or the next connection, tries again
