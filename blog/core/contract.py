@@ -168,8 +168,8 @@ class Service:
 
     Handlers' parameters are filled so: path parameters by name; one pydantic model from the JSON
     body (commands) or from the form (actions); other names from the query string (queries and
-    pages, with defaults); `view`, `meta`, `changes` (streams), `peers` (async handlers without a view); and any
-    parameter annotated with the service's `settings` class.
+    pages, with defaults); `view`, `meta`, `changes` (streams), `peers` (async handlers without a
+    view); and any parameter annotated with the service's `settings` class.
     """
 
     name: str

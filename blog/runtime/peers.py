@@ -3,9 +3,11 @@
 Every call may be repeated: reads change nothing, and writes carry an `Idempotency-Key`.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -28,10 +30,13 @@ from blog.core.web import (
     STALE_HEADER,
 )
 from blog.lifecycle.member import Member
+from blog.registry.discovery import Discovery
 
 TIMEOUT = 6.0
 """Seconds for one try: a little longer than a command has (5 s)."""
 TRIES = 3
+PATIENCE = 1.0
+"""Seconds to wait for an instance where none is left to ask."""
 
 # what a peer may say for itself; any other 5xx is its failure, not its answer
 _BY_STATUS = {
@@ -86,7 +91,7 @@ class Call:
         """Ask one instance after the other until one answers."""
         tried: set[str] = set()
         while len(tried) < TRIES:
-            instance = self._member.discovery.next(self._service, tried)
+            instance = await self._next(tried)
             if instance is None:
                 break
             tried.add(instance.id)
@@ -96,6 +101,14 @@ class Call:
                 log.info("peer.failed", id=instance.id, address=instance.address, why=str(failure))
         why = "does not answer" if tried else "is not running"
         raise Unavailable(f"The service {self._service} {why}.", headers={"Retry-After": "1"})
+
+    async def _next(self, tried: set[str]) -> Instance | None:
+        """Return whose turn it is; wait a little where there is nobody: they may just be coming."""
+        discovery = self._member.discovery
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await discovery.wait_until(lambda table: _has_other(table, self._service, tried))
+        return discovery.next(self._service, tried)
 
     async def _try(
         self, instance: Instance, method: str, path: str, headers: Mapping[str, str], **what: Any
@@ -116,6 +129,10 @@ class Call:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _Failed(repr(error)) from error
         return _read(response.status, response.headers, body)
+
+
+def _has_other(table: Discovery, service: str, tried: set[str]) -> bool:
+    return any(instance.id not in tried for instance in table.serving(service))
 
 
 def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswer:

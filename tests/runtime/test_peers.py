@@ -1,5 +1,6 @@
 """Peers: the same rotation as everywhere, another instance where one fails, and errors as they were."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -126,6 +127,16 @@ async def test_problems_are_raised_as_they_were(rig: Rig, status: int, kind: typ
     with pytest.raises(kind, match="said") as raised:
         await rig.peers.query.get("/posts/x")
     assert raised.value.extensions == {"is_stale": True, "errors": problem["errors"]}
+
+
+async def test_who_is_just_coming_is_waited_for(rig: Rig) -> None:
+    """The table may be a moment behind; a copy that was killed has a successor soon."""
+    await rig.add("gone", None)
+    asking = asyncio.ensure_future(rig.peers.query.get("/posts"))
+    while not rig.reported:
+        await asyncio.sleep(0)
+    await rig.add("b", fine)
+    assert (await asking).content == {}
 
 
 async def test_an_answer_that_is_no_json_is_none(rig: Rig) -> None:
