@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from blog.core.settings import Settings
 from blog.master.in_process import InProcess
 from blog.master.programs import defaults
 from blog.master.up import Blog, running, with_ports
+from blog.registry.discovery import Discovery
 
 _TOKEN = "test-token"  # noqa: S105 - of a blog that lives as long as a test
 _PATIENCE = 10.0
@@ -61,6 +63,19 @@ class RunningBlog:
                 for name, count in wanted.items()
             )
         )
+        await self.until_known()
+
+    async def until_known(self) -> None:
+        """Wait until every instance that follows others knows of the same ready ones as we do.
+
+        Who takes turns over instances (gateway, bus, peers) hears of a change milliseconds apart.
+        """
+        ready = {item.id: item.service for item in self.instances(state=State.READY)}
+        async with asyncio.timeout(_PATIENCE):
+            for id_ in ready:
+                table = self._runtime.member(id_).discovery
+                wanted = {one for one, service in ready.items() if {service, "*"} & set(table.follow)}
+                await table.wait_until(partial(_knows, ids=wanted, services=set(ready.values())))
 
     def kill(self, instance_id: str) -> None:
         """End an instance without a goodbye; the master starts another one."""
@@ -84,6 +99,11 @@ class RunningBlog:
         return f"<RunningBlog {self._blog.session.discovery!r}>"
 
 
+def _knows(table: Discovery, *, ids: set[str], services: set[str]) -> bool:
+    known = {id_ for id_, item in table.instances.items() if item.state is State.READY}
+    return ids == {id_ for id_ in known if table.instances[id_].service in services}
+
+
 @asynccontextmanager
 async def running_blog(folder: Path, **copies: int) -> AsyncIterator[RunningBlog]:
     """Run a blog with its data in `folder`; yield it once every copy is ready."""
@@ -95,7 +115,9 @@ async def running_blog(folder: Path, **copies: int) -> AsyncIterator[RunningBlog
     ):
         async with asyncio.timeout(_PATIENCE):
             await blog.wait_until_ready()
-        yield RunningBlog(blog, runtime)
+        running_one = RunningBlog(blog, runtime)
+        await running_one.until_known()
+        yield running_one
 
 
 class GatewayServer(BaseTestServer):

@@ -86,6 +86,7 @@ async def test_a_long_thread_can_be_read_to_its_end(gateway_client: Client) -> N
     post = (await (await gateway_client.post("/posts", json={"title": "Long"})).json())["id"]
     for number in range(101):
         answer = await gateway_client.post(f"/posts/{post}/comments", json={"content": f"c{number}"})
+        assert answer.status == 201
     page = await gateway_client.get(f"/read/{post}?after={answer.headers['Blog-Sequence']}")
     link = re.search(r'href="([^"#]+behind=[^"#]+)', await page.text())
     assert link
