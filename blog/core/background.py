@@ -3,7 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
+
+from blog.core.logs import get_logger
+
+log = get_logger()
 
 
 @asynccontextmanager
@@ -24,3 +28,42 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         if len(failures.exceptions) == 1:
             raise failures.exceptions[0] from None
         raise
+
+
+class Crew:
+    """Short work that callbacks start and nobody waits for. Leaving the context cancels what is left.
+
+    A failure is logged; it ends nothing else.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin `work` in the running loop."""
+        task = asyncio.get_running_loop().create_task(work, name=self._name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task.failed", task=self._name, exc_info=error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def __len__(self) -> int:
+        """Return how much is under way."""
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        """Show how much is under way."""
+        return f"<Crew {self._name}: {len(self._tasks)}>"

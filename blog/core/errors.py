@@ -83,6 +83,22 @@ class Misdirected(RequestError):
     """The request means another instance than this one (RFC 9110 §15.5.20); nothing was processed."""
 
 
+class NotSupported(RequestError):
+    """The method is one that nobody here knows."""
+
+
+class VersionNotSupported(RequestError):
+    """Another major version of HTTP than ours."""
+
+
+class ExpectationFailed(RequestError):
+    """The request expects something that is not done here (RFC 9110 §10.1.1)."""
+
+
+class TooSlow(RequestError):
+    """The request did not come in time (RFC 9110 §15.5.9)."""
+
+
 class TooMany(RequestError):
     """More than is taken at once; the headers carry `Retry-After`."""
 
@@ -106,16 +122,20 @@ STATUS: dict[type[BlogError], int] = {
     NotFound: 404,
     NoRoute: 404,
     MethodNotAllowed: 405,
+    TooSlow: 408,
     Conflict: 409,
     TooLarge: 413,
     UnsupportedMedia: 415,
+    ExpectationFailed: 417,
     Misdirected: 421,
     Invalid: 422,
     TooMany: 429,
     HeadTooLarge: 431,
+    NotSupported: 501,
     BadGateway: 502,
     Unavailable: 503,
     GatewayTimeout: 504,
+    VersionNotSupported: 505,
     StorageFull: 507,
 }
 """The one table; what is not in it is 500."""

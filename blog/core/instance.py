@@ -16,6 +16,10 @@ Address = Annotated[
 """`host:port`; an IPv6 host stands in brackets."""
 
 
+TURN_KEY = "turn"
+"""In an instance's metadata: how the turns of its service are taken, if not in rotation."""
+
+
 class State(StrEnum):
     """`starting → ready → draining → gone`; `suspect` stands beside `ready`."""
 
@@ -45,10 +49,16 @@ class Load(_Frozen):
 
 
 class Route(_Frozen):
-    """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment."""
+    """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment.
+
+    `body_limit` (bytes) and `answer_timeout` (seconds until the answer's head) are for routes that
+    need others than the gateway's own.
+    """
 
     method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
     pattern: Annotated[str, StringConstraints(pattern=r"^/[^\s?#]*$", max_length=512)]
+    body_limit: Annotated[int, Field(ge=0)] | None = None
+    answer_timeout: Annotated[float, Field(gt=0, le=3600)] | None = None
 
 
 class Instance(_Frozen):

@@ -11,7 +11,7 @@ def configure(level: str = "info", log_format: str = "auto", **bound: str) -> No
 
     `bound` is on every line, for instance `service="posts"`.
     """
-    console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    console = not is_json(log_format)
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(pad_event_to=0) if console else _json_renderer()
     )
@@ -31,6 +31,11 @@ def configure(level: str = "info", log_format: str = "auto", **bound: str) -> No
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(**bound)
+
+
+def is_json(log_format: str) -> bool:
+    """Tell whether lines are JSON with this setting: `auto` is JSON unless stdout is a terminal."""
+    return log_format == "json" or (log_format == "auto" and not sys.stdout.isatty())
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

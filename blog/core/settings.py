@@ -5,16 +5,26 @@ A bad value is one clear line (`SettingsError`); an unknown `BLOG_…` variable 
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blog.core.errors import SettingsError
 from blog.core.instance import Address
 
 PREFIX = "BLOG_"
+
+
+def _network(text: str) -> str:
+    """Check that `text` is a network or an address."""
+    ip_network(text, strict=False)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 def _split(value: object) -> object:
@@ -26,6 +36,9 @@ def _split(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A comma-separated list of words."""
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+"""A comma-separated list of networks, as CIDR or single addresses."""
 
 RegistryUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+/?$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -75,6 +88,25 @@ class Settings(ServiceSettings):
     cors_origins: Words = Field(
         default=(), description="origins that may read answers across sites; * = any"
     )
+    retry: bool = Field(
+        default=True, description="the gateway sends again what may be sent again; false to see why"
+    )
+    access_log: Literal["all", "errors"] = Field(
+        default="all", description="a line per request at the gateway, or only for server errors"
+    )
+    max_connections: int = Field(
+        default=10000, ge=1, description="clients that the gateway's public door has at once"
+    )
+    max_connections_per_address: int = Field(
+        default=2000, ge=1, description="connections of one client's address at the public door"
+    )
+    trusted_proxies: Networks = Field(
+        default=(), description="networks (CIDR) whose X-Forwarded-For and -Proto are believed"
+    )
+    write_rate: float = Field(
+        default=0, ge=0, description="writes per second and client's address; 0 = no limit"
+    )
+    write_burst: int = Field(default=20, ge=1, description="writes of one client's address at once")
     served_by: bool = Field(default=True, description="answers carry Blog-Served-By")
 
     @property

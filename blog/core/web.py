@@ -48,6 +48,17 @@ log = get_logger()
 
 def problem(error: BlogError, request_id: str | None = None) -> web.Response:
     """Render `error` as a problem (RFC 9457 §3); `request_id` becomes its `instance`."""
+    return web.Response(
+        status=status_of(error),
+        body=problem_body(error, request_id),
+        content_type=PROBLEM_TYPE,
+        charset="utf-8",
+        headers=error.headers,
+    )
+
+
+def problem_body(error: BlogError, request_id: str | None = None) -> bytes:
+    """Render the body of a problem."""
     status = status_of(error)
     body = {
         "type": "about:blank",
@@ -57,12 +68,7 @@ def problem(error: BlogError, request_id: str | None = None) -> web.Response:
         **({"instance": f"urn:request:{request_id}"} if request_id else {}),
         **error.extensions,
     }
-    return web.Response(
-        status=status,
-        text=json.dumps(body, ensure_ascii=False, default=str),
-        content_type=PROBLEM_TYPE,
-        headers=error.headers,
-    )
+    return json.dumps(body, ensure_ascii=False, default=str).encode()
 
 
 @web.middleware

@@ -1,93 +1,71 @@
-"""Body: what a client sends after the head. Small ones are kept to be sent again, others flow through.
+"""Body: what a client sends after the head, as far as it is remembered to be sent (again). Pure.
 
-No decision about retries is made here; a body only knows whether it still has all of itself.
+Small bodies are kept until the answer is there; of larger ones only what no instance has got yet.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-
-from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from blog.core.errors import BlogError, Malformed, TooLarge
-from blog.http.limits import BODY_LIMIT, IDLE_TIMEOUT, REPLAY_LIMIT
+from blog.core.errors import TooLarge
+from blog.http.framing import chunk
+from blog.http.heads import RequestHead
+from blog.http.limits import REPLAY_LIMIT
 
 
 class Body:
-    """The body of `request`. `error` is what the client did wrong while it was passed on."""
+    """The body of one request. Raises TooLarge when it is over `limit` bytes.
 
-    def __init__(self, request: web.Request) -> None:
-        self.error: BlogError | None = None
-        self._stream = request.content
-        self._length = request.content_length
-        self._is_there = request.body_exists
-        self._kept = b""
-        self._is_whole = not self._is_there
-        self._is_touched = False
+    `waits`: it should be here whole before it is sent: it is small, or its size is unknown and it
+    may be sent again.
+    """
+
+    __slots__ = ("_is_chunked", "_kept", "_length", "_limit", "_size", "is_kept", "is_whole", "waits")
+
+    def __init__(self, head: RequestHead, limit: int, *, is_repeatable: bool) -> None:
+        self._length = head.length
+        self._limit = limit
         self._size = 0
-        if (self._length or 0) > BODY_LIMIT:
-            raise _too_large()
+        self._kept: list[bytes] = []
+        self._is_chunked = False
+        self.is_whole = not head.has_body
+        self.is_kept = True
+        if (head.length or 0) > limit:
+            raise self._too_large()
+        self.waits = not self.is_whole and (
+            is_repeatable if head.length is None else head.length <= REPLAY_LIMIT
+        )
 
-    async def keep(self, *, is_repeatable: bool) -> None:
-        """Read ahead what has to be replayable: small bodies, and the start of those of unknown length.
+    def came(self, data: bytes, *, is_flowing: bool) -> bytes:
+        """Remember what came; return it as it goes on to an instance, if it flows to one already."""
+        self._size += len(data)
+        if self._size > self._limit:
+            raise self._too_large()
+        if self._size > REPLAY_LIMIT:
+            self.waits = False
+            if is_flowing:
+                self.is_kept = False
+                self._kept.clear()
+        if self.is_kept:
+            self._kept.append(data)
+        return chunk(data) if self._is_chunked else data
 
-        Bodies of unknown length are only kept for requests that may be sent twice at all.
-        Raises Malformed or TooLarge.
-        """
-        if self._length is None and not is_repeatable:
-            return
-        if (self._length or 0) > REPLAY_LIMIT:
-            return
-        while not self._is_whole and len(self._kept) <= REPLAY_LIMIT:
-            chunk = await self._read()
-            self._kept += chunk
-            self._is_whole = not chunk
+    def ended(self) -> bytes:
+        """Note that it is whole; return how its end is written, if it flows to an instance already."""
+        self.is_whole = True
+        self.waits = False
+        return b"0\r\n\r\n" if self._is_chunked else b""
 
-    def can_be_sent(self) -> bool:
-        """Tell whether all of it is still here: whole in memory, or not yet asked for."""
-        return self._is_whole or not self._is_touched
+    def start(self) -> tuple[bytes, bytes]:
+        """Return its framing, as header lines, and what there is of it, for an instance."""
+        assert self.is_kept
+        here = b"".join(self._kept)
+        self._is_chunked = not self.is_whole and self._length is None
+        if self._is_chunked:
+            return b"Transfer-Encoding: chunked\r\n", chunk(here) if here else b""
+        length = self._length if self._length is not None else len(here) if here else None
+        return (b"" if length is None else b"Content-Length: %d\r\n" % length), here
 
-    def headers(self) -> dict[str, str]:
-        """Return the length, where it is known: it frames what is passed on."""
-        if not self._is_there or self._is_whole or self._length is None:
-            return {}
-        return {hdrs.CONTENT_LENGTH: str(self._length)}
-
-    def content(self) -> bytes | AsyncIterator[bytes] | None:
-        """Return it for one attempt to send it; None when there is none."""
-        if not self._is_there:
-            return None
-        return self._kept if self._is_whole else self._flow()
-
-    async def _flow(self) -> AsyncIterator[bytes]:
-        self._is_touched = True
-        try:
-            if self._kept:
-                yield self._kept
-            while chunk := await self._read():
-                yield chunk
-        except BlogError as error:
-            self.error = error
-            raise
-
-    async def _read(self) -> bytes:
-        """Read what is there; empty at the end."""
-        try:
-            async with asyncio.timeout(IDLE_TIMEOUT):
-                chunk = await self._stream.readany()
-        except TimeoutError:
-            raise Malformed("The body did not come.") from None
-        except (web.RequestPayloadError, HttpProcessingError) as error:
-            raise Malformed(f"The body cannot be read: {error}") from None
-        self._size += len(chunk)
-        if self._size > BODY_LIMIT:
-            raise _too_large()
-        return chunk
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body is over {self._limit} bytes.")
 
     def __repr__(self) -> str:
-        """Show how much was read, and whether it can be sent again."""
-        return f"<Body: {self._size} bytes read, {'whole' if self._is_whole else 'flowing'}>"
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"The body is over {BODY_LIMIT} bytes.")
+        """Show how much came, and whether it can be sent again."""
+        kept = "kept" if self.is_kept else "flowing"
+        return f"<Body: {self._size} bytes, {'whole' if self.is_whole else 'open'}, {kept}>"

@@ -3,54 +3,51 @@
 Same origin unless the settings name others; services never hear of it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from aiohttp import hdrs
-from multidict import CIMultiDict
+from blog.gateway.headers import Noted
 
 ANY = "*"
 _MAX_AGE = "600"
 _READABLE = "Blog-Sequence, Blog-Served-By, Blog-Stale, ETag, Link, Location, Retry-After, X-Request-Id"
 
 
-def allowed_origin(origin: str | None, origins: Collection[str]) -> str | None:
+def allowed_origin(origin: bytes | None, origins: Collection[str]) -> str | None:
     """Return what to answer to `origin`: itself, `*`, or None for no."""
     if origin is None:
         return None
     if ANY in origins:
         return ANY
-    return origin if origin in origins else None
+    named = origin.decode("latin-1")
+    return named if named in origins else None
 
 
-def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
+def is_preflight(method: bytes, noted: Noted) -> bool:
     """Tell whether a browser asks if it may send the real request."""
-    return (
-        method == hdrs.METH_OPTIONS
-        and hdrs.ORIGIN in headers
-        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in headers
-    )
+    return method == b"OPTIONS" and b"origin" in noted and b"access-control-request-method" in noted
 
 
-def preflight(headers: Mapping[str, str], origin: str, methods: Collection[str]) -> CIMultiDict[str]:
+def preflight(wanted_fields: bytes | None, origin: str, methods: Collection[str]) -> dict[str, str]:
     """Answer a preflight of an allowed `origin` for a path that takes `methods`."""
-    answer: CIMultiDict[str] = CIMultiDict()
-    answer[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-    answer[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(sorted(methods))
-    answer[hdrs.ACCESS_CONTROL_MAX_AGE] = _MAX_AGE
-    answer[hdrs.VARY] = f"{hdrs.ORIGIN}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}"
-    if wanted := headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS):
-        answer[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = wanted
+    answer = {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
+        "Access-Control-Max-Age": _MAX_AGE,
+        "Vary": "Origin, Access-Control-Request-Headers",
+    }
+    if wanted_fields:
+        answer["Access-Control-Allow-Headers"] = wanted_fields.decode("latin-1")
     return answer
 
 
-def share(headers: CIMultiDict[str], origin: str | None) -> None:
-    """Let scripts of `origin` (as allowed; None: nobody) read an answer with `headers`.
+def share(origin: str | None) -> bytes:
+    """Return the lines that let scripts of `origin` (as allowed; None: nobody) read an answer.
 
-    What the instance said about it is dropped; caches keep answers to different origins apart.
+    Caches keep answers to different origins apart.
     """
-    for name in [name for name in headers if name.lower().startswith("access-control-")]:
-        headers.popall(name, None)
-    if origin is not None:
-        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-        headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _READABLE
-    headers.add(hdrs.VARY, hdrs.ORIGIN)
+    if origin is None:
+        return b"Vary: Origin\r\n"
+    return (
+        f"Access-Control-Allow-Origin: {origin}\r\n"
+        f"Access-Control-Expose-Headers: {_READABLE}\r\nVary: Origin\r\n"
+    ).encode()

@@ -1,203 +1,283 @@
-"""Door: what the public port does with every request, around the proxy: checks, names, log line, CORS.
+"""Door: what the public port does with every request before it is an exchange: names, route, limits, CORS.
 
 Every error leaves as a problem (RFC 9457) that carries the request's id.
 """
 
-import secrets
-from time import perf_counter
+import random
 from typing import NamedTuple
 
-from aiohttp import HttpVersion10, hdrs, web
-from aiohttp.typedefs import Handler
-from multidict import CIMultiDict
-from prometheus_client import Histogram
-
-from blog.core.errors import BlogError, Unavailable
-from blog.core.ids import new_id
-from blog.core.instance import Instance
+from blog.core.background import Crew
+from blog.core.clock import Clock
+from blog.core.errors import BlogError, ExpectationFailed, MethodNotAllowed, NoRoute, TooMany, Unavailable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.core.web import REQUEST_ID_HEADER, problem
 from blog.gateway import cors, openapi
-from blog.gateway.headers import TRACEPARENT, check_head, request_id, traceparent
-from blog.gateway.proxy import Proxy, Trace, abort
-from blog.gateway.routing import NoSuchMethod
+from blog.gateway.access_log import AccessLog
+from blog.gateway.body import Body
+from blog.gateway.clients import TrustedProxies
+from blog.gateway.exchange import Asked, Exchange
+from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, sort_request, trace_of
+from blog.gateway.proxy import Options, Proxy, Shared
+from blog.gateway.rates import SAFE, Rates
+from blog.gateway.records import Records
+from blog.gateway.replies import NO_HEAD, Replies
+from blog.gateway.retry import is_repeatable
+from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
+from blog.gateway.stats import NOBODY, Stats
 from blog.gateway.turns import Turns
-from blog.gateway.upstream import Upstream
-from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT, server_options
+from blog.http.heads import RequestHead
+from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
+from blog.http.places import Places
+from blog.http.server import Handling, ServerConnection
 from blog.lifecycle.member import Member
 
-_CLIENT_GONE = 499  # nginx's word for a client that went away before the answer
-_starting = Unavailable("This gateway is still starting.", headers={hdrs.RETRY_AFTER: "1"})
+_NO_MATCH = Match(NOBODY, "")
+_UPGRADES_REFUSED = frozenset({b"h2c"})  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
+_starting = Unavailable("This gateway is still starting.", headers={"Retry-After": "1"})
 
 log = get_logger()
 
 
-class Opened(NamedTuple):
+class _Opened(NamedTuple):
     """What an open door needs: made once the gateway's member is there."""
 
     member: Member
     turns: Turns
     proxy: Proxy
-    seconds: Histogram
 
 
 class Door:
-    """The public door. It answers 503 until it is opened and a registry has said who is there."""
+    """The application behind the public port. It answers 503 until it is opened."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock, stats: Stats, access_log: AccessLog) -> None:
+        self.places = Places(settings.max_connections, settings.max_connections_per_address)
+        self.crew = Crew("gateway")
         self._settings = settings
-        self._opened: Opened | None = None
+        self._clock = clock
+        self._log = access_log
+        self._records = Records(stats, access_log)
+        self._replies = Replies(clock.now)
+        self._rates = Rates(settings.write_rate, settings.write_burst)
+        self._trusted = TrustedProxies(settings.trusted_proxies)
+        self._bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
+        self._opened: _Opened | None = None
+        stats.connections = lambda: len(self.places.open)
 
     def open(self, member: Member, turns: Turns, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
         """Let requests through."""
         proxy = Proxy(
-            turns,
-            Upstream(member.http),
-            names_instance=self._settings.served_by,
-            answer_timeout=answer_timeout,
-            streaming=member.streaming,
+            Shared(turns, self.places, self._replies, self._records, member.operations, self._clock),
+            Options(self._settings.served_by, self._settings.retry, answer_timeout),
+            self.crew,
         )
-        seconds = Histogram(
-            "blog_gateway_request_seconds",
-            "Time to answer a request, by who answered and status.",
-            ("service", "method", "status"),
-            registry=member.metrics,
-        )
-        self._opened = Opened(member, turns, proxy, seconds)
+        turns.listen(proxy.changed)
+        self._opened = _Opened(member, turns, proxy)
 
     def end_streams(self) -> None:
-        """End the event streams that go through here."""
+        """End the endless answers that go through here."""
         if self._opened is not None:
             self._opened.proxy.end_streams()
 
-    def runner(self, close_timeout: float) -> web.AppRunner:
-        """Make the runner; the app has no routes of its own, all is done around its handler."""
-        app = web.Application(middlewares=[self._handle], client_max_size=BODY_LIMIT)
-        return web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            shutdown_timeout=close_timeout,
-            # a client that is gone cancels its request, and so the instance's
-            handler_cancellation=True,
-            auto_decompress=False,
-            **server_options(),
+    def sweep(self) -> None:
+        """End whatever has had its time."""
+        now = self._clock.monotonic()
+        self.places.sweep(now)
+        if self._opened is not None:
+            self._opened.proxy.sweep(now)
+        self._log.flush()
+
+    def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
+        """Begin to answer a request."""
+        pieces, noted = sort_request(head)
+        client = self._client_of(connection, head)
+        lines = None
+        origins = self._settings.cors_origins
+        if origins:
+            lines = cors.share(cors.allowed_origin(noted.get(b"origin"), origins))
+        asked = Asked(
+            head,
+            _NO_MATCH,
+            trace_of(noted, self._bits),
+            client=client.address,
+            began=self._clock.monotonic(),
+            cors=lines,
+        )
+        try:
+            return self._dispatch(connection, asked, noted, pieces, client)
+        except BlogError as error:
+            status = self._problem(connection, asked, error)
+        except Exception:
+            log.exception("request.failed", method=head.method.decode(), path=head.raw_path)
+            status = self._problem(
+                connection, asked, BlogError("Something went wrong here; it is not your request.")
+            )
+        self._note(asked, status)
+        connection.finish()
+        return NOTHING
+
+    def refuse(self, connection: ServerConnection, error: BlogError) -> None:
+        """Answer what is no request."""
+        trace = trace_of({}, self._bits)
+        asked = Asked(
+            NO_HEAD,
+            _NO_MATCH,
+            trace,
+            client=connection.address,
+            began=self._clock.monotonic(),
+            cors=None,
+        )
+        self._note(asked, self._problem(connection, asked, error))
+
+    def _dispatch(
+        self, connection: ServerConnection, asked: Asked, noted: Noted, pieces: list[bytes], client: Client
+    ) -> Handling:
+        head, opened = asked.head, self._opened
+        if opened is None or not opened.turns.is_known():
+            raise _starting
+        if self._settings.cors_origins and cors.is_preflight(head.method, noted):
+            origin = cors.allowed_origin(noted[b"origin"], self._settings.cors_origins)
+            if origin is not None:
+                return self._preflight(connection, asked, noted, origin)
+        if head.raw_path == openapi.PATH and head.method in (b"GET", b"HEAD"):
+            return self._describe(connection, asked, opened)
+        if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
+            raise ExpectationFailed("The only expectation that is met here is 100-continue.")
+        asked.match = self._route(opened.turns, head)
+        self._limit_rate(asked)
+        asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
+        self._compose(asked, noted, pieces, client)
+        limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
+        body = Body(head, limit, is_repeatable=asked.is_repeatable)
+        exchange = Exchange(opened.proxy, connection, asked, body)
+        opened.proxy.began(asked.match)
+        exchange.begin(noted)
+        return exchange
+
+    def _compose(self, asked: Asked, noted: Noted, pieces: list[bytes], client: Client) -> None:
+        """Write the lines that go to whichever instance."""
+        head = asked.head
+        hop = b""
+        if not head.has_body and b"upgrade" in noted and b"upgrade" in head.options:
+            protocol = noted[b"upgrade"]
+            if protocol.lower() not in _UPGRADES_REFUSED and head.method == b"GET":
+                asked.upgrade = protocol
+                hop = b"Connection: upgrade\r\nUpgrade: %b\r\n" % protocol
+        elif b"te" in noted and b"trailers" in noted[b"te"].lower():
+            asked.wants_trailers = True
+            hop = b"Connection: TE\r\nTE: trailers\r\n"
+        asked.lines = b"%b %b HTTP/1.1\r\n%b%b%b%b" % (
+            head.method,
+            head.target,
+            client.lines(head.host),
+            asked.trace.lines,
+            b"".join(pieces),
+            hop,
         )
 
-    @web.middleware
-    async def _handle(
-        self,
-        request: web.Request,
-        handler: Handler,  # noqa: ARG002 - aiohttp's own 404, never wanted here
-    ) -> web.StreamResponse:
-        opened = self._opened
-        if opened is None or not opened.turns.is_known():
-            return problem(_starting, request.headers.get(REQUEST_ID_HEADER))
-        await opened.member.operations.running.wait()
-        with opened.member.operations.requests.more():
-            return await Visit(opened, request, self._settings).answer()
+    def _client_of(self, connection: ServerConnection, head: RequestHead) -> Client:
+        """Return who asks: the peer, or whom a trusted proxy names."""
+        if not isinstance(connection.memo, Client):
+            connection.memo = Client(connection.address, connection.scheme)
+        if not self._trusted.trusts(connection.address):
+            return connection.memo
+        said = (head.get(b"x-forwarded-proto") or b"").lower()
+        scheme = said.decode() if said in (b"http", b"https") else connection.scheme
+        address = self._trusted.client_of(connection.address, head.get_all(b"x-forwarded-for"))
+        return Client(address, scheme)
+
+    @staticmethod
+    def _route(turns: Turns, head: RequestHead) -> Match:
+        """Find the service. Raises NoRoute or MethodNotAllowed."""
+        match turns.routes.router.match(head.method.decode(), head.raw_path):
+            case Match() as found:
+                return found
+            case NoSuchPath():
+                raise NoRoute(f"Nobody here answers at {head.raw_path[:200]}.")
+            case NoSuchMethod(allowed=allowed):
+                methods = ", ".join(allowed)
+                raise MethodNotAllowed(f"Allowed here: {methods}.", headers={"Allow": methods})
+
+    def _limit_rate(self, asked: Asked) -> None:
+        """Raise TooMany for who writes too often."""
+        if not self._rates.rate or asked.head.method in SAFE:
+            return
+        wait = self._rates.wait(asked.client, asked.began)
+        if wait:
+            raise TooMany("You write faster than is taken here.", headers={"Retry-After": f"{int(wait) + 1}"})
+
+    def _preflight(
+        self, connection: ServerConnection, asked: Asked, noted: Noted, origin: str
+    ) -> Handling:
+        assert self._opened is not None
+        wanted = noted[b"access-control-request-method"].decode("latin-1")
+        match = self._opened.turns.routes.router.match(wanted, asked.head.raw_path)
+        methods = match.allowed if isinstance(match, NoSuchMethod) else (wanted,)
+        fields = cors.preflight(asked.head.get(b"access-control-request-headers"), origin, methods)
+        self._replies.send(connection, asked.head, 204, fields, b"", asked.trace.request_id)
+        self._note(asked, 204)
+        connection.finish()
+        return NOTHING
+
+    def _describe(self, connection: ServerConnection, asked: Asked, opened: _Opened) -> Handling:
+        """Merge what the services say of themselves; that takes a while."""
+        waiting = Waiting()
+
+        async def describe() -> None:
+            router = opened.turns.routes.router
+            services = {match.service for _, match in router.routes()}
+            member = opened.member
+            documents = await openapi.collect(member.http, member.discovery, services)
+            if waiting.is_gone:
+                return
+            body = openapi.render(openapi.merge(documents, router))
+            fields = {"Content-Type": "application/json; charset=utf-8"}
+            self._replies.send(
+                connection, asked.head, 200, fields, body, asked.trace.request_id, asked.cors or b""
+            )
+            self._note(asked, 200)
+            connection.finish()
+
+        self.crew.start(describe())
+        return waiting
+
+    def _problem(self, connection: ServerConnection, asked: Asked, error: BlogError) -> int:
+        return self._replies.problem(
+            connection, asked.head, error, asked.trace.request_id, asked.cors or b""
+        )
+
+    def _note(self, asked: Asked, status: int) -> None:
+        self._records.note(asked, status, self._clock.monotonic() - asked.began)
 
     def __repr__(self) -> str:
-        """Show whether it is open."""
-        return f"<Door: {'open' if self._opened else 'not open yet'}>"
+        """Show whether it is open, and who is in it."""
+        return f"<Door: {'open' if self._opened else 'not open yet'}, {self.places!r}>"
 
 
-class Visit:
-    """One request of one client."""
+class Waiting:
+    """A request whose answer is being made without its connection. `is_gone`: nobody waits for it."""
 
-    def __init__(self, opened: Opened, request: web.Request, settings: Settings) -> None:
-        self._opened = opened
-        self._request = request
-        self._target = raw_target(request)
-        self._path = self._target.partition("?")[0]
-        self._id = request_id(request.headers.get(REQUEST_ID_HEADER), new_id)
-        parent, is_continued = traceparent(request.headers.get(TRACEPARENT), secrets.token_hex)
-        self._trace = Trace({REQUEST_ID_HEADER: self._id, TRACEPARENT: parent}, is_continued)
-        self._by: Instance | None = None
-        self._has_cors = bool(settings.cors_origins)
-        self._origin = cors.allowed_origin(request.headers.get(hdrs.ORIGIN), settings.cors_origins)
+    def __init__(self) -> None:
+        self.is_gone = False
 
-    async def answer(self) -> web.StreamResponse:
-        """Answer, whatever happens; only the end of the connection comes through."""
-        began, status = perf_counter(), _CLIENT_GONE
-        try:
-            response = await self._answer()
-            status = response.status
-        finally:
-            self._note(status, perf_counter() - began)
-        return response
+    def body_came(self, data: bytes) -> None:
+        """Pass over it."""
 
-    async def _answer(self) -> web.StreamResponse:
-        try:
-            return await self._dispatch()
-        except BlogError as error:
-            return self._problem(error)
-        except ConnectionError:
-            raise  # the client went away
-        except Exception:
-            log.exception("request.failed", method=self._request.method, path=self._path)
-            if self._request.writer.output_size > 0:
-                abort(self._request)
-                raise
-            return self._problem(BlogError("Something went wrong here; it is not your request."))
+    def body_ended(self) -> None:
+        """Pass over it."""
 
-    async def _dispatch(self) -> web.StreamResponse:
-        request = self._request
-        is_http_1_0 = request.version <= HttpVersion10
-        check_head(request.raw_path, request.raw_headers, is_http_1_0=is_http_1_0)
-        if self._origin is not None and cors.is_preflight(request.method, request.headers):
-            return self._preflight(self._origin)
-        if self._path == openapi.PATH and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
-            return await self._describe()
-        served = await self._opened.proxy.serve(request, self._target, self._trace, self._finish)
-        self._by = served.instance
-        return served.response
+    def body_broke(self, error: BlogError) -> None:
+        """Pass over it."""
 
-    def _preflight(self, origin: str) -> web.Response:
-        wanted = self._request.headers[hdrs.ACCESS_CONTROL_REQUEST_METHOD]
-        match = self._opened.turns.routes.router.match(wanted, self._path)
-        methods = match.allowed if isinstance(match, NoSuchMethod) else (wanted,)
-        return web.Response(status=204, headers=cors.preflight(self._request.headers, origin, methods))
+    def client_paused(self) -> None:
+        """Do nothing: there is little to write."""
 
-    async def _describe(self) -> web.Response:
-        member, router = self._opened.member, self._opened.turns.routes.router
-        services = {match.service for _, match in router.routes()}
-        documents = await openapi.collect(member.http, member.discovery, services)
-        response = web.json_response(openapi.merge(documents, router))
-        self._finish(response.headers)
-        return response
+    def client_resumed(self) -> None:
+        """Do nothing."""
 
-    def _problem(self, error: BlogError) -> web.Response:
-        response = problem(error, self._id)
-        self._finish(response.headers)
-        return response
-
-    def _finish(self, headers: CIMultiDict[str]) -> None:
-        """Add to an answer what all answers have."""
-        headers[REQUEST_ID_HEADER] = self._id
-        if self._has_cors:
-            cors.share(headers, self._origin)
-
-    def _note(self, status: int, seconds: float) -> None:
-        """Write the one line, and the measurement."""
-        method = self._request.method
-        service = self._by.service if self._by else "none"
-        known = method if method in hdrs.METH_ALL else "other"
-        self._opened.seconds.labels(service, known, str(status)).observe(seconds)
-        log.info(
-            "request.served",
-            method=method,
-            path=self._path,
-            status=status,
-            ms=round(seconds * 1000, 2),
-            instance=self._by.id if self._by else None,
-            request_id=self._id,
-            trace=self._trace.fields[TRACEPARENT],
-        )
+    def client_gone(self) -> None:
+        """Remember it."""
+        self.is_gone = True
 
 
-def raw_target(request: web.Request) -> str:
-    """Return path and query as they came, percent-encoding and all; absolute forms lose their host."""
-    raw = request.raw_path.partition("#")[0]
-    return raw if raw.startswith("/") else request.rel_url.raw_path_qs
+NOTHING = Waiting()
+"""Stands for a request that was answered at once."""

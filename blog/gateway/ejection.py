@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 FAILURES = 5
+_NOBODY: AbstractSet[str] = frozenset()
 OUT_FOR = 5.0
 """Seconds, times how often it happened lately."""
 
@@ -24,6 +25,7 @@ class Ejection:
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
+        self._last_return = 0.0
 
     def succeeded(self, id_: str) -> None:
         """Note an answer that is none of the instance's failures."""
@@ -47,6 +49,8 @@ class Ejection:
 
     def out(self, now: float) -> AbstractSet[str]:
         """Return who is out now."""
+        if now >= self._last_return:
+            return _NOBODY
         return {id_ for id_, record in self._records.items() if record.until > now}
 
     def keep(self, ids: Collection[str]) -> None:
@@ -54,13 +58,13 @@ class Ejection:
         for id_ in self._records.keys() - set(ids):
             del self._records[id_]
 
-    @staticmethod
-    def _put_out(record: _Record, now: float) -> None:
+    def _put_out(self, record: _Record, now: float) -> None:
         """Longer each time, unless it went well for as long as it was out before."""
         was_good = now - record.until > OUT_FOR * record.times
         record.times = 1 if was_good else record.times + 1
         record.failures = 0
         record.until = now + OUT_FOR * record.times
+        self._last_return = max(self._last_return, record.until)
 
     def __repr__(self) -> str:
         """Show the failures in a row and until when each is out."""

@@ -1,153 +1,165 @@
-"""Headers: what goes on to an instance, and what comes back to the client. Pure.
+"""Headers: what goes on to an instance, and what comes back to the client. Pure; bytes in, bytes out.
 
 Hop-by-hop fields end here (RFC 9110 §7.6.1); what a client says about itself or about inner things
-is replaced by what the gateway knows.
+is replaced by what the gateway knows. Every head is written anew, field by field.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from enum import IntFlag
 from typing import NamedTuple
 
-from aiohttp import hdrs
-from multidict import CIMultiDict, MultiMapping
-
-from blog.core.errors import HeadTooLarge, Malformed
-from blog.core.web import INSTANCE_HEADER, REQUEST_ID_HEADER
-from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
+from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, REQUEST_ID_HEADER
+from blog.http.heads import AnswerHead, Field, RequestHead
 
 SERVED_BY_HEADER = "Blog-Served-By"
 TRACEPARENT = "traceparent"
-_TRACESTATE = "tracestate"
-_LINE_OVERHEAD = len(": \r\n")
+REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
+IDEMPOTENCY_KEY = IDEMPOTENCY_HEADER.lower().encode()
+_TRACESTATE = b"tracestate"
+_UNKNOWN_LIMIT = 1024
 
-_HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-# What the gateway itself says; `Expect` it has answered, lengths it frames anew.
-_REPLACED = frozenset(
-    {
-        "content-length",
-        "expect",
-        "forwarded",
-        "host",
-        "x-real-ip",
-        INSTANCE_HEADER.lower(),
-        REQUEST_ID_HEADER.lower(),
-        TRACEPARENT,
-        _TRACESTATE,
-    }
-)
-_FORWARDED_PREFIX = "x-forwarded-"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _TRACE = re.compile(
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
 )
-_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 
-class Client(NamedTuple):
-    """Who asks, as the gateway sees it: address, scheme and the host that was asked for."""
+class Fate(IntFlag):
+    """What becomes of a field: it is passed on, its value is noted, both, or neither."""
 
-    address: str
-    scheme: str
-    host: str
-
-
-def check_head(target: str, fields: Sequence[tuple[bytes, bytes]], *, is_http_1_0: bool) -> None:
-    """Refuse a head that is too large (431), or that two readers could read differently (400).
-
-    The parser has already refused what is no HTTP/1.1 at all.
-    """
-    size = len(target) + sum(len(name) + len(value) + _LINE_OVERHEAD for name, value in fields)
-    if size > HEAD_LIMIT or len(fields) > FIELD_LIMIT:
-        raise HeadTooLarge(
-            f"Request line and headers: at most {HEAD_LIMIT} bytes in {FIELD_LIMIT} fields."
-        )
-    names = [name.lower() for name, _ in fields]
-    if names.count(b"host") != 1 and not (is_http_1_0 and b"host" not in names):
-        raise Malformed("A request names exactly one Host (RFC 9112 §3.2).")
-    if is_http_1_0 and b"transfer-encoding" in names:
-        raise Malformed("HTTP/1.0 has no Transfer-Encoding (RFC 9112 §6.1).")
-    for name, value in fields:
-        if name.lower() == b"host" and not _HOST.fullmatch(value.decode("latin-1").strip()):
-            raise Malformed("The Host is none (RFC 9110 §7.2).")
-        if not _is_text(value):
-            raise Malformed(f"The header {name.decode('latin-1')} is no UTF-8.")
+    DROPPED = 0
+    PASSED = 1
+    NOTED = 2
 
 
-def request_id(given: str | None, make: Callable[[], str]) -> str:
-    """Keep a well-formed request id, else make one."""
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else make()
+_HOP_BY_HOP = (
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+)
+_INSTANCE = INSTANCE_HEADER.lower().encode()
 
 
-def traceparent(given: str | None, random_hex: Callable[[int], str]) -> tuple[str, bool]:
-    """Continue the trace that the client is in, or start one (W3C Trace Context §3.2).
+class _Fates(dict[bytes, int]):
+    """The fate of each field by its name in lower case; names that are in no table are passed on."""
 
-    `random_hex(n)` gives n random bytes as hexadecimal. Return the header and whether it continues.
-    """
-    match = _TRACE.fullmatch(given or "")
-    if match is None or (match[1] == "00" and match[4]):
-        return f"00-{random_hex(16)}-{random_hex(8)}-01", False
-    return f"00-{match[2]}-{random_hex(8)}-{match[3]}", True
-
-
-def to_instance(
-    headers: MultiMapping[str], client: Client, replacements: Mapping[str, str], *, in_trace: bool
-) -> CIMultiDict[str]:
-    """Return what an instance gets: end-to-end fields, who asks, and `replacements`.
-
-    `in_trace` tells that the client's `traceparent` was continued; only then is its `tracestate` kept.
-    """
-    kept = CIMultiDict(
-        (name, value)
-        for name, value in _end_to_end(headers)
-        if name.lower() not in _REPLACED and not name.lower().startswith(_FORWARDED_PREFIX)
-    )
-    if in_trace:
-        kept.extend((_TRACESTATE, value) for value in headers.getall(_TRACESTATE, []))
-    quoted = f'"[{client.address}]"' if ":" in client.address else client.address
-    kept[hdrs.HOST] = client.host
-    kept["X-Forwarded-For"] = client.address
-    kept["X-Forwarded-Proto"] = client.scheme
-    kept["X-Forwarded-Host"] = client.host
-    kept["Forwarded"] = f'for={quoted};host="{client.host}";proto={client.scheme}'
-    kept.update(replacements)
-    return kept
+    def __missing__(self, key: bytes) -> int:
+        fate = int(Fate.DROPPED if key.startswith(b"x-forwarded-") else Fate.PASSED)
+        if len(self) < _UNKNOWN_LIMIT:
+            self[key] = fate
+        return fate
 
 
-def to_client(headers: MultiMapping[str], additions: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return what the client gets: the instance's end-to-end fields, and `additions` of the gateway."""
-    inner = (SERVED_BY_HEADER.lower(), INSTANCE_HEADER.lower())
-    kept = CIMultiDict((name, value) for name, value in _end_to_end(headers) if name.lower() not in inner)
-    kept.update(additions)
-    return kept
-
-
-def _end_to_end(headers: MultiMapping[str]) -> list[tuple[str, str]]:
-    named = {
-        option.strip().lower()
-        for value in headers.getall(hdrs.CONNECTION, [])
-        for option in value.split(",")
+# What the gateway itself says is dropped; `Expect` it has answered, lengths it frames anew.
+_OF_REQUESTS = _Fates(
+    {
+        **dict.fromkeys(_HOP_BY_HOP, 0),
+        **dict.fromkeys((b"content-length", b"forwarded", b"host", b"x-real-ip", _INSTANCE), 0),
+        **dict.fromkeys(
+            (b"expect", b"te", b"upgrade", REQUEST_ID, TRACEPARENT.encode(), _TRACESTATE), int(Fate.NOTED)
+        ),
+        **dict.fromkeys(
+            (b"origin", IDEMPOTENCY_KEY, b"access-control-request-method"), int(Fate.NOTED | Fate.PASSED)
+        ),
     }
-    dropped = _HOP_BY_HOP | named
-    return [(name, value) for name, value in headers.items() if name.lower() not in dropped]
+)
+_OF_ANSWERS = _Fates(
+    {
+        **dict.fromkeys(_HOP_BY_HOP, 0),
+        **dict.fromkeys((b"content-length", REQUEST_ID, _INSTANCE, SERVED_BY_HEADER.lower().encode()), 0),
+        b"content-type": int(Fate.NOTED | Fate.PASSED),
+    }
+)
+# options of `Connection` that name no field which would be passed on
+_TRIVIAL = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
+
+Noted = dict[bytes, bytes]
+"""Values of fields by their name in lower case; several are joined by commas (RFC 9110 §5.3)."""
 
 
-def _is_text(value: bytes) -> bool:
-    if value.isascii():
-        return True
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def sort_request(head: RequestHead) -> tuple[list[bytes], Noted]:
+    """Return the lines of a request that go on to an instance, as pieces, and what was noted."""
+    return _sorted(head.fields, head.options, _OF_REQUESTS)
+
+
+def sort_answer(head: AnswerHead) -> tuple[list[bytes], Noted]:
+    """Return the lines of an answer that go on to the client, as pieces, and what was noted."""
+    return _sorted(head.fields, head.options, _OF_ANSWERS)
+
+
+def _sorted(fields: list[Field], options: frozenset[bytes], fates: _Fates) -> tuple[list[bytes], Noted]:
+    if not options <= _TRIVIAL:
+        fields = [field for field in fields if field[0] not in options]
+    pieces: list[bytes] = []
+    noted: Noted = {}
+    for key, name, value in fields:
+        fate = fates[key]
+        if fate & 1:
+            pieces += (name, b": ", value, b"\r\n")
+        if fate & 2:
+            noted[key] = noted[key] + b"," + value if key in noted else value
+    return pieces, noted
+
+
+class Client:
+    """Who asks, as the gateway sees it: an address, and by which scheme."""
+
+    __slots__ = ("_host", "_lines", "address", "scheme")
+
+    def __init__(self, address: str, scheme: str) -> None:
+        self.address = address
+        self.scheme = scheme
+        self._host: bytes | None = None
+        self._lines = b""
+
+    def lines(self, host: bytes) -> bytes:
+        """Return the forwarding fields for a request to `host`; most clients ask one host only."""
+        if host != self._host:
+            self._host, self._lines = host, self._say(host)
+        return self._lines
+
+    def _say(self, host: bytes) -> bytes:
+        address, scheme = self.address.encode(), self.scheme.encode()
+        quoted = b'"[%b]"' % address if b":" in address else address
+        return (
+            b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+            b'Forwarded: for=%b;host="%b";proto=%b\r\n'
+        ) % (host, address, scheme, host, quoted, host, scheme)
+
+
+class Trace(NamedTuple):
+    """What names a request everywhere it goes: its id, and the trace it is in, as lines to pass on."""
+
+    request_id: bytes
+    traceparent: bytes
+    lines: bytes
+
+
+def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> Trace:
+    """Keep a well-formed request id and continue the trace, or start both (W3C Trace Context §3.2).
+
+    A new request is named after its trace, so that both lead to the same lines in every log.
+    `random_bits(n)` gives an integer of n random bits.
+    """
+    given = noted.get(b"traceparent")
+    match = _TRACE.fullmatch(given) if given is not None else None
+    span = random_bits(64) or 1
+    if match is None or (match[1] == b"00" and match[4]):
+        trace_id = b"%032x" % (random_bits(128) or 1)
+        parent = b"00-%b-%016x-01" % (trace_id, span)
+        state = b""
+    else:
+        trace_id = match[2]
+        parent = b"00-%b-%016x-%b" % (trace_id, span, match[3])
+        state = noted.get(_TRACESTATE, b"")
+    own = noted.get(REQUEST_ID)
+    request_id = own if own is not None and _REQUEST_ID.fullmatch(own) else trace_id
+    lines = b"X-Request-Id: %b\r\ntraceparent: %b\r\n" % (request_id, parent)
+    return Trace(request_id, parent, lines + b"tracestate: %b\r\n" % state if state else lines)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
@@ -39,6 +39,11 @@ def merge(documents: Mapping[str, Mapping[str, Any]], router: Router) -> dict[st
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas},
     }
+
+
+def render(document: Mapping[str, Any]) -> bytes:
+    """Write a description as JSON."""
+    return to_json(document)
 
 
 async def collect(

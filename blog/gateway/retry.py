@@ -4,20 +4,20 @@ What was never sent may always go to the next instance; what was sent only if do
 same as doing it once, and while the budget lasts, so that retries never make an outage worse.
 """
 
-from multidict import MultiMapping
-
 SHARE = 0.2
 PER_SECOND = 10.0
 CAPACITY = 100.0
 """Retries that may be saved up: those of ten quiet seconds."""
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-_KEY = "Idempotency-Key"
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
-def is_repeatable(method: str, headers: MultiMapping[str]) -> bool:
-    """Tell whether a request may be sent again although it may have been processed."""
-    return method in IDEMPOTENT or _KEY in headers
+def is_repeatable(method: bytes, *, has_key: bool) -> bool:
+    """Tell whether a request may be sent again although it may have been processed.
+
+    `has_key`: it has an Idempotency-Key.
+    """
+    return has_key or method in IDEMPOTENT
 
 
 class RetryBudget:

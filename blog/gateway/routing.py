@@ -22,6 +22,8 @@ class Match(NamedTuple):
 
     service: str
     pattern: str
+    body_limit: int | None = None
+    answer_timeout: float | None = None
 
 
 class NoSuchPath(NamedTuple):
@@ -58,6 +60,21 @@ class _Node:
         self.parameter = self.parameter or _Node()
         return self.parameter
 
+    def find_plain(self, segments: list[str]) -> "_Node | None":
+        """Return the node that fits where each segment can only go one way, None to look closer."""
+        node = self
+        for segment in segments:
+            literal = node.literals.get(segment)
+            if node.parameter is None:
+                if literal is None:
+                    return None
+                node = literal
+            elif literal is None and segment:
+                node = node.parameter
+            else:
+                return None
+        return node
+
     def find(self, segments: list[str], at: int = 0) -> Iterator["_Node"]:
         """Yield the nodes that fit `segments`, the most specific first."""
         if at == len(segments):
@@ -93,10 +110,17 @@ class Router:
 
         Inner paths of instances are never found, nor are paths with dot segments.
         """
-        segments = [unquote(segment) for segment in path.split("/")[1:]]
-        if not path.startswith("/") or segments[0] in _INNER or not _DOTS.isdisjoint(segments):
+        segments = path.split("/")
+        if segments.pop(0) or not segments:
+            return NoSuchPath()
+        if "%" in path:
+            segments = [unquote(segment) for segment in segments]
+        if segments[0] in _INNER or not _DOTS.isdisjoint(segments):
             return NoSuchPath()
         wanted = "GET" if method == "HEAD" else method
+        node = self._root.find_plain(segments)
+        if node is not None and (match := node.methods.get(method) or node.methods.get(wanted)):
+            return match
         allowed: set[str] = set()
         for node in self._root.find(segments):
             if found := node.methods.get(method) or node.methods.get(wanted):
@@ -118,7 +142,8 @@ class Router:
         node = self._root
         for segment in segments:
             node = node.below(segment)
-        match = node.methods.setdefault(route.method, Match(service, route.pattern))
+        declared = Match(service, route.pattern, route.body_limit, route.answer_timeout)
+        match = node.methods.setdefault(route.method, declared)
         if match.service == service:
             self._routes.setdefault(match, set()).add(route.method)
             return

@@ -3,18 +3,17 @@
 Joins discovery, ejection and the retry budget; does no I/O beyond telling the registry.
 """
 
-from collections.abc import Callable, Container
-
-from prometheus_client import CollectorRegistry, Counter
+import random
+from collections.abc import Callable, Collection, Container, Mapping
 
 from blog.core.clock import Clock
-from blog.core.instance import Instance, State
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.gateway.cuts import Cuts
 from blog.gateway.ejection import Ejection
 from blog.gateway.retry import RetryBudget
 from blog.gateway.routing import RouteTable
-from blog.gateway.upstream import NeverSent
+from blog.gateway.stats import Stats
+from blog.gateway.targets import Target, Targets
 from blog.registry.discovery import Discovery
 
 log = get_logger()
@@ -28,22 +27,23 @@ class Turns:
         discovery: Discovery,
         report: Callable[[str, str], None],
         clock: Clock,
-        metrics: CollectorRegistry,
+        stats: Stats,
         routes: RouteTable,
     ) -> None:
         self.routes = routes
-        self.waiting = Cuts()
         self.ejection = Ejection()
         self.budget = RetryBudget(clock.monotonic())
+        self.targets = Targets(stats)
         self._discovery = discovery
         self._report = report
-        self._clock = clock
-        self._retries = Counter(
-            "blog_gateway_retries", "Requests sent to another instance.", ("why",), registry=metrics
-        )
-        self._ejections = Counter(
-            "blog_gateway_ejections", "Instances left out for a while.", ("service",), registry=metrics
-        )
+        self._now = clock.monotonic
+        self._stats = stats
+        self._sample = random.Random().sample  # noqa: S311 - chance, not a secret
+        self._in_doubt: Callable[[Mapping[str, Instance], list[Target]], None] = lambda *_: None
+
+    def listen(self, in_doubt: Callable[[Mapping[str, Instance], list[Target]], None]) -> None:
+        """Let `in_doubt(known, retired)` hear of changes: everybody known, and who gets no more requests."""
+        self._in_doubt = in_doubt
 
     def follow(self) -> Callable[[], None]:
         """Keep up with discovery until the returned function is called."""
@@ -54,15 +54,22 @@ class Turns:
         """Tell whether a registry has said who is there, at least once."""
         return self._discovery.epoch is not None
 
-    def next(self, service: str, tried: Container[str]) -> Instance | None:
-        """Return whose turn it is among those not tried; who is ejected only if there is nobody else."""
-        out = self.ejection.out(self._clock.monotonic())
-        chosen = self._discovery.next(service, _Either(tried, out)) if out else None
-        return chosen or self._discovery.next(service, tried)
+    def next(self, service: str, tried: Collection[str]) -> Target | None:
+        """Return whose turn it is among those not tried and not at their limit.
+
+        Who is ejected gets a turn only if there is nobody else.
+        """
+        out = self.ejection.out(self._now())
+        full = self.targets.full
+        if not (tried or len(out) or full):
+            return self._choose(service)
+        busy_or_tried = _Either(tried, full)
+        chosen = self._choose(service, _Either(busy_or_tried, out)) if len(out) else None
+        return chosen or self._choose(service, busy_or_tried)
 
     def began(self) -> None:
         """Note a request: it earns a share of a retry."""
-        self.budget.request(self._clock.monotonic())
+        self.budget.request(self._now())
 
     def answered(self, instance: Instance, status: int) -> None:
         """Note an answer."""
@@ -71,13 +78,12 @@ class Turns:
         else:
             self.ejection.succeeded(instance.id)
 
-    def not_reached(self, instance: Instance, failure: NeverSent) -> None:
-        """Note that the request was not sent, and tell the registry if nobody is there."""
-        log.info("upstream.not_reached", id=instance.id, address=instance.address, why=failure.why)
-        if failure.is_gone:
-            self._report(instance.id, failure.why)
+    def not_reached(self, instance: Instance, why: str) -> None:
+        """Note that nobody took the request there, and tell the registry."""
+        log.info("upstream.not_reached", id=instance.id, address=instance.address, why=why)
+        self._report(instance.id, why)
         self._failed(instance)
-        self._retries.labels("never_sent").inc()
+        self._stats.retries["never_sent"] += 1
 
     def broke(self, instance: Instance, why: str) -> None:
         """Note that an instance broke off, or took too long."""
@@ -86,33 +92,37 @@ class Turns:
 
     def may_repeat(self) -> bool:
         """Take one retry out of the budget, if it has any."""
-        if self.budget.take(self._clock.monotonic()):
-            self._retries.labels("broken").inc()
+        if self.budget.take(self._now()):
+            self._stats.retries["broken"] += 1
             return True
         log.warning("retry.budget_spent")
         return False
 
+    def _choose(self, service: str, skip: Container[str] | None = None) -> Target | None:
+        if service in self.targets.least_request:
+            return self.targets.least_busy(service, () if skip is None else skip, self._sample)
+        instance = self._discovery.next(service, skip)
+        return self.targets.by_id.get(instance.id) if instance is not None else None
+
     def _failed(self, instance: Instance) -> None:
         peers = {one.id for one in self._discovery.serving(instance.service)}
-        seconds = self.ejection.failed(instance.id, peers, self._clock.monotonic())
+        seconds = self.ejection.failed(instance.id, peers, self._now())
         if seconds is not None:
             log.warning("instance.ejected", id=instance.id, seconds=seconds)
-            self._ejections.labels(instance.service).inc()
+            self._stats.ejections[instance.service] += 1
 
     def _changed(self) -> None:
-        """Take in the new table: routes, and who waits for somebody that cannot be counted on."""
+        """Take in the new table: routes, targets, and who cannot be counted on."""
         known = self._discovery.instances
         if self.routes.update(known.values()):
             for conflict in self.routes.router.conflicts:
                 log.warning("route.conflict", **conflict._asdict())
         self.ejection.keep(known)
-        for id_ in self.waiting.names():
-            if id_ not in known or known[id_].state is State.SUSPECT:
-                self.waiting.cut(id_)
+        self._in_doubt(known, self.targets.update(known))
 
     def __repr__(self) -> str:
         """Show what decides."""
-        return f"<Turns: {self.ejection!r} {self.budget!r} {self.waiting!r}>"
+        return f"<Turns: {self.ejection!r} {self.budget!r} {self.targets!r}>"
 
 
 class _Either(Container[str]):

@@ -1,161 +1,92 @@
-"""Upstream: one request to one instance. Knows how an attempt failed, decides nothing.
+"""Upstream: connections to instances, kept open between requests. Knows how an attempt failed, decides nothing."""
 
-This is the interface that the gateway's own data plane takes over from aiohttp's client.
-"""
+import asyncio
+from typing import Protocol
 
-import errno
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from http import HTTPStatus
-from types import TracebackType
-from typing import Self
-
-import aiohttp
-from aiohttp import hdrs
-from aiohttp.client_middlewares import ClientHandlerType
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
-
-from blog.core.instance import Instance
-from blog.core.web import INSTANCE_HEADER
-from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT, IDLE_TIMEOUT
-
-CONNECT_TIMEOUT = 1.0
-"""Seconds until an instance that does not take the connection counts as not there."""
-
-_OPTIONS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=IDLE_TIMEOUT)
-_MADE_BY_CLIENT = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT)
+from blog.core.background import Crew
+from blog.core.clock import Clock
+from blog.gateway.targets import Target
+from blog.http.client import ClientConnection
+from blog.http.deadlines import Deadlines
+from blog.http.limits import CONNECT_TIMEOUT, POOL_TIMEOUT
 
 
-class NeverSent(Exception):
-    """The instance has not processed the request, for sure. `is_gone`: others should be told."""
+class Waiter(Protocol):
+    """Who waits for a connection. Told at once where one is idle, else when it is made or not."""
 
-    def __init__(self, why: str, *, is_gone: bool) -> None:
-        super().__init__(why)
-        self.why = why
-        self.is_gone = is_gone
+    def connected(self, target: Target, connection: ClientConnection) -> bool:
+        """Take it; False if it is not wanted any more."""
+        ...
 
-
-class Broken(Exception):
-    """The request was sent, and what came back is no whole answer: nobody knows what was done."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A request as it goes to an instance. `target` is path and query, byte for byte as they came."""
-
-    method: str
-    target: str
-    headers: CIMultiDict[str]
-    body: bytes | AsyncIterator[bytes] | None
-
-
-class Answer:
-    """The answer to one request: its head, and its body when it is asked for.
-
-    Leaving the context before the body was read to its end closes the connection.
-    """
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self.status = response.status
-        self.reason = response.reason
-        self.headers: CIMultiDictProxy[str] = response.headers
-        self._response = response
-
-    @property
-    def length(self) -> int | None:
-        """The length of the body, None when only its end will tell; HEAD, 204 and 304 have none."""
-        bodiless = self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-        if self._response.method == hdrs.METH_HEAD or bodiless:
-            return 0
-        return self._response.content_length
-
-    async def read(self) -> bytes:
-        """Read the whole body. Raises Broken."""
-        return b"".join([chunk async for chunk in self.chunks()])
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises Broken when it breaks off."""
-        try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except (aiohttp.ClientError, OSError) as error:
-            raise Broken(f"the answer broke off: {error!r}") from error
-
-    def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it."""
-        self._response.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        """Show the status."""
-        return f"<Answer {self.status} {self.reason}>"
+    def not_connected(self, target: Target, why: str) -> None:
+        """Take note that nobody takes connections there."""
 
 
 class Upstream:
-    """Sends requests to instances, over the pooled connections of `http`, each exactly once."""
+    """The connections to all targets. An idle one is used again last in, first out."""
 
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self._http = http
+    def __init__(self, crew: Crew, clock: Clock) -> None:
+        self._crew = crew
+        self._now = clock.monotonic
+        self._idle: Deadlines[ClientConnection] = Deadlines(POOL_TIMEOUT)
 
-    async def ask(self, instance: Instance, outgoing: Outgoing) -> Answer:
-        """Send and wait for the head of the answer. Raises NeverSent or Broken.
+    def get(self, target: Target, waiter: Waiter) -> None:
+        """Give `waiter` a connection to `target`: an idle one, else a new one."""
+        idle = target.idle
+        while idle:
+            connection, _ = idle.popitem()
+            self._idle.end(connection)
+            if connection.is_open():
+                waiter.connected(target, connection)
+                return
+        self._crew.start(self._connect(target, waiter))
 
-        Nothing is decompressed, redirected or sent twice. The caller closes the answer.
-        """
-        headers = outgoing.headers.copy()
-        headers[INSTANCE_HEADER] = instance.id
+    def give_back(self, target: Target, connection: ClientConnection) -> None:
+        """Keep `connection` for another request, if it can serve one."""
+        if target.is_retired or not connection.is_open():
+            connection.abort()
+            return
+        target.idle[connection] = None
+        self._idle.begin(connection, self._now())
+
+    def drop(self, target: Target) -> None:
+        """Close the connections that wait: `target` gets no more requests."""
+        while target.idle:
+            connection, _ = target.idle.popitem()
+            self._idle.end(connection)
+            connection.abort()
+
+    def sweep(self, now: float) -> None:
+        """Close what was idle for too long; instances must not be the first to do so."""
+        for connection in self._idle.due(now):
+            connection.abort()
+
+    async def _connect(self, target: Target, waiter: Waiter) -> None:
         try:
-            response = await self._http.request(
-                outgoing.method,
-                URL(f"http://{instance.address}{outgoing.target}", encoded=True),
-                headers=headers,
-                skip_auto_headers=_MADE_BY_CLIENT,
-                data=outgoing.body,
-                allow_redirects=False,
-                auto_decompress=False,
-                timeout=_OPTIONS,
-                max_line_size=HEAD_LIMIT,
-                max_field_size=HEAD_LIMIT,
-                max_headers=FIELD_LIMIT * 2,
-                middlewares=(_only_once,),
+            connection = await self._dial(target)
+        except TimeoutError:
+            waiter.not_connected(target, "connecting timed out")
+        except ConnectionRefusedError:
+            waiter.not_connected(target, "connection refused")
+        except OSError as error:
+            waiter.not_connected(target, f"cannot connect: {error}")
+        else:
+            if not waiter.connected(target, connection):
+                self.give_back(target, connection)
+
+    async def _dial(self, target: Target) -> ClientConnection:
+        def forget(connection: ClientConnection) -> None:
+            target.idle.pop(connection, None)
+            self._idle.end(connection)
+
+        host, _, port = target.instance.address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            _, connection = await loop.create_connection(
+                lambda: ClientConnection(forget), host.strip("[]"), int(port)
             )
-        except aiohttp.ConnectionTimeoutError as error:
-            raise NeverSent("connecting timed out", is_gone=True) from error
-        except aiohttp.ClientConnectorError as error:
-            raise NeverSent(_why(error), is_gone=True) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Broken(f"no answer: {error!r}") from error
-        if response.status == HTTPStatus.MISDIRECTED_REQUEST:
-            response.close()
-            raise NeverSent("another instance answers at its address (421)", is_gone=True)
-        return Answer(response)
+        return connection
 
-
-async def _only_once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending again by itself when a pooled connection breaks: that is ours to decide.
-
-    It does so for idempotent methods, to the same instance, and would hide that it did.
-    """
-    try:
-        return await send(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise Broken(f"no answer: {error!r}") from error
-
-
-def _why(error: aiohttp.ClientConnectorError) -> str:
-    refused = error.os_error.errno == errno.ECONNREFUSED
-    return "connection refused" if refused else f"cannot connect: {error.os_error}"
+    def __repr__(self) -> str:
+        """Show how many connections are idle."""
+        return f"<Upstream: {len(self._idle)} idle>"

@@ -20,11 +20,26 @@ HELD_LIMIT = 64 * 1024
 REPLAY_LIMIT = 64 * 1024
 """Bodies of requests up to this size are kept, so that they can be sent to another instance."""
 
+ANSWER_HEAD_LIMIT = 64 * 1024
+"""Head of an instance's answer; over it, it is none."""
+
+HEAD_TIMEOUT = 5.0
+"""From the first byte (or the connection) to the whole head, whatever the trickle; over it → 408."""
+
+LINGER_TIMEOUT = 2.0
+"""How long a client may go on sending after it was told that the connection ends."""
+
 KEEPALIVE_TIMEOUT = 75.0
 """How long an idle connection stays open."""
 
 ANSWER_TIMEOUT = 30.0
 """From sending a request to the head of its answer; over it → 504."""
+
+CONNECT_TIMEOUT = 1.0
+"""Until an instance that does not take the connection counts as not there."""
+
+POOL_TIMEOUT = 60.0
+"""How long a connection to an instance waits for another request: less than instances keep it."""
 
 IDLE_TIMEOUT = 300.0
 """How long a body, either way, may say nothing."""

@@ -45,6 +45,8 @@ class Member:
         self.clock = lifecycle.clock
         self.metrics = CollectorRegistry()
         self.operations = Operations(instance.id, self.metrics)
+        self.unlisted = asyncio.Event()
+        """Set while draining, once nobody sends any new request here."""
         self.draining = asyncio.Event()
         self.http: aiohttp.ClientSession
         self.session: Session
@@ -156,11 +158,13 @@ class Member:
         try:
             async with asyncio.timeout(DRAIN_DEADLINE):
                 await self.session.drain()
+                self.unlisted.set()
                 await self.operations.requests.wait_until_zero()
                 self.draining.set()
                 await self.operations.streams.wait_until_zero()
         except TimeoutError:
             log.warning("instance.drain_cut", id=self.instance.id, open=repr(self.operations))
+        self.unlisted.set()
         self.draining.set()
         await self.session.leave()
         log.info("instance.left", id=self.instance.id)
@@ -215,12 +219,17 @@ async def listen(runner: web.AppRunner, host: str, setting: str, port: int) -> s
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise SettingsError(_IN_USE.format(name=setting, port=port, host=host)) from None
-        raise SettingsError(f"{setting}={port}: cannot listen on {host}: {error}") from None
+        raise cannot_listen(error, host, setting, port) from None
     bound = runner.addresses[0]
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"{shown}:{bound[1]}"
+
+
+def cannot_listen(error: OSError, host: str, setting: str, port: int) -> SettingsError:
+    """Make the error that says which setting to change."""
+    if error.errno == errno.EADDRINUSE:
+        return SettingsError(_IN_USE.format(name=setting, port=port, host=host))
+    return SettingsError(f"{setting}={port}: cannot listen on {host}: {error}")
 
 
 def _own(address: str) -> str:

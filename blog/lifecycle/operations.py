@@ -42,26 +42,27 @@ class Gauge:
     @contextmanager
     def more(self) -> Iterator[None]:
         """Count one more for the time of the body."""
-        self._add(1)
+        self.add(1)
         try:
             yield
         finally:
-            self._add(-1)
+            self.add(-1)
 
     @contextmanager
     def less(self) -> Iterator[None]:
         """Count one less for the time of the body."""
-        self._add(-1)
+        self.add(-1)
         try:
             yield
         finally:
-            self._add(1)
+            self.add(1)
 
     async def wait_until_zero(self) -> None:
         """Return when the count is zero."""
         await self._zero.wait()
 
-    def _add(self, difference: int) -> None:
+    def add(self, difference: int) -> None:
+        """Count so many more."""
         self.count += difference
         (self._zero.clear if self.count else self._zero.set)()
 

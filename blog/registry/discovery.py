@@ -63,7 +63,7 @@ class Discovery:
         ready = tuple(item for item in of_service if item.state is State.READY)
         return ready or tuple(item for item in of_service if item.state is State.SUSPECT)
 
-    def next(self, service: str, skip: Container[str] = ()) -> Instance | None:
+    def next(self, service: str, skip: Container[str] | None = None) -> Instance | None:
         """Return whose turn it is, nobody of `skip`; a suspect only if no ready one is left."""
         chosen = self._ready[service].next(skip) or self._suspect[service].next(skip)
         return self._instances[chosen] if chosen else None

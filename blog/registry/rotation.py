@@ -20,9 +20,12 @@ class Rotation:
         """Take `member` out, if it is there."""
         self._order.pop(member, None)
 
-    def next(self, skip: Container[str] = ()) -> str | None:
+    def next(self, skip: Container[str] | None = None) -> str | None:
         """Return who was served longest ago and is not in `skip`, and count it as served now."""
-        chosen = next((member for member in self._order if member not in skip), None)
+        if skip is None:
+            chosen = next(iter(self._order), None)
+        else:
+            chosen = next((member for member in self._order if member not in skip), None)
         if chosen is not None:
             self._order.move_to_end(chosen)
         return chosen

@@ -15,7 +15,10 @@ from blog.core.settings import Settings
 from blog.gateway.door import Door
 from blog.gateway.routing import RouteTable
 from blog.gateway.turns import Turns
+from blog.gateway.access_log import AccessLog
+from blog.gateway.stats import Stats
 from blog.http.limits import ANSWER_TIMEOUT
+from blog.http.listener import bind, listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.messages import Snapshot
@@ -42,28 +45,38 @@ class Rig:
         self.clock = SystemClock()
         own = Instance.announce("gateway", address="127.0.0.1:1", started_at=self.clock.now())
         self.member = Member(Lifecycle(self.clock), own)
+        self.stats = Stats()
+        self.lines: list[str] = []
         self.member.http = http
         self.member.session = Session(http=http, registries=(), clock=self.clock, follow=("*",))
         self.turns = Turns(
             self.member.discovery,
             lambda id_, why: self.reports.append((id_, why)),
             self.clock,
-            self.member.metrics,
+            self.stats,
             RouteTable(),
         )
-        self.door = Door(settings)
+        access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
+        self.door = Door(settings, self.clock, self.stats, access_log)
 
     async def start(self, answer_timeout: float) -> None:
         """Open the door."""
-        self.turns.follow()
-        runner = self.door.runner(0.05)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
+        bound = bind("127.0.0.1", 0)
+        self.port = bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.tell()
+        await self._stack.enter_async_context(self.door.crew)
+        self.listener = await self._stack.enter_async_context(
+            listening(
+                bound,
+                self.door,
+                self.door.places,
+                now=self.clock.monotonic,
+                sweep=self.door.sweep,
+            )
+        )
         self.door.open(self.member, self.turns, answer_timeout=answer_timeout)
+        self._stack.callback(self.turns.follow())
+        self.tell()
 
     def tell(self) -> None:
         """Let discovery know of the instances as they are now."""

@@ -1,0 +1,34 @@
+"""Records: what is kept of an answered request: a count and a line."""
+
+from blog.gateway.access_log import AccessLog, Line
+from blog.gateway.exchange import Asked
+from blog.gateway.stats import NOBODY, Stats
+from blog.gateway.targets import Target
+
+
+class Records:
+    """Counts answers in `stats`, and writes them to `log`."""
+
+    def __init__(self, stats: Stats, log: AccessLog) -> None:
+        self.stats = stats
+        self.log = log
+
+    def note(
+        self, asked: Asked, status: int, seconds: float, by: Target | None = None, service: str = NOBODY
+    ) -> None:
+        """Keep what became of a request. `by` is None where no instance answered."""
+        self.stats.services[service].served(status, seconds)
+        if status >= self.log.least:
+            head, trace = asked.head, asked.trace
+            self.log.add(
+                Line(
+                    head.method.decode(),
+                    head.raw_path,
+                    status,
+                    seconds,
+                    by.instance.id if by is not None else None,
+                    trace.request_id.decode(),
+                    trace.traceparent.decode(),
+                    asked.client,
+                )
+            )

@@ -1,0 +1,192 @@
+"""Client: one connection to an instance. A request's bytes go out, its answer comes back as events.
+
+It is read as strictly as a client's: an instance that lies or stammers breaks its own answer, never
+the next one on the same connection.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol, cast
+
+from blog.core.errors import BlogError, Malformed
+from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
+from blog.http.heads import END, AnswerHead, parse_answer
+from blog.http.limits import ANSWER_HEAD_LIMIT
+
+
+class Receiver(Protocol):
+    """Who waits for the answer."""
+
+    def answer_interim(self, head: AnswerHead) -> None:
+        """Take a 1xx answer; the final one is still to come."""
+
+    def answer_began(self, head: AnswerHead) -> None:
+        """Take the head of the final answer; 101 hands the connection over (see `detach`)."""
+
+    def answer_came(self, data: bytes) -> None:
+        """Take a piece of its body."""
+
+    def answer_flushed(self) -> None:
+        """Take note that this is all that has come for now."""
+
+    def answer_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """Take note that it is whole; the connection is free again."""
+
+    def answer_broke(self, why: str) -> None:
+        """Take note that no more comes of it; the connection is closed."""
+
+    def instance_paused(self) -> None:
+        """Stop sending the body: the instance does not read as fast."""
+
+    def instance_resumed(self) -> None:
+        """Go on sending."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection. `lost` is called with it when it closes while nobody uses it."""
+
+    def __init__(self, lost: Callable[["ClientConnection"], None]) -> None:
+        self.transport: asyncio.Transport
+        self.is_reusable = True
+        self._lost = lost
+        self._receiver: Receiver | None = None
+        self._method = b""
+        self._buffer = b""
+        self._body: BodyReader | None = None
+        self._is_ended = False
+
+    def is_open(self) -> bool:
+        """Tell whether a request may be sent now."""
+        return self.is_reusable and not self.transport.is_closing()
+
+    def send(self, receiver: Receiver, method: bytes, data: bytes) -> None:
+        """Send a request's head, and as much of its body as there is."""
+        self._receiver = receiver
+        self._method = method
+        self._body = None
+        self.transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send more of the body."""
+        self.transport.write(data)
+
+    def abort(self) -> None:
+        """Break off; the receiver hears no more."""
+        self._receiver = None
+        self.is_reusable = False
+        self.transport.abort()
+
+    def detach(self) -> bytes:
+        """Leave the transport to another protocol; return what came behind the head."""
+        self._receiver = None
+        self.is_reusable = False
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    # -- what asyncio calls --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hold little: whatever the kernel does not take at once stops whoever writes."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        receiver = self._receiver
+        if receiver is None:
+            self.abort()  # nobody has asked
+            return
+        try:
+            self._read(receiver, data)
+        except BlogError as error:
+            if self._receiver is receiver:
+                self._break(f"not HTTP/1.1: {error.detail}")
+            return
+        if self._receiver is receiver:
+            receiver.answer_flushed()
+
+    def eof_received(self) -> None:
+        """End a body that ends with its connection; any other breaks when the connection is lost."""
+        if self._receiver is not None and isinstance(self._body, UntilClose):
+            self._end(self._receiver, [])
+
+    def pause_writing(self) -> None:
+        """Tell whoever writes to stop."""
+        if self._receiver is not None:
+            self._receiver.instance_paused()
+
+    def resume_writing(self) -> None:
+        """Tell whoever writes to go on."""
+        if self._receiver is not None:
+            self._receiver.instance_resumed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Break the answer off, if one is waited for."""
+        self.is_reusable = False
+        if self._receiver is not None:
+            why = f"the connection broke: {exc}" if exc else "the connection was closed"
+            self._break(why)
+        else:
+            self._lost(self)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def _read(self, receiver: Receiver, data: bytes) -> None:
+        if self._body is None:
+            data = self._buffer + data if self._buffer else data
+            self._buffer = b""
+            rest = self._read_head(receiver, data)
+            if rest is None:
+                return
+            data = rest
+        body = self._body
+        assert body is not None
+        piece, rest = body.feed(data)
+        if piece:
+            receiver.answer_came(piece)
+        if body.is_complete and self._receiver is receiver:
+            if rest:
+                self.is_reusable = False  # more than was announced
+            self._end(receiver, body.trailers if isinstance(body, ChunkedBody) else [])
+
+    def _read_head(self, receiver: Receiver, data: bytes) -> bytes | None:
+        """Read heads up to the final one; return what is behind it, None when that is not for us."""
+        while True:
+            end = data.find(END) + 4
+            if end < 4:
+                if len(data) > ANSWER_HEAD_LIMIT:
+                    raise Malformed("the head is too large")
+                self._buffer = data
+                return None
+            head = parse_answer(data[:end])
+            data = data[end:]
+            if head.status >= HTTPStatus.OK:
+                break
+            if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                self._buffer = data
+                receiver.answer_began(head)
+                return None
+            receiver.answer_interim(head)
+            if self._receiver is not receiver:
+                return None
+        self._body = answer_body(head, self._method)
+        if not head.keeps_alive or isinstance(self._body, UntilClose):
+            self.is_reusable = False
+        receiver.answer_began(head)
+        return data if self._receiver is receiver else None
+
+    def _end(self, receiver: Receiver, trailers: list[tuple[bytes, bytes]]) -> None:
+        self._receiver = None
+        self._body = None
+        receiver.answer_ended(trailers)
+
+    def _break(self, why: str) -> None:
+        receiver = self._receiver
+        self.abort()
+        if receiver is not None:
+            receiver.answer_broke(why)
+
+    def __repr__(self) -> str:
+        """Show what it does."""
+        return f"<ClientConnection {'busy' if self._receiver else 'idle'}>"

@@ -1,0 +1,298 @@
+"""Heads: the bytes of a request's or answer's head → what they say, or a refusal. Pure.
+
+llhttp reads the grammar; what two readers could still read differently is refused here. A head is
+given whole, up to and with its empty line, so that nothing of what follows is ever parsed with it.
+"""
+
+import re
+from typing import TypeAlias
+
+from httptools import (
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+    HttpResponseParser,
+)
+
+from blog.core.errors import BlogError, HeadTooLarge, Malformed, NotSupported, VersionNotSupported
+from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
+
+Field: TypeAlias = tuple[bytes, bytes, bytes]
+"""A header field: its name in lower case, its name as it came, its value without outer blanks."""
+
+END = b"\r\n\r\n"
+NO_OPTIONS: frozenset[bytes] = frozenset()
+
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%-]*(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
+_VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_MEMO_LIMIT = 1024
+
+
+class _Lower(dict[bytes, bytes]):
+    """Names in lower case: everybody sends the same few, so each spelling is lowered once."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        lower = name.lower()
+        if len(self) < _MEMO_LIMIT:
+            self[name] = lower
+        return lower
+
+
+class _Options(dict[bytes, frozenset[bytes]]):
+    """The connection options that a value of `Connection` names (RFC 9110 §7.6.1)."""
+
+    def __missing__(self, value: bytes) -> frozenset[bytes]:
+        options = frozenset(option.strip(b" \t").lower() for option in value.split(b",")) - {b""}
+        if len(self) < _MEMO_LIMIT:
+            self[value] = options
+        return options
+
+
+_LOWER = _Lower()
+_OPTIONS = _Options()
+
+
+class Head:
+    """What both kinds of heads have.
+
+    `length` is the declared length of the body in bytes, None where none is declared. `options` are
+    those of `Connection`, in lower case; the fields they name end at this hop.
+    """
+
+    __slots__ = ("coding", "fields", "hosts", "is_chunked", "is_http_1_0", "is_whole", "length", "options")
+
+    def __init__(self) -> None:
+        self.fields: list[Field] = []
+        self.length: int | None = None
+        self.is_chunked = False
+        self.is_http_1_0 = False
+        self.options = NO_OPTIONS
+        self.coding: list[bytes] = []
+        self.hosts: list[bytes] = []
+        self.is_whole = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a field (llhttp's callback)."""
+        key = _LOWER[name]
+        self.fields.append((key, name, value))
+        if key in _NOTED:
+            self._note(key, value.strip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        """Note that llhttp saw a whole head (its callback)."""
+        self.is_whole = True
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the first value of the field `key` (lower case), None when it is not there."""
+        for found, _, value in self.fields:
+            if found == key:
+                return value
+        return None
+
+    def get_all(self, key: bytes) -> list[bytes]:
+        """Return every value of the field `key` (lower case)."""
+        return [value for found, _, value in self.fields if found == key]
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Tell whether the connection may be used again (RFC 9112 §9.3)."""
+        return b"keep-alive" in self.options if self.is_http_1_0 else b"close" not in self.options
+
+    def _note(self, key: bytes, value: bytes) -> None:
+        if key == b"host":
+            self.hosts.append(value)
+        elif key == b"connection":
+            self.options |= _OPTIONS[value]
+        elif key == b"transfer-encoding":
+            self.coding.append(value.lower())
+        elif _LENGTH.fullmatch(value):
+            self.length = int(value)
+        else:
+            raise Malformed("The Content-Length is none (RFC 9112 §6.3).")
+
+    def _check_framing(self, raw: bytes) -> None:
+        """Refuse what llhttp lets pass: codings nobody knows, HTTP/1.0 with any, text that is none."""
+        if self.coding:
+            if self.coding != [b"chunked"]:
+                raise Malformed("The only transfer coding that is known here is chunked.")
+            if self.is_http_1_0:
+                raise Malformed("HTTP/1.0 has no Transfer-Encoding (RFC 9112 §6.1).")
+            if self.length is not None:
+                raise Malformed("Content-Length beside Transfer-Encoding (RFC 9112 §6.3).")
+            self.is_chunked = True
+        if b" \r\n" in raw or b"\t\r\n" in raw:
+            self.fields = [(key, name, value.rstrip(b" \t")) for key, name, value in self.fields]
+        if not raw.isascii():
+            _require_text(raw)
+
+
+_NOTED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length"})
+
+
+class RequestHead(Head):
+    """A request's head (RFC 9112 §3).
+
+    `target` is path and query, byte for byte as they came; an absolute form has lost its host, which
+    is then in `host` (§3.2.2). `raw_path` is `target` without the query.
+    """
+
+    __slots__ = ("host", "method", "raw_path", "target")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = b""
+        self.target = b""
+        self.raw_path = ""
+        self.host = b""
+
+    def on_url(self, url: bytes) -> None:
+        """Take in the target (llhttp's callback)."""
+        self.target = url
+
+    @property
+    def has_body(self) -> bool:
+        """Tell whether body bytes follow."""
+        return self.is_chunked or bool(self.length)
+
+    def __repr__(self) -> str:
+        """Show the request line."""
+        return f"<RequestHead {self.method.decode()} {self.target.decode()}>"
+
+
+class AnswerHead(Head):
+    """An answer's head (RFC 9112 §4)."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 0
+        self.reason = b""
+
+    def has_no_body(self, method: bytes) -> bool:
+        """Tell whether no body follows whatever the fields say (RFC 9112 §6.3, 1)."""
+        return method == b"HEAD" or self.status in (204, 304)
+
+    def __repr__(self) -> str:
+        """Show the status line."""
+        return f"<AnswerHead {self.status} {self.reason.decode('latin-1')}>"
+
+
+def parse_request(raw: bytes) -> RequestHead:
+    """Read a request's head.
+
+    Raises Malformed, HeadTooLarge, NotSupported (a method nobody knows) or VersionNotSupported.
+    """
+    head = RequestHead()
+    parser = HttpRequestParser(head)
+    try:
+        parser.feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # the head is whole; what the connection becomes is decided by the answer
+    except HttpParserError as error:
+        raise _refusal(raw, error) from None
+    method: bytes = parser.get_method()
+    line = raw[: raw.index(b"\r\n")]
+    expected = method + b" " + head.target + b" HTTP/1.1"
+    if line != expected:
+        if line != expected[:-1] + b"0":
+            raise _bad_line(line)
+        head.is_http_1_0 = True
+    if not head.is_whole:
+        raise Malformed("The head breaks off.")
+    if len(head.fields) > FIELD_LIMIT or len(raw) > HEAD_LIMIT:
+        raise head_too_large()
+    head.method = method
+    head._check_framing(raw)  # noqa: SLF001 - of one family
+    _check_host(head)
+    _check_target(head)
+    return head
+
+
+def parse_answer(raw: bytes) -> AnswerHead:
+    """Read an answer's head. Raises Malformed when it is none."""
+    head = AnswerHead()
+    parser = HttpResponseParser(head)
+    try:
+        parser.feed_data(raw)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError as error:
+        raise _cause(error) from None
+    line = raw[: raw.index(b"\r\n")]
+    if not head.is_whole or not _STATUS_LINE.fullmatch(line):
+        raise Malformed("The status line is none (RFC 9112 §4).")
+    head.status = parser.get_status_code()
+    head.reason = line[13:]
+    head.is_http_1_0 = line[7] == ord("0")
+    head._check_framing(raw)  # noqa: SLF001 - of one family
+    return head
+
+
+def head_too_large() -> HeadTooLarge:
+    """Make the error for a head over the limits."""
+    return HeadTooLarge(f"Request line and headers: at most {HEAD_LIMIT} bytes in {FIELD_LIMIT} fields.")
+
+
+def _check_host(head: RequestHead) -> None:
+    """Exactly one Host; HTTP/1.0 may have none (RFC 9112 §3.2)."""
+    if len(head.hosts) != 1 and not (head.is_http_1_0 and not head.hosts):
+        raise Malformed("A request names exactly one Host (RFC 9112 §3.2).")
+    head.host = head.hosts[0] if head.hosts else b""
+    if not _HOST.fullmatch(head.host):
+        raise Malformed("The Host is none (RFC 9110 §7.2).")
+
+
+def _check_target(head: RequestHead) -> None:
+    """Take the path; the authority of an absolute form is the host (RFC 9112 §3.2.2)."""
+    target = head.target
+    if target[0] != ord("/"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            if target == b"*" and head.method == b"OPTIONS":
+                head.raw_path = "*"
+                return
+            raise Malformed("The target is no path (RFC 9112 §3.2).")
+        head.host, target = absolute[1], absolute[2]
+        if not _HOST.fullmatch(head.host) or not head.host:
+            raise Malformed("The target's host is none (RFC 9110 §4.2).")
+        head.target = target = target if target.startswith(b"/") else b"/" + target
+    if head.method == b"CONNECT" or b"#" in target:
+        raise Malformed("The target is no path and query (RFC 9112 §3.2.1).")
+    head.raw_path = target.partition(b"?")[0].decode("ascii")
+
+
+def _refusal(raw: bytes, error: HttpParserError) -> BlogError:
+    """Make our error of llhttp's."""
+    if isinstance(error, HttpParserInvalidMethodError):
+        word = raw.partition(b" ")[0]
+        if word.isalpha() and word.isupper():
+            return NotSupported("This method is not known here (RFC 9110 §9.1).")
+    line = raw[: raw.index(b"\r\n")]
+    if _VERSION.search(line):
+        return _bad_line(line)
+    return _cause(error)
+
+
+def _cause(error: HttpParserError) -> BlogError:
+    """Return our own error, if one of our callbacks raised it."""
+    if isinstance(error.__context__, BlogError):
+        return error.__context__
+    return Malformed(f"This is not HTTP/1.1: {error}.")
+
+
+def _bad_line(line: bytes) -> BlogError:
+    if _VERSION.search(line):
+        return VersionNotSupported("HTTP/1.1 is spoken here (and HTTP/1.0).")
+    return Malformed("The request line is none (RFC 9112 §3).")
+
+
+def _require_text(raw: bytes) -> None:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        raise Malformed("A header is no UTF-8.") from None

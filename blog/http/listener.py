@@ -1,0 +1,88 @@
+"""Listener: the open port of a door, and the clock that sweeps it."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from blog.core.background import background
+from blog.http.limits import HEAD_TIMEOUT
+from blog.http.places import Places
+from blog.http.server import Application, ServerConnection
+
+BACKLOG = 4096
+SWEEP_INTERVAL = 0.1
+"""Seconds; deadlines are kept so exactly."""
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Bind a port (0: any free one) without listening. Raises OSError.
+
+    `shared`: other processes may bind it too (SO_REUSEPORT); the kernel spreads connections over
+    those that listen.
+    """
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = infos[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """Return `host:port` of a bound socket, an IPv6 host in brackets."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Listener:
+    """An open port. `stop` takes no new connections; those that are open go on."""
+
+    def __init__(self, server: asyncio.Server, places: Places) -> None:
+        self._server = server
+        self._places = places
+
+    def stop(self) -> None:
+        """Take no new connections, and end those that are open with their next answer."""
+        self._server.close()
+        self._places.close_idle()
+
+
+@asynccontextmanager
+async def listening(  # noqa: PLR0913 - what a door is made of
+    bound: socket.socket,
+    application: Application,
+    places: Places,
+    *,
+    now: Callable[[], float],
+    sweep: Callable[[], None],
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Listener]:
+    """Listen on `bound` while the body runs; `sweep` is called again and again. Then break off what is open."""
+    server = await asyncio.get_running_loop().create_server(
+        lambda: ServerConnection(application, places, now),
+        sock=bound,
+        backlog=BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=HEAD_TIMEOUT if tls else None,
+    )
+    try:
+        async with background(_sweep_for_ever(sweep)):
+            yield Listener(server, places)
+    finally:
+        server.close()
+        places.abort_all()
+
+
+async def _sweep_for_ever(sweep: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL)
+        sweep()

@@ -1,0 +1,110 @@
+"""Places: how many connections a door has, of whom, and how long each may take for what. No I/O but closing.
+
+When every place is taken, the oldest connection without a whole head makes room: it is the one that
+costs nothing to ask again, and the one that an attacker has most of.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from blog.core.errors import BlogError, TooMany, Unavailable
+from blog.http.deadlines import Deadlines
+from blog.http.limits import HEAD_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
+
+if TYPE_CHECKING:
+    from blog.http.server import ServerConnection
+
+_AGAIN = {"Retry-After": "1"}
+
+
+class Places:
+    """The connections of one door: at most `total`, and at most `per_address` of one client."""
+
+    def __init__(self, total: int, per_address: int) -> None:
+        self.total = total
+        self.per_address = per_address
+        self.is_closing = False
+        self.open: set[ServerConnection] = set()
+        self.headless: Deadlines[ServerConnection] = Deadlines(HEAD_TIMEOUT)
+        self.idle: Deadlines[ServerConnection] = Deadlines(KEEPALIVE_TIMEOUT)
+        self.lingering: Deadlines[ServerConnection] = Deadlines(LINGER_TIMEOUT)
+        self._of: Counter[str] = Counter()
+
+    def take(self, connection: "ServerConnection", now: float) -> BlogError | None:
+        """Take a place; return why there is none. Leaving is always due."""
+        refusal = self._refusal(connection.address)
+        self.open.add(connection)
+        self._of[connection.address] += 1
+        if refusal is None:
+            self.headless.begin(connection, now)
+        return refusal
+
+    def leave(self, connection: "ServerConnection") -> None:
+        """Give a place back."""
+        if connection not in self.open:
+            return
+        self.open.discard(connection)
+        for table in (self.headless, self.idle, self.lingering):
+            table.end(connection)
+        self._of[connection.address] -= 1
+        if not self._of[connection.address]:
+            del self._of[connection.address]
+
+    def wait_for_head(self, connection: "ServerConnection", now: float) -> None:
+        """Note that a head has begun: from its first byte on, it has its time, whatever the trickle."""
+        if connection in self.idle:
+            self.idle.end(connection)
+            self.headless.begin(connection, now)
+
+    def work(self, connection: "ServerConnection") -> None:
+        """Note that a request is being answered."""
+        self.headless.end(connection)
+        self.idle.end(connection)
+
+    def rest(self, connection: "ServerConnection", now: float) -> None:
+        """Note that an answer was sent, and another request may come."""
+        self.idle.begin(connection, now)
+
+    def linger(self, connection: "ServerConnection", now: float) -> None:
+        """Note that it is over, and only what the client still sends is read."""
+        self.work(connection)
+        self.lingering.begin(connection, now)
+
+    def sweep(self, now: float) -> None:
+        """Close whoever has had its time."""
+        for connection in self.headless.due(now):
+            connection.head_is_late()
+        for connection in self.idle.due(now):
+            connection.close()
+        for connection in self.lingering.due(now):
+            connection.abort()
+
+    def close_idle(self) -> None:
+        """Close who waits for nothing, and let nobody's connection live on after its answer."""
+        self.is_closing = True
+        for connection in self.idle.all():
+            connection.close()
+
+    def abort_all(self) -> None:
+        """Break everything off."""
+        for connection in tuple(self.open):
+            connection.abort()
+
+    def _refusal(self, address: str) -> BlogError | None:
+        if self._of[address] >= self.per_address:
+            return TooMany(f"More than {self.per_address} connections of one client.", headers=_AGAIN)
+        if len(self.open) < self.total:
+            return None
+        oldest = self.headless.oldest()
+        if oldest is None:
+            return Unavailable("This door has no place left; try again.", headers=_AGAIN)
+        self.headless.end(oldest)
+        oldest.abort()
+        return None
+
+    def __repr__(self) -> str:
+        """Show how many there are and what they do."""
+        return (
+            f"<Places: {len(self.open)} of {self.total}; {len(self.headless)} without a head,"
+            f" {len(self.idle)} idle, {len(self.lingering)} lingering>"
+        )

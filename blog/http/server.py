@@ -1,0 +1,310 @@
+"""Server: one client's connection. Bytes → heads and bodies, in order; answers go back the same way.
+
+What a request means is the application's business. Here is kept what a door owes everybody: nothing
+ambiguous gets in, nobody holds a place by being slow, and a second request waits for the first's answer.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, cast
+
+from blog.core.errors import BlogError, Malformed, TooSlow
+from blog.http.framing import NO_BODY, BodyReader, request_body
+from blog.http.heads import END, RequestHead, head_too_large, parse_request
+from blog.http.limits import HEAD_LIMIT
+from blog.http.places import Places
+
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_METHOD_START = re.compile(rb"[A-Z]")
+
+
+class Handling(Protocol):
+    """A request that is being answered: what its connection tells it."""
+
+    def body_came(self, data: bytes) -> None:
+        """Take a piece of the request's body."""
+
+    def body_ended(self) -> None:
+        """Take note that the body is whole."""
+
+    def body_broke(self, error: BlogError) -> None:
+        """Take note that the rest of the body cannot be read; the connection ends with the answer."""
+
+    def client_paused(self) -> None:
+        """Stop writing: the client does not read as fast."""
+
+    def client_resumed(self) -> None:
+        """Go on writing."""
+
+    def client_gone(self) -> None:
+        """Give up: there is nobody to answer to."""
+
+
+class Application(Protocol):
+    """What answers the requests of a door."""
+
+    def begin(self, connection: "ServerConnection", head: RequestHead) -> Handling:
+        """Begin to answer; `connection.finish()` or `abort()` is called in the end, maybe at once."""
+        ...
+
+    def refuse(self, connection: "ServerConnection", error: BlogError) -> None:
+        """Answer what is no request; the connection closes after it."""
+
+
+class ServerConnection(asyncio.Protocol):
+    """One connection. `keeps_alive` tells whether another request may follow the current one."""
+
+    def __init__(self, application: Application, places: Places, now: Callable[[], float]) -> None:
+        self.transport: asyncio.Transport
+        self.address = "unknown"
+        self.scheme = "http"
+        self.keeps_alive = True
+        self.is_paused = False
+        self.memo: object = None
+        """Whatever the application wants to keep with the connection."""
+        self._application = application
+        self._places = places
+        self._now = now
+        self._buffer = b""
+        self._body: BodyReader = NO_BODY
+        self._handling: Handling | None = None
+        self._is_answering = False
+        self._is_advancing = False
+        self._is_ending = False
+        self._is_reading = True
+
+    # -- what asyncio calls --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place, or be told that there is none."""
+        self.transport = cast("asyncio.Transport", transport)
+        # 0: whatever the kernel does not take at once stops whoever writes, so little is ever held
+        self.transport.set_write_buffer_limits(high=0)
+        peer = self.transport.get_extra_info("peername")
+        self.address = peer[0] if peer else "local"
+        if self.transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
+        refusal = self._places.take(self, self._now())
+        if refusal is not None:
+            self._refuse(refusal)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        self._buffer = self._buffer + data if self._buffer else data
+        if not self._is_advancing:
+            self._advance()
+
+    def eof_received(self) -> None:
+        """Close: a client that says nothing more is taken for gone, as nginx does."""
+
+    def pause_writing(self) -> None:
+        """Tell whoever writes to stop."""
+        self.is_paused = True
+        if self._handling is not None:
+            self._handling.client_paused()
+
+    def resume_writing(self) -> None:
+        """Tell whoever writes to go on."""
+        self.is_paused = False
+        if self._handling is not None:
+            self._handling.client_resumed()
+        elif not self._is_answering:
+            self.resume_body()
+            self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Give the place back, and the request up."""
+        self._is_ending = True
+        self._buffer = b""
+        self._places.leave(self)
+        handling, self._handling = self._handling, None
+        if handling is not None:
+            handling.client_gone()
+
+    # -- what the application calls ------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer."""
+        self.transport.write(data)
+
+    def pause_body(self) -> None:
+        """Read nothing more for now."""
+        if self._is_reading:
+            self._is_reading = False
+            self.transport.pause_reading()
+
+    def resume_body(self) -> None:
+        """Read on."""
+        if not self._is_reading and not self._is_ending:
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def discard_body(self) -> None:
+        """Pass over what is there of the body. If that is not all, the answer is the last one here."""
+        if self._body.is_complete:
+            return
+        data, self._buffer = self._buffer, b""
+        with suppress(Malformed):
+            self._buffer = self._body.feed(data)[1]
+        if not self._body.is_complete:
+            self.keeps_alive = False
+
+    def finish(self) -> None:
+        """End the answer: on to the next request, or to the end."""
+        self._is_answering = False
+        self._handling = None
+        if self._is_ending:
+            return
+        if not self._body.is_complete:
+            self._end_slowly()
+        elif not self.keeps_alive:
+            self.close()
+        else:
+            self._places.rest(self, self._now())
+            if not self._is_reading:
+                self.resume_body()
+            if self._buffer and not self._is_advancing:
+                self._advance()
+
+    def detach(self) -> bytes:
+        """Leave the transport to another protocol; return what was read and is not used up.
+
+        The place is kept until `Places.leave`.
+        """
+        self._is_ending = True
+        self._handling = None
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self._is_ending = True
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Break off, so that nobody takes what was sent for the whole."""
+        self._is_ending = True
+        self.transport.abort()
+
+    # -- what the clock calls ------------------------------------------------------------------------
+
+    def head_is_late(self) -> None:
+        """Say 408 to who has begun a request, nothing to who has not (RFC 9110 §15.5.9)."""
+        if self._buffer:
+            self._refuse(TooSlow("The request's head did not come in time."))
+        else:
+            self.close()
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Use up what has come, as far as it goes."""
+        self._is_advancing = True
+        try:
+            while self._buffer and self._step():
+                pass
+        finally:
+            self._is_advancing = False
+
+    def _step(self) -> bool:
+        """Do the next thing; tell whether there may be another."""
+        if self._is_ending:
+            self._buffer = b""
+            return False
+        if not self._is_answering and not self.is_paused:
+            return self._read_head()
+        if not self._body.is_complete:
+            return self._read_body()
+        if len(self._buffer) > HEAD_LIMIT:
+            self.pause_body()  # pipelined further than we care to remember
+        return False
+
+    def _read_head(self) -> bool:
+        data = self._buffer
+        if data.startswith(b"\r\n"):
+            data = self._buffer = data[2:]  # an empty line before a request is passed (RFC 9112 §2.2)
+        end = data.find(END) + 4
+        if end < 4 or end > HEAD_LIMIT:
+            return self._wait_for_head(data)
+        if end == len(data):
+            self._buffer = b""
+        else:
+            data, self._buffer = data[:end], data[end:]
+        self._places.work(self)
+        try:
+            head = parse_request(data)
+        except BlogError as error:
+            self._refuse(error)
+            return False
+        self._begin(head)
+        return True
+
+    def _begin(self, head: RequestHead) -> None:
+        self.keeps_alive = head.keeps_alive and not self._places.is_closing
+        self._body = request_body(head) if head.has_body else NO_BODY
+        self._is_answering = True
+        handling = self._application.begin(self, head)
+        if self._is_answering:
+            self._handling = handling
+
+    def _wait_for_head(self, data: bytes) -> bool:
+        """Wait for the rest, unless this can become no head."""
+        if len(data) > HEAD_LIMIT:
+            self._refuse(head_too_large())
+        elif data and (not _METHOD_START.match(data) or _BARE_LF.search(data)):
+            self._refuse(Malformed("This is not HTTP/1.1."))
+        elif data:
+            self._places.wait_for_head(self, self._now())
+        return False
+
+    def _read_body(self) -> bool:
+        data, self._buffer = self._buffer, b""
+        handling = self._handling
+        if handling is None:
+            return False
+        try:
+            piece, self._buffer = self._body.feed(data)
+        except Malformed as error:
+            self.keeps_alive = False
+            handling.body_broke(error)
+            return False
+        if piece:
+            handling.body_came(piece)
+        if self._body.is_complete and self._handling is handling:
+            handling.body_ended()
+        return True
+
+    # -- ending --------------------------------------------------------------------------------------
+
+    def _refuse(self, error: BlogError) -> None:
+        self.keeps_alive = False
+        self._is_answering = True
+        self._application.refuse(self, error)
+        self._is_answering = False
+        self._end_slowly()
+
+    def _end_slowly(self) -> None:
+        """Say that no more comes, and read what the client still sends, for a while.
+
+        Closed at once, what it has not read yet would be lost to it (RFC 9112 §9.6).
+        """
+        if self._is_ending:
+            return
+        self._is_ending = True
+        self._buffer = b""
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        with suppress(OSError):
+            self.transport.write_eof()
+        if not self._is_reading:
+            self._is_reading = True
+            self.transport.resume_reading()
+        self._places.linger(self, self._now())
+
+    def __repr__(self) -> str:
+        """Show who it is and what it does."""
+        doing = "ending" if self._is_ending else "answering" if self._is_answering else "idle"
+        return f"<ServerConnection of {self.address}: {doing}, {len(self._buffer)} bytes waiting>"
