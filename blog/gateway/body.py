@@ -5,7 +5,7 @@ Small bodies are kept until the answer is there; of larger ones only what no ins
 
 from blog.core.errors import TooLarge
 from blog.http.framing import chunk
-from blog.http.heads import RequestHead
+from blog.http.heads import Block, RequestHead
 from blog.http.limits import REPLAY_LIMIT
 
 
@@ -69,3 +69,7 @@ class Body:
         """Show how much came, and whether it can be sent again."""
         kept = "kept" if self.is_kept else "flowing"
         return f"<Body: {self._size} bytes, {'whole' if self.is_whole else 'open'}, {kept}>"
+
+
+NO_BODY = Body(RequestHead(Block(), b"", b""), 0, is_repeatable=True)
+"""Nothing: the same for every request that has none."""

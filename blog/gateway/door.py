@@ -13,7 +13,7 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway import cors, openapi
 from blog.gateway.access_log import AccessLog
-from blog.gateway.body import Body
+from blog.gateway.body import NO_BODY, Body
 from blog.gateway.clients import TrustedProxies
 from blog.gateway.exchange import Asked, Exchange
 from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, sort_request, trace_of
@@ -88,7 +88,7 @@ class Door:
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
         """Begin to answer a request."""
-        pieces, noted = sort_request(head)
+        passed, noted = sort_request(head)
         client = self._client_of(connection, head)
         lines = None
         origins = self._settings.cors_origins
@@ -103,7 +103,7 @@ class Door:
             cors=lines,
         )
         try:
-            return self._dispatch(connection, asked, noted, pieces, client)
+            return self._dispatch(connection, asked, noted, passed, client)
         except BlogError as error:
             status = self._problem(connection, asked, error)
         except Exception:
@@ -129,7 +129,7 @@ class Door:
         self._note(asked, self._problem(connection, asked, error))
 
     def _dispatch(
-        self, connection: ServerConnection, asked: Asked, noted: Noted, pieces: list[bytes], client: Client
+        self, connection: ServerConnection, asked: Asked, noted: Noted, passed: bytes, client: Client
     ) -> Handling:
         head, opened = asked.head, self._opened
         if opened is None or not opened.turns.is_known():
@@ -145,15 +145,17 @@ class Door:
         asked.match = self._route(opened.turns, head)
         self._limit_rate(asked)
         asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
-        self._compose(asked, noted, pieces, client)
+        self._compose(asked, noted, passed, client)
         limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
-        body = Body(head, limit, is_repeatable=asked.is_repeatable)
+        body = (
+            Body(head, limit, is_repeatable=asked.is_repeatable) if head.block.has_body else NO_BODY
+        )
         exchange = Exchange(opened.proxy, connection, asked, body)
-        opened.proxy.began(asked.match)
+        opened.proxy.began(exchange, asked.match)
         exchange.begin(noted)
         return exchange
 
-    def _compose(self, asked: Asked, noted: Noted, pieces: list[bytes], client: Client) -> None:
+    def _compose(self, asked: Asked, noted: Noted, passed: bytes, client: Client) -> None:
         """Write the lines that go to whichever instance."""
         head = asked.head
         hop = b""
@@ -170,7 +172,7 @@ class Door:
             head.target,
             client.lines(head.host),
             asked.trace.lines,
-            b"".join(pieces),
+            passed,
             hop,
         )
 

@@ -14,8 +14,8 @@ from blog.gateway.routing import Match
 from blog.gateway.targets import Target
 from blog.gateway.tunnel import Tunnel
 from blog.http.client import ClientConnection
-from blog.http.deadlines import Deadlines
 from blog.http.heads import AnswerHead, RequestHead
+from blog.http.limits import IDLE_TIMEOUT
 from blog.http.server import ServerConnection
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ class Exchange:
         "_by",
         "_client",
         "_connection",
-        "_deadline",
         "_failure",
         "_is_over",
         "_proxy",
@@ -89,6 +88,7 @@ class Exchange:
         "_target",
         "_tried",
         "_tunnel",
+        "due",
     )
 
     def __init__(self, proxy: "Proxy", client: ServerConnection, asked: Asked, body: Body) -> None:
@@ -103,7 +103,8 @@ class Exchange:
         self._tunnel: Tunnel | None = None
         self._failure: BlogError | None = None
         self._tried: tuple[str, ...] = ()
-        self._deadline: Deadlines[Exchange] | None = None
+        self.due = float("inf")
+        """Monotonic seconds at which it has taken too long."""
         self._is_over = False
         self._status = 0
 
@@ -112,7 +113,7 @@ class Exchange:
         if not self._body.is_whole:
             if b"expect" in noted:
                 self._client.write(_CONTINUE)
-            self._wait(self._proxy.streams)
+            self._wait(IDLE_TIMEOUT)
             if self._body.waits:
                 return
         self._attempt()
@@ -129,7 +130,7 @@ class Exchange:
             self._give_up(error)
             return
         if connection is not None:
-            self._wait(self._proxy.streams)
+            self._wait(IDLE_TIMEOUT)
             connection.write(piece)
         elif waited and not self._body.waits:
             self._attempt()
@@ -142,7 +143,7 @@ class Exchange:
             if ending:
                 self._connection.write(ending)
             if self._relay is None:
-                self._wait(self._proxy.answers(self._asked.match))
+                self._wait(self._proxy.answer_timeout(self._asked.match))
         elif waited:
             self._attempt()
 
@@ -177,7 +178,7 @@ class Exchange:
         framing, here = self._body.start()
         asked = self._asked
         proxy = self._proxy
-        self._wait(proxy.answers(asked.match) if self._body.is_whole else proxy.streams)
+        self._wait(proxy.answer_timeout(asked.match) if self._body.is_whole else IDLE_TIMEOUT)
         connection.send(
             self, asked.head.method, b"%b%b%b\r\n%b" % (asked.lines, target.meant, framing, here)
         )
@@ -234,7 +235,7 @@ class Exchange:
         if self._relay is not None:
             self._relay.flush()
             if self._relay.is_started:
-                self._wait(self._proxy.streams)
+                self._wait(IDLE_TIMEOUT)
 
     def answer_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
         """Send the rest; the connection is free for another request."""
@@ -323,16 +324,17 @@ class Exchange:
 
     def _attempt(self) -> None:
         """Ask the instance whose turn it is."""
-        target = self._proxy.turns.next(self._asked.match.service, self._tried)
+        proxy = self._proxy
+        target = proxy.turns.next(self._asked.match.service, self._tried, proxy.now())
         if target is None:
             self._give_up(self._failure or self._unavailable())
             return
         self._tried += (target.instance.id,)
         self._target = target
-        self._proxy.turns.targets.take(target)
+        proxy.turns.targets.take(target)
         if not self._body.is_whole:
             self._client.pause_body()  # until there is somebody to send it to
-        self._proxy.upstream.get(target, self)
+        proxy.upstream.get(target, self)
 
     def _never_sent(self, target: Target, why: str) -> None:
         self._proxy.turns.not_reached(target.instance, why)
@@ -361,9 +363,6 @@ class Exchange:
     def _done(self, status: int) -> None:
         """Say what became of it, once."""
         self._is_over = True
-        if self._deadline is not None:
-            self._deadline.end(self)
-            self._deadline = None
         self._proxy.done(self, self._asked, status, self._by)
 
     def _leave_target(self) -> None:
@@ -377,12 +376,9 @@ class Exchange:
             self._connection.abort()
             self._connection = None
 
-    def _wait(self, deadline: "Deadlines[Exchange]") -> None:
-        """Have until then for what comes next."""
-        if self._deadline is not None and self._deadline is not deadline:
-            self._deadline.end(self)
-        self._deadline = deadline
-        deadline.begin(self, self._proxy.now())
+    def _wait(self, seconds: float) -> None:
+        """Have so long for what comes next."""
+        self.due = self._proxy.now() + seconds
 
     def _switch(self, relay: Relay) -> None:
         """Join the two connections: what passes from here on is not HTTP."""
@@ -392,13 +388,13 @@ class Exchange:
         self._tunnel = Tunnel(
             client.transport,
             connection.transport,
-            touched=lambda: self._wait(self._proxy.streams),
+            touched=lambda: self._wait(IDLE_TIMEOUT),
             ended=self._tunnel_ended,
         )
         self._proxy.stream_began(self)
         self._connection = None
         self._tunnel.open(client.detach(), connection.detach())
-        self._wait(self._proxy.streams)
+        self._wait(IDLE_TIMEOUT)
 
     def _tunnel_ended(self) -> None:
         self._proxy.places.leave(self._client)

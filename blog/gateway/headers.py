@@ -10,13 +10,14 @@ from enum import IntFlag
 from typing import NamedTuple
 
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, REQUEST_ID_HEADER
-from blog.http.heads import AnswerHead, Field, RequestHead
+from blog.http.heads import AnswerHead, Block, RequestHead
 
 SERVED_BY_HEADER = "Blog-Served-By"
 TRACEPARENT = "traceparent"
 REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 IDEMPOTENCY_KEY = IDEMPOTENCY_HEADER.lower().encode()
 _TRACESTATE = b"tracestate"
+_CORS = b"access-control-"
 _UNKNOWN_LIMIT = 1024
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
@@ -84,17 +85,40 @@ Noted = dict[bytes, bytes]
 """Values of fields by their name in lower case; several are joined by commas (RFC 9110 §5.3)."""
 
 
-def sort_request(head: RequestHead) -> tuple[list[bytes], Noted]:
-    """Return the lines of a request that go on to an instance, as pieces, and what was noted."""
-    return _sorted(head.fields, head.options, _OF_REQUESTS)
+class Sorted(NamedTuple):
+    """A head's fields: the lines that go on, and what was noted. Made once for equal heads."""
+
+    lines: bytes
+    noted: Noted
 
 
-def sort_answer(head: AnswerHead) -> tuple[list[bytes], Noted]:
-    """Return the lines of an answer that go on to the client, as pieces, and what was noted."""
-    return _sorted(head.fields, head.options, _OF_ANSWERS)
+def sort_request(head: RequestHead) -> Sorted:
+    """Return what of a request goes on to an instance."""
+    known = head.block.derived
+    if isinstance(known, Sorted):
+        return known
+    head.block.derived = made = _sorted(head.block, _OF_REQUESTS)
+    return made
 
 
-def _sorted(fields: list[Field], options: frozenset[bytes], fates: _Fates) -> tuple[list[bytes], Noted]:
+def sort_answer(head: AnswerHead, *, without_cors: bool = False) -> Sorted:
+    """Return what of an answer goes on to the client.
+
+    `without_cors`: what it says about sharing across sites does not; that is the gateway's to say.
+    """
+    if without_cors:
+        return _sorted(head.block, _OF_ANSWERS, _CORS)
+    known = head.block.derived
+    if isinstance(known, Sorted):
+        return known
+    head.block.derived = made = _sorted(head.block, _OF_ANSWERS)
+    return made
+
+
+def _sorted(block: Block, fates: _Fates, without: bytes | None = None) -> Sorted:
+    fields, options = block.fields, block.options
+    if without is not None:
+        fields = [field for field in fields if not field[0].startswith(without)]
     if not options <= _TRIVIAL:
         fields = [field for field in fields if field[0] not in options]
     pieces: list[bytes] = []
@@ -105,7 +129,7 @@ def _sorted(fields: list[Field], options: frozenset[bytes], fates: _Fates) -> tu
             pieces += (name, b": ", value, b"\r\n")
         if fate & 2:
             noted[key] = noted[key] + b"," + value if key in noted else value
-    return pieces, noted
+    return Sorted(b"".join(pieces), noted)
 
 
 class Client:

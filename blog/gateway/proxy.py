@@ -17,8 +17,7 @@ from blog.gateway.routing import Match
 from blog.gateway.targets import Target
 from blog.gateway.turns import Turns
 from blog.gateway.upstream import Upstream
-from blog.http.deadlines import Deadlines
-from blog.http.limits import ANSWER_TIMEOUT, IDLE_TIMEOUT
+from blog.http.limits import ANSWER_TIMEOUT
 from blog.http.places import Places
 from blog.http.server import ServerConnection
 from blog.lifecycle.operations import Operations
@@ -51,25 +50,26 @@ class Proxy:
         self.places = shared.places
         self.upstream = Upstream(crew, shared.clock)
         self.retries = options.retries
-        self.streams: Deadlines[Exchange] = Deadlines(IDLE_TIMEOUT)
         self.now: Callable[[], float] = shared.clock.monotonic
         self._options = options
         self._replies = shared.replies
         self._records = shared.records
         self._operations = shared.operations
-        self._answers: dict[float, Deadlines[Exchange]] = {}
-        self._default = self._answers_within(options.answer_timeout)
+        self._stats = shared.records.stats
+        self._answer_timeout = options.answer_timeout
+        self._active: set[Exchange] = set()
         self._endless: set[Exchange] = set()
 
-    def began(self, match: Match) -> None:
+    def began(self, exchange: Exchange, match: Match) -> None:
         """Count a request that will be sent to an instance."""
-        self.turns.began()
+        self._active.add(exchange)
+        self.turns.budget.request()
         self._operations.requests.add(1)
-        self._records.stats.services[match.service].in_flight += 1
+        self._stats.services[match.service].in_flight += 1
 
-    def answers(self, match: Match) -> Deadlines[Exchange]:
-        """Return the deadlines of those who wait for an answer to what `match` is."""
-        return self._default if match.answer_timeout is None else self._answers_within(match.answer_timeout)
+    def answer_timeout(self, match: Match) -> float:
+        """Return how many seconds an instance has to answer to what `match` is."""
+        return self._answer_timeout if match.answer_timeout is None else match.answer_timeout
 
     def lines(self, asked: Asked, target: Target) -> bytes:
         """Return what the gateway says on an answer of `target`."""
@@ -93,20 +93,21 @@ class Proxy:
 
     def done(self, exchange: Exchange, asked: Asked, status: int, by: Target | None) -> None:
         """Count a request that is over, and write its line."""
+        self._active.discard(exchange)
         seconds = self.now() - asked.began
         if exchange in self._endless:
             self._endless.discard(exchange)
             self._operations.streams.add(-1)
         else:
             self._operations.requests.add(-1)
-        self._records.stats.services[asked.match.service].in_flight -= 1
+        self._stats.services[asked.match.service].in_flight -= 1
         self._records.note(asked, status, seconds, by, asked.match.service)
 
     def changed(self, known: Mapping[str, Instance], retired: list[Target]) -> None:
         """Take in who is known: close what waits at those who left, ask others where one is in doubt."""
         for target in retired:
             self.upstream.drop(target)
-        for exchange in [one for table in self._answers.values() for one in table.all()]:
+        for exchange in tuple(self._active):
             target_now = exchange.target
             if target_now is None:
                 continue
@@ -116,13 +117,9 @@ class Proxy:
 
     def sweep(self, now: float) -> None:
         """End whatever has had its time."""
-        self.upstream.sweep(now)
-        for table in (self.streams, *self._answers.values()):
-            for exchange in table.due(now):
-                exchange.is_late()
-
-    def _answers_within(self, seconds: float) -> Deadlines[Exchange]:
-        return self._answers.setdefault(seconds, Deadlines(seconds))
+        self.upstream.sweep(self.turns.targets.by_id.values(), now)
+        for exchange in [one for one in self._active if one.due <= now]:
+            exchange.is_late()
 
     def __repr__(self) -> str:
         """Show what is under way."""

@@ -38,13 +38,11 @@ class Relay:
         if self._has_body and head.length is None and request.is_http_1_0:
             client.keeps_alive = False  # its end is the connection's
         self._holds = holds and head.length is not None and head.length <= HELD_LIMIT
-        pieces, noted = sort_answer(head)
-        if drops_cors:
-            pieces = _without_cors(pieces)
+        passed, noted = sort_answer(head, without_cors=drops_cors)
         self.is_stream = noted.get(b"content-type", b"").startswith(EVENT_STREAM)
         self._pieces = [
             b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
-            *pieces,
+            passed,
             lines,
             self._framing(),
             connection_line(client, request),
@@ -96,11 +94,3 @@ def connection_line(client: ServerConnection, request: RequestHead) -> bytes:
         return b"Connection: close\r\n\r\n"
     return b"Connection: keep-alive\r\n\r\n" if request.is_http_1_0 else b"\r\n"
 
-
-def _without_cors(pieces: list[bytes]) -> list[bytes]:
-    """Leave out what an instance says about sharing across sites: that is the gateway's to say."""
-    kept: list[bytes] = []
-    for at in range(0, len(pieces), 4):
-        if not pieces[at].lower().startswith(b"access-control-"):
-            kept += pieces[at : at + 4]
-    return kept

@@ -26,23 +26,22 @@ class RetryBudget:
     def __init__(self, now: float) -> None:
         self._tokens = CAPACITY
         self._at = now
+        self._requests = 0
 
-    def request(self, now: float) -> None:
+    def request(self) -> None:
         """Count a request: it earns its share of a retry."""
-        self._earn(SHARE, now)
+        self._requests += 1
 
     def take(self, now: float) -> bool:
         """Take one retry out; False when there is none left."""
-        self._earn(0.0, now)
+        earned = self._requests * SHARE + (now - self._at) * PER_SECOND
+        self._tokens = min(CAPACITY, self._tokens + earned)
+        self._requests = 0
+        self._at = now
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0
         return True
-
-    def _earn(self, share: float, now: float) -> None:
-        earned = share + (now - self._at) * PER_SECOND
-        self._tokens = min(CAPACITY, self._tokens + earned)
-        self._at = now
 
     def __repr__(self) -> str:
         """Show how many retries are left."""

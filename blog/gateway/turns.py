@@ -54,22 +54,19 @@ class Turns:
         """Tell whether a registry has said who is there, at least once."""
         return self._discovery.epoch is not None
 
-    def next(self, service: str, tried: Collection[str]) -> Target | None:
+    def next(self, service: str, tried: Collection[str], now: float) -> Target | None:
         """Return whose turn it is among those not tried and not at their limit.
 
         Who is ejected gets a turn only if there is nobody else.
         """
-        out = self.ejection.out(self._now())
+        out = self.ejection.out(now)
         full = self.targets.full
-        if not (tried or len(out) or full):
-            return self._choose(service)
+        if not (tried or len(out) or full or self.targets.least_request):
+            instance = self._discovery.next(service)
+            return self.targets.by_id.get(instance.id) if instance is not None else None
         busy_or_tried = _Either(tried, full)
         chosen = self._choose(service, _Either(busy_or_tried, out)) if len(out) else None
         return chosen or self._choose(service, busy_or_tried)
-
-    def began(self) -> None:
-        """Note a request: it earns a share of a retry."""
-        self.budget.request(self._now())
 
     def answered(self, instance: Instance, status: int) -> None:
         """Note an answer."""
@@ -98,9 +95,9 @@ class Turns:
         log.warning("retry.budget_spent")
         return False
 
-    def _choose(self, service: str, skip: Container[str] | None = None) -> Target | None:
+    def _choose(self, service: str, skip: Container[str]) -> Target | None:
         if service in self.targets.least_request:
-            return self.targets.least_busy(service, () if skip is None else skip, self._sample)
+            return self.targets.least_busy(service, skip, self._sample)
         instance = self._discovery.next(service, skip)
         return self.targets.by_id.get(instance.id) if instance is not None else None
 

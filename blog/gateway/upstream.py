@@ -1,14 +1,16 @@
 """Upstream: connections to instances, kept open between requests. Knows how an attempt failed, decides nothing."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Protocol
 
 from blog.core.background import Crew
 from blog.core.clock import Clock
 from blog.gateway.targets import Target
 from blog.http.client import ClientConnection
-from blog.http.deadlines import Deadlines
 from blog.http.limits import CONNECT_TIMEOUT, POOL_TIMEOUT
+from blog.http.outbox import Outbox
+from blog.http.places import IDLE_INTERVAL
 
 
 class Waiter(Protocol):
@@ -28,14 +30,14 @@ class Upstream:
     def __init__(self, crew: Crew, clock: Clock) -> None:
         self._crew = crew
         self._now = clock.monotonic
-        self._idle: Deadlines[ClientConnection] = Deadlines(POOL_TIMEOUT)
+        self._outbox = Outbox(asyncio.get_running_loop())
+        self._looked_at_idle = 0.0
 
     def get(self, target: Target, waiter: Waiter) -> None:
         """Give `waiter` a connection to `target`: an idle one, else a new one."""
         idle = target.idle
         while idle:
             connection, _ = idle.popitem()
-            self._idle.end(connection)
             if connection.is_open():
                 waiter.connected(target, connection)
                 return
@@ -46,20 +48,25 @@ class Upstream:
         if target.is_retired or not connection.is_open():
             connection.abort()
             return
+        connection.idle_since = self._now()
         target.idle[connection] = None
-        self._idle.begin(connection, self._now())
 
     def drop(self, target: Target) -> None:
         """Close the connections that wait: `target` gets no more requests."""
         while target.idle:
             connection, _ = target.idle.popitem()
-            self._idle.end(connection)
             connection.abort()
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, targets: Iterable[Target], now: float) -> None:
         """Close what was idle for too long; instances must not be the first to do so."""
-        for connection in self._idle.due(now):
-            connection.abort()
+        if now - self._looked_at_idle < IDLE_INTERVAL:
+            return
+        self._looked_at_idle = now
+        for target in targets:
+            late = [one for one in target.idle if now - one.idle_since >= POOL_TIMEOUT]
+            for connection in late:
+                del target.idle[connection]
+                connection.abort()
 
     async def _connect(self, target: Target, waiter: Waiter) -> None:
         try:
@@ -77,16 +84,15 @@ class Upstream:
     async def _dial(self, target: Target) -> ClientConnection:
         def forget(connection: ClientConnection) -> None:
             target.idle.pop(connection, None)
-            self._idle.end(connection)
 
         host, _, port = target.instance.address.rpartition(":")
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT):
             _, connection = await loop.create_connection(
-                lambda: ClientConnection(forget), host.strip("[]"), int(port)
+                lambda: ClientConnection(forget, self._outbox), host.strip("[]"), int(port)
             )
         return connection
 
     def __repr__(self) -> str:
-        """Show how many connections are idle."""
-        return f"<Upstream: {len(self._idle)} idle>"
+        """Show what is under way."""
+        return f"<Upstream: {self._crew!r}>"

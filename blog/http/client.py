@@ -13,6 +13,7 @@ from blog.core.errors import BlogError, Malformed
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
 from blog.http.heads import END, AnswerHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
+from blog.http.outbox import Outbox
 
 
 class Receiver(Protocol):
@@ -46,10 +47,14 @@ class Receiver(Protocol):
 class ClientConnection(asyncio.Protocol):
     """One connection. `lost` is called with it when it closes while nobody uses it."""
 
-    def __init__(self, lost: Callable[["ClientConnection"], None]) -> None:
+    def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
         self.transport: asyncio.Transport
         self.is_reusable = True
+        self.idle_since = 0.0
+        """Monotonic seconds since when it waits for another request."""
         self._lost = lost
+        self._outbox = outbox
+        self._out: list[bytes] = []
         self._receiver: Receiver | None = None
         self._method = b""
         self._buffer = b""
@@ -65,22 +70,32 @@ class ClientConnection(asyncio.Protocol):
         self._receiver = receiver
         self._method = method
         self._body = None
-        self.transport.write(data)
+        self.write(data)
 
     def write(self, data: bytes) -> None:
-        """Send more of the body."""
-        self.transport.write(data)
+        """Send more of the body, at the end of this turn of the loop."""
+        if not self._out:
+            self._outbox.put(self)
+        self._out.append(data)
+
+    def send_now(self) -> None:
+        """Hand what was written to the transport."""
+        if self._out:
+            out, self._out = self._out, []
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def abort(self) -> None:
         """Break off; the receiver hears no more."""
         self._receiver = None
         self.is_reusable = False
+        self._out = []
         self.transport.abort()
 
     def detach(self) -> bytes:
         """Leave the transport to another protocol; return what came behind the head."""
         self._receiver = None
         self.is_reusable = False
+        self.send_now()
         rest, self._buffer = self._buffer, b""
         return rest
 
@@ -124,6 +139,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Break the answer off, if one is waited for."""
         self.is_reusable = False
+        self._out = []
         if self._receiver is not None:
             why = f"the connection broke: {exc}" if exc else "the connection was closed"
             self._break(why)

@@ -29,7 +29,9 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_PLAIN = re.compile(rb"/[!\"$-~]*")
 _MEMO_LIMIT = 1024
+_MEMO_SIZE = 4096
 
 
 class _Lower(dict[bytes, bytes]):
@@ -56,24 +58,55 @@ _LOWER = _Lower()
 _OPTIONS = _Options()
 
 
-class Head:
-    """What both kinds of heads have.
+_NOTED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length"})
+
+
+class Block:
+    """All that a head says but a request's target: the same bytes say the same, so it is read once.
 
     `length` is the declared length of the body in bytes, None where none is declared. `options` are
-    those of `Connection`, in lower case; the fields they name end at this hop.
+    those of `Connection`, in lower case; the fields they name end at this hop. `derived` is what the
+    application made of it: kept here, it is made once as well. Read-only once it is parsed.
     """
 
-    __slots__ = ("coding", "fields", "hosts", "is_chunked", "is_http_1_0", "is_whole", "length", "options")
+    __slots__ = (
+        "_codings",
+        "_is_whole",
+        "derived",
+        "fields",
+        "has_body",
+        "hosts",
+        "is_chunked",
+        "is_http_1_0",
+        "keeps_alive",
+        "length",
+        "method",
+        "options",
+        "reason",
+        "status",
+        "target",
+    )
 
     def __init__(self) -> None:
         self.fields: list[Field] = []
         self.length: int | None = None
         self.is_chunked = False
+        self.has_body = False
         self.is_http_1_0 = False
+        self.keeps_alive = True
         self.options = NO_OPTIONS
-        self.coding: list[bytes] = []
         self.hosts: list[bytes] = []
-        self.is_whole = False
+        self.method = b""
+        self.target = b""
+        self.status = 0
+        self.reason = b""
+        self.derived: object = None
+        self._codings: list[bytes] = []
+        self._is_whole = False
+
+    def on_url(self, url: bytes) -> None:
+        """Take in the target (llhttp's callback)."""
+        self.target = url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in a field (llhttp's callback)."""
@@ -84,23 +117,7 @@ class Head:
 
     def on_headers_complete(self) -> None:
         """Note that llhttp saw a whole head (its callback)."""
-        self.is_whole = True
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the first value of the field `key` (lower case), None when it is not there."""
-        for found, _, value in self.fields:
-            if found == key:
-                return value
-        return None
-
-    def get_all(self, key: bytes) -> list[bytes]:
-        """Return every value of the field `key` (lower case)."""
-        return [value for found, _, value in self.fields if found == key]
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Tell whether the connection may be used again (RFC 9112 §9.3)."""
-        return b"keep-alive" in self.options if self.is_http_1_0 else b"close" not in self.options
+        self._is_whole = True
 
     def _note(self, key: bytes, value: bytes) -> None:
         if key == b"host":
@@ -108,16 +125,18 @@ class Head:
         elif key == b"connection":
             self.options |= _OPTIONS[value]
         elif key == b"transfer-encoding":
-            self.coding.append(value.lower())
+            self._codings.append(value.lower())
         elif _LENGTH.fullmatch(value):
             self.length = int(value)
         else:
             raise Malformed("The Content-Length is none (RFC 9112 §6.3).")
 
-    def _check_framing(self, raw: bytes) -> None:
+    def check(self, raw: bytes) -> None:
         """Refuse what llhttp lets pass: codings nobody knows, HTTP/1.0 with any, text that is none."""
-        if self.coding:
-            if self.coding != [b"chunked"]:
+        if not self._is_whole:
+            raise Malformed("The head breaks off.")
+        if self._codings:
+            if self._codings != [b"chunked"]:
                 raise Malformed("The only transfer coding that is known here is chunked.")
             if self.is_http_1_0:
                 raise Malformed("HTTP/1.0 has no Transfer-Encoding (RFC 9112 §6.1).")
@@ -128,12 +147,59 @@ class Head:
             self.fields = [(key, name, value.rstrip(b" \t")) for key, name, value in self.fields]
         if not raw.isascii():
             _require_text(raw)
+        self.has_body = self.is_chunked or bool(self.length)
+        options = self.options
+        self.keeps_alive = b"keep-alive" in options if self.is_http_1_0 else b"close" not in options
 
 
-_NOTED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length"})
+class _Head:
+    """What both kinds of heads can be asked."""
+
+    __slots__ = ("block",)
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+    @property
+    def fields(self) -> list[Field]:
+        """The header fields, in order."""
+        return self.block.fields
+
+    @property
+    def length(self) -> int | None:
+        """The declared length of the body in bytes, None where none is declared."""
+        return self.block.length
+
+    @property
+    def is_chunked(self) -> bool:
+        """Tell whether the body is chunked (RFC 9112 §7.1)."""
+        return self.block.is_chunked
+
+    @property
+    def is_http_1_0(self) -> bool:
+        """Tell whether HTTP/1.0 is spoken."""
+        return self.block.is_http_1_0
+
+    @property
+    def options(self) -> frozenset[bytes]:
+        """The options of `Connection`, in lower case."""
+        return self.block.options
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Tell whether the connection may be used again (RFC 9112 §9.3)."""
+        return self.block.keeps_alive
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the first value of the field `key` (lower case), None when it is not there."""
+        return next((value for found, _, value in self.block.fields if found == key), None)
+
+    def get_all(self, key: bytes) -> list[bytes]:
+        """Return every value of the field `key` (lower case)."""
+        return [value for found, _, value in self.block.fields if found == key]
 
 
-class RequestHead(Head):
+class RequestHead(_Head):
     """A request's head (RFC 9112 §3).
 
     `target` is path and query, byte for byte as they came; an absolute form has lost its host, which
@@ -142,36 +208,32 @@ class RequestHead(Head):
 
     __slots__ = ("host", "method", "raw_path", "target")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.method = b""
-        self.target = b""
-        self.raw_path = ""
-        self.host = b""
-
-    def on_url(self, url: bytes) -> None:
-        """Take in the target (llhttp's callback)."""
-        self.target = url
+    def __init__(self, block: Block, target: bytes, host: bytes) -> None:
+        self.block = block
+        self.method = block.method
+        self.target = target
+        self.raw_path = target.partition(b"?")[0].decode("ascii")
+        self.host = host
 
     @property
     def has_body(self) -> bool:
         """Tell whether body bytes follow."""
-        return self.is_chunked or bool(self.length)
+        return self.block.has_body
 
     def __repr__(self) -> str:
         """Show the request line."""
         return f"<RequestHead {self.method.decode()} {self.target.decode()}>"
 
 
-class AnswerHead(Head):
+class AnswerHead(_Head):
     """An answer's head (RFC 9112 §4)."""
 
     __slots__ = ("reason", "status")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.status = 0
-        self.reason = b""
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.status = block.status
+        self.reason = block.reason
 
     def has_no_body(self, method: bytes) -> bool:
         """Tell whether no body follows whatever the fields say (RFC 9112 §6.3, 1)."""
@@ -182,41 +244,76 @@ class AnswerHead(Head):
         return f"<AnswerHead {self.status} {self.reason.decode('latin-1')}>"
 
 
+class _Memo(dict[bytes, Block]):
+    """Blocks by the bytes that say them: who keeps a connection sends much the same again and again."""
+
+    def keep(self, said: bytes, block: Block) -> None:
+        """Remember a block; when there are many, the oldest makes room."""
+        if len(said) > _MEMO_SIZE:
+            return
+        if len(self) >= _MEMO_LIMIT:
+            del self[next(iter(self))]
+        self[said] = block
+
+
+_REQUESTS = _Memo()
+_ANSWERS = _Memo()
+
+
 def parse_request(raw: bytes) -> RequestHead:
     """Read a request's head.
 
     Raises Malformed, HeadTooLarge, NotSupported (a method nobody knows) or VersionNotSupported.
     """
-    head = RequestHead()
-    parser = HttpRequestParser(head)
+    method_end = raw.find(b" ")
+    target_end = raw.find(b" ", method_end + 1)
+    said = raw[:method_end] + raw[target_end:]
+    block = _REQUESTS.get(said)
+    target = raw[method_end + 1 : target_end]
+    if block is not None and _PLAIN.fullmatch(target):
+        return RequestHead(block, target, block.hosts[0] if block.hosts else b"")
+    block = _read_request(raw)
+    head = _with_target(block)
+    if target == block.target:
+        _REQUESTS.keep(said, block)
+    return head
+
+
+def parse_answer(raw: bytes) -> AnswerHead:
+    """Read an answer's head. Raises Malformed when it is none."""
+    block = _ANSWERS.get(raw)
+    if block is None:
+        block = _read_answer(raw)
+        _ANSWERS.keep(raw, block)
+    return AnswerHead(block)
+
+
+def _read_request(raw: bytes) -> Block:
+    block = Block()
+    parser = HttpRequestParser(block)
     try:
         parser.feed_data(raw)
     except HttpParserUpgrade:
         pass  # the head is whole; what the connection becomes is decided by the answer
     except HttpParserError as error:
         raise _refusal(raw, error) from None
-    method: bytes = parser.get_method()
+    block.method = parser.get_method()
     line = raw[: raw.index(b"\r\n")]
-    expected = method + b" " + head.target + b" HTTP/1.1"
+    expected = block.method + b" " + block.target + b" HTTP/1.1"
     if line != expected:
         if line != expected[:-1] + b"0":
             raise _bad_line(line)
-        head.is_http_1_0 = True
-    if not head.is_whole:
-        raise Malformed("The head breaks off.")
-    if len(head.fields) > FIELD_LIMIT or len(raw) > HEAD_LIMIT:
+        block.is_http_1_0 = True
+    if len(block.fields) > FIELD_LIMIT or len(raw) > HEAD_LIMIT:
         raise head_too_large()
-    head.method = method
-    head._check_framing(raw)  # noqa: SLF001 - of one family
-    _check_host(head)
-    _check_target(head)
-    return head
+    block.check(raw)
+    _check_host(block)
+    return block
 
 
-def parse_answer(raw: bytes) -> AnswerHead:
-    """Read an answer's head. Raises Malformed when it is none."""
-    head = AnswerHead()
-    parser = HttpResponseParser(head)
+def _read_answer(raw: bytes) -> Block:
+    block = Block()
+    parser = HttpResponseParser(block)
     try:
         parser.feed_data(raw)
     except HttpParserUpgrade:
@@ -224,13 +321,13 @@ def parse_answer(raw: bytes) -> AnswerHead:
     except HttpParserError as error:
         raise _cause(error) from None
     line = raw[: raw.index(b"\r\n")]
-    if not head.is_whole or not _STATUS_LINE.fullmatch(line):
+    if not _STATUS_LINE.fullmatch(line):
         raise Malformed("The status line is none (RFC 9112 §4).")
-    head.status = parser.get_status_code()
-    head.reason = line[13:]
-    head.is_http_1_0 = line[7] == ord("0")
-    head._check_framing(raw)  # noqa: SLF001 - of one family
-    return head
+    block.status = parser.get_status_code()
+    block.reason = line[13:]
+    block.is_http_1_0 = line[7] == ord("0")
+    block.check(raw)
+    return block
 
 
 def head_too_large() -> HeadTooLarge:
@@ -238,32 +335,31 @@ def head_too_large() -> HeadTooLarge:
     return HeadTooLarge(f"Request line and headers: at most {HEAD_LIMIT} bytes in {FIELD_LIMIT} fields.")
 
 
-def _check_host(head: RequestHead) -> None:
+def _check_host(block: Block) -> None:
     """Exactly one Host; HTTP/1.0 may have none (RFC 9112 §3.2)."""
-    if len(head.hosts) != 1 and not (head.is_http_1_0 and not head.hosts):
+    if len(block.hosts) != 1 and not (block.is_http_1_0 and not block.hosts):
         raise Malformed("A request names exactly one Host (RFC 9112 §3.2).")
-    head.host = head.hosts[0] if head.hosts else b""
-    if not _HOST.fullmatch(head.host):
+    if block.hosts and not _HOST.fullmatch(block.hosts[0]):
         raise Malformed("The Host is none (RFC 9110 §7.2).")
 
 
-def _check_target(head: RequestHead) -> None:
+def _with_target(block: Block) -> RequestHead:
     """Take the path; the authority of an absolute form is the host (RFC 9112 §3.2.2)."""
-    target = head.target
-    if target[0] != ord("/"):
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None:
-            if target == b"*" and head.method == b"OPTIONS":
-                head.raw_path = "*"
-                return
-            raise Malformed("The target is no path (RFC 9112 §3.2).")
-        head.host, target = absolute[1], absolute[2]
-        if not _HOST.fullmatch(head.host) or not head.host:
+    target = block.target
+    host = block.hosts[0] if block.hosts else b""
+    if absolute := _ABSOLUTE.fullmatch(target):
+        host, target = absolute[1], absolute[2]
+        if not _HOST.fullmatch(host):
             raise Malformed("The target's host is none (RFC 9110 §4.2).")
-        head.target = target = target if target.startswith(b"/") else b"/" + target
-    if head.method == b"CONNECT" or b"#" in target:
+        target = target if target.startswith(b"/") else b"/" + target
+    if block.method == b"CONNECT" or not (_PLAIN.fullmatch(target) or _is_for_all(block)):
         raise Malformed("The target is no path and query (RFC 9112 §3.2.1).")
-    head.raw_path = target.partition(b"?")[0].decode("ascii")
+    return RequestHead(block, target, host)
+
+
+def _is_for_all(block: Block) -> bool:
+    """Tell whether a request is about the server as a whole (RFC 9112 §3.2.4)."""
+    return block.target == b"*" and block.method == b"OPTIONS"
 
 
 def _refusal(raw: bytes, error: HttpParserError) -> BlogError:

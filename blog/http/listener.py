@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from blog.core.background import background
 from blog.http.limits import HEAD_TIMEOUT
+from blog.http.outbox import Outbox
 from blog.http.places import Places
 from blog.http.server import Application, ServerConnection
 
@@ -67,8 +68,10 @@ async def listening(  # noqa: PLR0913 - what a door is made of
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Listener]:
     """Listen on `bound` while the body runs; `sweep` is called again and again. Then break off what is open."""
-    server = await asyncio.get_running_loop().create_server(
-        lambda: ServerConnection(application, places, now),
+    loop = asyncio.get_running_loop()
+    outbox = Outbox(loop)
+    server = await loop.create_server(
+        lambda: ServerConnection(application, places, now, outbox),
         sock=bound,
         backlog=BACKLOG,
         ssl=tls,

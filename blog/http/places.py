@@ -14,6 +14,9 @@ from blog.http.limits import HEAD_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 if TYPE_CHECKING:
     from blog.http.server import ServerConnection
 
+IDLE_INTERVAL = 1.0
+"""Seconds between two looks at who is idle for too long."""
+
 _AGAIN = {"Retry-After": "1"}
 
 
@@ -26,8 +29,8 @@ class Places:
         self.is_closing = False
         self.open: set[ServerConnection] = set()
         self.headless: Deadlines[ServerConnection] = Deadlines(HEAD_TIMEOUT)
-        self.idle: Deadlines[ServerConnection] = Deadlines(KEEPALIVE_TIMEOUT)
         self.lingering: Deadlines[ServerConnection] = Deadlines(LINGER_TIMEOUT)
+        self._looked_at_idle = 0.0
         self._of: Counter[str] = Counter()
 
     def take(self, connection: "ServerConnection", now: float) -> BlogError | None:
@@ -44,45 +47,37 @@ class Places:
         if connection not in self.open:
             return
         self.open.discard(connection)
-        for table in (self.headless, self.idle, self.lingering):
-            table.end(connection)
+        self.headless.end(connection)
+        self.lingering.end(connection)
         self._of[connection.address] -= 1
         if not self._of[connection.address]:
             del self._of[connection.address]
 
-    def wait_for_head(self, connection: "ServerConnection", now: float) -> None:
-        """Note that a head has begun: from its first byte on, it has its time, whatever the trickle."""
-        if connection in self.idle:
-            self.idle.end(connection)
-            self.headless.begin(connection, now)
-
-    def work(self, connection: "ServerConnection") -> None:
-        """Note that a request is being answered."""
-        self.headless.end(connection)
-        self.idle.end(connection)
-
-    def rest(self, connection: "ServerConnection", now: float) -> None:
-        """Note that an answer was sent, and another request may come."""
-        self.idle.begin(connection, now)
-
     def linger(self, connection: "ServerConnection", now: float) -> None:
         """Note that it is over, and only what the client still sends is read."""
-        self.work(connection)
+        self.headless.end(connection)
         self.lingering.begin(connection, now)
 
     def sweep(self, now: float) -> None:
         """Close whoever has had its time."""
         for connection in self.headless.due(now):
             connection.head_is_late()
-        for connection in self.idle.due(now):
-            connection.close()
         for connection in self.lingering.due(now):
             connection.abort()
+        if now - self._looked_at_idle > IDLE_INTERVAL:
+            self._looked_at_idle = now
+            for connection in self.idle():
+                if connection.idle_since is not None and now - connection.idle_since >= KEEPALIVE_TIMEOUT:
+                    connection.close()
+
+    def idle(self) -> list["ServerConnection"]:
+        """List who waits for another request, or for a first one."""
+        return [connection for connection in self.open if connection.idle_since is not None]
 
     def close_idle(self) -> None:
         """Close who waits for nothing, and let nobody's connection live on after its answer."""
         self.is_closing = True
-        for connection in self.idle.all():
+        for connection in self.idle():
             connection.close()
 
     def abort_all(self) -> None:
@@ -106,5 +101,5 @@ class Places:
         """Show how many there are and what they do."""
         return (
             f"<Places: {len(self.open)} of {self.total}; {len(self.headless)} without a head,"
-            f" {len(self.idle)} idle, {len(self.lingering)} lingering>"
+            f" {len(self.idle())} idle, {len(self.lingering)} lingering>"
         )

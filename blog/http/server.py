@@ -14,9 +14,11 @@ from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.framing import NO_BODY, BodyReader, request_body
 from blog.http.heads import END, RequestHead, head_too_large, parse_request
 from blog.http.limits import HEAD_LIMIT
+from blog.http.outbox import Outbox
 from blog.http.places import Places
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+CR = ord("\r")
 _METHOD_START = re.compile(rb"[A-Z]")
 
 
@@ -56,17 +58,23 @@ class Application(Protocol):
 class ServerConnection(asyncio.Protocol):
     """One connection. `keeps_alive` tells whether another request may follow the current one."""
 
-    def __init__(self, application: Application, places: Places, now: Callable[[], float]) -> None:
+    def __init__(
+        self, application: Application, places: Places, now: Callable[[], float], outbox: Outbox
+    ) -> None:
         self.transport: asyncio.Transport
         self.address = "unknown"
         self.scheme = "http"
         self.keeps_alive = True
         self.is_paused = False
+        self.idle_since: float | None = None
+        """Monotonic seconds since when it waits for another request; None when it does not."""
         self.memo: object = None
         """Whatever the application wants to keep with the connection."""
         self._application = application
         self._places = places
         self._now = now
+        self._outbox = outbox
+        self._out: list[bytes] = []
         self._buffer = b""
         self._body: BodyReader = NO_BODY
         self._handling: Handling | None = None
@@ -74,6 +82,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_advancing = False
         self._is_ending = False
         self._is_reading = True
+        self._is_headless = True
 
     # -- what asyncio calls --------------------------------------------------------------------------
 
@@ -118,6 +127,7 @@ class ServerConnection(asyncio.Protocol):
         """Give the place back, and the request up."""
         self._is_ending = True
         self._buffer = b""
+        self._out = []
         self._places.leave(self)
         handling, self._handling = self._handling, None
         if handling is not None:
@@ -126,8 +136,16 @@ class ServerConnection(asyncio.Protocol):
     # -- what the application calls ------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send bytes of the answer."""
-        self.transport.write(data)
+        """Send bytes of the answer, at the end of this turn of the loop."""
+        if not self._out:
+            self._outbox.put(self)
+        self._out.append(data)
+
+    def send_now(self) -> None:
+        """Hand what was written to the transport."""
+        if self._out:
+            out, self._out = self._out, []
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def pause_body(self) -> None:
         """Read nothing more for now."""
@@ -162,7 +180,7 @@ class ServerConnection(asyncio.Protocol):
         elif not self.keeps_alive:
             self.close()
         else:
-            self._places.rest(self, self._now())
+            self.idle_since = self._now()
             if not self._is_reading:
                 self.resume_body()
             if self._buffer and not self._is_advancing:
@@ -175,17 +193,20 @@ class ServerConnection(asyncio.Protocol):
         """
         self._is_ending = True
         self._handling = None
+        self.send_now()
         rest, self._buffer = self._buffer, b""
         return rest
 
     def close(self) -> None:
         """Close once everything is sent."""
         self._is_ending = True
+        self.send_now()
         self.transport.close()
 
     def abort(self) -> None:
         """Break off, so that nobody takes what was sent for the whole."""
         self._is_ending = True
+        self._out = []
         self.transport.abort()
 
     # -- what the clock calls ------------------------------------------------------------------------
@@ -203,27 +224,24 @@ class ServerConnection(asyncio.Protocol):
         """Use up what has come, as far as it goes."""
         self._is_advancing = True
         try:
-            while self._buffer and self._step():
-                pass
+            go_on = True
+            while self._buffer and go_on:
+                if self._is_ending:
+                    self._buffer = b""
+                elif not self._is_answering and not self.is_paused:
+                    go_on = self._read_head()
+                elif not self._body.is_complete:
+                    go_on = self._read_body()
+                else:
+                    go_on = False
+                    if len(self._buffer) > HEAD_LIMIT:
+                        self.pause_body()  # pipelined further than we care to remember
         finally:
             self._is_advancing = False
 
-    def _step(self) -> bool:
-        """Do the next thing; tell whether there may be another."""
-        if self._is_ending:
-            self._buffer = b""
-            return False
-        if not self._is_answering and not self.is_paused:
-            return self._read_head()
-        if not self._body.is_complete:
-            return self._read_body()
-        if len(self._buffer) > HEAD_LIMIT:
-            self.pause_body()  # pipelined further than we care to remember
-        return False
-
     def _read_head(self) -> bool:
         data = self._buffer
-        if data.startswith(b"\r\n"):
+        if data[0] == CR and data.startswith(b"\r\n"):
             data = self._buffer = data[2:]  # an empty line before a request is passed (RFC 9112 §2.2)
         end = data.find(END) + 4
         if end < 4 or end > HEAD_LIMIT:
@@ -232,22 +250,23 @@ class ServerConnection(asyncio.Protocol):
             self._buffer = b""
         else:
             data, self._buffer = data[:end], data[end:]
-        self._places.work(self)
+        self.idle_since = None
+        if self._is_headless:
+            self._is_headless = False
+            self._places.headless.end(self)
         try:
             head = parse_request(data)
         except BlogError as error:
             self._refuse(error)
             return False
-        self._begin(head)
-        return True
-
-    def _begin(self, head: RequestHead) -> None:
-        self.keeps_alive = head.keeps_alive and not self._places.is_closing
-        self._body = request_body(head) if head.has_body else NO_BODY
+        block = head.block
+        self.keeps_alive = block.keeps_alive and not self._places.is_closing
+        self._body = request_body(head) if block.has_body else NO_BODY
         self._is_answering = True
         handling = self._application.begin(self, head)
         if self._is_answering:
             self._handling = handling
+        return True
 
     def _wait_for_head(self, data: bytes) -> bool:
         """Wait for the rest, unless this can become no head."""
@@ -255,8 +274,10 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(head_too_large())
         elif data and (not _METHOD_START.match(data) or _BARE_LF.search(data)):
             self._refuse(Malformed("This is not HTTP/1.1."))
-        elif data:
-            self._places.wait_for_head(self, self._now())
+        elif data and not self._is_headless:
+            self._is_headless = True
+            self.idle_since = None
+            self._places.headless.begin(self, self._now())
         return False
 
     def _read_body(self) -> bool:
@@ -294,6 +315,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self._is_ending = True
         self._buffer = b""
+        self.send_now()
         if not self.transport.can_write_eof():
             self.transport.close()
             return

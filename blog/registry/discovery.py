@@ -65,7 +65,9 @@ class Discovery:
 
     def next(self, service: str, skip: Container[str] | None = None) -> Instance | None:
         """Return whose turn it is, nobody of `skip`; a suspect only if no ready one is left."""
-        chosen = self._ready[service].next(skip) or self._suspect[service].next(skip)
+        chosen = self._ready[service].next(skip)
+        if chosen is None:
+            chosen = self._suspect[service].next(skip)
         return self._instances[chosen] if chosen else None
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
