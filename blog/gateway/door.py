@@ -58,6 +58,7 @@ class Door:
         self._records = Records(stats, access_log)
         self._replies = Replies(clock.now)
         self._rates = Rates(settings.write_rate, settings.write_burst)
+        self._origins = settings.cors_origins
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
         self._opened: _Opened | None = None
@@ -88,10 +89,10 @@ class Door:
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
         """Begin to answer a request."""
-        passed, noted = sort_request(head)
+        passed, noted, _ = sort_request(head)
         client = self._client_of(connection, head)
         lines = None
-        origins = self._settings.cors_origins
+        origins = self._origins
         if origins:
             lines = cors.share(cors.allowed_origin(noted.get(b"origin"), origins))
         asked = Asked(
@@ -134,8 +135,8 @@ class Door:
         head, opened = asked.head, self._opened
         if opened is None or not opened.turns.is_known():
             raise _starting
-        if self._settings.cors_origins and cors.is_preflight(head.method, noted):
-            origin = cors.allowed_origin(noted[b"origin"], self._settings.cors_origins)
+        if self._origins and cors.is_preflight(head.method, noted):
+            origin = cors.allowed_origin(noted[b"origin"], self._origins)
             if origin is not None:
                 return self._preflight(connection, asked, noted, origin)
         if head.raw_path == openapi.PATH and head.method in (b"GET", b"HEAD"):
@@ -152,14 +153,16 @@ class Door:
         )
         exchange = Exchange(opened.proxy, connection, asked, body)
         opened.proxy.began(exchange, asked.match)
-        exchange.begin(noted)
+        exchange.begin(expects=b"expect" in noted)
         return exchange
 
     def _compose(self, asked: Asked, noted: Noted, passed: bytes, client: Client) -> None:
         """Write the lines that go to whichever instance."""
         head = asked.head
         hop = b""
-        if not head.has_body and b"upgrade" in noted and b"upgrade" in head.options:
+        if not noted:
+            pass
+        elif not head.has_body and b"upgrade" in noted and b"upgrade" in head.options:
             protocol = noted[b"upgrade"]
             if protocol.lower() not in _UPGRADES_REFUSED and head.method == b"GET":
                 asked.upgrade = protocol

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from blog.core.errors import BadGateway, BlogError, GatewayTimeout, Malformed, Unavailable
 from blog.gateway.body import Body
-from blog.gateway.headers import Noted, Trace
-from blog.gateway.relay import Relay
+from blog.gateway.headers import Trace
+from blog.gateway.relay import Relay, connection_line, whole_head
 from blog.gateway.routing import Match
 from blog.gateway.targets import Target
 from blog.gateway.tunnel import Tunnel
@@ -108,10 +108,10 @@ class Exchange:
         self._is_over = False
         self._status = 0
 
-    def begin(self, noted: Noted) -> None:
-        """Begin: wait for a small body, or ask an instance at once."""
+    def begin(self, *, expects: bool) -> None:
+        """Begin: wait for a small body, or ask an instance at once. `expects`: a 100 (Continue)."""
         if not self._body.is_whole:
-            if b"expect" in noted:
+            if expects:
                 self._client.write(_CONTINUE)
             self._wait(IDLE_TIMEOUT)
             if self._body.waits:
@@ -196,11 +196,40 @@ class Exchange:
             fields = b"".join(b"%b: %b\r\n" % (name, value) for _, name, value in head.fields)
             self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
 
+    def answer_whole(self, head: AnswerHead, body: bytes) -> None:
+        """Pass an answer on in one piece: most are small."""
+        target, connection, asked, proxy = self._target, self._connection, self._asked, self._proxy
+        assert target is not None
+        assert connection is not None
+        if head.status == _MISDIRECTED or asked.cors is not None or not self._body.is_whole:
+            self.answer_began(head)
+            if self._relay is not None:
+                self._relay.came(body)
+                self.answer_ended([])
+            return
+        self._connection = None
+        self._by = target
+        proxy.upstream.give_back(target, connection)
+        proxy.turns.answered(target.instance, head.status)
+        self._leave_target()
+        client = self._client
+        client.write(
+            b"".join(
+                (
+                    whole_head(head),
+                    proxy.lines(asked, target),
+                    connection_line(client, asked.head),
+                    body,
+                )
+            )
+        )
+        self._finish(head.status)
+
     def answer_began(self, head: AnswerHead) -> None:
         """Take the head of the answer."""
         target, asked = self._target, self._asked
         assert target is not None
-        if head.status == _MISDIRECTED and head.get(b"blog-instance") is not None:
+        if head.status == _MISDIRECTED:
             self._drop_connection()
             self._never_sent(target, "another instance answers at its address (421)")
             return

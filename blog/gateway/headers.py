@@ -90,6 +90,8 @@ class Sorted(NamedTuple):
 
     lines: bytes
     noted: Noted
+    opening: bytes = b""
+    """Of an answer: what is sent before anything that differs from request to request."""
 
 
 def sort_request(head: RequestHead) -> Sorted:

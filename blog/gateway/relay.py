@@ -34,11 +34,11 @@ class Relay:
         self.is_started = False
         self._client = client
         self._has_body = not (head.has_no_body(request.method) or head.status < 200)  # noqa: PLR2004
-        self._is_chunked = self._has_body and head.length is None and not request.is_http_1_0
-        if self._has_body and head.length is None and request.is_http_1_0:
+        self._is_chunked = self._has_body and head.block.length is None and not request.block.is_http_1_0
+        if self._has_body and head.block.length is None and request.block.is_http_1_0:
             client.keeps_alive = False  # its end is the connection's
-        self._holds = holds and head.length is not None and head.length <= HELD_LIMIT
-        passed, noted = sort_answer(head, without_cors=drops_cors)
+        self._holds = holds and head.block.length is not None and head.block.length <= HELD_LIMIT
+        passed, noted, _ = sort_answer(head, without_cors=drops_cors)
         self.is_stream = noted.get(b"content-type", b"").startswith(EVENT_STREAM)
         self._pieces = [
             b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
@@ -77,7 +77,7 @@ class Relay:
     def _framing(self) -> bytes:
         if self._is_chunked:
             return b"Transfer-Encoding: chunked\r\n"
-        length = self.head.length
+        length = self.head.block.length
         # HEAD and 304 may tell the length of what GET would get; 204 must not (RFC 9110 §8.6)
         if length is None or self.head.status == 204:  # noqa: PLR2004 - no content
             return b""
@@ -88,9 +88,22 @@ class Relay:
         return f"<Relay {self.head.status}, {'started' if self.is_started else 'held'}>"
 
 
+def whole_head(head: AnswerHead) -> bytes:
+    """Return status line, fields and length of an answer whose body is here; made once for equal heads."""
+    known = sort_answer(head)
+    if not known.opening:
+        opening = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\n"
+        block = head.block
+        known = known._replace(
+            opening=opening % (head.status, head.reason, known.lines, block.length or 0)
+        )
+        block.derived = known
+    return known.opening
+
+
 def connection_line(client: ServerConnection, request: RequestHead) -> bytes:
     """Return the end of a head: whether the connection lives on, where it must be said."""
     if not client.keeps_alive:
         return b"Connection: close\r\n\r\n"
-    return b"Connection: keep-alive\r\n\r\n" if request.is_http_1_0 else b"\r\n"
+    return b"Connection: keep-alive\r\n\r\n" if request.block.is_http_1_0 else b"\r\n"
 

@@ -16,11 +16,17 @@ from blog.http.limits import ANSWER_HEAD_LIMIT
 from blog.http.outbox import Outbox
 
 
+_BODILESS = frozenset({*range(100, 200), 204, 304})
+
+
 class Receiver(Protocol):
     """Who waits for the answer."""
 
     def answer_interim(self, head: AnswerHead) -> None:
         """Take a 1xx answer; the final one is still to come."""
+
+    def answer_whole(self, head: AnswerHead, body: bytes) -> None:
+        """Take an answer that came in one piece (most do); the connection is free again."""
 
     def answer_began(self, head: AnswerHead) -> None:
         """Take the head of the final answer; 101 hands the connection over (see `detach`)."""
@@ -113,7 +119,8 @@ class ClientConnection(asyncio.Protocol):
             self.abort()  # nobody has asked
             return
         try:
-            self._read(receiver, data)
+            if self._body is not None or self._buffer or not self._read_whole(receiver, data):
+                self._read(receiver, data)
         except BlogError as error:
             if self._receiver is receiver:
                 self._break(f"not HTTP/1.1: {error.detail}")
@@ -147,6 +154,20 @@ class ClientConnection(asyncio.Protocol):
             self._lost(self)
 
     # -- reading -------------------------------------------------------------------------------------
+
+    def _read_whole(self, receiver: Receiver, data: bytes) -> bool:
+        """Read an answer that is here as a whole, head and body; tell whether it was."""
+        end = data.find(END) + 4
+        if end < 4:
+            return False
+        head = parse_answer(data[:end])
+        block = head.block
+        if block.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
+            return False
+        self._receiver = None
+        self.is_reusable = block.keeps_alive
+        receiver.answer_whole(head, data[end:])
+        return True
 
     def _read(self, receiver: Receiver, data: bytes) -> None:
         if self._body is None:
