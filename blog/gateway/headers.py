@@ -78,6 +78,7 @@ _OF_ANSWERS = _Fates(
         b"content-type": int(Fate.NOTED | Fate.PASSED),
     }
 )
+_TRACE_LINES = b"X-Request-Id: %b\r\ntraceparent: %b\r\n"
 # options of `Connection` that name no field which would be passed on
 _TRIVIAL = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
@@ -174,18 +175,17 @@ def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> Trace:
     A new request is named after its trace, so that both lead to the same lines in every log.
     `random_bits(n)` gives an integer of n random bits.
     """
-    given = noted.get(b"traceparent")
-    match = _TRACE.fullmatch(given) if given is not None else None
-    span = random_bits(64) or 1
-    if match is None or (match[1] == b"00" and match[4]):
-        trace_id = b"%032x" % (random_bits(128) or 1)
+    trace_id, span = b"%032x" % (random_bits(128) or 1), random_bits(64) or 1
+    if not noted:
         parent = b"00-%b-%016x-01" % (trace_id, span)
-        state = b""
-    else:
-        trace_id = match[2]
-        parent = b"00-%b-%016x-%b" % (trace_id, span, match[3])
+        return Trace(trace_id, parent, _TRACE_LINES % (trace_id, parent))
+    match = _TRACE.fullmatch(noted.get(b"traceparent", b""))
+    state, flags = b"", b"01"
+    if match is not None and not (match[1] == b"00" and match[4]):
+        trace_id, flags = match[2], match[3]
         state = noted.get(_TRACESTATE, b"")
-    own = noted.get(REQUEST_ID)
-    request_id = own if own is not None and _REQUEST_ID.fullmatch(own) else trace_id
-    lines = b"X-Request-Id: %b\r\ntraceparent: %b\r\n" % (request_id, parent)
+    parent = b"00-%b-%016x-%b" % (trace_id, span, flags)
+    own = noted.get(REQUEST_ID, b"")
+    request_id = own if _REQUEST_ID.fullmatch(own) else trace_id
+    lines = _TRACE_LINES % (request_id, parent)
     return Trace(request_id, parent, lines + b"tracestate: %b\r\n" % state if state else lines)

@@ -1,6 +1,6 @@
 """Records: what is kept of an answered request: a count and a line."""
 
-from blog.gateway.access_log import AccessLog, Line
+from blog.gateway.access_log import AccessLog
 from blog.gateway.exchange import Asked
 from blog.gateway.stats import NOBODY, Stats
 from blog.gateway.targets import Target
@@ -21,14 +21,12 @@ class Records:
         if status >= self.log.least:
             head, trace = asked.head, asked.trace
             self.log.add(
-                Line(
-                    head.method.decode(),
-                    head.raw_path,
-                    status,
-                    seconds,
-                    by.instance.id if by is not None else None,
-                    trace.request_id.decode(),
-                    trace.traceparent.decode(),
-                    asked.client,
-                )
+                head.method,
+                head.raw_path,
+                status,
+                seconds,
+                by.id if by is not None else "",
+                trace.request_id,
+                trace.traceparent,
+                asked.client,
             )

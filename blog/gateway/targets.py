@@ -20,10 +20,11 @@ CONNECTION_LIMIT = 1024
 class Target:
     """One instance. `active` are the requests it has now; `idle` the connections that wait for one."""
 
-    __slots__ = ("active", "idle", "instance", "is_retired", "limit", "meant", "served_by", "stats")
+    __slots__ = ("active", "id", "idle", "instance", "is_retired", "limit", "meant", "served_by", "stats")
 
     def __init__(self, instance: Instance, stats: ServiceStats) -> None:
         self.instance = instance
+        self.id = instance.id
         self.active = 0
         self.limit = _limit(instance)
         self.idle: dict[ClientConnection, None] = {}

@@ -64,7 +64,10 @@ class Gauge:
     def add(self, difference: int) -> None:
         """Count so many more."""
         self.count += difference
-        (self._zero.clear if self.count else self._zero.set)()
+        if self.count == 0:
+            self._zero.set()
+        elif self.count == difference:
+            self._zero.clear()
 
 
 class Operations:
