@@ -7,9 +7,9 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blog.core.errors import SettingsError
@@ -88,6 +88,13 @@ class Settings(ServiceSettings):
     cors_origins: Words = Field(
         default=(), description="origins that may read answers across sites; * = any"
     )
+    workers: int = Field(
+        default=1, ge=1, le=64, description="processes that share the gateway's public port"
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="certificate chain (PEM) of the public door; needs BLOG_TLS_KEY"
+    )
+    tls_key: Path | None = Field(default=None, description="its private key (PEM)")
     retry: bool = Field(
         default=True, description="the gateway sends again what may be sent again; false to see why"
     )
@@ -109,6 +116,12 @@ class Settings(ServiceSettings):
     write_burst: int = Field(default=20, ge=1, description="writes of one client's address at once")
     served_by: bool = Field(default=True, description="answers carry Blog-Served-By")
 
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("BLOG_TLS_CERT and BLOG_TLS_KEY belong together")
+        return self
+
     @property
     def secret(self) -> str | None:
         """The token as text, None when there is none."""
@@ -127,9 +140,21 @@ def load(model: type[S], **overrides: Any) -> S:
         return model(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
         name = PREFIX + str(first["loc"][0]).upper()
         shown = "***" if name.endswith("TOKEN") else repr(first["input"])
         raise SettingsError(f"{name}={shown}: {first['msg']}") from None
+
+
+def environ_of(settings: ServiceSettings) -> dict[str, str]:
+    """Return the variables that make another process have these settings, secrets included."""
+    values = ((name, getattr(settings, name)) for name in type(settings).model_fields)
+    return {
+        PREFIX + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else _shown(value)
+        for name, value in values
+        if value is not None
+    }
 
 
 class Setting(NamedTuple):

@@ -6,6 +6,8 @@ Every error leaves as a problem (RFC 9457) that carries the request's id.
 import random
 from typing import NamedTuple
 
+import aiohttp
+
 from blog.core.background import Crew
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, ExpectationFailed, MethodNotAllowed, NoRoute, TooMany, Unavailable
@@ -29,7 +31,8 @@ from blog.http.heads import RequestHead
 from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
 from blog.http.places import Places
 from blog.http.server import Handling, ServerConnection
-from blog.lifecycle.member import Member
+from blog.lifecycle.operations import Operations
+from blog.registry.discovery import Discovery
 
 _NO_MATCH = Match(NOBODY, "")
 _UPGRADES_REFUSED = frozenset({b"h2c"})  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
@@ -38,12 +41,13 @@ _starting = Unavailable("This gateway is still starting.", headers={"Retry-After
 log = get_logger()
 
 
-class _Opened(NamedTuple):
-    """What an open door needs: made once the gateway's member is there."""
+class Inside(NamedTuple):
+    """What an open door leads to."""
 
-    member: Member
+    http: aiohttp.ClientSession
+    discovery: Discovery
+    operations: Operations
     turns: Turns
-    proxy: Proxy
 
 
 class Door:
@@ -61,30 +65,32 @@ class Door:
         self._origins = settings.cors_origins
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
-        self._opened: _Opened | None = None
+        self._inside: Inside | None = None
+        self._proxy: Proxy | None = None
         stats.connections = lambda: len(self.places.open)
 
-    def open(self, member: Member, turns: Turns, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+    def open(self, inside: Inside, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
         """Let requests through."""
-        proxy = Proxy(
-            Shared(turns, self.places, self._replies, self._records, member.operations, self._clock),
+        turns = inside.turns
+        self._inside = inside
+        self._proxy = Proxy(
+            Shared(turns, self.places, self._replies, self._records, inside.operations, self._clock),
             Options(self._settings.served_by, self._settings.retry, answer_timeout),
             self.crew,
         )
-        turns.listen(proxy.changed)
-        self._opened = _Opened(member, turns, proxy)
+        turns.listen(self._proxy.changed)
 
     def end_streams(self) -> None:
         """End the endless answers that go through here."""
-        if self._opened is not None:
-            self._opened.proxy.end_streams()
+        if self._proxy is not None:
+            self._proxy.end_streams()
 
     def sweep(self) -> None:
         """End whatever has had its time."""
         now = self._clock.monotonic()
         self.places.sweep(now)
-        if self._opened is not None:
-            self._opened.proxy.sweep(now)
+        if self._proxy is not None:
+            self._proxy.sweep(now)
         self._log.flush()
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
@@ -132,18 +138,18 @@ class Door:
     def _dispatch(
         self, connection: ServerConnection, asked: Asked, noted: Noted, passed: bytes, client: Client
     ) -> Handling:
-        head, opened = asked.head, self._opened
-        if opened is None or not opened.turns.is_known():
+        head, proxy = asked.head, self._proxy
+        if proxy is None or not proxy.turns.is_known():
             raise _starting
         if self._origins and cors.is_preflight(head.method, noted):
             origin = cors.allowed_origin(noted[b"origin"], self._origins)
             if origin is not None:
                 return self._preflight(connection, asked, noted, origin)
         if head.raw_path == openapi.PATH and head.method in (b"GET", b"HEAD"):
-            return self._describe(connection, asked, opened)
+            return self._describe(connection, asked)
         if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
             raise ExpectationFailed("The only expectation that is met here is 100-continue.")
-        asked.match = self._route(opened.turns, head)
+        asked.match = self._route(proxy.turns, head)
         self._limit_rate(asked)
         asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
         self._compose(asked, noted, passed, client)
@@ -151,8 +157,8 @@ class Door:
         body = (
             Body(head, limit, is_repeatable=asked.is_repeatable) if head.block.has_body else NO_BODY
         )
-        exchange = Exchange(opened.proxy, connection, asked, body)
-        opened.proxy.began(exchange, asked.match)
+        exchange = Exchange(proxy, connection, asked, body)
+        proxy.began(exchange, asked.match)
         exchange.begin(expects=b"expect" in noted)
         return exchange
 
@@ -213,9 +219,9 @@ class Door:
     def _preflight(
         self, connection: ServerConnection, asked: Asked, noted: Noted, origin: str
     ) -> Handling:
-        assert self._opened is not None
+        assert self._inside is not None
         wanted = noted[b"access-control-request-method"].decode("latin-1")
-        match = self._opened.turns.routes.router.match(wanted, asked.head.raw_path)
+        match = self._inside.turns.routes.router.match(wanted, asked.head.raw_path)
         methods = match.allowed if isinstance(match, NoSuchMethod) else (wanted,)
         fields = cors.preflight(asked.head.get(b"access-control-request-headers"), origin, methods)
         self._replies.send(connection, asked.head, 204, fields, b"", asked.trace.request_id)
@@ -223,15 +229,16 @@ class Door:
         connection.finish()
         return NOTHING
 
-    def _describe(self, connection: ServerConnection, asked: Asked, opened: _Opened) -> Handling:
+    def _describe(self, connection: ServerConnection, asked: Asked) -> Handling:
         """Merge what the services say of themselves; that takes a while."""
+        inside = self._inside
+        assert inside is not None
         waiting = Waiting()
 
         async def describe() -> None:
-            router = opened.turns.routes.router
+            router = inside.turns.routes.router
             services = {match.service for _, match in router.routes()}
-            member = opened.member
-            documents = await openapi.collect(member.http, member.discovery, services)
+            documents = await openapi.collect(inside.http, inside.discovery, services)
             if waiting.is_gone:
                 return
             body = openapi.render(openapi.merge(documents, router))
@@ -255,7 +262,7 @@ class Door:
 
     def __repr__(self) -> str:
         """Show whether it is open, and who is in it."""
-        return f"<Door: {'open' if self._opened else 'not open yet'}, {self.places!r}>"
+        return f"<Door: {'open' if self._proxy else 'not open yet'}, {self.places!r}>"
 
 
 class Waiting:

@@ -1,19 +1,22 @@
 """Gateway: the composition of the one door: registry, inner door, public door, session, drain."""
 
+import os
+import socket
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 from blog.core.background import background
-from blog.core.logs import get_logger, is_json
-from blog.core.settings import Settings
-from blog.gateway.access_log import AccessLog
-from blog.gateway.door import Door
+from blog.core.logs import get_logger
+from blog.core.settings import Settings, environ_of
 from blog.gateway.inner import inner_app, show_routes
 from blog.gateway.known_log import registry_of
+from blog.gateway.public import Public, certificate_of
 from blog.gateway.routing import RouteTable
-from blog.gateway.stats import Stats, StatsCollector
-from blog.gateway.turns import Turns
+from blog.gateway.stats import Snapshot, StatsCollector
+from blog.gateway.turns import follow_routes
+from blog.gateway.workers import Workers
 from blog.http.limits import server_options
-from blog.http.listener import Listener, address_of, bind, listening
+from blog.http.listener import address_of, bind
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, cannot_listen
 
@@ -33,30 +36,26 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         registry = None
         if settings.embed_registry:
             registry = await stack.enter_async_context(registry_of(SERVICE, settings, lifecycle))
-        routes, stats = RouteTable(), Stats()
+        routes = RouteTable()
         inner = inner_app(settings, registry)
         inner.add_routes([show_routes(routes)])
-        access_log = AccessLog(settings.access_log, is_json=is_json(settings.log_format))
-        stack.callback(access_log.flush)
-        door = Door(settings, lifecycle.clock, stats, access_log)
-        try:
-            bound = bind(settings.host, settings.public_port)
-        except OSError as error:
-            raise cannot_listen(error, settings.host, "BLOG_PUBLIC_PORT", settings.public_port) from None
-        public = address_of(bound)
-        door_stack = await stack.enter_async_context(AsyncExitStack())
-        listener = await door_stack.enter_async_context(
-            listening(
-                bound, door, door.places, now=lifecycle.clock.monotonic, sweep=door.sweep
-            )
-        )
+        bound = _bind(settings)
+        stack.callback(bound.close)
+        address = address_of(bound)
+        doors = await stack.enter_async_context(AsyncExitStack())
+        public = None
+        if settings.workers == 1:
+            public = Public(settings, lifecycle.clock, routes)
+            await doors.enter_async_context(public.listening(bound))
+        else:
+            certificate_of(settings)  # to fail here, not in every worker
         member = await stack.enter_async_context(
             Member.join(
                 lifecycle,
                 settings,
                 inner,
                 service=SERVICE,
-                metadata={PUBLIC: public},
+                metadata={PUBLIC: address},
                 follow=("*",),
                 door=server_options(),
                 port=("BLOG_ADMIN_PORT", settings.admin_port),
@@ -64,16 +63,65 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             )
         )
         # what still uses the member's connections ends before they do
-        stack.push_async_callback(door_stack.aclose)
-        await stack.enter_async_context(door.crew)
-        member.metrics.register(StatsCollector(lambda: [stats.snapshot()]))
-        turns = Turns(member.discovery, member.session.report, lifecycle.clock, stats, routes)
-        door.open(member, turns)
-        stack.callback(turns.follow())
-        log.info("gateway.opened", public=public, inner=member.instance.address)
-        await stack.enter_async_context(background(_drain(member, door, listener)))
-        if await lifecycle.until_stopping(_get_ready(member)):
+        stack.push_async_callback(doors.aclose)
+        log.info("gateway.opened", public=address, inner=member.instance.address)
+        if public is not None:
+            await _serve_here(stack, public, member, lifecycle)
+        else:
+            await _serve_by_workers(stack, settings, address, routes, member, lifecycle)
+
+
+async def _serve_here(
+    stack: AsyncExitStack, public: Public, member: Member, lifecycle: Lifecycle
+) -> None:
+    """Serve the public port in this process."""
+    _show(member, lambda: [public.stats.snapshot()])
+    await stack.enter_async_context(public.open(member.session, member.http, member.operations))
+    await stack.enter_async_context(background(public.drain(member.unlisted, member.draining)))
+    if await lifecycle.until_stopping(_get_ready(member)):
+        await member.serve_until_stopped()
+
+
+async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition holds
+    stack: AsyncExitStack,
+    settings: Settings,
+    address: str,
+    routes: RouteTable,
+    member: Member,
+    lifecycle: Lifecycle,
+) -> None:
+    """Keep processes that serve the public port; this one knows who is there, and tells them."""
+    inner = "http://" + member.instance.address if settings.embed_registry else None
+    told = settings.model_copy(
+        update={
+            "public_port": int(address.rpartition(":")[2]),
+            "registry": (inner,) if inner else settings.registry,
+        }
+    )
+    workers = Workers(told, os.environ | environ_of(told), member.operations)
+    _show(member, workers.snapshots)
+    stack.callback(follow_routes(member.discovery, routes))
+    await stack.enter_async_context(workers.running())
+
+    async def get_ready() -> None:
+        await workers.wait_until_serving()
+        await _get_ready(member)
+
+    async with background(workers.drain(member.unlisted)):
+        if await lifecycle.until_stopping(get_ready()):
             await member.serve_until_stopped()
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """Bind the public port; workers share it, and this process only keeps it."""
+    try:
+        return bind(settings.host, settings.public_port, shared=settings.workers > 1)
+    except OSError as error:
+        raise cannot_listen(error, settings.host, "BLOG_PUBLIC_PORT", settings.public_port) from None
+
+
+def _show(member: Member, snapshots: Callable[[], Iterable[Snapshot]]) -> None:
+    member.metrics.register(StatsCollector(snapshots))
 
 
 async def _get_ready(member: Member) -> None:
@@ -81,11 +129,3 @@ async def _get_ready(member: Member) -> None:
     await member.session.wait_until_joined()
     await member.discovery.wait_until(lambda discovery: discovery.epoch is not None)
     await member.ready()
-
-
-async def _drain(member: Member, door: Door, listener: Listener) -> None:
-    """Take no new clients once others know, and end streams when requests are over."""
-    await member.unlisted.wait()
-    listener.stop()
-    await member.draining.wait()
-    door.end_streams()

@@ -57,12 +57,14 @@ class Counted(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """The numbers of one process, or of several."""
+    """The numbers of one process, or of several. `requests` and `streams` are those it has now."""
 
     services: dict[str, Counted] = {}
     retries: dict[str, int] = {}
     ejections: dict[str, int] = {}
     connections: int = 0
+    requests: int = 0
+    streams: int = 0
 
     def __add__(self, other: "Snapshot") -> "Snapshot":
         """Add up."""
@@ -74,6 +76,8 @@ class Snapshot(BaseModel):
             retries=Counter(self.retries) + Counter(other.retries),
             ejections=Counter(self.ejections) + Counter(other.ejections),
             connections=self.connections + other.connections,
+            requests=self.requests + other.requests,
+            streams=self.streams + other.streams,
         )
 
     def ended(self) -> "Snapshot":
@@ -81,7 +85,7 @@ class Snapshot(BaseModel):
         services = {
             name: counted.model_copy(update={"in_flight": 0}) for name, counted in self.services.items()
         }
-        return self.model_copy(update={"services": services, "connections": 0})
+        return self.model_copy(update={"services": services, "connections": 0, "requests": 0, "streams": 0})
 
 
 class Stats:

@@ -111,15 +111,25 @@ class Turns:
     def _changed(self) -> None:
         """Take in the new table: routes, targets, and who cannot be counted on."""
         known = self._discovery.instances
-        if self.routes.update(known.values()):
-            for conflict in self.routes.router.conflicts:
-                log.warning("route.conflict", **conflict._asdict())
+        _update(self.routes, known)
         self.ejection.keep(known)
         self._in_doubt(known, self.targets.update(known))
 
     def __repr__(self) -> str:
         """Show what decides."""
         return f"<Turns: {self.ejection!r} {self.budget!r} {self.targets!r}>"
+
+
+def follow_routes(discovery: Discovery, routes: RouteTable) -> Callable[[], None]:
+    """Keep `routes` up with `discovery` until the returned function is called."""
+    _update(routes, discovery.instances)
+    return discovery.on_change(lambda: _update(routes, discovery.instances))
+
+
+def _update(routes: RouteTable, known: Mapping[str, Instance]) -> None:
+    if routes.update(known.values()):
+        for conflict in routes.router.conflicts:
+            log.warning("route.conflict", **conflict._asdict())
 
 
 class _Either(Container[str]):

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
 from blog.core.settings import Settings
-from blog.gateway.door import Door
+from blog.gateway.door import Door, Inside
 from blog.gateway.routing import RouteTable
 from blog.gateway.turns import Turns
 from blog.gateway.access_log import AccessLog
@@ -74,7 +74,9 @@ class Rig:
                 sweep=self.door.sweep,
             )
         )
-        self.door.open(self.member, self.turns, answer_timeout=answer_timeout)
+        member = self.member
+        inside = Inside(member.http, member.discovery, member.operations, self.turns)
+        self.door.open(inside, answer_timeout=answer_timeout)
         self._stack.callback(self.turns.follow())
         self.tell()
 
