@@ -124,13 +124,17 @@ def main() -> int:
 def _runner(name: str) -> click.Command:
     """Make the command that runs one instance of `name`."""
 
-    def run(*, with_parent: bool, adopt: bool = False) -> None:
+    def run(*, with_parent: bool, adopt: bool = False, workers: int | None = None) -> None:
         from blog.cli.process import run_instance  # noqa: PLC0415 - heavy
 
-        run_instance(name, with_parent=with_parent, adopt=adopt)
+        overrides = {} if workers is None else {"workers": workers}
+        run_instance(name, with_parent=with_parent, adopt=adopt, **overrides)
 
     options: list[click.Parameter] = [click.Option(["--with-parent"], is_flag=True, hidden=True)]
     if name == "bus":
         adopt = "Take this log as the one that counts from now on."
         options.append(click.Option(["--adopt"], is_flag=True, help=adopt))
+    if name == "gateway":
+        share = "Processes that share the public port (BLOG_WORKERS)."
+        options.append(click.Option(["--workers"], type=click.IntRange(1, 64), help=share))
     return click.Command(name, callback=run, params=options, help=f"Run one instance of {name}.")

@@ -18,12 +18,13 @@ from blog.master.programs import program
 _STDIN = 0
 
 
-def run_instance(name: str, *, with_parent: bool, adopt: bool) -> None:
+def run_instance(name: str, *, with_parent: bool, adopt: bool, **overrides: object) -> None:
     """Run the program `name` until SIGTERM or SIGINT; with a parent also until stdin closes.
 
+    `overrides` win over the settings of the environment.
     Raises SettingsError. What nobody expected is logged and ends the process with code 1.
     """
-    settings = load_and_warn(service=name)
+    settings = load_and_warn(overrides, service=name)
     run = program(name, adopt=adopt)
 
     async def live() -> None:

@@ -1,6 +1,7 @@
 """Settings as people see them: read, warned about, listed."""
 
 import os
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -12,12 +13,12 @@ from blog.runtime import catalog
 _WIDE = 250
 
 
-def load_and_warn(**bound: str) -> Settings:
+def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -> Settings:
     """Read the settings, set up logging (`bound` is on every line), warn about unknown variables.
 
-    Raises SettingsError for a bad value.
+    `overrides` win over the environment. Raises SettingsError for a bad value.
     """
-    settings = load(Settings)
+    settings = load(Settings, **(overrides or {}))
     logs.configure(settings.log_level, settings.log_format, **bound)
     for name, nearest in unknown_variables(os.environ, _models()):
         logs.get_logger().warning("setting.unknown", name=name, nearest=nearest)

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
 
 from blog.core.events import Event
 from blog.core.ids import new_id
-from blog.core.instance import Route
+from blog.core.instance import TURN_KEY, Route
 from blog.core.settings import ServiceSettings
 from blog.core.view import View
 
@@ -175,6 +175,8 @@ class Service:
     name: str
     view: type[View] | None = None
     settings: type[ServiceSettings] | None = None
+    turn: Literal["rotation", "least-request"] = "rotation"
+    """How the gateway chooses among its instances: served longest ago, or the less busy of two."""
     endpoints: list[Endpoint] = field(default_factory=list)
     reactions: dict[str, Reaction] = field(default_factory=dict)
 
@@ -184,18 +186,25 @@ class Service:
         *patterns: str,
         answer: Callable[[Any, Meta], Any] | None = None,
         location: str | None = None,
+        body_limit: int | None = None,
     ) -> Callable[[H], H]:
         """Declare a command: request → decision → event(s), answered after the log has them.
 
-        The answer is `answer(event, meta)`, or the event's data, of the first event.
+        The answer is `answer(event, meta)`, or the event's data, of the first event. `body_limit`
+        (bytes) is for bodies larger than what is taken elsewhere.
 
         It returns an event, a list of events (`[]` → 204) or `Append`, or raises a `DomainError`.
         """
-        return self._endpoint("command", method, patterns, answer, location)
+        return self._endpoint("command", method, patterns, answer, location, body_limit=body_limit)
 
-    def query(self, method: str, *patterns: str) -> Callable[[H], H]:
-        """Declare a query: request → rows → answer (model, list, dict or `Page`)."""
-        return self._endpoint("query", method, patterns)
+    def query(
+        self, method: str, *patterns: str, answer_timeout: float | None = None
+    ) -> Callable[[H], H]:
+        """Declare a query: request → rows → answer (model, list, dict or `Page`).
+
+        `answer_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.
+        """
+        return self._endpoint("query", method, patterns, answer_timeout=answer_timeout)
 
     def stream(self, method: str, *patterns: str) -> Callable[[H], H]:
         """Declare a stream: an async generator of `ServerSent`, ended when the instance drains."""
@@ -231,6 +240,11 @@ class Service:
         """The public routes, as the instance announces them."""
         return tuple(endpoint.route for endpoint in self.endpoints)
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What else its instances announce."""
+        return {} if self.turn == "rotation" else {TURN_KEY: self.turn}
+
     def _endpoint(
         self,
         kind: Kind,
@@ -238,11 +252,12 @@ class Service:
         patterns: Sequence[str],
         answer: Callable[[Any, Meta], Any] | None = None,
         location: str | None = None,
+        **limits: Any,
     ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             for pattern in patterns:
-                route = Route(method=method, pattern=pattern)
-                if route in self.routes:
+                route = Route(method=method, pattern=pattern, **limits)
+                if any((known.method, known.pattern) == (method, pattern) for known in self.routes):
                     raise TypeError(f"service {self.name} declares {method} {pattern} twice")
                 self.endpoints.append(Endpoint(kind, route, handler, answer, location))
             return handler

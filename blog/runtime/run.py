@@ -28,7 +28,8 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
     """
     own_settings = load(service.settings) if service.settings else None
     host = Host(service, own_settings)
-    app = make_app(host, settings.secret, BODY_LIMIT)
+    largest = max((route.body_limit or 0 for route in service.routes), default=0)
+    app = make_app(host, settings.secret, max(BODY_LIMIT, largest))
     async with Member.join(
         lifecycle,
         settings,
@@ -36,6 +37,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         service=service.name,
         routes=service.routes,
         reactions=tuple(service.reactions),
+        metadata=service.metadata,
         follow=("*",) if calls_peers(service) else (BUS,),
         door=server_options(),
     ) as member:

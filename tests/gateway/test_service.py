@@ -21,6 +21,7 @@ from blog.core.settings import Settings
 from blog.gateway.service import run
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
+from tests.http.test_tls import write_certificate
 
 TOKEN = "secret"
 
@@ -167,3 +168,22 @@ async def test_without_a_registry_of_its_own_it_follows_another(tmp_path: Path) 
         second = settings_in(tmp_path, embed_registry=False, registry=(registry,))
         async with gateway(second) as (_, member):
             await member.discovery.wait_until(lambda table: len(table.serving("gateway")) == 2)
+
+
+async def test_the_public_door_speaks_tls(tmp_path: Path) -> None:
+    """With BLOG_TLS_CERT and BLOG_TLS_KEY; instances hear that it was https."""
+    chain, key = write_certificate(tmp_path, "blog.example")
+
+    async def tell(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=request.headers["X-Forwarded-Proto"])
+
+    settings = settings_in(tmp_path, tls_cert=chain, tls_key=key)
+    async with (
+        gateway(settings) as (_, member),
+        aiohttp.ClientSession() as client,
+        service(settings, f"http://{member.instance.address}", tell),
+    ):
+        await member.discovery.wait_until(lambda table: bool(table.serving("things")))
+        url = f"https://{member.instance.metadata['public']}/things"
+        async with client.get(url, ssl=False) as answer:
+            assert (answer.status, await answer.text()) == (200, "https")
