@@ -7,10 +7,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test check format bench chaos image clean
+.PHONY: help setup lock up test check format bench bench-gateway chaos image clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with .venv/bin/blog, from the hash-pinned lock
 
@@ -40,6 +40,9 @@ format: setup ## let ruff format and fix what it can
 
 bench: setup ## measure: start-up, requests and settled comments per second
 	$(BIN)/python benchmarks/run.py
+
+bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefik and Envoy
+	$(BIN)/python benchmarks/gateway.py
 
 chaos: setup ## kill instances and the bus under traffic, for longer than the tests do
 	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest tests/e2e/test_kill.py --timeout 900 $(PYTEST_ARGS)

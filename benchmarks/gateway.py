@@ -136,8 +136,7 @@ class Stage:
         self._stack = stack
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
         self.missing: dict[str, str] = {}
-        self._upstreams = (peers.free_port(), 0)
-        self._upstreams = (self._upstreams[0], peers.free_port())
+        self._upstreams = (peers.free_port(), peers.free_port())
         self.upstream: peers.Running
         for port in self._upstreams:
             self.upstream = self._start("upstream", peers.upstream, port, LOAD_CORE, self._stack)
@@ -172,7 +171,7 @@ class Stage:
         leases = None
         if at.plan.admin:
             leases = peers.Leases(at.plan.admin, services, self._upstreams)
-            peers.until(lambda: is_ready(leases), 20, "no instance was admitted")
+            leases.renew()
         key = "blog-served-by" if leases else "upstream"
         seen: set[str] = set()
         peers.until(lambda: self._seen(at.port, key, seen), 10, f"of two upstreams only {seen} are asked")
@@ -188,10 +187,197 @@ class Stage:
         return len(seen - {""}) >= 2
 
 
-def is_ready(leases: peers.Leases) -> bool:
-    """Tell whether our registry has taken all leases."""
-    try:
-        leases.renew()
-    except peers.Missing:
-        return False
-    return True
+def side_by_side(names: list[str], spans: Spans, result: dict[str, Any]) -> list[Row]:
+    """Measure all proxies that start; note how they were configured, and who is missing."""
+    with ExitStack() as stack:
+        stage = Stage(stack)
+        rows = [row for name in names if (row := stage.row(name))]
+        measure("warm-up", rows, cost("/things"), Span(1, 1))
+        measure("memory", rows, held, Span(1, 0))
+        measure("things", rows, cost("/things"), spans.main)
+        measure("rate", rows, late, spans.rate)
+        measure("64k", rows, cost("/things/64k"), spans.sizes)
+        measure("1m", rows, cost("/things/1m"), spans.sizes)
+        measure("close", rows, cost("/things", close=True), spans.sizes)
+        result["missing"] = stage.missing
+        result["upstream"] = {"nginx.conf": stage.upstream.plan.files["nginx.conf"]}
+        result["rows"] = {row.name: told(row) for row in rows}
+    return rows
+
+
+def told(row: Row) -> dict[str, Any]:
+    """Return all that is known of a row. Who is in the table has made no error: one ends the run."""
+    plan = row.at.plan
+    program = "ours" if plan.admin else plan.program
+    return {
+        "version": peers.version_of(program),
+        "log": plan.log,
+        "errors": 0,
+        "configuration": {"arguments": plan.arguments, "environment": plan.environ, "files": plan.files},
+        "median": {name: row.median(name) for name in row.rounds},
+        "rounds": row.rounds,
+    }
+
+
+CROWDS = {
+    "ours: 3 instances": {"things": 3},
+    "ours: 3 + 997 of another": {"things": 3, "others": 997},
+    "ours: 1000 of the same": {"things": 1000},
+}
+"""What the table of ours holds, by row."""
+
+
+def crowded(spans: Spans, result: dict[str, Any]) -> list[Row]:
+    """Measure ours with few and many instances."""
+    with ExitStack() as stack:
+        stage = Stage(stack)
+        rows = [row for name, services in CROWDS.items() if (row := stage.row(name, services))]
+        measure("warm-up", rows, cost("/things"), Span(1, 1))
+        measure("things", rows, cost("/things"), spans.table)
+        result["table"] = {row.name: told(row) for row in rows}
+        result["missing"] |= stage.missing
+    return rows
+
+
+Medians = dict[str, dict[str, Figures]]
+
+
+def goals(medians: Medians) -> list[tuple[str, str, bool | None]]:
+    """Compare with what is wanted: the goal, what was found, whether it is met (None: not measured)."""
+    mine, base, other = (medians.get(name) for name in ("ours", "nginx", "envoy"))
+    few, *many = (medians.get(name) for name in CROWDS)
+    found: list[tuple[str, float | None, float, str]] = [
+        ("CPU per request <= 1.8 x nginx's", share(mine, base), 1.8, " x"),
+        ("CPU per request <= 0.8 x Envoy's", share(mine, other), 0.8, " x"),
+        (
+            f"p99 at {RATE:g}/s within 1 ms of nginx's",
+            mine["rate"]["p99_ms"] - base["rate"]["p99_ms"] if mine and base else None, 1.0, " ms",
+        ),
+        (f"memory (RSS) with {IDLE} connections <= 55 MB + 25 KB each",
+         mine["memory"]["rss_mb"] if mine else None, 55 + 25 * IDLE * KB / MB, " MB"),
+        ("CPU with 1,000 instances, of another service <= 1.10 x that with 3", share(many[0], few), 1.1, " x"),
+        ("CPU with 1,000 instances, of the same service <= 1.10 x that with 3", share(many[1], few), 1.1, " x"),
+    ]  # fmt: skip
+    return [
+        (
+            goal,
+            "not measured" if value is None else f"{value:.2f}{unit}",
+            None if value is None else value <= limit,
+        )
+        for goal, value, limit, unit in found
+    ]
+
+
+def share(one: dict[str, Figures] | None, of: dict[str, Figures] | None) -> float | None:
+    """Return a ratio of CPU times per request."""
+    return one["things"]["cpu_us"] / of["things"]["cpu_us"] if one and of else None
+
+
+COLUMNS: dict[str, tuple[str, str, str]] = {
+    "req/s": ("things", "per_second", ".0f"),
+    "p50 ms": ("things", "p50_ms", ".2f"),
+    "p99 ms": ("things", "p99_ms", ".2f"),
+    f"p50 at {RATE:g}/s": ("rate", "p50_ms", ".2f"),
+    "p99": ("rate", "p99_ms", ".2f"),
+    "max": ("rate", "max_ms", ".1f"),
+    "MB": ("memory", "alone_rss_mb", ".1f"),
+    f"MB with {IDLE} open": ("memory", "rss_mb", ".1f"),
+    "KB each": ("memory", "kb_per_connection", ".1f"),
+    "64 KiB: µs": ("64k", "cpu_us", ".0f"),
+    "MB/s ": ("64k", "mb_per_second", ".0f"),
+    "1 MiB: µs": ("1m", "cpu_us", ".0f"),
+    "MB/s": ("1m", "mb_per_second", ".0f"),
+    "new connection: µs": ("close", "cpu_us", ".0f"),
+}
+"""The table beside the first columns: measure, figure, format."""
+
+
+def markdown(result: dict[str, Any], medians: Medians) -> str:
+    """Return the report as people read it."""
+    table = [["proxy", "CPU µs/request", "x nginx", "x Envoy", *COLUMNS, "log"]]
+    for name, row in result["rows"].items():
+        found = medians[name]
+        ratios = [share(found, medians.get(peer)) for peer in ("nginx", "envoy")]
+        table.append([
+            name, f"{found['things']['cpu_us']:.1f}", *("-" if each is None else f"{each:.2f}" for each in ratios),
+            *(format(found[group][key], shape) for group, key, shape in COLUMNS.values()), row["log"],
+        ])  # fmt: skip
+    crowds = [["ours, instances in the table", "CPU µs/request", "req/s"]]
+    for name in result["table"]:
+        things = medians[name]["things"]
+        crowds.append([name, f"{things['cpu_us']:.1f}", f"{things['per_second']:.0f}"])
+    marks = {True: "✓", False: "✗", None: "?"}
+    lines = [
+        "# Reverse proxies side by side",
+        "",
+        result["machine"] + ("; --quick" if result["quick"] else ""),
+        "",
+    ]
+    lines += [*_aligned(table), "", *(_aligned(crowds) if len(crowds) > 1 else []), ""]
+    lines += [f"- {marks[met]} {goal}: {found}" for goal, found, met in goals(medians)]
+    lines += [f"- missing: {name}: {why}" for name, why in result["missing"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    widths = [max(len(row[n]) for row in table) for n in range(len(table[0]))]
+    shown = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+    shown.insert(1, ["-" * width for width in widths])
+    return [f"| {' | '.join(row)} |" for row in shown]
+
+
+def machine() -> str:
+    """Say where this was measured."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "?")
+    when = time.strftime("%Y-%m-%d %H:%M")
+    return f"{when}; {os.cpu_count()} x {model}; Linux {platform.release()}; Python {platform.python_version()}"
+
+
+def prepare(names: list[str]) -> None:
+    """Take our core and enough files, and let a SIGTERM unwind as Ctrl-C does."""
+    if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
+        raise SystemExit("This needs two cores: one for the proxy, one for the load.")
+    os.sched_setaffinity(0, {LOAD_CORE})
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    signal.signal(signal.SIGTERM, _terminate)
+    for wrong in peers.install(names):
+        print(wrong, file=sys.stderr)
+    for program in ("wrk", "nginx"):
+        if peers.path_of(program) is None:
+            raise SystemExit(f"{program} is missing: as root, apt-get install {peers.DEBIAN[program]}")
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit("terminated")
+
+
+def main() -> None:
+    """Measure, print, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round of each")
+    parser.add_argument("--only", default="", help=f"of {', '.join(peers.PLANS)}; ours is both of ours")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    only = [part.strip() for part in options.only.split(",") if part.strip()]
+    if unknown := set(only) - set(peers.PLANS):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(peers.PLANS)}")
+    names = [name for name in peers.PLANS if not only or name.partition(",")[0] in only]
+    prepare(names)
+    spans = QUICK if options.quick else FULL
+    result: dict[str, Any] = {"machine": machine(), "quick": options.quick, "missing": {}, "table": {}}
+    result |= {"wrk": peers.version_of("wrk"), "headers": load.HEADERS, "spans": spans._asdict()}
+    rows = side_by_side(names, spans, result)
+    rows += crowded(spans, result) if "ours" in names else []
+    medians = {row.name: {name: row.median(name) for name in row.rounds} for row in rows}
+    result["goals"] = [{"goal": goal, "found": found, "met": met} for goal, found, met in goals(medians)]
+    text = markdown(result, medians)
+    options.out.mkdir(exist_ok=True)
+    (options.out / "gateway.json").write_text(json.dumps(result, indent=2) + "\n")
+    (options.out / "gateway.md").write_text(text)
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()

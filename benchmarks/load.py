@@ -81,7 +81,9 @@ def wrk(core: int, url: str, seconds: float, *, close: bool = False) -> Wrk:
     )  # fmt: skip
     for failed in ("Non-2xx", "Socket errors", "unable to"):
         if failed in ran.stdout + ran.stderr:
-            raise SystemExit(f"{url}: the run stops on any answer that is not 2xx:\n{ran.stdout}{ran.stderr}")
+            raise SystemExit(
+                f"{url}: the run stops on any answer that is not 2xx:\n{ran.stdout}{ran.stderr}"
+            )
     if ran.returncode:
         raise SystemExit(f"wrk {url}: {ran.stderr or ran.stdout or ran.returncode}")
     return _parsed(ran.stdout)
@@ -170,7 +172,9 @@ class OpenLoop:
                 self._busy[connection] = due
                 connection.sendall(self._request)
                 sent += 1
-            for connection in self._wait(began + sent / self.rate if sent < count and self._idle else None):
+            for connection in self._wait(
+                began + sent / self.rate if sent < count and self._idle else None
+            ):
                 read_answer(connection, self._what)
                 took.append((time.perf_counter() - self._busy.pop(connection)) * 1000)
                 self._idle.append(connection)

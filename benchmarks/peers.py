@@ -205,7 +205,11 @@ http://127.0.0.1:{place.port} {{
 }}
 """
     arguments = ["run", "--config", str(place.folder / "Caddyfile"), "--adapter", "caddyfile"]
-    environ = {"GOMAXPROCS": "1", "XDG_DATA_HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder)}
+    environ = {
+        "GOMAXPROCS": "1",
+        "XDG_DATA_HOME": str(place.folder),
+        "XDG_CONFIG_HOME": str(place.folder),
+    }
     return Plan("caddy", arguments, "all, JSON with headers, unbuffered", {"Caddyfile": text}, environ)
 
 
@@ -240,7 +244,9 @@ def envoy(place: Place) -> Plan:
     """One worker beside its main thread; lines are gathered in 64 KiB, as is its default."""
     text = json.dumps(_envoy_bootstrap(place), indent=1)
     arguments = ["-c", str(place.folder / "envoy.json"), "--concurrency", "1", "--disable-hot-restart"]
-    return Plan("envoy", [*arguments, "-l", "warning"], "all, JSON, buffered (64 KiB)", {"envoy.json": text})
+    return Plan(
+        "envoy", [*arguments, "-l", "warning"], "all, JSON, buffered (64 KiB)", {"envoy.json": text}
+    )
 
 
 def _envoy_bootstrap(place: Place) -> dict[str, object]:
@@ -250,7 +256,11 @@ def _envoy_bootstrap(place: Place) -> dict[str, object]:
     }  # fmt: skip
     log = _typed("access_loggers.file.v3.FileAccessLog", path=f"{place.folder}/access.log")
     log["log_format"] = {"json_format": line}
-    route = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "things"}}]}
+    route = {
+        "name": "all",
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "things"}}],
+    }
     manager = _typed(
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="door", use_remote_address=True, route_config={"virtual_hosts": [route]},
@@ -258,7 +268,11 @@ def _envoy_bootstrap(place: Place) -> dict[str, object]:
         http_filters=[{"name": "router", "typed_config": _typed("filters.http.router.v3.Router")}],
     )  # fmt: skip
     filters = [{"name": "manager", "typed_config": manager}]
-    listener = {"name": "door", "address": _envoy_address(place.port), "filter_chains": [{"filters": filters}]}
+    listener = {
+        "name": "door",
+        "address": _envoy_address(place.port),
+        "filter_chains": [{"filters": filters}],
+    }
     endpoints = [{"endpoint": {"address": _envoy_address(port)}} for port in place.upstreams]
     cluster = {
         "name": "things", "type": "STATIC", "lb_policy": "ROUND_ROBIN", "connect_timeout": "5s",

@@ -72,7 +72,7 @@ class Relay:
         if self._pieces:
             pieces, self._pieces = self._pieces, []
             self.is_started = True
-            self._client.write(b"".join(pieces))
+            self._client.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _framing(self) -> bytes:
         if self._is_chunked:

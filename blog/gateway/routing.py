@@ -14,6 +14,7 @@ from blog.core.instance import Instance, Route
 
 _INNER = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "v1"})
 _DOTS = frozenset({".", ".."})
+_REMEMBERED = 4096
 _PARAMETER = re.compile(r"\{[^{}]+\}")
 
 
@@ -60,21 +61,6 @@ class _Node:
         self.parameter = self.parameter or _Node()
         return self.parameter
 
-    def find_plain(self, segments: list[str]) -> "_Node | None":
-        """Return the node that fits where each segment can only go one way, None to look closer."""
-        node = self
-        for segment in segments:
-            literal = node.literals.get(segment)
-            if node.parameter is None:
-                if literal is None:
-                    return None
-                node = literal
-            elif literal is None and segment:
-                node = node.parameter
-            else:
-                return None
-        return node
-
     def find(self, segments: list[str], at: int = 0) -> Iterator["_Node"]:
         """Yield the nodes that fit `segments`, the most specific first."""
         if at == len(segments):
@@ -99,6 +85,7 @@ class Router:
         self.conflicts: list[Conflict] = []
         self._root = _Node()
         self._routes: dict[Match, set[str]] = {}
+        self._found: dict[tuple[str, str], Match] = {}
         known = list(instances)
         ranks = _seniority(known) if seniority is None else seniority
         for instance in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
@@ -110,6 +97,16 @@ class Router:
 
         Inner paths of instances are never found, nor are paths with dot segments.
         """
+        found = self._found.get((method, path))
+        if found is None:
+            found = self._find(method, path)
+            if isinstance(found, Match):
+                if len(self._found) >= _REMEMBERED:
+                    self._found.clear()
+                self._found[method, path] = found
+        return found
+
+    def _find(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
         segments = path.split("/")
         if segments.pop(0) or not segments:
             return NoSuchPath()
@@ -118,9 +115,6 @@ class Router:
         if segments[0] in _INNER or not _DOTS.isdisjoint(segments):
             return NoSuchPath()
         wanted = "GET" if method == "HEAD" else method
-        node = self._root.find_plain(segments)
-        if node is not None and (match := node.methods.get(method) or node.methods.get(wanted)):
-            return match
         allowed: set[str] = set()
         for node in self._root.find(segments):
             if found := node.methods.get(method) or node.methods.get(wanted):
