@@ -97,13 +97,14 @@ class Router:
 
         Inner paths of instances are never found, nor are paths with dot segments.
         """
-        found = self._found.get((method, path))
-        if found is None:
-            found = self._find(method, path)
-            if isinstance(found, Match):
-                if len(self._found) >= _REMEMBERED:
-                    self._found.clear()
-                self._found[method, path] = found
+        known = self._found.get((method, path))
+        if known is not None:
+            return known
+        found = self._find(method, path)
+        if isinstance(found, Match):
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[method, path] = found
         return found
 
     def _find(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
