@@ -197,9 +197,7 @@ class Service:
         """
         return self._endpoint("command", method, patterns, answer, location, body_limit=body_limit)
 
-    def query(
-        self, method: str, *patterns: str, answer_timeout: float | None = None
-    ) -> Callable[[H], H]:
+    def query(self, method: str, *patterns: str, answer_timeout: float | None = None) -> Callable[[H], H]:
         """Declare a query: request → rows → answer (model, list, dict or `Page`).
 
         `answer_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.

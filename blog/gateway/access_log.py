@@ -24,7 +24,9 @@ log = get_logger()
 class AccessLog:
     """Writes lines as JSON, or hands them to structlog. With `errors` only those of server errors."""
 
-    def __init__(self, level: Level, *, is_json: bool, write: Callable[[str], object] | None = None) -> None:
+    def __init__(
+        self, level: Level, *, is_json: bool, write: Callable[[str], object] | None = None
+    ) -> None:
         self.least = _ERROR if level == "errors" else 0
         self._is_json = is_json
         self._write = write or _to_stdout

@@ -15,9 +15,10 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway import cors, openapi
 from blog.gateway.access_log import AccessLog
+from blog.gateway.asked import Asked
 from blog.gateway.body import NO_BODY, Body
 from blog.gateway.clients import TrustedProxies
-from blog.gateway.exchange import Asked, Exchange
+from blog.gateway.exchange import Exchange
 from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, sort_request, trace_of
 from blog.gateway.proxy import Options, Proxy, Shared
 from blog.gateway.rates import SAFE, Rates
@@ -35,7 +36,9 @@ from blog.lifecycle.operations import Operations
 from blog.registry.discovery import Discovery
 
 _NO_MATCH = Match(NOBODY, "")
-_UPGRADES_REFUSED = frozenset({b"h2c"})  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
+_UPGRADES_REFUSED = frozenset(
+    {b"h2c"}
+)  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
 _starting = Unavailable("This gateway is still starting.", headers={"Retry-After": "1"})
 
 log = get_logger()
@@ -154,9 +157,7 @@ class Door:
         asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
         self._compose(asked, noted, passed, client)
         limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
-        body = (
-            Body(head, limit, is_repeatable=asked.is_repeatable) if head.block.has_body else NO_BODY
-        )
+        body = Body(head, limit, is_repeatable=asked.is_repeatable) if head.block.has_body else NO_BODY
         exchange = Exchange(proxy, connection, asked, body)
         proxy.began(exchange, asked.match)
         exchange.begin(expects=b"expect" in noted)
@@ -214,7 +215,9 @@ class Door:
             return
         wait = self._rates.wait(asked.client, asked.began)
         if wait:
-            raise TooMany("You write faster than is taken here.", headers={"Retry-After": f"{int(wait) + 1}"})
+            raise TooMany(
+                "You write faster than is taken here.", headers={"Retry-After": f"{int(wait) + 1}"}
+            )
 
     def _preflight(
         self, connection: ServerConnection, asked: Asked, noted: Noted, origin: str

@@ -7,14 +7,13 @@ task is made for it: every step is a call from one connection or the other.
 from typing import TYPE_CHECKING
 
 from blog.core.errors import BadGateway, BlogError, GatewayTimeout, Malformed, Unavailable
+from blog.gateway.asked import Asked
 from blog.gateway.body import Body
-from blog.gateway.headers import Trace
 from blog.gateway.relay import Relay, connection_line, whole_head
-from blog.gateway.routing import Match
 from blog.gateway.targets import Target
 from blog.gateway.tunnel import Tunnel
 from blog.http.client import ClientConnection
-from blog.http.heads import AnswerHead, RequestHead
+from blog.http.heads import AnswerHead
 from blog.http.limits import IDLE_TIMEOUT
 from blog.http.server import ServerConnection
 
@@ -27,48 +26,6 @@ _MISDIRECTED = 421
 _SWITCHING = 101
 _AGAIN = {"Retry-After": "1"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Asked:
-    """What a client asked, as it goes to any instance: everything but its framing and the instance's id.
-
-    `began` is monotonic seconds, `client` the address, `upgrade` the protocol that it asks to switch
-    to (empty: none). `cors` are the lines that share an answer across sites, None where nobody does.
-    """
-
-    __slots__ = (
-        "began",
-        "client",
-        "cors",
-        "head",
-        "is_repeatable",
-        "lines",
-        "match",
-        "trace",
-        "upgrade",
-        "wants_trailers",
-    )
-
-    def __init__(  # noqa: PLR0913 - what a request is made of
-        self,
-        head: RequestHead,
-        match: Match,
-        trace: Trace,
-        *,
-        client: str,
-        began: float,
-        cors: bytes | None,
-    ) -> None:
-        self.head = head
-        self.match = match
-        self.trace = trace
-        self.client = client
-        self.began = began
-        self.cors = cors
-        self.lines = b""
-        self.is_repeatable = False
-        self.upgrade = b""
-        self.wants_trailers = False
 
 
 class Exchange:

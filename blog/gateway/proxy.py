@@ -10,7 +10,8 @@ from blog.core.background import Crew
 from blog.core.clock import Clock
 from blog.core.errors import BlogError
 from blog.core.instance import Instance, State
-from blog.gateway.exchange import Asked, Exchange
+from blog.gateway.asked import Asked
+from blog.gateway.exchange import Exchange
 from blog.gateway.records import Records
 from blog.gateway.replies import Replies
 from blog.gateway.routing import Match

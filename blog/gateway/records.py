@@ -1,7 +1,7 @@
 """Records: what is kept of an answered request: a count and a line."""
 
 from blog.gateway.access_log import AccessLog
-from blog.gateway.exchange import Asked
+from blog.gateway.asked import Asked
 from blog.gateway.stats import NOBODY, Stats
 from blog.gateway.targets import Target
 

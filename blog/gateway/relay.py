@@ -18,7 +18,16 @@ class Relay:
     `lines` are what the gateway says beside it. `cors` replaces what the instance says about sharing.
     """
 
-    __slots__ = ("_client", "_has_body", "_holds", "_is_chunked", "_pieces", "head", "is_started", "is_stream")
+    __slots__ = (
+        "_client",
+        "_has_body",
+        "_holds",
+        "_is_chunked",
+        "_pieces",
+        "head",
+        "is_started",
+        "is_stream",
+    )
 
     def __init__(  # noqa: PLR0913 - what an answer is made of
         self,
@@ -106,4 +115,3 @@ def connection_line(client: ServerConnection, request: RequestHead) -> bytes:
     if not client.keeps_alive:
         return b"Connection: close\r\n\r\n"
     return b"Connection: keep-alive\r\n\r\n" if request.block.is_http_1_0 else b"\r\n"
-

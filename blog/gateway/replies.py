@@ -22,7 +22,12 @@ class Replies:
         self._now = now
 
     def problem(
-        self, client: ServerConnection, head: RequestHead, error: BlogError, request_id: bytes, lines: bytes
+        self,
+        client: ServerConnection,
+        head: RequestHead,
+        error: BlogError,
+        request_id: bytes,
+        lines: bytes,
     ) -> int:
         """Answer with `error`; return its status. `lines` go with it."""
         body = problem_body(error, request_id.decode() or None)

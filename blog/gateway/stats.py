@@ -85,7 +85,9 @@ class Snapshot(BaseModel):
         services = {
             name: counted.model_copy(update={"in_flight": 0}) for name, counted in self.services.items()
         }
-        return self.model_copy(update={"services": services, "connections": 0, "requests": 0, "streams": 0})
+        return self.model_copy(
+            update={"services": services, "connections": 0, "requests": 0, "streams": 0}
+        )
 
 
 class Stats:

@@ -15,7 +15,6 @@ from blog.http.heads import END, AnswerHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
 from blog.http.outbox import Outbox
 
-
 _BODILESS = frozenset({*range(100, 200), 204, 304})
 
 

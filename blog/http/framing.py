@@ -13,9 +13,12 @@ from blog.http.heads import AnswerHead, RequestHead
 _LINE_LIMIT = 256
 _TRAILER_LIMIT = 8192
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_EXTENSION = rb'[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*"))?' % (
-    _TOKEN,
-    _TOKEN,
+_EXTENSION = (
+    rb'[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*"))?'
+    % (
+        _TOKEN,
+        _TOKEN,
+    )
 )
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
 _TRAILER = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
@@ -81,7 +84,15 @@ class UntilClose:
 class ChunkedBody:
     """A chunked body (RFC 9112 §7.1). `trailers` are the fields behind it: name and value."""
 
-    __slots__ = ("_in_trailers", "_is_chunk_over", "_left", "_partial", "_trailer_size", "is_complete", "trailers")
+    __slots__ = (
+        "_in_trailers",
+        "_is_chunk_over",
+        "_left",
+        "_partial",
+        "_trailer_size",
+        "is_complete",
+        "trailers",
+    )
 
     def __init__(self) -> None:
         self.is_complete = False

@@ -1,0 +1,47 @@
+"""Asked: what a client asked, as it goes to whichever instance. Plain data."""
+
+from blog.gateway.headers import Trace
+from blog.gateway.routing import Match
+from blog.http.heads import RequestHead
+
+
+class Asked:
+    """What a client asked, as it goes to any instance: everything but its framing and the instance's id.
+
+    `began` is monotonic seconds, `client` the address, `upgrade` the protocol that it asks to switch
+    to (empty: none). `cors` are the lines that share an answer across sites, None where nobody does.
+    """
+
+    __slots__ = (
+        "began",
+        "client",
+        "cors",
+        "head",
+        "is_repeatable",
+        "lines",
+        "match",
+        "trace",
+        "upgrade",
+        "wants_trailers",
+    )
+
+    def __init__(  # noqa: PLR0913 - what a request is made of
+        self,
+        head: RequestHead,
+        match: Match,
+        trace: Trace,
+        *,
+        client: str,
+        began: float,
+        cors: bytes | None,
+    ) -> None:
+        self.head = head
+        self.match = match
+        self.trace = trace
+        self.client = client
+        self.began = began
+        self.cors = cors
+        self.lines = b""
+        self.is_repeatable = False
+        self.upgrade = b""
+        self.wants_trailers = False
