@@ -1,4 +1,4 @@
-"""Access log: one line per request. Lines are gathered and written together: a write costs more than a line.
+"""Access log: one line per request. Lines are gathered: a write costs more than a line.
 
 On a terminal they are written as everything else is, one by one.
 """

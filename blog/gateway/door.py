@@ -1,4 +1,4 @@
-"""Door: what the public port does with every request before it is an exchange: names, route, limits, CORS.
+"""Door: what happens to every request before it is an exchange: names, route, limits, CORS.
 
 Every error leaves as a problem (RFC 9457) that carries the request's id.
 """

@@ -1,4 +1,4 @@
-"""Exchange: one request of one client, until its answer is sent. Body → turn → send → retry, or pass back.
+"""Exchange: one request, until its answer is sent. Body → turn → send → retry, or pass back.
 
 What may be sent again is decided in `retry`, who gets it in `turns`; here is what is done when. No
 task is made for it: every step is a call from one connection or the other.

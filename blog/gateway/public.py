@@ -1,4 +1,4 @@
-"""Public: the public port of one process: door, listener, turns, certificate; opened and drained as one."""
+"""Public: the public port of one process: door, listener, turns, certificate, as one."""
 
 import asyncio
 import resource

@@ -1,4 +1,4 @@
-"""Rates: how many writes a client may send. Pure; a token bucket per client (ITU-T I.371's leaky bucket, turned round).
+"""Rates: how many writes a client may send. Pure; a token bucket per client (RFC 2697's idea).
 
 Only those who have lately written are remembered: a full bucket is the same as none.
 """

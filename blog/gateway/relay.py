@@ -1,4 +1,4 @@
-"""Relay: an instance's answer on its way to the client: held while that is of use, then passed on as it comes.
+"""Relay: an instance's answer on its way to the client: held while of use, then passed on.
 
 Nothing was sent to the client until `is_started`: so long another instance may answer instead.
 """
@@ -98,7 +98,7 @@ class Relay:
 
 
 def whole_head(head: AnswerHead) -> bytes:
-    """Return status line, fields and length of an answer whose body is here; made once for equal heads."""
+    """Return status line, fields and length of an answer that is here whole; made once for equals."""
     known = sort_answer(head)
     if not known.opening:
         opening = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\n"

@@ -1,4 +1,4 @@
-"""Targets: the instances as the gateway talks to them: what each has to do now, and what it may have. Pure.
+"""Targets: the instances as the gateway talks to them: what each has to do, and may have. Pure.
 
 An instance may say in its metadata how many requests it takes at once (`connections`), and how its
 service's turns are taken (`turn`).

@@ -42,7 +42,7 @@ class Turns:
         self._in_doubt: Callable[[Mapping[str, Instance], list[Target]], None] = lambda *_: None
 
     def listen(self, in_doubt: Callable[[Mapping[str, Instance], list[Target]], None]) -> None:
-        """Let `in_doubt(known, retired)` hear of changes: everybody known, and who gets no more requests."""
+        """Let `in_doubt(known, retired)` hear of changes: everybody, and who gets no more requests."""
         self._in_doubt = in_doubt
 
     def follow(self) -> Callable[[], None]:

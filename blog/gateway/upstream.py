@@ -1,4 +1,4 @@
-"""Upstream: connections to instances, kept open between requests. Knows how an attempt failed, decides nothing."""
+"""Upstream: connections to instances, kept open between requests. Decides nothing."""
 
 import asyncio
 from collections.abc import Iterable

@@ -26,7 +26,7 @@ log = get_logger()
 
 
 class Workers:
-    """`count` processes with `environ`, which names the port and the registry. Counts into `operations`."""
+    """Processes with `environ`, which names port and registry. What they do counts in `operations`."""
 
     def __init__(self, settings: Settings, environ: dict[str, str], operations: Operations) -> None:
         self.restarts = 0

@@ -1,4 +1,4 @@
-"""Framing: where a body ends, and how it is written. Pure; strict: one reading or none (RFC 9112 §6, §7.1).
+"""Framing: where a body ends, and how it is written. Pure; one reading or none (RFC 9112 §6, §7.1).
 
 A reader gets the bytes that follow a head, in any pieces, and gives the body's own bytes and what
 is left over behind its end.

@@ -21,7 +21,7 @@ from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
 Field: TypeAlias = tuple[bytes, bytes, bytes]
 """A header field: its name in lower case, its name as it came, its value without outer blanks."""
 
-END = b"\r\n\r\n"
+_END = b"\r\n\r\n"
 NO_OPTIONS: frozenset[bytes] = frozenset()
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%-]*(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
@@ -260,6 +260,12 @@ _REQUESTS = _Memo()
 _ANSWERS = _Memo()
 
 
+def head_end(data: bytes) -> int:
+    """Return where the first head in `data` ends, 0 when it is not whole."""
+    end = data.find(_END)
+    return 0 if end < 0 else end + len(_END)
+
+
 def parse_request(raw: bytes) -> RequestHead:
     """Read a request's head.
 
@@ -383,7 +389,7 @@ def _cause(error: HttpParserError) -> BlogError:
 
 def _bad_line(line: bytes) -> BlogError:
     if _VERSION.search(line):
-        return VersionNotSupported("HTTP/1.1 is spoken here (and HTTP/1.0).")
+        return VersionNotSupported("Versions 1.1 and 1.0 of HTTP are spoken here.")
     return Malformed("The request line is none (RFC 9112 §3).")
 
 

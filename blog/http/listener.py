@@ -67,7 +67,7 @@ async def listening(  # noqa: PLR0913 - what a door is made of
     sweep: Callable[[], None],
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Listener]:
-    """Listen on `bound` while the body runs; `sweep` is called again and again. Then break off what is open."""
+    """Listen on `bound` while the body runs, and `sweep` now and then; break off what is open after."""
     loop = asyncio.get_running_loop()
     outbox = Outbox(loop)
     server = await loop.create_server(

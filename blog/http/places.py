@@ -1,4 +1,4 @@
-"""Places: how many connections a door has, of whom, and how long each may take for what. No I/O but closing.
+"""Places: how many connections a door has, of whom, and how long each may take for what.
 
 When every place is taken, the oldest connection without a whole head makes room: it is the one that
 costs nothing to ask again, and the one that an attacker has most of.

@@ -1,4 +1,4 @@
-"""TLS: the certificate of a door, taken up anew when its files change. New connections get the new one."""
+"""TLS: the certificate of a door, taken up anew when its files change."""
 
 import ssl
 from pathlib import Path
@@ -10,7 +10,7 @@ log = get_logger()
 
 
 class Certificate:
-    """The certificate chain in `chain` with its key in `key` (PEM). Raises SettingsError if they are none."""
+    """The chain in `chain` with its key in `key` (PEM). Raises SettingsError if they are none."""
 
     def __init__(self, chain: Path, key: Path) -> None:
         self._chain, self._key = chain, key
@@ -21,7 +21,9 @@ class Certificate:
             raise SettingsError(f"BLOG_TLS_CERT={chain}, BLOG_TLS_KEY={key}: {error}") from None
 
     def renew(self) -> bool:
-        """Take up what changed in the files; tell whether something was. What cannot be read changes nothing.
+        """Take up what changed in the files, for new connections; tell whether something did.
+
+        What cannot be read changes nothing.
 
         They are tried on their own first: half-written files must not spoil what works.
         """
