@@ -37,7 +37,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 10.0, step: float 
 class Blog:
     """A running `blog up`."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{free_port()}"
         self.admin = f"http://127.0.0.1:{free_port()}"
@@ -46,6 +46,7 @@ class Blog:
             "BLOG_PUBLIC_PORT": self.url.rpartition(":")[2],
             "BLOG_ADMIN_PORT": self.admin.rpartition(":")[2],
             "BLOG_DATA_DIR": str(folder / "data"),
+            **variables,
         }
         self.output = (folder / "up.txt").open("a+")
         self.process = subprocess.Popen(

@@ -1,7 +1,7 @@
 """Streams through the door: WebSockets, events, slow and vanishing clients and instances."""
 
 import asyncio
-import os
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -23,7 +23,9 @@ async def echo(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(protocols=("chat",), max_msg_size=0)
     await socket.prepare(request)
     async for message in socket:
-        if message.type is aiohttp.WSMsgType.TEXT:
+        if message.data == "bye":
+            await socket.close(code=4001)
+        elif message.type is aiohttp.WSMsgType.TEXT:
             await socket.send_str(message.data)
         elif message.type is aiohttp.WSMsgType.BINARY:
             await socket.send_bytes(message.data)
@@ -35,6 +37,11 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+def open_files() -> int:
+    """Count the file descriptors of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def is_at_rest(rig: Any) -> bool:
@@ -65,7 +72,8 @@ async def test_websockets_of_another_library(rig: Any) -> None:
         assert await socket.recv() == "hello"
         await socket.send(b"x" * 300_000)
         assert await socket.recv() == b"x" * 300_000
-        await socket.close(4001, "enough")
+        await socket.send("bye")
+        await socket.wait_closed()
     assert socket.close_code == 4001
     await until(lambda: is_at_rest(rig))
 
@@ -222,7 +230,7 @@ async def test_a_client_that_vanishes_leaves_nothing(rig: Any, stage: str) -> No
         await reader.read()
 
     await rig.raw(hang)
-    tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+    tasks, files = len(asyncio.all_tasks()), open_files()
     for _ in range(5):
         _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(STAGES[stage])
@@ -234,7 +242,7 @@ async def test_a_client_that_vanishes_leaves_nothing(rig: Any, stage: str) -> No
     for target in rig.turns.targets.by_id.values():
         rig.door._proxy.upstream.drop(target)
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
-    await until(lambda: len(os.listdir("/proc/self/fd")) <= files)
+    await until(lambda: open_files() <= files)
 
 
 ANSWERS = {
@@ -257,7 +265,7 @@ async def test_an_instance_that_vanishes_leaves_nothing(rig: Any, answer: str) -
         await writer.drain()
 
     await rig.raw(die)
-    tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+    tasks, files = len(asyncio.all_tasks()), open_files()
     for _ in range(3):
         try:
             answered = await rig.send(REQUEST[:-2] + b"Connection: close\r\n\r\n")
@@ -266,4 +274,4 @@ async def test_an_instance_that_vanishes_leaves_nothing(rig: Any, answer: str) -
         assert b" 502 " in answered or not answered.endswith(b"0\r\n\r\n")
     await until(lambda: is_at_rest(rig) and not rig.door.places.open)
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
-    await until(lambda: len(os.listdir("/proc/self/fd")) <= files)
+    await until(lambda: open_files() <= files)
