@@ -119,8 +119,8 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Blog]]:
     """Start blogs; every one is stopped at the end, and nothing may be left running."""
     blogs: list[Blog] = []
 
-    def start(*options: str, folder: Path = tmp_path) -> Blog:
-        blogs.append(Blog(folder, *options))
+    def start(*options: str, folder: Path = tmp_path, **variables: str) -> Blog:
+        blogs.append(Blog(folder, *options, **variables))
         return blogs[-1]
 
     yield start

@@ -12,11 +12,11 @@ from aiohttp.typedefs import Handler
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
 from blog.core.settings import Settings
+from blog.gateway.access_log import AccessLog
 from blog.gateway.door import Door, Inside
 from blog.gateway.routing import RouteTable
-from blog.gateway.turns import Turns
-from blog.gateway.access_log import AccessLog
 from blog.gateway.stats import Stats
+from blog.gateway.turns import Turns
 from blog.http.limits import ANSWER_TIMEOUT
 from blog.http.listener import bind, listening
 from blog.lifecycle.lifecycle import Lifecycle

@@ -3,7 +3,12 @@
 from typing import Any
 
 from blog.core.instance import State
-from blog.gateway.upstream import NeverSent
+
+
+def next_id(rig: Any, tried: tuple[str, ...] = ()) -> str | None:
+    """Return whose turn it is now."""
+    target = rig.turns.next("things", tried, rig.clock.monotonic())
+    return target.id if target else None
 
 
 async def test_the_ejected_serve_when_nobody_else_can(rig: Any) -> None:
@@ -11,16 +16,17 @@ async def test_the_ejected_serve_when_nobody_else_can(rig: Any) -> None:
     good, bad = rig.dead(), rig.dead()
     for _ in range(5):
         rig.turns.answered(bad, 500)
-    assert {rig.turns.next("things", set()).id for _ in range(4)} == {good.id}
+    assert {next_id(rig) for _ in range(4)} == {good.id}
     rig.set_state(good, State.DRAINING)
-    assert rig.turns.next("things", set()).id == bad.id
-    assert rig.turns.next("things", {bad.id}) is None
+    assert next_id(rig) == bad.id
+    assert next_id(rig, (bad.id,)) is None
+    assert rig.stats.ejections == {"things": 1}
 
 
 async def test_who_cannot_be_reached_is_reported(rig: Any) -> None:
     """The registry then finds out."""
     gone = rig.dead()
-    rig.turns.not_reached(gone, NeverSent("connection refused", is_gone=True))
+    rig.turns.not_reached(gone, "connection refused")
     assert rig.reports == [(gone.id, "connection refused")]
 
 
@@ -30,3 +36,33 @@ async def test_who_is_gone_is_forgotten(rig: Any) -> None:
     rig.turns.answered(gone, 500)
     rig.set_state(gone, State.GONE)
     assert repr(rig.turns.ejection) == "<Ejection: nobody>"
+    assert not rig.turns.targets.by_id
+
+
+async def test_who_has_all_it_takes_gets_no_more(rig: Any) -> None:
+    """`connections` in its metadata says how many that is."""
+    one, other = rig.dead(), rig.dead()
+    rig._instances[one.id] = one.model_copy(update={"metadata": {"connections": "1"}})
+    rig.set_state(rig._instances[one.id], State.READY)
+    targets = rig.turns.targets
+    rig.set_state(rig._instances[one.id], State.GONE)
+    rig._instances[one.id] = one.model_copy(update={"metadata": {"connections": "1"}})
+    rig.tell()
+    targets.take(targets.by_id[one.id])
+    assert {next_id(rig) for _ in range(4)} == {other.id}
+    targets.give_back(targets.by_id[one.id])
+    assert {next_id(rig) for _ in range(4)} == {one.id, other.id}
+
+
+async def test_a_service_may_prefer_the_less_busy(rig: Any) -> None:
+    """Of two by chance; skipping who was tried."""
+    for instance in [rig.dead() for _ in range(3)]:
+        rig._instances[instance.id] = instance.model_copy(update={"metadata": {"turn": "least-request"}})
+        rig.set_state(rig._instances[instance.id], State.GONE)
+        rig._instances[instance.id] = instance.model_copy(update={"metadata": {"turn": "least-request"}})
+    rig.tell()
+    targets = rig.turns.targets
+    busy, *idle = targets.by_id.values()
+    targets.take(busy)
+    assert busy.id not in {next_id(rig) for _ in range(50)}
+    assert {next_id(rig, tuple(one.id for one in idle)) for _ in range(5)} == {busy.id}

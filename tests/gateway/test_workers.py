@@ -16,7 +16,9 @@ async def counted(client: aiohttp.ClientSession, inner: str) -> int:
     async with client.get(f"{inner}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         text = await answer.text()
     wanted = 'blog_gateway_requests_total{service="things",status="2xx"} '
-    return sum(int(float(line.removeprefix(wanted))) for line in text.splitlines() if line.startswith(wanted))
+    return sum(
+        int(float(line.removeprefix(wanted))) for line in text.splitlines() if line.startswith(wanted)
+    )
 
 
 def children() -> set[int]:

@@ -32,7 +32,9 @@ def test_equal_heads_with_other_targets_are_told_apart() -> None:
     assert parse_request(request(b"GET /a HTTP/1.0")).is_http_1_0
 
 
-@pytest.mark.parametrize("target", [b"/a b", b"/\x7f", b"/\xc3\xa4", b"/a#b", b"a", b"", b"/a\tb", b"/\x00"])
+@pytest.mark.parametrize(
+    "target", [b"/a b", b"/\x7f", b"/\xc3\xa4", b"/a#b", b"a", b"", b"/a\tb", b"/\x00"]
+)
 def test_a_bad_target_is_refused_behind_a_known_head_too(target: bytes) -> None:
     """Remembering makes nothing less strict."""
     for _ in range(2):
@@ -69,7 +71,11 @@ def test_where_a_request_goes(line: bytes, fields: bytes, expected: tuple[bytes,
         (b"GET / HTTP/1.1", b"Host: a b\r\n", Malformed),
         (b"GET / HTTP/1.1", HOST + b"X: \xff\r\n", Malformed),
         (b"GET / HTTP/1.1", HOST + b"Transfer-Encoding: gzip, chunked\r\n", Malformed),
-        (b"GET / HTTP/1.1", HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Malformed),
+        (
+            b"GET / HTTP/1.1",
+            HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            Malformed,
+        ),
         (b"GET / HTTP/1.0", b"Transfer-Encoding: chunked\r\n", Malformed),
         (b"GET / HTTP/1.1", HOST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Malformed),
         (b"GET / HTTP/1.1", HOST + b"Content-Length: 9999999999999999999\r\n", Malformed),

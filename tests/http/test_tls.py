@@ -1,7 +1,6 @@
 """A door that speaks TLS, and takes up a new certificate while it is open."""
 
 import asyncio
-import os
 import ssl
 import subprocess
 from pathlib import Path
@@ -21,8 +20,8 @@ def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
         check=True,
         capture_output=True,
     )  # fmt: skip
-    os.replace(f"{key}.new", key)
-    os.replace(f"{chain}.new", chain)
+    Path(f"{key}.new").replace(key)
+    Path(f"{chain}.new").replace(chain)
     return chain, key
 
 
