@@ -2,6 +2,7 @@
 
 from blog.gateway.headers import Trace
 from blog.gateway.routing import Match
+from blog.gateway.stats import ServiceStats
 from blog.http.heads import RequestHead
 
 
@@ -20,20 +21,21 @@ class Asked:
         "is_repeatable",
         "lines",
         "match",
+        "stats",
         "trace",
         "upgrade",
         "wants_trailers",
     )
 
-    def __init__(  # noqa: PLR0913 - what a request is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - what a request is made of
         self,
         head: RequestHead,
         match: Match,
         trace: Trace,
-        *,
         client: str,
         began: float,
         cors: bytes | None,
+        stats: ServiceStats,
     ) -> None:
         self.head = head
         self.match = match
@@ -41,6 +43,7 @@ class Asked:
         self.client = client
         self.began = began
         self.cors = cors
+        self.stats = stats
         self.lines = b""
         self.is_repeatable = False
         self.upgrade = b""

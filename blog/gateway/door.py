@@ -62,6 +62,8 @@ class Door:
         self._settings = settings
         self._clock = clock
         self._log = access_log
+        self._now = clock.monotonic
+        self._nobodys = stats.services[NOBODY]
         self._records = Records(stats, access_log)
         self._replies = Replies(clock.now)
         self._rates = Rates(settings.write_rate, settings.write_burst)
@@ -108,9 +110,10 @@ class Door:
             head,
             _NO_MATCH,
             trace_of(noted, self._bits),
-            client=client.address,
-            began=self._clock.monotonic(),
-            cors=lines,
+            client.address,
+            self._now(),
+            lines,
+            self._nobodys,
         )
         try:
             return self._dispatch(connection, asked, noted, passed, client)
@@ -132,9 +135,10 @@ class Door:
             NO_HEAD,
             _NO_MATCH,
             trace,
-            client=connection.address,
-            began=self._clock.monotonic(),
-            cors=None,
+            connection.address,
+            self._now(),
+            None,
+            self._nobodys,
         )
         self._note(asked, self._problem(connection, asked, error))
 
@@ -159,7 +163,7 @@ class Door:
         limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
         body = Body(head, limit, is_repeatable=asked.is_repeatable) if head.block.has_body else NO_BODY
         exchange = Exchange(proxy, connection, asked, body)
-        proxy.began(exchange, asked.match)
+        proxy.began(exchange, asked)
         exchange.begin(expects=b"expect" in noted)
         return exchange
 
@@ -261,7 +265,7 @@ class Door:
         )
 
     def _note(self, asked: Asked, status: int) -> None:
-        self._records.note(asked, status, self._clock.monotonic() - asked.began)
+        self._records.note(asked, status, self._now() - asked.began)
 
     def __repr__(self) -> str:
         """Show whether it is open, and who is in it."""

@@ -54,19 +54,20 @@ class Proxy:
         self.now: Callable[[], float] = shared.clock.monotonic
         self._options = options
         self._replies = shared.replies
-        self._records = shared.records
         self._operations = shared.operations
-        self._stats = shared.records.stats
+        self._services = shared.records.stats.services
+        self._note = shared.records.note
         self._answer_timeout = options.answer_timeout
         self._active: set[Exchange] = set()
         self._endless: set[Exchange] = set()
 
-    def began(self, exchange: Exchange, match: Match) -> None:
+    def began(self, exchange: Exchange, asked: Asked) -> None:
         """Count a request that will be sent to an instance."""
         self._active.add(exchange)
         self.turns.budget.request()
         self._operations.requests.add(1)
-        self._stats.services[match.service].in_flight += 1
+        asked.stats = self._services[asked.match.service]
+        asked.stats.in_flight += 1
 
     def answer_timeout(self, match: Match) -> float:
         """Return how many seconds an instance has to answer to what `match` is."""
@@ -101,8 +102,8 @@ class Proxy:
             self._operations.streams.add(-1)
         else:
             self._operations.requests.add(-1)
-        self._stats.services[asked.match.service].in_flight -= 1
-        self._records.note(asked, status, seconds, by, asked.match.service)
+        asked.stats.in_flight -= 1
+        self._note(asked, status, seconds, by)
 
     def changed(self, known: Mapping[str, Instance], retired: list[Target]) -> None:
         """Take in who is known: close what waits at those who left, ask others where one is in doubt."""

@@ -2,7 +2,7 @@
 
 from blog.gateway.access_log import AccessLog
 from blog.gateway.asked import Asked
-from blog.gateway.stats import NOBODY, Stats
+from blog.gateway.stats import Stats
 from blog.gateway.targets import Target
 
 
@@ -13,11 +13,9 @@ class Records:
         self.stats = stats
         self.log = log
 
-    def note(
-        self, asked: Asked, status: int, seconds: float, by: Target | None = None, service: str = NOBODY
-    ) -> None:
+    def note(self, asked: Asked, status: int, seconds: float, by: Target | None = None) -> None:
         """Keep what became of a request. `by` is None where no instance answered."""
-        self.stats.services[service].served(status, seconds)
+        asked.stats.served(status, seconds)
         if status >= self.log.least:
             head, trace = asked.head, asked.trace
             self.log.add(

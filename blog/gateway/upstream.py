@@ -45,7 +45,7 @@ class Upstream:
 
     def give_back(self, target: Target, connection: ClientConnection) -> None:
         """Keep `connection` for another request, if it can serve one."""
-        if target.is_retired or not connection.is_open():
+        if target.is_retired or not connection.is_reusable:
             connection.abort()
             return
         connection.idle_since = self._now()

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from blog.core.errors import BlogError, Malformed
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
-from blog.http.heads import AnswerHead, head_end, parse_answer
+from blog.http.heads import END, AnswerHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
 from blog.http.outbox import Outbox
 
@@ -156,9 +156,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_whole(self, receiver: Receiver, data: bytes) -> bool:
         """Read an answer that is here as a whole, head and body; tell whether it was."""
-        end = head_end(data)
-        if not 0 < end <= ANSWER_HEAD_LIMIT:
+        end = data.find(END)
+        if end < 0 or end > ANSWER_HEAD_LIMIT:
             return False
+        end += len(END)
         head = parse_answer(data[:end])
         block = head.block
         if block.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
@@ -189,12 +190,13 @@ class ClientConnection(asyncio.Protocol):
     def _read_head(self, receiver: Receiver, data: bytes) -> bytes | None:
         """Read heads up to the final one; return what is behind it, None when that is not for us."""
         while True:
-            end = head_end(data)
-            if max(end, len(data) if not end else 0) > ANSWER_HEAD_LIMIT:
+            end = data.find(END)
+            if (len(data) if end < 0 else end) > ANSWER_HEAD_LIMIT:
                 raise Malformed("the head is too large")
-            if not end:
+            if end < 0:
                 self._buffer = data
                 return None
+            end += len(END)
             head = parse_answer(data[:end])
             data = data[end:]
             if head.status >= HTTPStatus.OK:

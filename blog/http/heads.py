@@ -21,7 +21,7 @@ from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
 Field: TypeAlias = tuple[bytes, bytes, bytes]
 """A header field: its name in lower case, its name as it came, its value without outer blanks."""
 
-_END = b"\r\n\r\n"
+END = b"\r\n\r\n"
 NO_OPTIONS: frozenset[bytes] = frozenset()
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%-]*(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
@@ -258,12 +258,6 @@ class _Memo(dict[bytes, Block]):
 
 _REQUESTS = _Memo()
 _ANSWERS = _Memo()
-
-
-def head_end(data: bytes) -> int:
-    """Return where the first head in `data` ends, 0 when it is not whole."""
-    end = data.find(_END)
-    return 0 if end < 0 else end + len(_END)
 
 
 def parse_request(raw: bytes) -> RequestHead:

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.framing import NO_BODY, BodyReader, request_body
-from blog.http.heads import RequestHead, head_end, head_too_large, parse_request
+from blog.http.heads import END, RequestHead, head_too_large, parse_request
 from blog.http.limits import HEAD_LIMIT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
@@ -243,9 +243,10 @@ class ServerConnection(asyncio.Protocol):
         data = self._buffer
         if data[0] == CR and data.startswith(b"\r\n"):
             data = self._buffer = data[2:]  # an empty line before a request is passed (RFC 9112 §2.2)
-        end = head_end(data)
-        if not 0 < end <= HEAD_LIMIT:
+        end = data.find(END)
+        if end < 0 or end > HEAD_LIMIT:
             return self._wait_for_head(data)
+        end += len(END)
         if end == len(data):
             self._buffer = b""
         else:

@@ -3,7 +3,7 @@
 import pytest
 
 from blog.core.errors import BlogError, HeadTooLarge, Malformed, NotSupported, VersionNotSupported
-from blog.http.heads import head_end, parse_answer, parse_request
+from blog.http.heads import parse_answer, parse_request
 
 HOST = b"Host: blog\r\n"
 
@@ -149,9 +149,3 @@ def test_answers_that_are_none(raw: bytes) -> None:
     """As strictly as requests."""
     with pytest.raises(Malformed):
         parse_answer(raw)
-
-
-def test_where_a_head_ends() -> None:
-    """Behind its empty line; 0 is not yet."""
-    assert head_end(b"GET / HTTP/1.1\r\n") == 0
-    assert head_end(request() + b"rest") == len(request())
