@@ -44,8 +44,8 @@ bench: setup ## measure: start-up, requests and settled comments per second
 bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefik and Envoy
 	$(BIN)/python benchmarks/gateway.py
 
-chaos: setup ## kill instances and the bus under traffic, for longer than the tests do
-	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest tests/e2e/test_kill.py --timeout 900 $(PYTEST_ARGS)
+chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py --timeout 900 $(PYTEST_ARGS)
 
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .

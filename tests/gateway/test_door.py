@@ -1,12 +1,14 @@
 """What every request meets at the public door, whatever comes after."""
 
 import asyncio
+import io
 import json
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from blog.core.instance import Route
 from blog.core.settings import Settings
 
 SITE = "https://site.example"
@@ -168,3 +170,66 @@ class TestAcrossSites:
         await rig.instance(count())
         async with rig.http.get(f"{rig.url}/things") as answer:
             assert "Blog-Served-By" not in answer.headers
+
+
+class TestWritesByRate:
+    """With a limit for writes."""
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        """Allow two at once, and believe the proxy next door."""
+        return Settings(write_rate=0.5, write_burst=2, trusted_proxies=("127.0.0.0/8",))
+
+    async def test_who_writes_too_often_is_told_when_to_come_again(self, rig: Any, count: Any) -> None:
+        """429 with Retry-After, by client; reading is free."""
+        seen = count()
+        await rig.instance(seen)
+        statuses = []
+        for client in ("10.0.0.1",) * 3 + ("10.0.0.2",):
+            headers = {"X-Forwarded-For": client}
+            async with rig.http.post(f"{rig.url}/things", data=b"x", headers=headers) as answer:
+                statuses.append(answer.status)
+                if answer.status == 429:
+                    assert answer.headers["Retry-After"] == "2"
+        assert statuses == [200, 200, 429, 200]
+        async with rig.http.get(f"{rig.url}/things", headers={"X-Forwarded-For": "10.0.0.1"}) as answer:
+            assert answer.status == 200
+        assert len(seen.requests) == 4
+
+    async def test_a_trusted_proxy_speaks_for_its_client(self, rig: Any) -> None:
+        """Address and scheme; the line in the log has the client too."""
+        await rig.instance(echo)
+        headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7", "X-Forwarded-Proto": "https"}
+        async with rig.http.get(f"{rig.url}/things", headers=headers) as answer:
+            heard = {name.lower(): value for name, value in json.loads(await answer.read())}
+        assert heard["x-forwarded-for"] == "203.0.113.7"
+        assert heard["x-forwarded-proto"] == "https"
+        rig.door.sweep()
+        [line] = (json.loads(line) for text in rig.lines for line in text.splitlines())
+        assert (line["client"], line["status"], line["path"]) == ("203.0.113.7", 200, "/things")
+        assert line["request_id"] == heard["x-request-id"]
+        assert line["trace"] == heard["traceparent"]
+
+
+async def test_a_route_may_say_its_own_limits(rig: Any, count: Any) -> None:
+    """A body larger than what others take, and less time to answer."""
+    seen = count()
+    instance = await rig.instance(seen)
+    routes = (
+        Route(method="PUT", pattern="/things/{id}", body_limit=3 << 20),
+        Route(method="GET", pattern="/things/{id}", answer_timeout=0.01),
+    )
+    rig._instances = {"large": instance.model_copy(update={"id": "large", "routes": routes})}
+    rig.tell()
+    async with rig.http.put(f"{rig.url}/things/1", data=io.BytesIO(b"x" * (2 << 20))) as answer:
+        assert answer.status == 200
+    assert len(seen.requests[0][2]) == 2 << 20
+
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    slow = await rig.raw(hang)
+    rig._instances = {"slow": slow.model_copy(update={"id": "slow", "routes": routes})}
+    rig.tell()
+    async with rig.http.get(f"{rig.url}/things/1") as answer:
+        assert answer.status == 504
