@@ -60,6 +60,7 @@ class Row:
     name: str
     at: peers.Running
     leases: peers.Leases | None
+    asked: Callable[[], int]
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
 
     def median(self, measure: str) -> Figures:
@@ -71,14 +72,17 @@ class Row:
 Measure = Callable[[Row, float], Figures]
 
 
-def cost(path: str, *, close: bool = False) -> Measure:
+def cost(path: str, *, close: bool = False, script: Path | None = None) -> Measure:
     """Make the measure that loads `path` as fast as it goes."""
 
     def measured(row: Row, seconds: float) -> Figures:
         url = f"http://127.0.0.1:{row.at.port}{path}"
+        asked = row.asked()
         cpu, began = load.cpu_seconds(row.at.pid), time.perf_counter()
-        found = load.wrk(LOAD_CORE, url, seconds, close=close)
+        found = load.wrk(LOAD_CORE, url, seconds, close=close, script=script)
         cpu, took = load.cpu_seconds(row.at.pid) - cpu, time.perf_counter() - began
+        if (asked := row.asked() - asked) < found.requests:
+            raise SystemExit(f"{url}: {found.requests} answers, but upstreams were asked {asked} times")
         return {
             "cpu_us": cpu / found.requests * 1e6,
             "per_second": found.requests / found.seconds,
@@ -134,7 +138,7 @@ class Stage:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
         self.missing: dict[str, str] = {}
         self._upstreams = (peers.free_port(), peers.free_port())
         self.upstream: peers.Running
@@ -144,7 +148,7 @@ class Stage:
     def _start(
         self, name: str, plan: Callable[[peers.Place], peers.Plan], port: int, core: int, stack: ExitStack
     ) -> peers.Running:
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         place = peers.Place(folder, port, self._upstreams)
         return stack.enter_context(peers.running(name, plan(place), place, core))
 
@@ -175,7 +179,15 @@ class Stage:
         key = "blog-served-by" if leases else "upstream"
         seen: set[str] = set()
         peers.until(lambda: self._seen(at.port, key, seen), 10, f"of two upstreams only {seen} are asked")
-        return Row(name, at, leases)
+        return Row(name, at, leases, self._asked)
+
+    def _asked(self) -> int:
+        """Return how many requests the upstreams have counted (ngx_http_stub_status_module)."""
+        counted = 0
+        for port in self._upstreams:
+            with load.dial(port) as connection:
+                counted += int(load.ask(connection, "/asked").body.split()[9])
+        return counted
 
     @staticmethod
     def _seen(port: int, key: str, seen: set[str]) -> bool:
@@ -195,6 +207,9 @@ def side_by_side(names: list[str], spans: Spans, result: dict[str, Any]) -> list
         measure("warm-up", rows, cost("/things"), Span(1, 1))
         measure("memory", rows, held, Span(1, 0))
         measure("things", rows, cost("/things"), spans.main)
+        script = stage.folder / "varied.lua"
+        script.write_text(load.VARIED)
+        measure("varied", rows, cost("/things/varied", script=script), spans.table)
         measure("rate", rows, late, spans.rate)
         measure("64k", rows, cost("/things/64k"), spans.sizes)
         measure("1m", rows, cost("/things/1m"), spans.sizes)
@@ -245,32 +260,28 @@ Medians = dict[str, dict[str, Figures]]
 def goals(medians: Medians) -> list[tuple[str, str, bool | None]]:
     """Compare with what is wanted: the goal, what was found, whether it is met (None: not measured)."""
     mine, base, other = (medians.get(name) for name in ("ours", "nginx", "envoy"))
-    few, *many = (medians.get(name) for name in CROWDS)
-    found: list[tuple[str, float | None, float, str]] = [
+    few, others, same = (medians.get(name) for name in CROWDS)
+    later = mine["rate"]["p99_ms"] - base["rate"]["p99_ms"] if mine and base else None
+    held_mb = mine["memory"]["rss_mb"] if mine else None
+    found = [
         ("CPU per request <= 1.8 x nginx's", share(mine, base), 1.8, " x"),
         ("CPU per request <= 0.8 x Envoy's", share(mine, other), 0.8, " x"),
-        (
-            f"p99 at {RATE:g}/s within 1 ms of nginx's",
-            mine["rate"]["p99_ms"] - base["rate"]["p99_ms"] if mine and base else None, 1.0, " ms",
-        ),
-        (f"memory (RSS) with {IDLE} connections <= 55 MB + 25 KB each",
-         mine["memory"]["rss_mb"] if mine else None, 55 + 25 * IDLE * KB / MB, " MB"),
-        ("CPU with 1,000 instances, of another service <= 1.10 x that with 3", share(many[0], few), 1.1, " x"),
-        ("CPU with 1,000 instances, of the same service <= 1.10 x that with 3", share(many[1], few), 1.1, " x"),
-    ]  # fmt: skip
+        (f"p99 at {RATE:g}/s within 1 ms of nginx's", later, 1.0, " ms"),
+        (f"RSS with {IDLE} connections <= 55 MB + 25 KB each", held_mb, 55 + 25 * IDLE * KB / MB, " MB"),
+        ("CPU with 1,000 instances, of another service <= 1.10 x that with 3", share(others, few), 1.1, " x"),
+        ("CPU with 1,000 instances, of the same service <= 1.10 x that with 3", share(same, few), 1.1, " x"),
+    ]
     return [
-        (
-            goal,
-            "not measured" if value is None else f"{value:.2f}{unit}",
-            None if value is None else value <= limit,
-        )
+        (goal, "not measured", None) if value is None else (goal, f"{value:.2f}{unit}", value <= limit)
         for goal, value, limit, unit in found
     ]
 
 
-def share(one: dict[str, Figures] | None, of: dict[str, Figures] | None) -> float | None:
+def share(
+    one: dict[str, Figures] | None, of: dict[str, Figures] | None, measured: str = "things"
+) -> float | None:
     """Return a ratio of CPU times per request."""
-    return one["things"]["cpu_us"] / of["things"]["cpu_us"] if one and of else None
+    return one[measured]["cpu_us"] / of[measured]["cpu_us"] if one and of else None
 
 
 COLUMNS: dict[str, tuple[str, str, str]] = {
@@ -292,29 +303,38 @@ COLUMNS: dict[str, tuple[str, str, str]] = {
 """The table beside the first columns: measure, figure, format."""
 
 
-def markdown(result: dict[str, Any], medians: Medians) -> str:
+EQUAL = (
+    "- wrk sends byte-identical requests, and ours reads equal heads once: its first column is the best"
+    " case. `no two equal` varies query and cookie per request and the ETag per answer, for everybody."
+)
+
+
+def markdown("); j = s.index("def _aligned(")
+s = s[:i] + '''def markdown(result: dict[str, Any], medians: Medians) -> str:
     """Return the report as people read it."""
-    table = [["proxy", "CPU µs/request", "x nginx", "x Envoy", *COLUMNS, "log"]]
+    ratio_names = ["x nginx", "x Envoy"]
+    table = [
+        ["proxy", "CPU µs/request", *ratio_names, "µs, no two equal", *ratio_names, *COLUMNS, "log"]
+    ]
     for name, row in result["rows"].items():
-        found = medians[name]
-        ratios = [share(found, medians.get(peer)) for peer in ("nginx", "envoy")]
-        table.append([
-            name, f"{found['things']['cpu_us']:.1f}", *("-" if each is None else f"{each:.2f}" for each in ratios),
-            *(format(found[group][key], shape) for group, key, shape in COLUMNS.values()), row["log"],
-        ])  # fmt: skip
+        ratios = [
+            share(medians[name], medians.get(peer), of)
+            for of in ("things", "varied")
+            for peer in ("nginx", "envoy")
+        ]
+        shown = ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+        shown.insert(2, f"{medians[name]['varied']['cpu_us']:.1f}")
+        shown += [format(medians[name][group][key], form) for group, key, form in COLUMNS.values()]
+        table.append([name, f"{medians[name]['things']['cpu_us']:.1f}", *shown, row["log"]])
     crowds = [["ours, instances in the table", "CPU µs/request", "req/s"]]
     for name in result["table"]:
         things = medians[name]["things"]
         crowds.append([name, f"{things['cpu_us']:.1f}", f"{things['per_second']:.0f}"])
     marks = {True: "✓", False: "✗", None: "?"}
-    lines = [
-        "# Reverse proxies side by side",
-        "",
-        result["machine"] + ("; --quick" if result["quick"] else ""),
-        "",
-    ]
+    lines = ["# Reverse proxies side by side", "", result["machine"], ""]
     lines += [*_aligned(table), "", *(_aligned(crowds) if len(crowds) > 1 else []), ""]
     lines += [f"- {marks[met]} {goal}: {found}" for goal, found, met in goals(medians)]
+    lines += [EQUAL]
     lines += [f"- missing: {name}: {why}" for name, why in result["missing"].items()]
     return "\n".join(lines) + "\n"
 
@@ -331,7 +351,8 @@ def machine() -> str:
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "?")
     when = time.strftime("%Y-%m-%d %H:%M")
-    return f"{when}; {os.cpu_count()} x {model}; Linux {platform.release()}; Python {platform.python_version()}"
+    python = platform.python_version()
+    return f"{when}; {os.cpu_count()} x {model}; Linux {platform.release()}; Python {python}"
 
 
 def prepare(names: list[str]) -> None:
@@ -366,7 +387,7 @@ def main() -> None:
     names = [name for name in peers.PLANS if not only or name.partition(",")[0] in only]
     prepare(names)
     spans = QUICK if options.quick else FULL
-    result: dict[str, Any] = {"machine": machine(), "quick": options.quick, "missing": {}, "table": {}}
+    result: dict[str, Any] = {"machine": machine() + "; --quick" * options.quick, "quick": options.quick, "missing": {}, "table": {}}
     result |= {"wrk": peers.version_of("wrk"), "headers": load.HEADERS, "spans": spans._asdict()}
     rows = side_by_side(names, spans, result)
     rows += crowded(spans, result) if "ours" in names else []

@@ -38,6 +38,23 @@ HEADERS = {
 }
 """What a browser sends, beside `Host`."""
 
+VARIED = """
+local turn, parts = 0, {}
+function init()
+  local whole = wrk.format(nil, wrk.path .. "?seen=@@@@") .. "@@@@"
+  whole = whole:gsub("session=%w+", "session=@@@@")
+  for part in whole:gmatch("(.-)@@@@") do parts[#parts + 1] = part end
+end
+function request()
+  turn = turn + 1
+  local key = string.format("%016x", turn * 2654435761)
+  local made = parts[1] .. key
+  for n = 2, #parts do made = made .. parts[n] .. (n < #parts and key or "") end
+  return made
+end
+"""
+"""For wrk: no two requests are equal; each has a query and a session of its own, as readers have."""
+
 CONNECTIONS = 32
 _MAX_HEAD = 65536
 _PR_SET_TIMERSLACK = 29
@@ -70,20 +87,23 @@ class Memory(NamedTuple):
     pss: int
 
 
-def wrk(core: int, url: str, seconds: float, *, close: bool = False) -> Wrk:
-    """Load `url` as fast as it answers, over 32 connections, or with a new one per request."""
+def wrk(core: int, url: str, seconds: float, *, close: bool = False, script: Path | None = None) -> Wrk:
+    """Load `url` as fast as it answers, over 32 connections, or with a new one per request.
+
+    A `script` (VARIED in a file) says what is asked.
+    """
     headers = HEADERS | ({"Connection": "close"} if close else {})
     flags = [flag for name, value in headers.items() for flag in ("-H", f"{name}: {value}")]
     shape = ["-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--latency", "--timeout", "5s"]
+    shape += ["-s", str(script)] if script else []
     ran = subprocess.run(  # noqa: S603 - the arguments are ours
         ["/usr/bin/taskset", "-c", str(core), "wrk", *shape, *flags, url],
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     for failed in ("Non-2xx", "Socket errors", "unable to"):
         if failed in ran.stdout + ran.stderr:
-            raise SystemExit(
-                f"{url}: the run stops on any answer that is not 2xx:\n{ran.stdout}{ran.stderr}"
-            )
+            said = ran.stdout + ran.stderr
+            raise SystemExit(f"{url}: the run stops on any answer that is not 2xx:\n{said}")
     if ran.returncode:
         raise SystemExit(f"wrk {url}: {ran.stderr or ran.stdout or ran.returncode}")
     return _parsed(ran.stdout)
@@ -172,9 +192,8 @@ class OpenLoop:
                 self._busy[connection] = due
                 connection.sendall(self._request)
                 sent += 1
-            for connection in self._wait(
-                began + sent / self.rate if sent < count and self._idle else None
-            ):
+            is_due = sent < count and self._idle
+            for connection in self._wait(began + sent / self.rate if is_due else None):
                 read_answer(connection, self._what)
                 took.append((time.perf_counter() - self._busy.pop(connection)) * 1000)
                 self._idle.append(connection)
@@ -196,10 +215,10 @@ class OpenLoop:
 
 def at_rate(core: int, port: int, path: str, rate: float, seconds: float) -> list[float]:
     """Run an open loop in a process of its own, pinned to `core`; return the latencies in ms, sorted."""
+    script = [sys.executable, __file__, str(port), path, str(rate), str(seconds)]
     ran = subprocess.run(  # noqa: S603 - the arguments are ours
-        ["/usr/bin/taskset", "-c", str(core), sys.executable, __file__, str(port), path, str(rate), str(seconds)],
-        check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        ["/usr/bin/taskset", "-c", str(core), *script], check=False, capture_output=True, text=True
+    )
     if ran.returncode:
         raise SystemExit(f"127.0.0.1:{port}{path} at {rate:g}/s: {ran.stderr.strip()}")
     return sorted(json.loads(ran.stdout))
@@ -241,10 +260,23 @@ def memory_with(pid: int, port: int, path: str, count: int) -> Memory:
             connections.append(dial(port))
             ask(connections[-1], path)
         time.sleep(0.3)
-        return memory(pid)
+        found = memory(pid)
+        if closed := sum(is_closed(connection) for connection in connections):
+            raise SystemExit(f"127.0.0.1:{port}: {closed} of {count} idle connections were closed")
+        return found
     finally:
         for connection in connections:
             connection.close()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Tell whether the other side has closed an idle connection."""
+    try:
+        return not connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The proxies side by side: how each is configured, installed, started and ended. Nothing is measured here.
+"""The proxies side by side: how each is configured, installed, started and ended. Measures nothing.
 
 Every proxy has one worker or thread, keep-alive to two upstreams in turn, and a line per request in a
 file (buffered where it offers that). Each plan is one function of a `Place`, so it can be read alone.
@@ -124,7 +124,10 @@ http {{
 
 
 def upstream(place: Place) -> Plan:
-    """A static nginx that says who it is; `/readyz` is the instance that the caller means."""
+    """Be a static nginx that says who it is; `/readyz` is the instance that the caller means.
+
+    `/things/varied` answers with another ETag each time; `/asked` tells how many requests there were.
+    """
     body = json.dumps({"things": [{"id": n, "title": f"Thing {n}", "seen": n * 7} for n in range(4)]})
     text = f"""\
 {_nginx_head(place)}
@@ -138,6 +141,12 @@ def upstream(place: Place) -> Plan:
     add_header Upstream {place.port};
     location = /things {{ return 200 '{body}'; }}
     location = /readyz {{ add_header Blog-Instance $http_blog_instance; return 200 '{{}}'; }}
+    location = /things/varied {{
+      add_header Upstream {place.port};
+      add_header ETag $request_id;
+      return 200 '{body}';
+    }}
+    location = /asked {{ stub_status; }}
     location /things/ {{ }}
   }}
 }}
@@ -244,9 +253,8 @@ def envoy(place: Place) -> Plan:
     """One worker beside its main thread; lines are gathered in 64 KiB, as is its default."""
     text = json.dumps(_envoy_bootstrap(place), indent=1)
     arguments = ["-c", str(place.folder / "envoy.json"), "--concurrency", "1", "--disable-hot-restart"]
-    return Plan(
-        "envoy", [*arguments, "-l", "warning"], "all, JSON, buffered (64 KiB)", {"envoy.json": text}
-    )
+    log = "all, JSON, buffered (64 KiB)"
+    return Plan("envoy", [*arguments, "-l", "warning"], log, {"envoy.json": text})
 
 
 def _envoy_bootstrap(place: Place) -> dict[str, object]:
@@ -294,6 +302,7 @@ def ours(place: Place) -> Plan:
     admin = free_port()
     environ = {
         "BLOG_PUBLIC_PORT": str(place.port), "BLOG_ADMIN_PORT": str(admin), "BLOG_LOG_FORMAT": "json",
+        "BLOG_WORKERS": "1",
         "BLOG_REGISTRY": f"http://127.0.0.1:{admin}", "BLOG_DATA_DIR": str(place.folder / "data"),
     }  # fmt: skip
     log = "all, JSON, buffered (0.1 s or 512 lines)"

@@ -2,16 +2,21 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
 import requests
 
-from tests.e2e.conftest import Blog, wait_until
+from tests.e2e.conftest import Blog, free_port, wait_until
 
 IS_LONG = "BLOG_CHAOS_ROUNDS" in os.environ
 CONNECTIONS = 64
@@ -26,13 +31,11 @@ class Load:
     is asked again afterwards is another request.
     """
 
-    def __init__(
-        self, blog: Blog, request: Callable[[int], bytes], connections: int = CONNECTIONS
-    ) -> None:
+    def __init__(self, url: str, request: Callable[[int], bytes], connections: int = CONNECTIONS) -> None:
         self.statuses: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
         self.slowest = 0.0
-        self._port = int(blog.url.rpartition(":")[2])
+        self._port = int(url.rpartition(":")[2])
         self._request = request
         self._connections = connections
         self._sent = 0
@@ -106,7 +109,7 @@ def test_readers_see_no_error_whatever_becomes_of_instances(up: Callable[..., Bl
     """Kill -9 of one of three, SIGSTOP of one, SIGTERM of one, then all replaced one by one."""
     blog = up("--scale", "query=3")
     blog.wait_until_ready(**SERVICES)
-    load = Load(blog, get_posts)
+    load = Load(blog.url, get_posts)
     with load.flowing():
         load.more(500)
         killed, stopped, drained = blog.ready("query")
@@ -135,7 +138,7 @@ def test_without_retries_readers_do_see_errors(up: Callable[..., Blog]) -> None:
     """The same kill with BLOG_RETRY=false: else the test above would prove nothing."""
     blog = up("--scale", "query=3", BLOG_RETRY="false")
     blog.wait_until_ready(**SERVICES)
-    load = Load(blog, get_posts)
+    load = Load(blog.url, get_posts)
     with load.flowing():
         for _ in range(3):
             load.more(300)
@@ -153,7 +156,7 @@ def test_what_is_written_without_a_key_is_never_sent_twice(up: Callable[..., Blo
     """Kill -9 of one of three while posts are written: each title is in the log at most once."""
     blog = up("--scale", "posts=3")
     blog.wait_until_ready(**SERVICES | {"posts": 3, "query": 1})
-    load = Load(blog, write_post, 16)
+    load = Load(blog.url, write_post, 16)
     with load.flowing():
         for _ in range(3 if IS_LONG else 1):
             load.more(200)
@@ -187,3 +190,56 @@ def written_titles(blog: Blog) -> Counter[str]:
             return titles
         titles.update(event["data"]["title"] for event in events)
         after = int(events[-1]["sequence"])
+
+
+NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  upstream query {{ {servers} keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://query; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_next_upstream error timeout; proxy_connect_timeout 1s; proxy_read_timeout 5s;
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.skipif(not (IS_LONG and shutil.which("nginx")), reason="a comparison, in make chaos")
+def test_nginx_for_comparison(up: Callable[..., Blog], tmp_path: Path) -> None:
+    """The same kill and stop, with a list of instances and proxy_next_upstream: its figures are shown."""
+    blog = up("--scale", "query=3")
+    blog.wait_until_ready(**SERVICES)
+    servers = " ".join(f"server {one['address']};" for one in blog.ready("query"))
+    port = free_port()
+    (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, servers=servers, port=port))
+    nginx = subprocess.Popen(["nginx", "-c", str(tmp_path / "nginx.conf")])
+    try:
+        wait_until(lambda: is_open(port))
+        load = Load(f"http://127.0.0.1:{port}", get_posts)
+        with load.flowing():
+            load.more(500)
+            killed, stopped, _ = blog.ready("query")
+            os.kill(blog.pid(killed), signal.SIGKILL)
+            lost(blog, killed)
+            os.kill(blog.pid(stopped), signal.SIGSTOP)
+            wait_until(lambda: [one for one in blog.table("query") if one["state"] == "suspect"], 10)
+            load.more(200)
+            os.kill(blog.pid(stopped), signal.SIGCONT)
+            load.more(10_000)
+        print(f"nginx: {dict(load.statuses)}, {dict(load.errors)}, slowest {load.slowest:.2f} s")
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+
+
+def is_open(port: int) -> bool:
+    """Tell whether somebody listens at `port`."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
