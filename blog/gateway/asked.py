@@ -32,7 +32,7 @@ class Asked:
         head: RequestHead,
         match: Match,
         trace: Trace,
-        client: str,
+        client: bytes,
         began: float,
         cors: bytes | None,
         stats: ServiceStats,

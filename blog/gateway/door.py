@@ -110,7 +110,7 @@ class Door:
             head,
             _NO_MATCH,
             trace_of(noted, self._bits),
-            client.address,
+            client.spelt,
             self._now(),
             lines,
             self._nobodys,
@@ -135,7 +135,7 @@ class Door:
             NO_HEAD,
             _NO_MATCH,
             trace,
-            connection.address,
+            connection.address.encode(),
             self._now(),
             None,
             self._nobodys,
@@ -217,7 +217,7 @@ class Door:
         """Raise TooMany for who writes too often."""
         if not self._rates.rate or asked.head.method in SAFE:
             return
-        wait = self._rates.wait(asked.client, asked.began)
+        wait = self._rates.wait(asked.client.decode(), asked.began)
         if wait:
             raise TooMany(
                 "You write faster than is taken here.", headers={"Retry-After": f"{int(wait) + 1}"}

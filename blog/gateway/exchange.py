@@ -167,7 +167,7 @@ class Exchange:
         self._connection = None
         self._by = target
         proxy.upstream.give_back(target, connection)
-        proxy.turns.answered(target.instance, head.status)
+        proxy.turns.answered(target, head.status)
         self._leave_target()
         client = self._client
         client.write(
@@ -234,7 +234,7 @@ class Exchange:
             self._proxy.upstream.give_back(target, connection)
         else:
             connection.abort()
-        self._proxy.turns.answered(target.instance, relay.head.status)
+        self._proxy.turns.answered(target, relay.head.status)
         self._leave_target()
         relay.end(trailers if self._asked.wants_trailers else [])
         self._finish(relay.head.status)
@@ -244,7 +244,7 @@ class Exchange:
         target, body = self._target, self._body
         assert target is not None
         self._connection = None
-        self._proxy.turns.broke(target.instance, why)
+        self._proxy.turns.broke(target, why)
         self._leave_target()
         if self._relay is not None and self._relay.is_started:
             self._client.abort()
@@ -292,7 +292,7 @@ class Exchange:
             self._give_up(Malformed("The body did not come."))
         else:
             service = target.instance.service
-            self._proxy.turns.broke(target.instance, "it did not answer in time")
+            self._proxy.turns.broke(target, "it did not answer in time")
             self._give_up(GatewayTimeout(f"{service} did not answer in time.", service=service))
 
     def end_stream(self) -> None:
@@ -323,7 +323,7 @@ class Exchange:
         proxy.upstream.get(target, self)
 
     def _never_sent(self, target: Target, why: str) -> None:
-        self._proxy.turns.not_reached(target.instance, why)
+        self._proxy.turns.not_reached(target, why)
         self._leave_target()
         self._failure = self._unavailable()
         if self._body.is_kept and self._proxy.retries:

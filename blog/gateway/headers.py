@@ -136,12 +136,12 @@ def _sorted(block: Block, fates: _Fates, without: bytes | None = None) -> Sorted
 
 
 class Client:
-    """Who asks, as the gateway sees it: an address, and by which scheme."""
+    """Who asks, as the gateway sees it: an address (`spelt` in bytes), and by which scheme."""
 
-    __slots__ = ("_host", "_lines", "address", "scheme")
+    __slots__ = ("_host", "_lines", "scheme", "spelt")
 
     def __init__(self, address: str, scheme: str) -> None:
-        self.address = address
+        self.spelt = address.encode()
         self.scheme = scheme
         self._host: bytes | None = None
         self._lines = b""
@@ -153,7 +153,7 @@ class Client:
         return self._lines
 
     def _say(self, host: bytes) -> bytes:
-        address, scheme = self.address.encode(), self.scheme.encode()
+        address, scheme = self.spelt, self.scheme.encode()
         quoted = b'"[%b]"' % address if b":" in address else address
         return (
             b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"

@@ -23,7 +23,7 @@ class Records:
                 head.raw_path,
                 status,
                 seconds,
-                by.id if by is not None else "",
+                by.quoted if by is not None else b"null",
                 trace.request_id,
                 trace.traceparent,
                 asked.client,

@@ -4,12 +4,12 @@ An instance may say in its metadata how many requests it takes at once (`connect
 service's turns are taken (`turn`).
 """
 
+import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from blog.core.instance import TURN_KEY, Instance, State
 from blog.gateway.headers import SERVED_BY_HEADER
-from blog.gateway.stats import ServiceStats, Stats
 from blog.http.client import ClientConnection
 
 CONNECTIONS_KEY: Final = "connections"
@@ -18,18 +18,31 @@ CONNECTION_LIMIT = 1024
 
 
 class Target:
-    """One instance. `active` are the requests it has now; `idle` the connections that wait for one."""
+    """One instance. `active` are the requests it has now; `idle` the connections that wait for one.
 
-    __slots__ = ("active", "id", "idle", "instance", "is_retired", "limit", "meant", "served_by", "stats")
+    What is written for each request is spelt once: `meant` and `served_by` as lines, `quoted` as JSON.
+    """
 
-    def __init__(self, instance: Instance, stats: ServiceStats) -> None:
+    __slots__ = (
+        "active",
+        "id",
+        "idle",
+        "instance",
+        "is_retired",
+        "limit",
+        "meant",
+        "quoted",
+        "served_by",
+    )
+
+    def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.id = instance.id
         self.active = 0
         self.limit = _limit(instance)
-        self.idle: dict[ClientConnection, None] = {}
+        self.idle: list[ClientConnection] = []
         self.is_retired = False
-        self.stats = stats
+        self.quoted = json.dumps(instance.id).encode()
         self.meant = f"Blog-Instance: {instance.id}\r\n".encode()
         self.served_by = f"{SERVED_BY_HEADER}: {instance.service}/{instance.id}\r\n".encode()
 
@@ -45,12 +58,11 @@ Sample: TypeAlias = Callable[[Sequence[Target], int], Sequence[Target]]
 class Targets:
     """Every instance that may have something to do. `full` are the ids of those at their limit."""
 
-    def __init__(self, stats: Stats) -> None:
+    def __init__(self) -> None:
         self.by_id: dict[str, Target] = {}
         self.full: set[str] = set()
         self.least_request: dict[str, list[Target]] = {}
         """For services that take turns by load: those that may be chosen."""
-        self._stats = stats
 
     def update(self, known: Mapping[str, Instance]) -> list[Target]:
         """Take in who is known now; return the targets that get no more requests."""
@@ -59,12 +71,12 @@ class Targets:
             target = self.by_id.get(instance.id)
             if target is None:
                 if instance.is_serving():
-                    self.by_id[instance.id] = Target(instance, self._stats.services[instance.service])
+                    self.by_id[instance.id] = Target(instance)
             elif target.instance.address == instance.address:
                 target.instance = instance
             else:
                 retired.append(self._retire(instance.id))
-                self.by_id[instance.id] = Target(instance, self._stats.services[instance.service])
+                self.by_id[instance.id] = Target(instance)
         self.least_request = {}
         for target in self.by_id.values():
             if target.instance.metadata.get(TURN_KEY) == "least-request":
@@ -75,13 +87,13 @@ class Targets:
         """Count a request that goes to it."""
         target.active += 1
         if target.active >= target.limit:
-            self.full.add(target.instance.id)
+            self.full.add(target.id)
 
     def give_back(self, target: Target) -> None:
         """Count a request that is over."""
         target.active -= 1
         if self.full and target.active < target.limit:
-            self.full.discard(target.instance.id)
+            self.full.discard(target.id)
 
     def least_busy(self, service: str, skip: Container[str], sample: Sample) -> Target | None:
         """Return the less busy of two that `sample` picks (power of two choices), ready ones first."""

@@ -33,7 +33,7 @@ class Turns:
         self.routes = routes
         self.ejection = Ejection()
         self.budget = RetryBudget(clock.monotonic())
-        self.targets = Targets(stats)
+        self.targets = Targets()
         self._discovery = discovery
         self._report = report
         self._now = clock.monotonic
@@ -62,28 +62,30 @@ class Turns:
         out = self.ejection.out(now)
         full = self.targets.full
         if not (tried or len(out) or full or self.targets.least_request):
-            instance = self._discovery.next(service)
-            return self.targets.by_id.get(instance.id) if instance is not None else None
+            chosen = self._discovery.next_id(service)
+            return self.targets.by_id.get(chosen) if chosen is not None else None
         busy_or_tried = _Either(tried, full)
-        chosen = self._choose(service, _Either(busy_or_tried, out)) if len(out) else None
-        return chosen or self._choose(service, busy_or_tried)
+        target = self._choose(service, _Either(busy_or_tried, out)) if len(out) else None
+        return target or self._choose(service, busy_or_tried)
 
-    def answered(self, instance: Instance, status: int) -> None:
+    def answered(self, target: Target, status: int) -> None:
         """Note an answer."""
         if status >= 500:  # noqa: PLR2004 - the server errors, RFC 9110 §15.6
-            self._failed(instance)
+            self._failed(target.instance)
         else:
-            self.ejection.succeeded(instance.id)
+            self.ejection.succeeded(target.id)
 
-    def not_reached(self, instance: Instance, why: str) -> None:
+    def not_reached(self, target: Target, why: str) -> None:
         """Note that nobody took the request there, and tell the registry."""
+        instance = target.instance
         log.info("upstream.not_reached", id=instance.id, address=instance.address, why=why)
         self._report(instance.id, why)
         self._failed(instance)
         self._stats.retries["never_sent"] += 1
 
-    def broke(self, instance: Instance, why: str) -> None:
+    def broke(self, target: Target, why: str) -> None:
         """Note that an instance broke off, or took too long."""
+        instance = target.instance
         log.warning("upstream.broke", id=instance.id, address=instance.address, why=why)
         self._failed(instance)
 
@@ -98,8 +100,8 @@ class Turns:
     def _choose(self, service: str, skip: Container[str]) -> Target | None:
         if service in self.targets.least_request:
             return self.targets.least_busy(service, skip, self._sample)
-        instance = self._discovery.next(service, skip)
-        return self.targets.by_id.get(instance.id) if instance is not None else None
+        chosen = self._discovery.next_id(service, skip)
+        return self.targets.by_id.get(chosen) if chosen is not None else None
 
     def _failed(self, instance: Instance) -> None:
         peers = {one.id for one in self._discovery.serving(instance.service)}

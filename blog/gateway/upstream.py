@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from blog.core.background import Crew
@@ -37,7 +38,7 @@ class Upstream:
         """Give `waiter` a connection to `target`: an idle one, else a new one."""
         idle = target.idle
         while idle:
-            connection, _ = idle.popitem()
+            connection = idle.pop()
             if connection.is_open():
                 waiter.connected(target, connection)
                 return
@@ -49,13 +50,12 @@ class Upstream:
             connection.abort()
             return
         connection.idle_since = self._now()
-        target.idle[connection] = None
+        target.idle.append(connection)
 
     def drop(self, target: Target) -> None:
         """Close the connections that wait: `target` gets no more requests."""
         while target.idle:
-            connection, _ = target.idle.popitem()
-            connection.abort()
+            target.idle.pop().abort()
 
     def sweep(self, targets: Iterable[Target], now: float) -> None:
         """Close what was idle for too long; instances must not be the first to do so."""
@@ -65,7 +65,7 @@ class Upstream:
         for target in targets:
             late = [one for one in target.idle if now - one.idle_since >= POOL_TIMEOUT]
             for connection in late:
-                del target.idle[connection]
+                target.idle.remove(connection)
                 connection.abort()
 
     async def _connect(self, target: Target, waiter: Waiter) -> None:
@@ -83,7 +83,8 @@ class Upstream:
 
     async def _dial(self, target: Target) -> ClientConnection:
         def forget(connection: ClientConnection) -> None:
-            target.idle.pop(connection, None)
+            with suppress(ValueError):
+                target.idle.remove(connection)
 
         host, _, port = target.instance.address.rpartition(":")
         loop = asyncio.get_running_loop()

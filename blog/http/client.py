@@ -52,6 +52,20 @@ class Receiver(Protocol):
 class ClientConnection(asyncio.Protocol):
     """One connection. `lost` is called with it when it closes while nobody uses it."""
 
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_is_ended",
+        "_lost",
+        "_method",
+        "_out",
+        "_outbox",
+        "_receiver",
+        "idle_since",
+        "is_reusable",
+        "transport",
+    )
+
     def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
         self.transport: asyncio.Transport
         self.is_reusable = True

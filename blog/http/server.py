@@ -58,6 +58,29 @@ class Application(Protocol):
 class ServerConnection(asyncio.Protocol):
     """One connection. `keeps_alive` tells whether another request may follow the current one."""
 
+    __slots__ = (
+        "_application",
+        "_body",
+        "_buffer",
+        "_handling",
+        "_is_advancing",
+        "_is_answering",
+        "_is_ending",
+        "_is_headless",
+        "_is_reading",
+        "_now",
+        "_out",
+        "_outbox",
+        "_places",
+        "address",
+        "idle_since",
+        "is_paused",
+        "keeps_alive",
+        "memo",
+        "scheme",
+        "transport",
+    )
+
     def __init__(
         self, application: Application, places: Places, now: Callable[[], float], outbox: Outbox
     ) -> None:

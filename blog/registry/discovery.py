@@ -65,10 +65,13 @@ class Discovery:
 
     def next(self, service: str, skip: Container[str] | None = None) -> Instance | None:
         """Return whose turn it is, nobody of `skip`; a suspect only if no ready one is left."""
+        chosen = self.next_id(service, skip)
+        return self._instances[chosen] if chosen is not None else None
+
+    def next_id(self, service: str, skip: Container[str] | None = None) -> str | None:
+        """Return the id of whose turn it is, as `next` does."""
         chosen = self._ready[service].next(skip)
-        if chosen is None:
-            chosen = self._suspect[service].next(skip)
-        return self._instances[chosen] if chosen else None
+        return chosen if chosen is not None else self._suspect[service].next(skip)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change; returns what stops that."""

@@ -46,7 +46,7 @@ class Rig:
         own = Instance.announce("gateway", address="127.0.0.1:1", started_at=self.clock.now())
         self.member = Member(Lifecycle(self.clock), own)
         self.stats = Stats()
-        self.lines: list[str] = []
+        self.lines: list[bytes] = []
         self.member.http = http
         self.member.session = Session(http=http, registries=(), clock=self.clock, follow=("*",))
         self.turns = Turns(

@@ -9,12 +9,12 @@ from blog.gateway.access_log import AccessLog
 
 def add(log: AccessLog, path: str = "/posts") -> None:
     """Add a line."""
-    log.add(b"GET", path, 200, 0.00123, "query-1", b"r1", b"00-t-s-01", "10.0.0.1")
+    log.add(b"GET", path, 200, 0.00123, b'"query-1"', b"r1", b"00-t-s-01", b"10.0.0.1")
 
 
 def test_lines_are_gathered_and_written_together() -> None:
     """As JSON, whatever the path."""
-    written: list[str] = []
+    written: list[bytes] = []
     log = AccessLog("all", is_json=True, write=written.append)
     add(log)
     add(log, '/a"\\\n')
@@ -34,7 +34,7 @@ def test_lines_are_gathered_and_written_together() -> None:
 
 def test_many_lines_do_not_wait() -> None:
     """Memory is bounded."""
-    written: list[str] = []
+    written: list[bytes] = []
     log = AccessLog("all", is_json=True, write=written.append)
     for _ in range(512):
         add(log)

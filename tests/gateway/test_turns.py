@@ -15,7 +15,7 @@ async def test_the_ejected_serve_when_nobody_else_can(rig: Any) -> None:
     """Better a doubtful answer than none."""
     good, bad = rig.dead(), rig.dead()
     for _ in range(5):
-        rig.turns.answered(bad, 500)
+        rig.turns.answered(rig.turns.targets.by_id[bad.id], 500)
     assert {next_id(rig) for _ in range(4)} == {good.id}
     rig.set_state(good, State.DRAINING)
     assert next_id(rig) == bad.id
@@ -26,14 +26,14 @@ async def test_the_ejected_serve_when_nobody_else_can(rig: Any) -> None:
 async def test_who_cannot_be_reached_is_reported(rig: Any) -> None:
     """The registry then finds out."""
     gone = rig.dead()
-    rig.turns.not_reached(gone, "connection refused")
+    rig.turns.not_reached(rig.turns.targets.by_id[gone.id], "connection refused")
     assert rig.reports == [(gone.id, "connection refused")]
 
 
 async def test_who_is_gone_is_forgotten(rig: Any) -> None:
     """Nothing is kept for ids that never come back."""
     gone = rig.dead()
-    rig.turns.answered(gone, 500)
+    rig.turns.answered(rig.turns.targets.by_id[gone.id], 500)
     rig.set_state(gone, State.GONE)
     assert repr(rig.turns.ejection) == "<Ejection: nobody>"
     assert not rig.turns.targets.by_id
