@@ -19,7 +19,7 @@ from blog.gateway.asked import Asked
 from blog.gateway.body import NO_BODY, Body
 from blog.gateway.clients import TrustedProxies
 from blog.gateway.exchange import Exchange
-from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, sort_request, trace_of
+from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, passed_loose, sort_request, trace_of
 from blog.gateway.proxy import Options, Proxy, Shared
 from blog.gateway.rates import SAFE, Rates
 from blog.gateway.records import Records
@@ -100,7 +100,9 @@ class Door:
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
         """Begin to answer a request."""
-        passed, noted, _ = sort_request(head)
+        known = sort_request(head)
+        noted = known.noted
+        passed = known.lines + passed_loose(head.loose)
         client = self._client_of(connection, head)
         lines = None
         origins = self._origins

@@ -6,11 +6,11 @@ is replaced by what the gateway knows. Every head is written anew, field by fiel
 
 import re
 from collections.abc import Callable
-from enum import IntFlag
 from typing import NamedTuple
 
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, REQUEST_ID_HEADER
 from blog.http.heads import AnswerHead, Block, RequestHead
+from blog.http.known import Loose
 
 SERVED_BY_HEADER = "Blog-Served-By"
 TRACEPARENT = "traceparent"
@@ -26,13 +26,8 @@ _TRACE = re.compile(
 )
 
 
-class Fate(IntFlag):
-    """What becomes of a field: it is passed on, its value is noted, both, or neither."""
-
-    DROPPED = 0
-    PASSED = 1
-    NOTED = 2
-
+# What becomes of a field: it is passed on, its value is noted, both, or neither.
+_DROPPED, _PASSED, _NOTED = 0, 1, 2
 
 _HOP_BY_HOP = (
     b"connection",
@@ -52,7 +47,7 @@ class _Fates(dict[bytes, int]):
     """The fate of each field by its name in lower case; names that are in no table are passed on."""
 
     def __missing__(self, key: bytes) -> int:
-        fate = int(Fate.DROPPED if key.startswith(b"x-forwarded-") else Fate.PASSED)
+        fate = _DROPPED if key.startswith(b"x-forwarded-") else _PASSED
         if len(self) < _UNKNOWN_LIMIT:
             self[key] = fate
         return fate
@@ -61,42 +56,51 @@ class _Fates(dict[bytes, int]):
 # What the gateway itself says is dropped; `Expect` it has answered, lengths it frames anew.
 _OF_REQUESTS = _Fates(
     {
-        **dict.fromkeys(_HOP_BY_HOP, 0),
-        **dict.fromkeys((b"content-length", b"forwarded", b"host", b"x-real-ip", _INSTANCE), 0),
+        **dict.fromkeys(_HOP_BY_HOP, _DROPPED),
+        **dict.fromkeys((b"content-length", b"forwarded", b"host", b"x-real-ip", _INSTANCE), _DROPPED),
         **dict.fromkeys(
-            (b"expect", b"te", b"upgrade", REQUEST_ID, TRACEPARENT.encode(), _TRACESTATE), int(Fate.NOTED)
+            (b"expect", b"te", b"upgrade", REQUEST_ID, TRACEPARENT.encode(), _TRACESTATE), _NOTED
         ),
-        **dict.fromkeys(
-            (b"origin", IDEMPOTENCY_KEY, b"access-control-request-method"), int(Fate.NOTED | Fate.PASSED)
-        ),
+        **dict.fromkeys((b"origin", IDEMPOTENCY_KEY, b"access-control-request-method"), _NOTED | _PASSED),
     }
 )
 _OF_ANSWERS = _Fates(
     {
-        **dict.fromkeys(_HOP_BY_HOP, 0),
-        **dict.fromkeys((b"content-length", REQUEST_ID, _INSTANCE, SERVED_BY_HEADER.lower().encode()), 0),
-        b"content-type": int(Fate.NOTED | Fate.PASSED),
+        **dict.fromkeys(_HOP_BY_HOP, _DROPPED),
+        **dict.fromkeys(
+            (b"content-length", REQUEST_ID, _INSTANCE, SERVED_BY_HEADER.lower().encode()), _DROPPED
+        ),
+        b"content-type": _NOTED | _PASSED,
     }
 )
 _TRACE_LINES = b"X-Request-Id: %b\r\ntraceparent: %b\r\n"
 # options of `Connection` that name no field which would be passed on
 _TRIVIAL = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
+_LOOSE_DROPPED = (b"Content-Length", b"content-length", b"X-Request-Id", b"x-request-id")
+
 Noted = dict[bytes, bytes]
 """Values of fields by their name in lower case; several are joined by commas (RFC 9110 §5.3)."""
 
 
-class Sorted(NamedTuple):
+class Sorted:
     """A head's fields: the lines that go on, and what was noted. Made once for equal heads."""
 
-    lines: bytes
-    noted: Noted
-    opening: bytes = b""
-    """Of an answer: what is sent before anything that differs from request to request."""
+    __slots__ = ("lines", "noted", "opening")
+
+    def __init__(self, lines: bytes, noted: Noted) -> None:
+        self.lines = lines
+        self.noted = noted
+        self.opening = b""
+        """Of an answer: what is sent before anything that differs from request to request."""
+
+    def __repr__(self) -> str:
+        """Show what was noted."""
+        return f"<Sorted: {len(self.lines)} bytes, noted {self.noted}>"
 
 
 def sort_request(head: RequestHead) -> Sorted:
-    """Return what of a request goes on to an instance."""
+    """Return what of a request goes on to an instance; `passed` adds what is loose."""
     known = head.block.derived
     if isinstance(known, Sorted):
         return known
@@ -105,7 +109,7 @@ def sort_request(head: RequestHead) -> Sorted:
 
 
 def sort_answer(head: AnswerHead, *, without_cors: bool = False) -> Sorted:
-    """Return what of an answer goes on to the client.
+    """Return what of an answer goes on to the client; `passed` adds what is loose.
 
     `without_cors`: what it says about sharing across sites does not; that is the gateway's to say.
     """
@@ -115,6 +119,16 @@ def sort_answer(head: AnswerHead, *, without_cors: bool = False) -> Sorted:
     if isinstance(known, Sorted):
         return known
     head.block.derived = made = _sorted(head.block, _OF_ANSWERS)
+    return made
+
+
+def passed_loose(loose: Loose) -> bytes:
+    """Return the lines of the loose fields that go on: those nobody here has a use for."""
+    known = loose.derived
+    if isinstance(known, bytes):
+        return known
+    lines = [b"%b: %b\r\n" % field for field in loose.fields if field[0] not in _LOOSE_DROPPED]
+    loose.derived = made = b"".join(lines)
     return made
 
 
@@ -128,9 +142,9 @@ def _sorted(block: Block, fates: _Fates, without: bytes | None = None) -> Sorted
     noted: Noted = {}
     for key, name, value in fields:
         fate = fates[key]
-        if fate & 1:
+        if fate & _PASSED:
             pieces += (name, b": ", value, b"\r\n")
-        if fate & 2:
+        if fate & _NOTED:
             noted[key] = noted[key] + b"," + value if key in noted else value
     return Sorted(b"".join(pieces), noted)
 

@@ -3,13 +3,15 @@
 Nothing was sent to the client until `is_started`: so long another instance may answer instead.
 """
 
-from blog.gateway.headers import sort_answer
+from blog.gateway.headers import passed_loose, sort_answer
 from blog.http.framing import chunk, last_chunk
 from blog.http.heads import AnswerHead, RequestHead
+from blog.http.known import NOTHING_LOOSE
 from blog.http.limits import HELD_LIMIT
 from blog.http.server import ServerConnection
 
 EVENT_STREAM = b"text/event-stream"
+_LENGTH = b"Content-Length: %d\r\n"
 
 
 class Relay:
@@ -43,15 +45,16 @@ class Relay:
         self.is_started = False
         self._client = client
         self._has_body = not (head.has_no_body(request.method) or head.status < 200)  # noqa: PLR2004
-        self._is_chunked = self._has_body and head.block.length is None and not request.block.is_http_1_0
-        if self._has_body and head.block.length is None and request.block.is_http_1_0:
+        self._is_chunked = self._has_body and head.length is None and not request.block.is_http_1_0
+        if self._has_body and head.length is None and request.block.is_http_1_0:
             client.keeps_alive = False  # its end is the connection's
-        self._holds = holds and head.block.length is not None and head.block.length <= HELD_LIMIT
-        passed, noted, _ = sort_answer(head, without_cors=drops_cors)
-        self.is_stream = noted.get(b"content-type", b"").startswith(EVENT_STREAM)
+        self._holds = holds and head.length is not None and head.length <= HELD_LIMIT
+        known = sort_answer(head, without_cors=drops_cors)
+        self.is_stream = known.noted.get(b"content-type", b"").startswith(EVENT_STREAM)
         self._pieces = [
             b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
-            passed,
+            known.lines,
+            passed_loose(head.loose),
             lines,
             self._framing(),
             connection_line(client, request),
@@ -86,11 +89,11 @@ class Relay:
     def _framing(self) -> bytes:
         if self._is_chunked:
             return b"Transfer-Encoding: chunked\r\n"
-        length = self.head.block.length
+        length = self.head.length
         # HEAD and 304 may tell the length of what GET would get; 204 must not (RFC 9110 §8.6)
         if length is None or self.head.status == 204:  # noqa: PLR2004 - no content
             return b""
-        return b"Content-Length: %d\r\n" % length
+        return _LENGTH % length
 
     def __repr__(self) -> str:
         """Show the status and how far it is."""
@@ -99,15 +102,13 @@ class Relay:
 
 def whole_head(head: AnswerHead) -> bytes:
     """Return status line, fields and length of an answer that is here whole; made once for equals."""
-    known = sort_answer(head)
+    known, block = sort_answer(head), head.block
     if not known.opening:
-        opening = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\n"
-        block = head.block
-        known = known._replace(
-            opening=opening % (head.status, head.reason, known.lines, block.length or 0)
-        )
-        block.derived = known
-    return known.opening
+        length = b"" if block.length is None else _LENGTH % block.length
+        known.opening = b"HTTP/1.1 %d %b\r\n%b%b" % (head.status, head.reason, known.lines, length)
+    if head.loose is NOTHING_LOOSE:
+        return known.opening
+    return b"%b%b%b" % (known.opening, passed_loose(head.loose), _LENGTH % (head.length or 0))
 
 
 def connection_line(client: ServerConnection, request: RequestHead) -> bytes:

@@ -55,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_head",
         "_is_ended",
         "_lost",
         "_method",
@@ -78,6 +79,7 @@ class ClientConnection(asyncio.Protocol):
         self._method = b""
         self._buffer = b""
         self._body: BodyReader | None = None
+        self._head: AnswerHead | None = None
         self._is_ended = False
 
     def is_open(self) -> bool:
@@ -174,9 +176,9 @@ class ClientConnection(asyncio.Protocol):
         if end < 0 or end > ANSWER_HEAD_LIMIT:
             return False
         end += len(END)
-        head = parse_answer(data[:end])
+        head = self._head = parse_answer(data[:end], self._head)
         block = head.block
-        if block.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
+        if head.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
             return False
         self._receiver = None
         self.is_reusable = block.keeps_alive
@@ -211,7 +213,7 @@ class ClientConnection(asyncio.Protocol):
                 self._buffer = data
                 return None
             end += len(END)
-            head = parse_answer(data[:end])
+            head = self._head = parse_answer(data[:end], self._head)
             data = data[end:]
             if head.status >= HTTPStatus.OK:
                 break

@@ -16,6 +16,7 @@ from httptools import (
 )
 
 from blog.core.errors import BlogError, HeadTooLarge, Malformed, NotSupported, VersionNotSupported
+from blog.http.known import NOTHING_LOOSE, KnownHeads, Loose
 from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
 
 Field: TypeAlias = tuple[bytes, bytes, bytes]
@@ -31,7 +32,17 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\x
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _PLAIN = re.compile(rb"/[!\"$-~]*")
 _MEMO_LIMIT = 1024
-_MEMO_SIZE = 4096
+# Their values differ from head to head, and mean nothing to whoever passes them on.
+_LENGTH_NAMES = (b"Content-Length", b"content-length")
+_LOOSE_IN_REQUESTS = (
+    *(b"Cookie", b"cookie", b"Referer", b"referer", b"Authorization", b"authorization"),
+    *(b"If-None-Match", b"if-none-match", b"If-Modified-Since", b"if-modified-since"),
+)
+_LOOSE_IN_ANSWERS = (
+    *_LENGTH_NAMES,
+    *(b"ETag", b"Etag", b"etag", b"Last-Modified", b"last-modified"),
+    *(b"Set-Cookie", b"set-cookie", b"X-Request-Id", b"x-request-id"),
+)
 
 
 class _Lower(dict[bytes, bytes]):
@@ -155,20 +166,21 @@ class Block:
 class _Head:
     """What both kinds of heads can be asked."""
 
-    __slots__ = ("block",)
+    __slots__ = ("block", "loose", "said")
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
+    block: Block
+    loose: Loose
+    """Fields that are not in the block."""
+    said: bytes
+    """What it was read from; of a request without the target. Empty where that is no matter."""
 
     @property
     def fields(self) -> list[Field]:
-        """The header fields, in order."""
-        return self.block.fields
-
-    @property
-    def length(self) -> int | None:
-        """The declared length of the body in bytes, None where none is declared."""
-        return self.block.length
+        """The header fields, in the order of each name."""
+        return [
+            *self.block.fields,
+            *((name.lower(), name, value) for name, value in self.loose.fields),
+        ]
 
     @property
     def is_chunked(self) -> bool:
@@ -192,11 +204,11 @@ class _Head:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the first value of the field `key` (lower case), None when it is not there."""
-        return next((value for found, _, value in self.block.fields if found == key), None)
+        return next((value for found, _, value in self.fields if found == key), None)
 
     def get_all(self, key: bytes) -> list[bytes]:
         """Return every value of the field `key` (lower case)."""
-        return [value for found, _, value in self.block.fields if found == key]
+        return [value for found, _, value in self.fields if found == key]
 
 
 class RequestHead(_Head):
@@ -208,8 +220,17 @@ class RequestHead(_Head):
 
     __slots__ = ("host", "method", "raw_path", "target")
 
-    def __init__(self, block: Block, target: bytes, host: bytes) -> None:
+    def __init__(
+        self,
+        block: Block,
+        target: bytes,
+        host: bytes,
+        loose: Loose = NOTHING_LOOSE,
+        said: bytes = b"",
+    ) -> None:
         self.block = block
+        self.loose = loose
+        self.said = said
         self.method = block.method
         self.target = target
         self.raw_path = target.partition(b"?")[0].decode("ascii")
@@ -220,6 +241,11 @@ class RequestHead(_Head):
         """Tell whether body bytes follow."""
         return self.block.has_body
 
+    @property
+    def length(self) -> int | None:
+        """The declared length of the body in bytes, None where none is declared."""
+        return self.block.length
+
     def __repr__(self) -> str:
         """Show the request line."""
         return f"<RequestHead {self.method.decode()} {self.target.decode()}>"
@@ -228,10 +254,19 @@ class RequestHead(_Head):
 class AnswerHead(_Head):
     """An answer's head (RFC 9112 §4)."""
 
-    __slots__ = ("reason", "status")
+    __slots__ = ("length", "reason", "status")
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, loose: Loose = NOTHING_LOOSE, said: bytes = b"") -> None:
         self.block = block
+        self.loose = loose
+        self.said = said
+        self.length = block.length
+        """The declared length of the body in bytes, None where none is declared."""
+        for name, value in loose.fields:
+            if name in _LENGTH_NAMES:
+                if self.length is not None or not _LENGTH.fullmatch(value):
+                    raise Malformed("There is no one Content-Length (RFC 9112 §6.3).")
+                self.length = int(value)
         self.status = block.status
         self.reason = block.reason
 
@@ -242,50 +277,6 @@ class AnswerHead(_Head):
     def __repr__(self) -> str:
         """Show the status line."""
         return f"<AnswerHead {self.status} {self.reason.decode('latin-1')}>"
-
-
-class _Memo(dict[bytes, Block]):
-    """Blocks by the bytes that say them: who keeps a connection sends much the same again and again."""
-
-    def keep(self, said: bytes, block: Block) -> None:
-        """Remember a block; when there are many, the oldest makes room."""
-        if len(said) > _MEMO_SIZE:
-            return
-        if len(self) >= _MEMO_LIMIT:
-            del self[next(iter(self))]
-        self[said] = block
-
-
-_REQUESTS = _Memo()
-_ANSWERS = _Memo()
-
-
-def parse_request(raw: bytes) -> RequestHead:
-    """Read a request's head.
-
-    Raises Malformed, HeadTooLarge, NotSupported (a method nobody knows) or VersionNotSupported.
-    """
-    method_end = raw.find(b" ")
-    target_end = raw.find(b" ", method_end + 1)
-    said = raw[:method_end] + raw[target_end:]
-    block = _REQUESTS.get(said)
-    target = raw[method_end + 1 : target_end]
-    if block is not None and _PLAIN.fullmatch(target):
-        return RequestHead(block, target, block.hosts[0] if block.hosts else b"")
-    block = _read_request(raw)
-    head = _with_target(block)
-    if target == block.target:
-        _REQUESTS.keep(said, block)
-    return head
-
-
-def parse_answer(raw: bytes) -> AnswerHead:
-    """Read an answer's head. Raises Malformed when it is none."""
-    block = _ANSWERS.get(raw)
-    if block is None:
-        block = _read_answer(raw)
-        _ANSWERS.keep(raw, block)
-    return AnswerHead(block)
 
 
 def _read_request(raw: bytes) -> Block:
@@ -308,6 +299,8 @@ def _read_request(raw: bytes) -> Block:
         raise head_too_large()
     block.check(raw)
     _check_host(block)
+    if block.method == b"CONNECT":
+        raise Malformed("Nobody is connected to others here (RFC 9110 §9.3.6).")
     return block
 
 
@@ -352,7 +345,7 @@ def _with_target(block: Block) -> RequestHead:
         if not _HOST.fullmatch(host):
             raise Malformed("The target's host is none (RFC 9110 §4.2).")
         target = target if target.startswith(b"/") else b"/" + target
-    if block.method == b"CONNECT" or not (_PLAIN.fullmatch(target) or _is_for_all(block)):
+    if not (_PLAIN.fullmatch(target) or _is_for_all(block)):
         raise Malformed("The target is no path and query (RFC 9112 §3.2.1).")
     return RequestHead(block, target, host)
 
@@ -392,3 +385,35 @@ def _require_text(raw: bytes) -> None:
         raw.decode()
     except UnicodeDecodeError:
         raise Malformed("A header is no UTF-8.") from None
+
+
+_requests = KnownHeads(_read_request, _LOOSE_IN_REQUESTS)
+_answers = KnownHeads(_read_answer, _LOOSE_IN_ANSWERS)
+
+
+def parse_request(raw: bytes, before: RequestHead | None = None) -> RequestHead:
+    """Read a request's head. `before` is the one before it on the same connection: most are equal.
+
+    Raises Malformed, HeadTooLarge, NotSupported (a method nobody knows) or VersionNotSupported.
+    """
+    method_end = raw.find(b" ")
+    target_end = raw.find(b" ", method_end + 1)
+    target = raw[method_end + 1 : target_end]
+    if not _PLAIN.fullmatch(target):
+        return _with_target(_read_request(raw))
+    # heads that differ in nothing but such a target are equal
+    said = raw[:method_end] + b" /" + raw[target_end:]
+    if before is not None and said == before.said:
+        return RequestHead(before.block, target, before.host, before.loose, said)
+    block, loose = _requests.find(said)
+    return RequestHead(block, target, block.hosts[0] if block.hosts else b"", loose, said)
+
+
+def parse_answer(raw: bytes, before: AnswerHead | None = None) -> AnswerHead:
+    """Read an answer's head. `before` is the one before it on the same connection.
+
+    Raises Malformed when it is none.
+    """
+    if before is not None and raw == before.said:
+        return before
+    return AnswerHead(*_answers.find(raw), raw)

@@ -44,6 +44,12 @@ POOL_TIMEOUT = 60.0
 IDLE_TIMEOUT = 300.0
 """How long a body, either way, may say nothing."""
 
+MEMO_LIMIT = 512
+"""How many spellings of one kind are remembered, and as many that were used before those."""
+
+MEMO_SIZE = 4096
+"""Bytes of the longest one that is."""
+
 # A door behind the gateway gets what the gateway lets through plus what it adds; and the gateway
 # must be able to read a head that is too large, to say so.
 _ROOM = 2

@@ -63,6 +63,7 @@ class ServerConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_handling",
+        "_head",
         "_is_advancing",
         "_is_answering",
         "_is_ending",
@@ -101,6 +102,7 @@ class ServerConnection(asyncio.Protocol):
         self._buffer = b""
         self._body: BodyReader = NO_BODY
         self._handling: Handling | None = None
+        self._head: RequestHead | None = None
         self._is_answering = False
         self._is_advancing = False
         self._is_ending = False
@@ -279,7 +281,7 @@ class ServerConnection(asyncio.Protocol):
             self._is_headless = False
             self._places.headless.end(self)
         try:
-            head = parse_request(data)
+            head = self._head = parse_request(data, self._head)
         except BlogError as error:
             self._refuse(error)
             return False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.gateway.headers import Client, sort_answer, sort_request, trace_of
+from blog.gateway.headers import Client, passed_loose, sort_answer, sort_request, trace_of
 from blog.http.heads import parse_answer, parse_request
 
 TRACE = b"0af7651916cd43dd8448eb211c80319c"
@@ -12,7 +12,8 @@ PARENT = b"b7ad6b7169203331"
 def passed(*lines: str) -> bytes:
     """Return the lines of a request that go on."""
     head = "".join(f"{line}\r\n" for line in ("GET / HTTP/1.1", "Host: blog", *lines, ""))
-    return sort_request(parse_request(head.encode())).lines
+    parsed = parse_request(head.encode())
+    return sort_request(parsed).lines + passed_loose(parsed.loose)
 
 
 def noted(*lines: str) -> dict[bytes, bytes]:
@@ -24,7 +25,8 @@ def noted(*lines: str) -> dict[bytes, bytes]:
 def returned(*lines: str, without_cors: bool = False) -> bytes:
     """Return the lines of an answer that go to the client."""
     head = "".join(f"{line}\r\n" for line in ("HTTP/1.1 200 OK", *lines, ""))
-    return sort_answer(parse_answer(head.encode()), without_cors=without_cors).lines
+    parsed = parse_answer(head.encode())
+    return sort_answer(parsed, without_cors=without_cors).lines + passed_loose(parsed.loose)
 
 
 @pytest.mark.parametrize(

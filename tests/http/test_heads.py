@@ -24,7 +24,7 @@ def test_a_request_says_what_it_says() -> None:
 
 def test_equal_heads_with_other_targets_are_told_apart() -> None:
     """What is remembered of a head is not its target."""
-    first = parse_request(request(b"GET /a HTTP/1.1"))
+    first = [parse_request(request(b"GET /a HTTP/1.1")) for _ in range(3)][-1]
     second = parse_request(request(b"GET /b?c HTTP/1.1"))
     assert first.block is second.block
     assert (first.target, second.target, second.raw_path) == (b"/a", b"/b?c", "/b")
