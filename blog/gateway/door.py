@@ -194,10 +194,12 @@ class Door:
 
     def _client_of(self, connection: ServerConnection, head: RequestHead) -> Client:
         """Return who asks: the peer, or whom a trusted proxy names."""
-        if not isinstance(connection.memo, Client):
-            connection.memo = Client(connection.address, connection.scheme)
-        if not self._trusted.trusts(connection.address):
-            return connection.memo
+        peer = connection.memo
+        if not isinstance(peer, Client):
+            is_proxy = self._trusted.trusts(connection.address)
+            connection.memo = peer = Client(connection.address, connection.scheme, is_proxy=is_proxy)
+        if not peer.is_proxy:
+            return peer
         said = (head.get(b"x-forwarded-proto") or b"").lower()
         scheme = said.decode() if said in (b"http", b"https") else connection.scheme
         address = self._trusted.client_of(connection.address, head.get_all(b"x-forwarded-for"))

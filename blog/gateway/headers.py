@@ -5,6 +5,7 @@ is replaced by what the gateway knows. Every head is written anew, field by fiel
 """
 
 import re
+from binascii import hexlify
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -150,11 +151,15 @@ def _sorted(block: Block, fates: _Fates, without: bytes | None = None) -> Sorted
 
 
 class Client:
-    """Who asks, as the gateway sees it: an address (`spelt` in bytes), and by which scheme."""
+    """Who asks, as the gateway sees it: an address (`spelt` in bytes), and by which scheme.
 
-    __slots__ = ("_host", "_lines", "scheme", "spelt")
+    `is_proxy`: it is trusted to say whom it asks for.
+    """
 
-    def __init__(self, address: str, scheme: str) -> None:
+    __slots__ = ("_host", "_lines", "is_proxy", "scheme", "spelt")
+
+    def __init__(self, address: str, scheme: str, *, is_proxy: bool = False) -> None:
+        self.is_proxy = is_proxy
         self.spelt = address.encode()
         self.scheme = scheme
         self._host: bytes | None = None
@@ -189,16 +194,17 @@ def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> Trace:
     A new request is named after its trace, so that both lead to the same lines in every log.
     `random_bits(n)` gives an integer of n random bits.
     """
-    trace_id, span = b"%032x" % (random_bits(128) or 1), random_bits(64) or 1
+    digits = hexlify(random_bits(192).to_bytes(24, "big"))
+    trace_id, span = digits[:32], digits[32:]
     if not noted:
-        parent = b"00-%b-%016x-01" % (trace_id, span)
+        parent = b"00-%b-%b-01" % (trace_id, span)
         return Trace(trace_id, parent, _TRACE_LINES % (trace_id, parent))
     match = _TRACE.fullmatch(noted.get(b"traceparent", b""))
     state, flags = b"", b"01"
     if match is not None and not (match[1] == b"00" and match[4]):
         trace_id, flags = match[2], match[3]
         state = noted.get(_TRACESTATE, b"")
-    parent = b"00-%b-%016x-%b" % (trace_id, span, flags)
+    parent = b"00-%b-%b-%b" % (trace_id, span, flags)
     own = noted.get(REQUEST_ID, b"")
     request_id = own if _REQUEST_ID.fullmatch(own) else trace_id
     lines = _TRACE_LINES % (request_id, parent)

@@ -64,7 +64,7 @@ class Proxy:
     def began(self, exchange: Exchange, asked: Asked) -> None:
         """Count a request that will be sent to an instance."""
         self._active.add(exchange)
-        self.turns.budget.request()
+        self.turns.budget.requests += 1
         self._operations.requests.add(1)
         asked.stats = self._services[asked.match.service]
         asked.stats.in_flight += 1

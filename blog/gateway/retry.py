@@ -26,17 +26,14 @@ class RetryBudget:
     def __init__(self, now: float) -> None:
         self._tokens = CAPACITY
         self._at = now
-        self._requests = 0
-
-    def request(self) -> None:
-        """Count a request: it earns its share of a retry."""
-        self._requests += 1
+        self.requests = 0
+        """Requests since it was last asked: each earns its share of a retry."""
 
     def take(self, now: float) -> bool:
         """Take one retry out; False when there is none left."""
-        earned = self._requests * SHARE + (now - self._at) * PER_SECOND
+        earned = self.requests * SHARE + (now - self._at) * PER_SECOND
         self._tokens = min(CAPACITY, self._tokens + earned)
-        self._requests = 0
+        self.requests = 0
         self._at = now
         if self._tokens < 1.0:
             return False

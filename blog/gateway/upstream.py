@@ -39,7 +39,7 @@ class Upstream:
         idle = target.idle
         while idle:
             connection = idle.pop()
-            if connection.is_open():
+            if connection.is_reusable:
                 waiter.connected(target, connection)
                 return
         self._crew.start(self._connect(target, waiter))

@@ -70,6 +70,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
         self.transport: asyncio.Transport
         self.is_reusable = True
+        """Whether another request may be sent when this one is over."""
         self.idle_since = 0.0
         """Monotonic seconds since when it waits for another request."""
         self._lost = lost
@@ -81,10 +82,6 @@ class ClientConnection(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._head: AnswerHead | None = None
         self._is_ended = False
-
-    def is_open(self) -> bool:
-        """Tell whether a request may be sent now."""
-        return self.is_reusable and not self.transport.is_closing()
 
     def send(self, receiver: Receiver, method: bytes, data: bytes) -> None:
         """Send a request's head, and as much of its body as there is."""
@@ -145,6 +142,7 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """End a body that ends with its connection; any other breaks when the connection is lost."""
+        self.is_reusable = False
         if self._receiver is not None and isinstance(self._body, UntilClose):
             self._end(self._receiver, [])
 

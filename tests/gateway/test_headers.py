@@ -91,8 +91,9 @@ def test_sharing_across_sites_is_the_gateways_to_say() -> None:
 
 
 def bits(count: int) -> int:
-    """Return the number of bits as random ones."""
-    return count
+    """Return what makes 128 the trace and 64 the span."""
+    assert count == 192
+    return 128 << 64 | 64
 
 
 @pytest.mark.parametrize(
