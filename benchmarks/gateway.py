@@ -212,9 +212,10 @@ def side_by_side(names: list[str], spans: Spans, result: dict[str, Any]) -> list
         measure("warm-up", rows, cost("/things"), Span(1, 1))
         measure("memory", rows, held, Span(1, 0))
         measure("things", rows, cost("/things"), spans.main)
-        script = stage.folder / "varied.lua"
-        script.write_text(load.VARIED)
-        measure("varied", rows, cost("/things/varied", script=script), spans.table)
+        for who, text in load.VARIED.items():
+            script = stage.folder / f"{who}.lua"
+            script.write_text(text)
+            measure(who, rows, cost(f"/things/{who}", script=script), spans.table)
         measure("rate", rows, late, spans.rate)
         measure("64k", rows, cost("/things/64k"), spans.sizes)
         measure("1m", rows, cost("/things/1m"), spans.sizes)

@@ -38,11 +38,11 @@ HEADERS = {
 }
 """What a browser sends, beside `Host`."""
 
-VARIED = """
+_VARIED = """
 local turn, parts = 0, {}
 function init()
   local whole = wrk.format(nil, wrk.path .. "?seen=@@@@") .. "@@@@"
-  whole = whole:gsub("session=%w+", "session=@@@@")
+  whole = whole:gsub("PATTERN", "%1@@@@")
   for part in whole:gmatch("(.-)@@@@") do parts[#parts + 1] = part end
 end
 function request()
@@ -53,7 +53,11 @@ function request()
   return made
 end
 """
-"""For wrk: no two requests are equal; each has a query and a session of its own, as readers have."""
+VARIED = {
+    "readers": _VARIED.replace("PATTERN", "(session=)%w+"),
+    "strangers": _VARIED.replace("PATTERN", "(Mobile: )[^\\r]*"),
+}
+"""For wrk: no two requests are equal. Readers differ in query and session, strangers in another field."""
 
 CONNECTIONS = 32
 _MAX_HEAD = 65536
@@ -90,7 +94,7 @@ class Memory(NamedTuple):
 def wrk(core: int, url: str, seconds: float, *, close: bool = False, script: Path | None = None) -> Wrk:
     """Load `url` as fast as it answers, over 32 connections, or with a new one per request.
 
-    A `script` (VARIED in a file) says what is asked.
+    A `script` (one of VARIED in a file) says what is asked.
     """
     headers = HEADERS | ({"Connection": "close"} if close else {})
     flags = [flag for name, value in headers.items() for flag in ("-H", f"{name}: {value}")]
@@ -271,8 +275,9 @@ def memory_with(pid: int, port: int, path: str, count: int) -> Memory:
 
 def is_closed(connection: socket.socket) -> bool:
     """Tell whether the other side has closed an idle connection."""
+    connection.setblocking(False)
     try:
-        return not connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        return not connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except OSError:

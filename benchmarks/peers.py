@@ -72,7 +72,8 @@ http {{
 def upstream(place: Place) -> Plan:
     """Be a static nginx that says who it is; `/readyz` is the instance that the caller means.
 
-    `/things/varied` answers with another ETag each time; `/asked` tells how many requests there were.
+    Each answer of `/things/readers` has another ETag, of `/things/strangers` another field beside it;
+    `/asked` tells how many requests there were.
     """
     body = json.dumps({"things": [{"id": n, "title": f"Thing {n}", "seen": n * 7} for n in range(4)]})
     text = f"""\
@@ -87,9 +88,15 @@ def upstream(place: Place) -> Plan:
     add_header Upstream {place.port};
     location = /things {{ return 200 '{body}'; }}
     location = /readyz {{ add_header Blog-Instance $http_blog_instance; return 200 '{{}}'; }}
-    location = /things/varied {{
+    location = /things/readers {{
       add_header Upstream {place.port};
       add_header ETag $request_id;
+      return 200 '{body}';
+    }}
+    location = /things/strangers {{
+      add_header Upstream {place.port};
+      add_header ETag $request_id;
+      add_header Answer $request_id;
       return 200 '{body}';
     }}
     location = /asked {{ stub_status; }}
