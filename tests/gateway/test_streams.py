@@ -1,6 +1,7 @@
 """Streams through the door: WebSockets, events, slow and vanishing clients and instances."""
 
 import asyncio
+import resource
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,7 +10,7 @@ import pytest
 import websockets
 from aiohttp import web
 
-from blog.core.instance import Route
+from blog.core.instance import Route, State
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
@@ -42,6 +43,11 @@ async def until(condition: Any) -> None:
 def open_files() -> int:
     """Count the file descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def is_at_rest(rig: Any) -> bool:
@@ -111,6 +117,61 @@ async def test_draining_ends_websockets(rig: Any) -> None:
     await until(lambda: is_at_rest(rig))
 
 
+async def test_websockets_outlive_the_drain_of_their_instance(rig: Any) -> None:
+    """It ends them when it likes, with its own code; whoever comes again is at another one."""
+    leaving = asyncio.Event()
+
+    async def until_it_leaves(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(await socket.receive_str())
+        await leaving.wait()
+        await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+        return socket
+
+    first = await rig.instance(until_it_leaves)
+    async with websockets.connect(f"ws://127.0.0.1:{rig.port}/things") as socket:
+        rig.set_state(first, State.DRAINING)
+        await rig.instance(echo)
+        await socket.send("still here")
+        assert await socket.recv() == "still here"
+        leaving.set()
+        await socket.wait_closed()
+        assert socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
+    async with websockets.connect(f"ws://127.0.0.1:{rig.port}/things") as socket:
+        await socket.send("another one")
+        assert await socket.recv() == "another one"
+    await until(lambda: is_at_rest(rig))
+
+
+async def test_events_outlive_the_drain_of_their_instance(rig: Any) -> None:
+    """What it still says comes through, its end is an end, and the next stream is another's."""
+    leaving = asyncio.Event()
+
+    def saying(name: str) -> Any:
+        async def say(request: web.Request) -> web.StreamResponse:
+            answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await answer.prepare(request)
+            await answer.write(f"data: {name}\n\n".encode())
+            await leaving.wait()
+            await answer.write(b"data: bye\n\n")
+            return answer
+
+        return say
+
+    first = await rig.instance(saying("first"))
+    async with asyncio.timeout(10), rig.http.get(f"{rig.url}/things") as events:
+        assert await events.content.readuntil(b"\n\n") == b"data: first\n\n"
+        assert rig.member.operations.streams.count == 1
+        rig.set_state(first, State.DRAINING)
+        await rig.instance(saying("second"))
+        leaving.set()
+        assert await events.content.read() == b"data: bye\n\n"
+    async with asyncio.timeout(10), rig.http.get(f"{rig.url}/things") as events:
+        assert await events.content.readuntil(b"\n\n") == b"data: second\n\n"
+    await until(lambda: is_at_rest(rig))
+
+
 async def test_interim_answers_are_passed_on(rig: Any) -> None:
     """103 goes to HTTP/1.1 clients, before the final answer; HTTP/1.0 knows none."""
 
@@ -166,6 +227,32 @@ async def test_a_client_that_reads_slowly_holds_little(rig: Any) -> None:
         for connection in rig.door.places.open:
             most = max(most, connection.transport.get_write_buffer_size())
     assert most <= HELD
+    writer.close()
+    await until(lambda: is_at_rest(rig))
+
+
+async def test_a_gibibyte_passes_in_constant_memory(rig: Any) -> None:
+    """What this whole process holds, both ends among it, does not grow with what passes."""
+    size = 1 << 30
+    piece = b"x" * (256 << 10)
+
+    async def pour(reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(piece)):
+            writer.write(piece)
+            await writer.drain()
+
+    await rig.raw(pour)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    writer.write(REQUEST)
+    await reader.readuntil(b"\r\n\r\n")
+    got = len(await reader.readexactly(16 << 20))
+    before, most = resident(), 0
+    while got < size:
+        got += len(await reader.read(1 << 20))
+        most = max(most, resident())
+    assert most - before < 16 << 20
     writer.close()
     await until(lambda: is_at_rest(rig))
 
