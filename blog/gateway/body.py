@@ -4,8 +4,9 @@ Small bodies are kept until the answer is there; of larger ones only what no ins
 """
 
 from blog.core.errors import TooLarge
+from blog.http.block import Block
 from blog.http.framing import chunk
-from blog.http.heads import Block, RequestHead
+from blog.http.heads import RequestHead
 from blog.http.limits import REPLAY_LIMIT
 
 

@@ -28,10 +28,11 @@ from blog.gateway.retry import is_repeatable
 from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
 from blog.gateway.stats import NOBODY, Stats
 from blog.gateway.turns import Turns
+from blog.http.application import Handling
 from blog.http.heads import RequestHead
 from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
 from blog.http.places import Places
-from blog.http.server import Handling, ServerConnection
+from blog.http.server import ServerConnection
 from blog.lifecycle.operations import Operations
 from blog.registry.discovery import Discovery
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, REQUEST_ID_HEADER
-from blog.http.heads import AnswerHead, Block, RequestHead
+from blog.http.block import Block
+from blog.http.heads import AnswerHead, RequestHead
 from blog.http.known import Loose
 
 SERVED_BY_HEADER = "Blog-Served-By"

@@ -8,7 +8,8 @@ from http import HTTPStatus
 from blog.core.errors import BlogError, status_of
 from blog.core.web import PROBLEM_TYPE, problem_body
 from blog.gateway.relay import connection_line
-from blog.http.heads import Block, RequestHead
+from blog.http.block import Block
+from blog.http.heads import RequestHead
 from blog.http.server import ServerConnection
 
 NO_HEAD = RequestHead(Block(), b"", b"")

@@ -8,11 +8,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
+from blog.http.application import Application, Handling
 from blog.http.framing import NO_BODY, BodyReader, request_body
-from blog.http.heads import END, RequestHead, head_too_large, parse_request
+from blog.http.grammar import head_too_large
+from blog.http.heads import END, RequestHead, parse_request
 from blog.http.limits import HEAD_LIMIT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
@@ -20,39 +22,6 @@ from blog.http.places import Places
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 CR = ord("\r")
 _METHOD_START = re.compile(rb"[A-Z]")
-
-
-class Handling(Protocol):
-    """A request that is being answered: what its connection tells it."""
-
-    def body_came(self, data: bytes) -> None:
-        """Take a piece of the request's body."""
-
-    def body_ended(self) -> None:
-        """Take note that the body is whole."""
-
-    def body_broke(self, error: BlogError) -> None:
-        """Take note that the rest of the body cannot be read; the connection ends with the answer."""
-
-    def client_paused(self) -> None:
-        """Stop writing: the client does not read as fast."""
-
-    def client_resumed(self) -> None:
-        """Go on writing."""
-
-    def client_gone(self) -> None:
-        """Give up: there is nobody to answer to."""
-
-
-class Application(Protocol):
-    """What answers the requests of a door."""
-
-    def begin(self, connection: "ServerConnection", head: RequestHead) -> Handling:
-        """Begin to answer; `connection.finish()` or `abort()` is called in the end, maybe at once."""
-        ...
-
-    def refuse(self, connection: "ServerConnection", error: BlogError) -> None:
-        """Answer what is no request; the connection closes after it."""
 
 
 class ServerConnection(asyncio.Protocol):
