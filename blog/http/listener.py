@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from blog.core.background import background
+from blog.http.application import Application
 from blog.http.limits import HEAD_TIMEOUT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
-from blog.http.server import Application, ServerConnection
+from blog.http.server import ServerConnection
 
 BACKLOG = 4096
 SWEEP_INTERVAL = 0.1

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blog.core.errors import BlogError, status_of
+from blog.http.application import Handling
 from blog.http.heads import RequestHead
 from blog.http.limits import HEAD_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 from blog.http.listener import address_of, bind, listening
 from blog.http.outbox import Outbox
 from blog.http.places import Places
-from blog.http.server import Handling, ServerConnection
+from blog.http.server import ServerConnection
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 
