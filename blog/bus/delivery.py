@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 from pydantic import ValidationError
 
-from blog.bus.dispatch import Batch, Dispatch, Window, dead, done
+from blog.bus.dispatch import Batch, Dispatch, Window, is_exhausted
 from blog.bus.log import Log
-from blog.bus.schema import Position, Settled
+from blog.bus.schema import Entry, Position, Settled, State
 from blog.core.clock import Clock
-from blog.core.errors import BlogError
+from blog.core.errors import BlogError, NotFound
 from blog.core.events import Envelope
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
@@ -25,6 +25,7 @@ from blog.registry.session import Session
 
 TIMEOUT = 10.0
 _PAGE = 500
+_TOLD = 2000  # bytes of a body that a dead letter holds
 _AGAIN = frozenset({408, 409, 425, 429})
 _TOO_MUCH = frozenset({429, 503})
 
@@ -74,19 +75,61 @@ class Delivery:
                 self._changed.clear()
 
     def table(self) -> list[dict[str, Any]]:
-        """Describe every subscription: lag and in flight in events, retries since the start."""
+        """Describe every subscription: lag, in flight and parked in events, retries since the start.
+
+        `dead` is how many keys wait behind an event that never worked, `oldest` the sequence of the
+        first event that is neither settled nor parked.
+        """
         return [
             {
                 "name": name,
                 "types": sorted(running.types),
                 "watermark": running.dispatch.watermark,
                 "lag": self._log.head - running.dispatch.watermark,
+                "oldest": running.dispatch.oldest,
                 "in_flight": running.dispatch.in_flight,
                 "retries": running.dispatch.retries,
-                "dead": running.dead,
+                "dead": len(running.dispatch.dead),
+                "parked": running.dispatch.parked,
+                "paused": running.is_paused,
             }
             for name, running in sorted(self._running.items())
         ]
+
+    async def revive(self, name: str, sequence: int, *, again: bool) -> None:
+        """Go on with the key of a dead event: try it `again`, or leave it. Raises NotFound."""
+        running = self._find(name)
+        dispatch = running.dispatch
+        await self._log.revive(name, sequence, again=again)
+        if dispatch is running.dispatch:
+            [entry] = await self._log.get_all([sequence])
+            dispatch.revive(entry.key, sequence if again else None)
+        running.wake.set()
+
+    async def pause(self, name: str, *, is_paused: bool) -> None:
+        """Stop, or go on, with delivering to a subscription. Raises NotFound."""
+        running = self._find(name)
+        await self._log.pause(name, is_paused=is_paused)
+        running.is_paused = is_paused
+        running.wake.set()
+
+    async def replay(self, name: str, after: int) -> None:
+        """Deliver everything behind `after` again. Raises NotFound.
+
+        What follows from it has the ids that it had, so it is in the log once all the same. Answers to
+        what is under way now are dropped.
+        """
+        running = self._find(name)
+        after = min(after, self._log.head)
+        running.dispatch = Dispatch(Position(frozenset(running.types), after))
+        await self._log.replay(name, after)
+        running.wake.set()
+
+    def _find(self, name: str) -> "_Subscription":
+        running = self._running.get(name)
+        if running is None:
+            raise NotFound("Nobody has subscribed by that name.")
+        return running
 
     def _wake(self) -> None:
         self._changed.set()
@@ -103,7 +146,7 @@ class Delivery:
             known = self._running.get(name)
             if known is None:
                 await self._log.subscribe(name, frozenset(types))
-                self._start(group, name, Position(frozenset(types), 0, frozenset()))
+                self._start(group, name, Position(frozenset(types)))
             elif not types <= known.types:
                 known.types |= types
                 await self._log.subscribe(name, frozenset(known.types))
@@ -118,7 +161,9 @@ class Delivery:
             while True:
                 running.wake.clear()
                 await self._load(running)
-                while (instance := self._turn(running.name)) is not None:
+                await self._park(running)
+                await self._unpark(running)
+                while not running.is_paused and (instance := self._turn(running.name)) is not None:
                     batch = running.dispatch.next_batch(self._clock.monotonic())
                     if batch is None:
                         break
@@ -130,6 +175,26 @@ class Delivery:
         dispatch = running.dispatch
         while dispatch.wants_more and dispatch.cursor < self._log.head:
             dispatch.load(*await self._log.read(dispatch.cursor, _PAGE, running.types))
+
+    async def _park(self, running: "_Subscription") -> None:
+        """Put what came behind a dead event on disk, so that the position may pass it."""
+        dispatch = running.dispatch
+        entries = dispatch.to_park()
+        if not entries:
+            return
+        parked = [Settled(entry.sequence, entry.key, 0, State.PARKED) for entry in entries]
+        try:
+            await self._log.settle(running.name, parked, [], dispatch.settled_with(entries))
+        except BlogError as error:
+            log.warning("delivery.not_parked", subscription=running.name, why=error.detail)
+            return
+        dispatch.park(entries)
+
+    async def _unpark(self, running: "_Subscription") -> None:
+        """Take up what waited behind an event that is dead no more."""
+        dispatch = running.dispatch
+        while dispatch.wants_more and (sequences := dispatch.to_unpark()):
+            dispatch.unpark(await self._log.get_all(sequences))
 
     async def _wait(self, running: "_Subscription") -> None:
         """Wait until something may have changed, or the next try is due."""
@@ -150,14 +215,16 @@ class Delivery:
     async def _carry(self, running: "_Subscription", batch: Batch, instance: Instance) -> None:
         """One attempt: post, and put down what came of it."""
         window = self._windows[instance.id]
+        dispatch = running.dispatch
         try:
             outcome = await self._post(running.name, batch, instance)
         except _NotSentError as error:
             self._session.report(instance.id, str(error))
             await asyncio.sleep(_pause())
-            running.dispatch.put_back(batch)
+            dispatch.put_back(batch)
         else:
-            await self._put_down(running, batch, outcome)
+            if dispatch is running.dispatch:  # else a replay has superseded this attempt
+                await self._put_down(running, batch, outcome)
             if isinstance(outcome, _Failure) and outcome.is_too_much:
                 window.halve()
             else:
@@ -190,22 +257,25 @@ class Delivery:
         self, running: "_Subscription", batch: Batch, outcome: Sequence[Result] | _Failure
     ) -> None:
         """Settle what worked or never will, in order, up to the first one that is to be tried again."""
-        settled, following, again = _judge(running.dispatch, batch, outcome)
+        dispatch = running.dispatch
+        settled, following, again = _judge(batch, outcome)
         if settled:
-            count = len(settled)
-            watermark = running.dispatch.settled_with(batch, count)
+            watermark = dispatch.settled_with(batch.entries[: len(settled)])
             try:
                 await self._log.settle(running.name, settled, following, watermark)
             except BlogError as error:
                 again, settled = _Failure(error.detail), []
-            else:
-                running.count_dead(settled)
         if settled:
-            running.dispatch.settle(batch, len(settled))
+            last = settled[-1]
+            dispatch.settle(batch, len(settled), is_dead=last.state is State.DEAD)
+            if last.state is State.DEAD:
+                log.error(
+                    "event.dead", subscription=running.name, sequence=last.sequence, why=last.reason
+                )
         elif again is not None:
             log.info("delivery.failed", subscription=running.name, key=batch.key, why=again.reason)
             now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
-            running.dispatch.retry(batch, now, jitter, again.retry_after)
+            dispatch.retry(batch, now, jitter, again.retry_after)
 
 
 class _Subscription:
@@ -214,38 +284,39 @@ class _Subscription:
     def __init__(self, name: str, position: Position) -> None:
         self.name = name
         self.types = set(position.types)
-        self.dispatch = Dispatch(position.watermark, position.settled)
+        self.dispatch = Dispatch(position)
+        self.is_paused = position.is_paused
         self.wake = asyncio.Event()
-        self.dead = 0
-
-    def count_dead(self, settled: Sequence[Settled]) -> None:
-        """Note, for everybody to see, what will not be tried again."""
-        for item in settled:
-            if item.dead is not None:
-                self.dead += 1
-                log.error("event.dead", subscription=self.name, sequence=item.sequence, why=item.dead)
 
 
 def _judge(
-    dispatch: Dispatch, batch: Batch, outcome: Sequence[Result] | _Failure
+    batch: Batch, outcome: Sequence[Result] | _Failure
 ) -> tuple[list[Settled], list[Envelope], _Failure | None]:
-    """Split an outcome into what is settled, what follows from that, and why the rest is not."""
+    """Split an outcome into what is settled, what follows from that, and why the rest is not.
+
+    Nothing is settled behind an event that is dead: it was reacted to too early.
+    """
     if isinstance(outcome, _Failure):
-        if outcome.is_final or dispatch.is_exhausted(batch):
-            return [dead(batch.entries[0], batch.attempt, outcome.reason)], [], None
+        if outcome.is_final or is_exhausted(batch):
+            return [_dead(batch.entries[0], batch.attempt, outcome.reason)], [], None
         return [], [], outcome
     settled: list[Settled] = []
     following: list[Envelope] = []
     for entry, result in zip(batch.entries, outcome, strict=True):
         reason = result.reason or ""
         if result.outcome is Outcome.DONE:
-            settled.append(done(entry, batch.attempt))
+            settled.append(Settled(entry.sequence, entry.key, batch.attempt))
             following += result.events
-        elif result.outcome is Outcome.DEAD or (not settled and dispatch.is_exhausted(batch)):
-            settled.append(dead(entry, batch.attempt, reason))
+        elif result.outcome is Outcome.DEAD or (not settled and is_exhausted(batch)):
+            settled.append(_dead(entry, batch.attempt, reason))
+            break
         else:
             return settled, following, _Failure(reason, result.retry_after)
     return settled, following, None
+
+
+def _dead(entry: Entry, attempts: int, reason: str) -> Settled:
+    return Settled(entry.sequence, entry.key, attempts, State.DEAD, reason or "no reason given")
 
 
 def _read(batch: Batch, response: aiohttp.ClientResponse, body: bytes) -> Sequence[Result] | _Failure:
@@ -255,7 +326,7 @@ def _read(batch: Batch, response: aiohttp.ClientResponse, body: bytes) -> Sequen
         raise _NotSentError("another instance answers there")
     if status == HTTPStatus.OK:
         return _results(batch, body)
-    reason = f"answered {status}: {body[:200].decode(errors='replace')}"
+    reason = f"answered {status}: {body[:_TOLD].decode(errors='replace')}"
     if status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         after = response.headers.get("Retry-After", "")
         return _Failure(

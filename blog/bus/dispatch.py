@@ -1,15 +1,18 @@
 """What may go out now, for one subscription. Pure: no I/O, no clock, no randomness of its own.
 
 One batch in flight per key, events of a key in order, keys in parallel. The position is a watermark
-plus what is settled above it. Parking the later events of a dead one belongs here, in `settle`.
+plus what is settled above it. Behind a dead event the later ones of its key are parked: on disk, and
+here as numbers only, however many they become.
 """
 
 import heapq
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from blog.bus.schema import Entry, Settled
+from blog.bus.schema import Entry, Position
 
 MAX_BATCH = 100
 MAX_ATTEMPTS = 20
@@ -17,6 +20,7 @@ BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
 _FIRST_DELAY, _MAX_DELAY = 0.2, 60.0
 FIRST_WINDOW, MAX_WINDOW = 2, 16
+_START = Position(frozenset())
 
 
 @dataclass(slots=True)
@@ -39,21 +43,27 @@ class Batch:
 
 
 class Dispatch:
-    """The state of one subscription."""
+    """The state of one subscription, from the position that it had."""
 
-    def __init__(self, watermark: int = 0, settled: frozenset[int] = frozenset()) -> None:
-        self.cursor = watermark
+    def __init__(self, position: Position = _START) -> None:
+        self.cursor = position.watermark
         self.size = 0
         self.retries = 0
-        self._settled = set(settled)
+        self._settled = set(position.settled)
         self._open: deque[int] = deque()
         self._queues: dict[str, _Queue] = {}
         self._free: deque[str] = deque()
         self._waiting: list[tuple[float, str]] = []
+        self._dead = set(position.dead)
+        # who is in here parks what comes, even where nothing is parked yet
+        self._parked: dict[str, list[int]] = {key: [] for key in position.dead}
+        self._parked |= {key: list(sequences) for key, sequences in position.parked.items()}
+        self._reviving = dict.fromkeys(self._parked.keys() - self._dead)
+        self._to_park: list[Entry] = []
 
     @property
     def watermark(self) -> int:
-        """Everything up to here is settled, or not for this subscription."""
+        """Everything up to here is settled or parked, or not for this subscription."""
         while self._open and self._open[0] in self._settled:
             self._settled.discard(self._open.popleft())
         return self._open[0] - 1 if self._open else self.cursor
@@ -63,6 +73,21 @@ class Dispatch:
         """Tell whether there is room for more of the log."""
         return self.size < BACKLOG
 
+    @property
+    def dead(self) -> frozenset[str]:
+        """The keys that wait for an event to be redriven or discarded."""
+        return frozenset(self._dead)
+
+    @property
+    def parked(self) -> int:
+        """How many events wait behind a dead one."""
+        return sum(map(len, self._parked.values())) + len(self._to_park)
+
+    @property
+    def oldest(self) -> int | None:
+        """The sequence of the first event that is neither settled nor parked."""
+        return self._open[0] if self.watermark < self.cursor else None
+
     def load(self, entries: Sequence[Entry], through: int) -> None:
         """Take what the log has after `cursor`, up to `through`."""
         self.cursor = through
@@ -71,11 +96,10 @@ class Dispatch:
                 self._settled.discard(entry.sequence)
                 continue
             self._open.append(entry.sequence)
-            self.size += 1
-            queue = self._queues.setdefault(entry.key, _Queue())
-            queue.entries.append(entry)
-            if len(queue.entries) == 1:
-                self._free.append(entry.key)
+            if entry.key in self._parked:
+                self._to_park.append(entry)
+            else:
+                self._enqueue(entry)
 
     def next_batch(self, now: float) -> Batch | None:
         """Return what may go out at `now`, the key that waited longest first; None if nothing may.
@@ -88,7 +112,7 @@ class Dispatch:
             return None
         key = self._free.popleft()
         queue = self._queues[key]
-        entries = tuple(queue.entries)[:MAX_BATCH]
+        entries = tuple(islice(queue.entries, MAX_BATCH))
         queue.in_flight = len(entries)
         return Batch(key, entries, queue.attempts + 1)
 
@@ -101,25 +125,32 @@ class Dispatch:
         self._queues[batch.key].in_flight = 0
         self._free.append(batch.key)
 
-    def settled_with(self, batch: Batch, count: int) -> int:
-        """Return the watermark as it will be once the first `count` of `batch` are settled."""
-        done = {entry.sequence for entry in batch.entries[:count]} | self._settled
+    def settled_with(self, entries: Sequence[Entry]) -> int:
+        """Return the watermark as it will be once `entries` are settled or parked."""
+        done = {entry.sequence for entry in entries} | self._settled
         return next((s - 1 for s in self._open if s not in done), self.cursor)
 
-    def settle(self, batch: Batch, count: int) -> None:
-        """Forget the first `count` events of `batch`: they are settled on disk."""
+    def settle(self, batch: Batch, count: int, *, is_dead: bool = False) -> None:
+        """Forget the first `count` events of `batch`: they are settled on disk.
+
+        `is_dead`: the last of them never worked, so that whatever comes after it is to be parked.
+        """
         queue = self._queues[batch.key]
-        for entry in batch.entries[:count]:
-            queue.entries.popleft()
-            self._settled.add(entry.sequence)
+        self._forget([queue.entries.popleft() for _ in range(count)])
         self.size -= count
         queue.in_flight = 0
         queue.attempts = 0
+        if is_dead:
+            self._dead.add(batch.key)
+            self._parked.setdefault(batch.key, [])
+            self._reviving.pop(batch.key, None)
+            self._to_park += queue.entries
+            self.size -= len(queue.entries)
+            queue.entries.clear()
         if queue.entries:
             self._free.append(batch.key)
         else:
             del self._queues[batch.key]
-        _ = self.watermark  # forget what is below it
 
     def retry(self, batch: Batch, now: float, jitter: float, after: float | None = None) -> None:
         """Try again later: the first event of `batch` did not work. `jitter` is in [0, 1)."""
@@ -130,18 +161,67 @@ class Dispatch:
         due = now + max(retry_delay(queue.attempts, jitter), after or 0.0)
         heapq.heappush(self._waiting, (due, batch.key))
 
-    def is_exhausted(self, batch: Batch) -> bool:
-        """Tell whether this was the last attempt that an event gets."""
-        return batch.attempt >= MAX_ATTEMPTS
+    # -- parking ------------------------------------------------------------------------------------
+
+    def to_park(self) -> list[Entry]:
+        """Return what came behind a dead event: it goes to disk as parked, then to `park`."""
+        return list(self._to_park)
+
+    def park(self, entries: Sequence[Entry]) -> None:
+        """Note that these are parked on disk: they are held as numbers only."""
+        del self._to_park[: len(entries)]
+        for entry in entries:
+            insort(self._parked[entry.key], entry.sequence)
+        self._forget(entries)
+
+    def revive(self, key: str, sequence: int | None = None) -> None:
+        """Go on with a key whose dead event was discarded, or comes again as `sequence`."""
+        self._dead.discard(key)
+        self._reviving[key] = None
+        if sequence is not None:
+            insort(self._parked[key], sequence)
+
+    def to_unpark(self) -> list[int]:
+        """Return parked events whose turn has come, of one key and in order; none if there are none."""
+        for key in tuple(self._reviving):
+            if self._parked[key]:
+                if key not in self._queues:
+                    return self._parked[key][:MAX_BATCH]
+            elif not any(entry.key == key for entry in self._to_park):
+                del self._parked[key], self._reviving[key]  # what comes from now on need not wait
+        return []
+
+    def unpark(self, entries: Sequence[Entry]) -> None:
+        """Take in what `to_unpark` said."""
+        for entry in entries:
+            self._parked[entry.key].remove(entry.sequence)
+            self._enqueue(entry)
 
     @property
     def in_flight(self) -> int:
         """How many events are out."""
         return sum(queue.in_flight for queue in self._queues.values())
 
+    def _enqueue(self, entry: Entry) -> None:
+        queue = self._queues.setdefault(entry.key, _Queue())
+        queue.entries.append(entry)
+        self.size += 1
+        if len(queue.entries) == 1:
+            self._free.append(entry.key)
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        """Let the watermark pass over what is on disk."""
+        below = self.watermark
+        # what was parked has been passed long ago
+        self._settled.update(entry.sequence for entry in entries if entry.sequence > below)
+        _ = self.watermark  # forget what is below it
+
     def __repr__(self) -> str:
         """Show the position and what is held."""
-        return f"<Dispatch at {self.watermark}: {self.size} held, {self.in_flight} in flight>"
+        return (
+            f"<Dispatch at {self.watermark}: {self.size} held, {self.in_flight} in flight,"
+            f" {self.parked} parked>"
+        )
 
 
 class Window:
@@ -174,11 +254,6 @@ def retry_delay(attempts: int, jitter: float) -> float:
     return full / 2 + full / 2 * jitter
 
 
-def dead(entry: Entry, attempts: int, reason: str) -> Settled:
-    """Say that an event never worked."""
-    return Settled(entry.sequence, entry.key, attempts, reason or "no reason given")
-
-
-def done(entry: Entry, attempts: int) -> Settled:
-    """Say that an event worked."""
-    return Settled(entry.sequence, entry.key, attempts)
+def is_exhausted(batch: Batch) -> bool:
+    """Tell whether this was the last attempt that an event gets."""
+    return batch.attempt >= MAX_ATTEMPTS

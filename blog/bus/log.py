@@ -16,8 +16,18 @@ from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 from blog.bus.client import Appended
-from blog.bus.schema import SCHEMA, VERSION, Entry, Position, Settled
-from blog.bus.writer import Append, Settle, Subscribe, Writer
+from blog.bus.schema import (
+    EXCEPTIONS,
+    FROM_1,
+    SCHEMA,
+    VERSION,
+    DeadLetter,
+    Entry,
+    Position,
+    Settled,
+    State,
+)
+from blog.bus.writer import Append, Pause, Replay, Revive, Settle, Subscribe, Writer
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
 
@@ -88,6 +98,26 @@ class Log:
         """Remember a subscription; one that is known keeps its position."""
         await self._writer.do(Subscribe(name, types))
 
+    async def revive(self, subscription: str, sequence: int, *, again: bool) -> None:
+        """Take a dead event out of the way: to be tried `again`, or for good. Raises NotFound."""
+        await self._writer.do(Revive(subscription, sequence, again))
+
+    async def pause(self, subscription: str, *, is_paused: bool) -> None:
+        """Remember whether a subscription is paused."""
+        await self._writer.do(Pause(subscription, is_paused))
+
+    async def replay(self, subscription: str, after: int) -> None:
+        """Forget what a subscription has done behind `after`."""
+        await self._writer.do(Replay(subscription, after))
+
+    async def dead_letters(self, subscription: str | None = None) -> list[DeadLetter]:
+        """List what never worked, oldest first."""
+        return await self._read(lambda: self._dead_letters(subscription))
+
+    async def get_all(self, sequences: Sequence[int]) -> list[Entry]:
+        """Return the events at `sequences`, in order."""
+        return await self._read(lambda: self._at(sequences))
+
     async def positions(self) -> dict[str, Position]:
         """Return how far every known subscription is."""
         return await self._read(self._positions)
@@ -155,13 +185,52 @@ class Log:
         return Entry(*row) if row else None
 
     def _positions(self) -> dict[str, Position]:
-        settled: dict[str, set[int]] = {}
-        for name, sequence in self._db.execute("SELECT subscription, sequence FROM exceptions"):
-            settled.setdefault(name, set()).add(sequence)
+        subscriptions = self._db.execute("SELECT name, types, watermark, paused FROM subscriptions")
         return {
-            name: Position(frozenset(json.loads(types)), watermark, frozenset(settled.get(name, ())))
-            for name, types, watermark in self._db.execute("SELECT * FROM subscriptions")
+            name: self._position(
+                name, Position(frozenset(json.loads(types)), watermark, is_paused=paused > 0)
+            )
+            for name, types, watermark, paused in subscriptions.fetchall()
         }
+
+    def _position(self, name: str, position: Position) -> Position:
+        settled: set[int] = set()
+        parked: dict[str, list[int]] = {}
+        dead: set[str] = set()
+        rows = self._db.execute(
+            "SELECT sequence, key, state FROM exceptions WHERE subscription = ? ORDER BY sequence",
+            (name,),
+        )
+        for sequence, key, state in rows:
+            if sequence > position.watermark:
+                settled.add(sequence)
+            if state == State.PARKED:
+                parked.setdefault(key, []).append(sequence)
+            elif state == State.DEAD:
+                dead.add(key)
+        return position._replace(settled=frozenset(settled), parked=parked, dead=frozenset(dead))
+
+    def _dead_letters(self, subscription: str | None) -> list[DeadLetter]:
+        rows = self._db.execute(
+            "SELECT x.subscription, x.attempts, coalesce(x.reason, ''),"
+            " (SELECT count(*) FROM exceptions AS p"
+            " WHERE p.subscription = x.subscription AND p.key = x.key AND p.state = 'parked'),"
+            " e.sequence, e.id, e.type, e.key, e.envelope"
+            " FROM exceptions AS x JOIN events AS e USING (sequence)"
+            " WHERE x.state = 'dead' AND coalesce(x.subscription = ?, TRUE)"
+            " ORDER BY sequence, x.subscription",
+            (subscription,),
+        )
+        return [
+            DeadLetter(name, attempts, reason, parked, Entry(*row))
+            for name, attempts, reason, parked, *row in rows
+        ]
+
+    def _at(self, sequences: Sequence[int]) -> list[Entry]:
+        marks = ",".join("?" * len(sequences))
+        where = f"sequence IN ({marks}) ORDER BY sequence"
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - values are bound
+        return [Entry(*row) for row in self._db.execute(sql, tuple(sequences))]
 
     def __repr__(self) -> str:
         """Show which log it is and how long."""
@@ -184,10 +253,12 @@ def _prepare(path: Path) -> tuple[str, int]:
         if version > VERSION:
             raise SettingsError(f"{path} was written by a newer version (schema {version}).")
         if version == 0:
-            db.executescript(f"BEGIN; {SCHEMA}")
+            db.executescript(f"BEGIN; {SCHEMA} {EXCEPTIONS}")
             db.execute("INSERT INTO meta VALUES ('identity', ?)", (str(uuid4()),))
             db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
+        elif version == 1:
+            db.executescript(f"BEGIN; {' '.join(FROM_1)} PRAGMA user_version = {VERSION}; COMMIT")
         [identity] = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
         [head] = db.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
         return identity, head

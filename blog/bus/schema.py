@@ -1,11 +1,13 @@
 """The log's file: its tables, and what a row is. The schema has a version; an unknown one is refused."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from blog.core.events import Envelope
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -24,19 +26,40 @@ CREATE INDEX events_by_type ON events (type, sequence);
 CREATE TABLE subscriptions (
   name TEXT PRIMARY KEY,
   types TEXT NOT NULL,            -- JSON array
-  watermark INTEGER NOT NULL      -- everything up to here is settled
+  watermark INTEGER NOT NULL,     -- everything up to here is settled, but for the exceptions
+  paused INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+"""
 
-CREATE TABLE exceptions (         -- what is settled above the watermark, and what is dead
+# What is settled above the watermark; and, wherever they are, the dead and what is parked behind them.
+EXCEPTIONS = """
+CREATE TABLE exceptions (
   subscription TEXT NOT NULL,
   sequence INTEGER NOT NULL,
   key TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('done', 'dead')),
+  state TEXT NOT NULL CHECK (state IN ('done', 'dead', 'parked')),
   attempts INTEGER NOT NULL,
   reason TEXT,
   PRIMARY KEY (subscription, sequence)
 ) STRICT, WITHOUT ROWID;
 """
+
+FROM_1 = (
+    "ALTER TABLE exceptions RENAME TO exceptions_1;",
+    EXCEPTIONS,
+    "INSERT INTO exceptions SELECT * FROM exceptions_1;",
+    "DROP TABLE exceptions_1;",
+    "ALTER TABLE subscriptions ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;",
+)
+"""Version 1 knew nothing of parking: what came behind a dead event then was delivered."""
+
+
+class State(StrEnum):
+    """What became of an event: it worked, it never will, or it waits behind one that never will."""
+
+    DONE = "done"
+    DEAD = "dead"
+    PARKED = "parked"
 
 
 class Entry(NamedTuple):
@@ -50,20 +73,38 @@ class Entry(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """An event that a subscription is done with; dead with a reason if it never worked."""
+    """An event that is off a subscription's hands, for now or for good. The dead have a reason."""
 
     sequence: int
     key: str
     attempts: int
-    dead: str | None = None
+    state: State = State.DONE
+    reason: str | None = None
 
 
 class Position(NamedTuple):
-    """How far a subscription is: everything up to `watermark`, and some above it."""
+    """How far a subscription is: everything up to `watermark`, and some above it.
+
+    `parked` are the sequences that wait, by key; keys in `dead` have an event that must be redriven or
+    discarded first.
+    """
 
     types: frozenset[str]
-    watermark: int
-    settled: frozenset[int]
+    watermark: int = 0
+    settled: frozenset[int] = frozenset()
+    parked: Mapping[str, Sequence[int]] = {}
+    dead: frozenset[str] = frozenset()
+    is_paused: bool = False
+
+
+class DeadLetter(NamedTuple):
+    """An event that never worked for a subscription, and how many of its key wait behind it."""
+
+    subscription: str
+    attempts: int
+    reason: str
+    parked: int
+    entry: Entry
 
 
 def sealed(envelope: Envelope, sequence: int) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import TypeAdapter, ValidationError
 
+from blog.bus.admin import Admin
 from blog.bus.client import LOG_HEADER
 from blog.bus.delivery import Delivery
 from blog.bus.log import Log, LogLockedError
@@ -19,7 +20,7 @@ from blog.core.errors import Invalid, NotFound, SettingsError, TooLarge
 from blog.core.events import BATCH_TYPE, EVENT_TYPE, NDJSON_TYPE, Envelope
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.core.web import invalid, problems, read_body, requires_token
+from blog.core.web import invalid, number, problems, read_body, requires_token
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
@@ -61,7 +62,7 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
         ) as member:
             door.open(member)
             delivery = Delivery(journal, member.session, member.http, lifecycle.clock, settings.secret)
-            door.delivery = delivery
+            door.admin.delivery = delivery
             async with background(delivery.run()):
                 if await lifecycle.until_stopping(_get_ready(member, journal)):
                     await member.serve_until_stopped()
@@ -106,7 +107,7 @@ class Door:
     """The bus's routes."""
 
     def __init__(self, journal: Log) -> None:
-        self.delivery: Delivery | None = None
+        self.admin = Admin(journal)
         self._log = journal
         self._member: Member
 
@@ -130,7 +131,7 @@ class Door:
                 web.get("/events", self._events),
                 web.get("/events/head", self._head),
                 web.get("/events/{id}", self._event),
-                web.get("/subscriptions", self._subscriptions),
+                *self.admin.routes(),
             ]
         )
         return app
@@ -145,7 +146,7 @@ class Door:
     async def _append(self, request: web.Request) -> web.Response:
         body = await read_body(request, BATCH_TYPE, EVENT_TYPE, "application/json")
         envelopes = _parse(body, is_batch=request.content_type == BATCH_TYPE)
-        expected = _number(request, "expectedsequence", None)
+        expected = number(request, "expectedsequence")
         expect = None if expected is None else (envelopes[0].subject, expected)
         appended = await self._log.append(envelopes, expect)
         results = [
@@ -154,12 +155,12 @@ class Door:
         return web.json_response({"results": results})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        after = _number(request, "after", 0) or 0
+        after = number(request, "after") or 0
         types = frozenset(request.query.getall("type", ()))
         key = request.query.get("key")
         if request.query.get("follow") == "true":
             return await self._follow(request, after, types, key)
-        limit = min(_number(request, "limit", 100) or 1, _MAX_PAGE)
+        limit = min(max(1, number(request, "limit", 100)), _MAX_PAGE)
         entries, through = await self._log.read(after, limit, types, key)
         return web.Response(
             text=f"[{','.join(entry.envelope for entry in entries)}]",
@@ -214,9 +215,6 @@ class Door:
             raise NotFound("The log has no event with this id.")
         return web.Response(text=entry.envelope, content_type=EVENT_TYPE)
 
-    async def _subscriptions(self, _: web.Request) -> web.Response:
-        return web.json_response(self.delivery.table() if self.delivery else [])
-
 
 def _parse(body: bytes, *, is_batch: bool) -> list[Envelope]:
     """Read one event or a batch. Raises Malformed, Invalid or TooLarge; nothing is taken then."""
@@ -230,15 +228,6 @@ def _parse(body: bytes, *, is_batch: bool) -> list[Envelope]:
     if len(body) > MAX_EVENT and any(len(item.to_json().encode()) > MAX_EVENT for item in envelopes):
         raise TooLarge(f"An event may have {MAX_EVENT} bytes.")
     return envelopes
-
-
-def _number(request: web.Request, name: str, default: int | None) -> int | None:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - fits in 64 bits
-        raise Invalid(f"{name}: is a whole number")
-    return int(text)
 
 
 def _page(entries: list[Entry], through: int) -> bytes:

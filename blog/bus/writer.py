@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from blog.bus.client import Appended
-from blog.bus.schema import Settled, chained, sealed
-from blog.core.errors import BlogError, Conflict, StorageFull, TooMany, Unavailable
+from blog.bus.schema import Settled, State, chained, sealed
+from blog.core.errors import BlogError, Conflict, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
 from blog.core.logs import get_logger
 
@@ -46,6 +46,31 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class Revive:
+    """Take a dead event out of the way of its key: to be tried again, or for good."""
+
+    subscription: str
+    sequence: int
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop or go on with delivering to a subscription."""
+
+    subscription: str
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Let a subscription begin again behind `after`, as if it had seen nothing since."""
+
+    subscription: str
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribe:
     """Remember a subscription and what it reacts to."""
 
@@ -53,7 +78,7 @@ class Subscribe:
     types: frozenset[str]
 
 
-Job = Append | Settle | Subscribe
+Job = Append | Settle | Subscribe | Revive | Pause | Replay
 _Queued = tuple[Job, asyncio.Future[list[Appended]]]
 
 
@@ -158,9 +183,23 @@ class Writer:
                 return self._settle(job)
             case Subscribe():
                 self._db.execute(
-                    "INSERT INTO subscriptions VALUES (?, ?, 0)"
+                    "INSERT INTO subscriptions (name, types, watermark) VALUES (?, ?, 0)"
                     " ON CONFLICT (name) DO UPDATE SET types = excluded.types",
                     (job.name, json.dumps(sorted(job.types))),
+                )
+                return []
+            case Revive():
+                return self._revive(job)
+            case Pause():
+                self._db.execute(
+                    "UPDATE subscriptions SET paused = ? WHERE name = ?",
+                    (job.is_paused, job.subscription),
+                )
+                return []
+            case Replay():
+                self._db.execute("DELETE FROM exceptions WHERE subscription = ?", (job.subscription,))
+                self._db.execute(
+                    "UPDATE subscriptions SET watermark = ? WHERE name = ?", (job.after, job.subscription)
                 )
                 return []
 
@@ -190,7 +229,7 @@ class Writer:
         self._db.executemany(
             "INSERT OR REPLACE INTO exceptions VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (job.subscription, s.sequence, s.key, "dead" if s.dead else "done", s.attempts, s.dead)
+                (job.subscription, s.sequence, s.key, s.state.value, s.attempts, s.reason)
                 for s in job.settled
             ],
         )
@@ -198,12 +237,23 @@ class Writer:
             "UPDATE subscriptions SET watermark = max(watermark, ?) WHERE name = ?",
             (job.watermark, job.subscription),
         )
-        # below the watermark only the dead are worth remembering
+        # below the watermark only the dead and the parked are worth remembering
         self._db.execute(
-            "DELETE FROM exceptions WHERE subscription = ? AND sequence <= ? AND state = 'done'",
-            (job.subscription, job.watermark),
+            "DELETE FROM exceptions WHERE subscription = ? AND state = 'done' AND sequence <="
+            " (SELECT watermark FROM subscriptions WHERE name = ?)",
+            (job.subscription, job.subscription),
         )
         return appended
+
+    def _revive(self, job: Revive) -> list[Appended] | BlogError:
+        state = State.PARKED if job.again else State.DONE
+        changed = self._db.execute(
+            "UPDATE exceptions SET state = ? WHERE subscription = ? AND sequence = ? AND state = 'dead'",
+            (state.value, job.subscription, job.sequence),
+        )
+        if not changed.rowcount:
+            return NotFound("There is no such dead letter.")
+        return []
 
     def _find(self, event_id: str) -> int | None:
         row = self._db.execute("SELECT sequence FROM events WHERE id = ?", (event_id,)).fetchone()

@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -175,6 +175,24 @@ def parsed(model: type[M], body: bytes | str) -> M:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error) from None
+
+
+@overload
+def number(request: web.Request, name: str) -> int | None: ...
+
+
+@overload
+def number(request: web.Request, name: str, default: int) -> int: ...
+
+
+def number(request: web.Request, name: str, default: int | None = None) -> int | None:
+    """Read a whole number from the query. Raises Invalid."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - fits in 64 bits
+        raise Invalid(f"{name}: is a whole number")
+    return int(text)
 
 
 def invalid(error: ValidationError) -> BlogError:

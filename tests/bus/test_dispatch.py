@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blog.bus.dispatch import (
@@ -14,9 +14,10 @@ from blog.bus.dispatch import (
     Batch,
     Dispatch,
     Window,
+    is_exhausted,
     retry_delay,
 )
-from blog.bus.schema import Entry
+from blog.bus.schema import Entry, Position
 
 
 def entry(sequence: int, key: str = "k") -> Entry:
@@ -103,15 +104,15 @@ def test_the_watermark_stays_below_what_is_open() -> None:
     """And what is settled above it is not delivered again after a restart."""
     dispatch = loaded("a", "b", "c")
     first, second, third = out(dispatch)
-    assert dispatch.settled_with(third, 1) == 0
+    assert dispatch.settled_with(third.entries) == 0
     dispatch.settle(third, 1)
     assert dispatch.watermark == 0
     dispatch.settle(second, 1)
     assert dispatch.watermark == 0
-    assert dispatch.settled_with(first, 1) == 3
+    assert dispatch.settled_with(first.entries) == 3
     dispatch.settle(first, 1)
     assert dispatch.watermark == 3
-    again = Dispatch(0, frozenset({2, 3}))
+    again = Dispatch(Position(frozenset(), 0, frozenset({2, 3})))
     again.load([entry(1, "a"), entry(2, "b"), entry(3, "c")], 3)
     assert [sequences(batch) for batch in out(again)] == [[1]]
 
@@ -153,7 +154,7 @@ def test_tries_come_to_an_end() -> None:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         [batch] = out(dispatch, now)
         assert batch.attempt == attempt
-        assert dispatch.is_exhausted(batch) is (attempt == MAX_ATTEMPTS)
+        assert is_exhausted(batch) is (attempt == MAX_ATTEMPTS)
         dispatch.retry(batch, now, 0.5)
         now = dispatch.next_due() or 0.0
 
@@ -171,41 +172,150 @@ def test_a_window_grows_with_success_and_halves_when_it_is_too_much() -> None:
     assert sizes == [2, MAX_WINDOW, 1]
 
 
+def parked(dispatch: Dispatch) -> list[int]:
+    """Park what is to be parked, as if on disk; return which that was."""
+    entries = dispatch.to_park()
+    dispatch.park(entries)
+    return [item.sequence for item in entries]
+
+
+def test_behind_a_dead_event_its_key_is_parked() -> None:
+    """What was in memory, and what comes later; others go on, and the position passes."""
+    dispatch = loaded("a", "b", "a", "a")
+    first, other = out(dispatch)
+    dispatch.settle(first, 1, is_dead=True)
+    dispatch.settle(other, 1)
+    dispatch.load([entry(5, "a"), entry(6, "b")], 6)
+    assert [sequences(batch) for batch in out(dispatch)] == [[6]]
+    assert dispatch.watermark == 2
+    assert parked(dispatch) == [3, 4, 5]
+    assert (dispatch.watermark, dispatch.parked, dispatch.size) == (5, 3, 1)
+    assert dispatch.dead == {"a"}
+    assert dispatch.to_unpark() == []
+
+
+@pytest.mark.parametrize(("again", "expected"), [(1, [1, 3, 4]), (None, [3, 4])])
+def test_a_key_goes_on_in_order(again: int | None, expected: list[int]) -> None:
+    """With the dead event when it is redriven, without when it is discarded; new ones come behind."""
+    dispatch = loaded("a", "b", "a", "a")
+    first, other = out(dispatch)
+    dispatch.settle(first, 1, is_dead=True)
+    dispatch.settle(other, 1)
+    parked(dispatch)
+    dispatch.revive("a", again)
+    dispatch.load([entry(5, "a")], 5)
+    assert dispatch.to_unpark() == expected
+    dispatch.unpark([entry(n, "a") for n in expected])
+    [batch] = out(dispatch)
+    assert sequences(batch) == expected
+    parked(dispatch)
+    dispatch.settle(batch, len(expected))
+    assert dispatch.to_unpark() == [5]
+    dispatch.unpark([entry(5, "a")])
+    [last] = out(dispatch)
+    dispatch.settle(last, 1)
+    assert dispatch.to_unpark() == []
+    dispatch.load([entry(6, "a")], 6)
+    assert [sequences(batch) for batch in out(dispatch)] == [[6]]
+    assert (dispatch.watermark, dispatch.parked) == (5, 0)
+
+
+class Model:
+    """A subscription as naive as can be: rows on disk, and what was told to the outside."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self.log = [entry(n, key) for n, key in enumerate(keys, 1)]
+        self.rows: dict[int, str] = {}
+        self.watermark = 0
+        self.done: list[Entry] = []
+        self.discarded: set[int] = set()
+
+    def write(self, rows: dict[int, str], watermark: int) -> None:
+        """Do what the log does with them, and see that the position passes nothing that is open."""
+        self.rows |= rows
+        self.watermark = max(self.watermark, watermark)
+        self.done += [self.log[n - 1] for n, state in rows.items() if state == "done"]
+        gone = {item.sequence for item in self.done} | self.discarded
+        for sequence in range(1, self.watermark + 1):
+            assert sequence in gone or self.rows.get(sequence) in {"dead", "parked"}
+
+    def dead(self) -> list[int]:
+        """List the dead."""
+        return [sequence for sequence, state in self.rows.items() if state == "dead"]
+
+    def position(self) -> Position:
+        """Say what a bus that starts again reads."""
+        waiting: dict[str, list[int]] = {}
+        for sequence in sorted(self.rows):
+            if self.rows[sequence] == "parked":
+                waiting.setdefault(self.log[sequence - 1].key, []).append(sequence)
+        return Position(
+            types=frozenset(),
+            watermark=self.watermark,
+            settled=frozenset(n for n in self.rows if n > self.watermark),
+            parked=waiting,
+            dead=frozenset(self.log[n - 1].key for n in self.dead()),
+        )
+
+
+ACTIONS = ("load", "send", "settle", "die", "fail", "back", "time", "park", "unpark", "revive", "crash")
+
+
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from("abc"), max_size=40), st.randoms(use_true_random=False))
-def test_whatever_happens_each_key_is_settled_in_order_and_once(
+def test_whatever_happens_each_key_is_settled_in_order_and_once(  # noqa: PLR0912, PLR0915 - a table of cases
     keys: list[str], chance: random.Random
 ) -> None:
-    """Random interleaving of load, send, settle, fail and put back, until everything is settled."""
-    dispatch, now, position = Dispatch(), 0.0, 0
-    settled: list[Entry] = []
-    flying: list[Batch] = []
-    while position < len(keys) or flying or dispatch.size:
-        match chance.choice(["load", "send", "settle", "fail", "back", "time"]):
-            case "load" if position < len(keys):
-                position += 1
-                dispatch.load([entry(position, keys[position - 1])], position)
-            case "send":
-                batch = dispatch.next_batch(now)
-                if batch is not None:
-                    assert batch.key not in {other.key for other in flying}
-                    flying.append(batch)
+    """Random interleaving, crashes among it, then whatever is left until everything is settled."""
+    model, now = Model(keys), 0.0
+    dispatch, flying = Dispatch(), list[Batch]()
+    for step in range(100_000):
+        is_calm = step > 200
+        match chance.choice(ACTIONS):
+            case "load" if dispatch.cursor < len(keys):
+                through = chance.randint(dispatch.cursor + 1, len(keys))
+                dispatch.load(model.log[dispatch.cursor : through], through)
+            case "send" if (batch := dispatch.next_batch(now)) is not None:
+                assert batch.key not in {other.key for other in flying}
+                assert batch.key not in {model.log[n - 1].key for n in model.dead()}
+                flying.append(batch)
             case "settle" if flying:
                 batch = flying.pop(chance.randrange(len(flying)))
-                count = chance.randint(1, len(batch.entries))
-                settled += batch.entries[:count]
-                expected = dispatch.settled_with(batch, count)
-                dispatch.settle(batch, count)
-                assert dispatch.watermark == expected
+                taken = batch.entries[: chance.randint(1, len(batch.entries))]
+                model.write({item.sequence: "done" for item in taken}, dispatch.settled_with(taken))
+                dispatch.settle(batch, len(taken))
+            case "die" if flying and not is_calm:
+                batch = flying.pop(chance.randrange(len(flying)))
+                taken = batch.entries[: chance.randint(1, len(batch.entries))]
+                rows = {item.sequence: "done" for item in taken} | {taken[-1].sequence: "dead"}
+                model.write(rows, dispatch.settled_with(taken))
+                dispatch.settle(batch, len(taken), is_dead=True)
             case "fail" if flying:
                 dispatch.retry(flying.pop(), now, 0.5)
             case "back" if flying:
                 dispatch.put_back(flying.pop())
             case "time":
                 now += 100.0
-        done = {item.sequence for item in settled}
-        assert all(sequence in done for sequence in range(1, dispatch.watermark + 1))
-    assert sorted(item.sequence for item in settled) == list(range(1, len(keys) + 1))
+            case "park" if entries := dispatch.to_park():
+                model.write({item.sequence: "parked" for item in entries}, dispatch.settled_with(entries))
+                dispatch.park(entries)
+            case "unpark":
+                dispatch.unpark([model.log[n - 1] for n in dispatch.to_unpark()])
+            case "revive" if dead := model.dead():
+                sequence = chance.choice(dead)
+                if is_redriven := chance.random() < 0.5:
+                    model.rows[sequence] = "parked"
+                else:
+                    model.rows[sequence] = "done"
+                    model.discarded.add(sequence)
+                dispatch.revive(model.log[sequence - 1].key, sequence if is_redriven else None)
+            case "crash" if not is_calm:
+                dispatch, flying = Dispatch(model.position()), []
+        if is_calm and len(model.done) + len(model.discarded) == len(keys) == dispatch.watermark:
+            break
+    assert sorted({n.sequence for n in model.done} | model.discarded) == list(range(1, len(keys) + 1))
+    assert len(model.done) + len(model.discarded) == len(keys)
     for key in set(keys):
-        mine = [item.sequence for item in settled if item.key == key]
+        mine = [item.sequence for item in model.done if item.key == key]
         assert mine == sorted(mine)
-    assert dispatch.watermark == len(keys)
+    assert (dispatch.size, dispatch.parked, dispatch.in_flight) == (0, 0, 0)

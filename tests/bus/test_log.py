@@ -16,7 +16,7 @@ import pytest
 
 from blog.bus.client import Appended
 from blog.bus.log import Log, LogLockedError
-from blog.bus.schema import Settled
+from blog.bus.schema import Settled, State
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
 from blog.core.events import Envelope
 
@@ -144,7 +144,7 @@ async def test_the_dead_are_remembered(tmp_path: Path) -> None:
     async with Log.open(tmp_path / "log.db") as log:
         await log.append([event("a")])
         await log.subscribe("s", frozenset({"blog.Tested"}))
-        await log.settle("s", [Settled(1, "k", 20, dead="why")], [], watermark=1)
+        await log.settle("s", [Settled(1, "k", 20, State.DEAD, "why")], [], watermark=1)
     with closing(sqlite3.connect(tmp_path / "log.db")) as db:
         assert db.execute("SELECT sequence, state, reason FROM exceptions").fetchall() == [
             (1, "dead", "why")
