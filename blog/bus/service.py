@@ -47,7 +47,7 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
 
     Raises SettingsError when the registry knows another log than this one, unless `adopt`.
     """
-    async with _opened(settings.data_dir / SERVICE / "log.db", lifecycle) as journal:
+    async with _opened(log_path(settings), lifecycle) as journal:
         if journal is None:
             return
         door = Door(journal)
@@ -66,6 +66,11 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             async with background(delivery.run()):
                 if await lifecycle.until_stopping(_get_ready(member, journal)):
                     await member.serve_until_stopped()
+
+
+def log_path(settings: Settings) -> Path:
+    """Return where the log is."""
+    return settings.data_dir / SERVICE / "log.db"
 
 
 async def _get_ready(member: Member, journal: Log) -> None:

@@ -1,6 +1,7 @@
 """The command line: what people type. Heavy rooms are imported by the command that needs them."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -100,6 +101,91 @@ def healthcheck(*, ready: bool) -> None:
     from blog.cli.health import check  # noqa: PLC0415 - heavy
 
     sys.exit(check(ready=ready))
+
+
+@cli.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on as events are appended.")
+@click.option("--after", default=0, show_default=True, type=click.IntRange(0), help="Begin behind it.")
+@click.option("--type", "types", multiple=True, help="Of this type only; may be given several times.")
+@click.option("--key", help="Of this key only, for instance a post's id.")
+def events(*, follow: bool, after: int, types: tuple[str, ...], key: str | None) -> None:
+    """Show the events of the log, a line of JSON each."""
+    from blog.cli.bus import show_events  # noqa: PLC0415 - heavy
+
+    show_events(after, types, key, follow=follow)
+
+
+@cli.group("dead-letters")
+def dead_letters() -> None:
+    """Decide about events that never worked, and what of their key waits behind them."""
+
+
+@dead_letters.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Rows for scripts.")
+def list_letters(*, as_json: bool) -> None:
+    """List them, oldest first."""
+    from blog.cli.bus import show_letters  # noqa: PLC0415 - heavy
+
+    show_letters(as_json=as_json)
+
+
+@dead_letters.command("show")
+@click.argument("letter", metavar="ID")
+def show_one(letter: str) -> None:
+    """Show one whole: the event, and why it never worked."""
+    from blog.cli.bus import show_letter  # noqa: PLC0415 - heavy
+
+    show_letter(letter)
+
+
+@dead_letters.command()
+@click.argument("letters", nargs=-1, required=True, metavar="ID...")
+def redrive(letters: tuple[str, ...]) -> None:
+    """Try them again, and then what waits behind them."""
+    from blog.cli.bus import revive  # noqa: PLC0415 - heavy
+
+    revive(letters, "redrive")
+
+
+@dead_letters.command()
+@click.argument("letters", nargs=-1, required=True, metavar="ID...")
+def discard(letters: tuple[str, ...]) -> None:
+    """Leave them, and go on with what waits behind them."""
+    from blog.cli.bus import revive  # noqa: PLC0415 - heavy
+
+    revive(letters, "discard")
+
+
+@cli.group("log")
+def log_group() -> None:
+    """Verify, back up or restore the log's file in BLOG_DATA_DIR."""
+
+
+@log_group.command("verify")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def verify_log(file: Path | None) -> None:
+    """Read every row of the log (or FILE): gaps, hashes, envelopes. Exit code 1 if it is broken."""
+    from blog.cli.log import verify  # noqa: PLC0415 - heavy
+
+    sys.exit(verify(file))
+
+
+@log_group.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+def back_up_log(file: Path) -> None:
+    """Copy the log to FILE, while it is written to, and verify the copy."""
+    from blog.cli.log import back_up  # noqa: PLC0415 - heavy
+
+    sys.exit(back_up(file))
+
+
+@log_group.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+def restore_log(file: Path) -> None:
+    """Make the log what FILE holds. The bus must not run; the old log is kept beside it."""
+    from blog.cli.log import restore  # noqa: PLC0415 - heavy
+
+    restore(file)
 
 
 def main() -> int:

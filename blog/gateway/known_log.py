@@ -8,10 +8,13 @@ from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.registry.service import Registry
 
+LOG_ID = "log-id"
+"""In the folder of the process that has the registry."""
+
 
 def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry:
     """Make the registry that lives in the process `name`, with the log that was known there before."""
-    path = settings.data_dir / name / "log-id"
+    path = settings.data_dir / name / LOG_ID
     return Registry(
         clock=lifecycle.clock,
         token=settings.secret,

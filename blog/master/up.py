@@ -26,6 +26,8 @@ from blog.registry.session import Session
 
 LOCK = "up.lock"
 """In the run folder: held by the master as long as it lives."""
+TOKEN = "token"  # noqa: S105 - a file name
+"""In the run folder: what the inner doors want to see."""
 
 
 class Blog:
@@ -74,7 +76,7 @@ async def up(
     run.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         _hold_for_life(run / LOCK, settings.data_dir)
-        settings = with_ports(with_token(settings, run / "token"))
+        settings = with_ports(with_token(settings, run / TOKEN))
         runtime: Runtime
         if in_process:
             runtime = await stack.enter_async_context(InProcess.open(settings, clock))
@@ -162,3 +164,11 @@ def lock_for_life(path: Path) -> bool:
         os.close(descriptor)
         return False
     return True
+
+
+def known_token(data_dir: Path) -> str | None:
+    """Return the token of the blog that runs, or ran, in `data_dir`; None when there is none."""
+    try:
+        return (data_dir / "run" / TOKEN).read_text().strip() or None
+    except FileNotFoundError:
+        return None
