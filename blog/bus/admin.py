@@ -31,10 +31,7 @@ class Admin:
         ]
 
     async def _subscriptions(self, _: web.Request) -> web.Response:
-        rows = self._delivery().table()
-        oldest = await self._log.get_all([row["oldest"] for row in rows if row["oldest"] is not None])
-        since = {entry.sequence: json.loads(entry.envelope)["time"] for entry in oldest}
-        return web.json_response([row | {"since": since.get(row["oldest"])} for row in rows])
+        return web.json_response(self._delivery().table())
 
     async def _pause(self, request: web.Request) -> web.Response:
         is_paused = request.match_info["verb"] == "pause"

@@ -1,8 +1,9 @@
 """Delivery: carries batches to living instances and what comes of them back to the log."""
 
 import asyncio
+import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -78,23 +79,33 @@ class Delivery:
         """Describe every subscription: lag, in flight and parked in events, retries since the start.
 
         `dead` is how many keys wait behind an event that never worked, `oldest` the sequence of the
-        first event that is neither settled nor parked.
+        first event that is to be delivered, `since` its time.
         """
+        return [self._row(name, running) for name, running in sorted(self._running.items())]
+
+    def attempts(self) -> list[tuple[str, str, int]]:
+        """List how often what came of a batch: subscription, outcome, count."""
         return [
-            {
-                "name": name,
-                "types": sorted(running.types),
-                "watermark": running.dispatch.watermark,
-                "lag": self._log.head - running.dispatch.watermark,
-                "oldest": running.dispatch.oldest,
-                "in_flight": running.dispatch.in_flight,
-                "retries": running.dispatch.retries,
-                "dead": len(running.dispatch.dead),
-                "parked": running.dispatch.parked,
-                "paused": running.is_paused,
-            }
+            (name, outcome, count)
             for name, running in sorted(self._running.items())
+            for outcome, count in sorted(running.attempts.items())
         ]
+
+    def _row(self, name: str, running: "_Subscription") -> dict[str, Any]:
+        oldest = running.dispatch.oldest()
+        return {
+            "name": name,
+            "types": sorted(running.types),
+            "watermark": running.dispatch.watermark,
+            "lag": self._log.head - running.dispatch.watermark,
+            "oldest": oldest.sequence if oldest else None,
+            "since": json.loads(oldest.envelope)["time"] if oldest else None,
+            "in_flight": running.dispatch.in_flight,
+            "retries": running.dispatch.retries,
+            "dead": len(running.dispatch.dead),
+            "parked": running.dispatch.parked,
+            "paused": running.is_paused,
+        }
 
     async def revive(self, name: str, sequence: int, *, again: bool) -> None:
         """Go on with the key of a dead event: try it `again`, or leave it. Raises NotFound."""
@@ -219,12 +230,15 @@ class Delivery:
         try:
             outcome = await self._post(running.name, batch, instance)
         except _NotSentError as error:
+            running.attempts["not_sent"] += 1
             self._session.report(instance.id, str(error))
             await asyncio.sleep(_pause())
             dispatch.put_back(batch)
         else:
-            if dispatch is running.dispatch:  # else a replay has superseded this attempt
+            if dispatch is running.dispatch:
                 await self._put_down(running, batch, outcome)
+            else:
+                running.attempts["superseded"] += 1  # by a replay
             if isinstance(outcome, _Failure) and outcome.is_too_much:
                 window.halve()
             else:
@@ -267,12 +281,14 @@ class Delivery:
                 again, settled = _Failure(error.detail), []
         if settled:
             last = settled[-1]
+            running.attempts[last.state.value] += 1
             dispatch.settle(batch, len(settled), is_dead=last.state is State.DEAD)
             if last.state is State.DEAD:
                 log.error(
                     "event.dead", subscription=running.name, sequence=last.sequence, why=last.reason
                 )
         elif again is not None:
+            running.attempts["retry"] += 1
             log.info("delivery.failed", subscription=running.name, key=batch.key, why=again.reason)
             now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
             dispatch.retry(batch, now, jitter, again.retry_after)
@@ -287,6 +303,8 @@ class _Subscription:
         self.dispatch = Dispatch(position)
         self.is_paused = position.is_paused
         self.wake = asyncio.Event()
+        self.attempts: Counter[str] = Counter()
+        """What came of batches: done (or a part of it), dead, retry, not_sent, superseded."""
 
 
 def _judge(

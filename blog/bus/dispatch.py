@@ -83,10 +83,10 @@ class Dispatch:
         """How many events wait behind a dead one."""
         return sum(map(len, self._parked.values())) + len(self._to_park)
 
-    @property
-    def oldest(self) -> int | None:
-        """The sequence of the first event that is neither settled nor parked."""
-        return self._open[0] if self.watermark < self.cursor else None
+    def oldest(self) -> Entry | None:
+        """Return the first event that is to be delivered. It looks at every key: not for each event."""
+        heads = (queue.entries[0] for queue in self._queues.values())
+        return min(heads, key=lambda entry: entry.sequence, default=None)
 
     def load(self, entries: Sequence[Entry], through: int) -> None:
         """Take what the log has after `cursor`, up to `through`."""

@@ -27,7 +27,7 @@ from blog.bus.schema import (
     Settled,
     State,
 )
-from blog.bus.writer import Append, Pause, Replay, Revive, Settle, Subscribe, Writer
+from blog.bus.writer import Append, Commits, Pause, Replay, Revive, Settle, Subscribe, Writer
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
 
@@ -73,6 +73,11 @@ class Log:
                 await log._writer.stop()
                 await log._read(log._db.close)
                 log._reader.shutdown(wait=False)
+
+    @property
+    def commits(self) -> Commits:
+        """How long commits took."""
+        return self._writer.commits
 
     async def append(
         self, envelopes: Sequence[Envelope], expect: tuple[str, int] | None = None

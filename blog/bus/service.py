@@ -14,6 +14,7 @@ from blog.bus.admin import Admin
 from blog.bus.client import LOG_HEADER
 from blog.bus.delivery import Delivery
 from blog.bus.log import Log, LogLockedError
+from blog.bus.metrics import BusCollector
 from blog.bus.schema import Entry
 from blog.core.background import background
 from blog.core.errors import Invalid, NotFound, SettingsError, TooLarge
@@ -63,6 +64,8 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             door.open(member)
             delivery = Delivery(journal, member.session, member.http, lifecycle.clock, settings.secret)
             door.admin.delivery = delivery
+            collector = BusCollector(journal, delivery, door.followers.values, lifecycle.clock.now)
+            member.metrics.register(collector)
             async with background(delivery.run()):
                 if await lifecycle.until_stopping(_get_ready(member, journal)):
                     await member.serve_until_stopped()
@@ -113,6 +116,8 @@ class Door:
 
     def __init__(self, journal: Log) -> None:
         self.admin = Admin(journal)
+        self.followers: dict[int, int] = {}
+        """The sequence up to which each open stream was sent everything."""
         self._log = journal
         self._member: Member
 
@@ -180,21 +185,22 @@ class Door:
             headers={"Content-Type": NDJSON_TYPE, LOG_HEADER: self._log.identity}
         )
         news = asyncio.Event()
-        stops = [self._log.on_append(news.set)]
+        stop = self._log.on_append(news.set)
+        self.followers[id(request)] = after
         try:
             with self._member.streaming(), suppress(ConnectionError, TimeoutError):
                 await response.prepare(request)
                 async with background(_set_when(self._member.draining, news)):
-                    await self._feed(response, after, types, key, news)
+                    await self._feed(request, response, types, key, news)
         finally:
-            for stop in stops:
-                stop()
+            stop()
+            del self.followers[id(request)]
         return response
 
     async def _feed(
         self,
+        request: web.Request,
         response: web.StreamResponse,
-        after: int,
         types: frozenset[str],
         key: str | None,
         news: asyncio.Event,
@@ -202,10 +208,11 @@ class Door:
         """Send pages of what is new until the bus drains or the follower is gone or too slow."""
         while not self._member.draining.is_set():
             news.clear()
+            after = self.followers[id(request)]
             entries, through = await self._log.read(after, _STREAM_PAGE, types, key)
             async with asyncio.timeout(_SLOW):
                 await response.write(_page(entries, through))
-            after = through
+            self.followers[id(request)] = through
             if through >= self._log.head:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(HEARTBEAT):

@@ -8,6 +8,8 @@ import json
 import queue
 import sqlite3
 import threading
+import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +80,27 @@ class Subscribe:
     types: frozenset[str]
 
 
+COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Upper bounds of the histogram of commit times, in seconds."""
+
+
+class Commits:
+    """How long commits took. `buckets` is one longer than COMMIT_BOUNDS; written by one thread."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(COMMIT_BOUNDS) + 1)
+        self.seconds = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Count a commit."""
+        self.buckets[bisect_left(COMMIT_BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+    def __repr__(self) -> str:
+        """Show how many there were."""
+        return f"<Commits: {sum(self.buckets)} in {self.seconds:.3f} s>"
+
+
 Job = Append | Settle | Subscribe | Revive | Pause | Replay
 _Queued = tuple[Job, asyncio.Future[list[Appended]]]
 
@@ -87,6 +110,7 @@ class Writer:
 
     def __init__(self, path: Path, committed: Callable[[int], None]) -> None:
         self._path = path
+        self.commits = Commits()
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
@@ -149,7 +173,9 @@ class Writer:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             outcomes.extend((future, self._do(job)) for job, future in jobs)
+            began = time.perf_counter()
             self._db.execute("COMMIT")
+            self.commits.took(time.perf_counter() - began)
         except sqlite3.Error as error:
             self._give_up()
             failure = _failure(error)
