@@ -45,7 +45,7 @@ bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefi
 	$(BIN)/python benchmarks/gateway.py
 
 chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
-	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py --timeout 900 $(PYTEST_ARGS)
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py --timeout 900 $(PYTEST_ARGS)
 
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .
