@@ -59,7 +59,7 @@ def ours(place: programs.Place) -> programs.Plan:
 
 
 def jetstream(place: programs.Place, sync: str = "") -> programs.Plan:
-    """Be JetStream with file storage, as it comes (fsync every two minutes) or with this `sync_interval`."""
+    """Be JetStream with file storage, as it comes (fsync every two minutes), or with `sync_interval`."""
     text = f"""\
 port: {place.port}
 host: "127.0.0.1"
@@ -137,7 +137,7 @@ def markdown(found: dict[str, dict[str, float]], told: str) -> str:
     batches = found["ours"]["64 callers, batches of 100"]
     lines += [
         "",
-        "x: beside JetStream with `sync_interval: always`. JetStream alone is not on disk when it says so.",
+        "x: beside JetStream with `sync_interval: always`; as it comes, nothing is on disk yet.",
     ]
     lines += [
         f"- {'✓' if share >= 3 else '✗'} 64 callers >= 3 x JetStream with sync always: {share:.2f} x"

@@ -21,7 +21,6 @@ CREATE TABLE events (
   hash BLOB NOT NULL              -- SHA-256 of the hash before and this envelope
 ) STRICT;
 CREATE INDEX events_by_key ON events (key, sequence);
-CREATE INDEX events_by_type ON events (type, sequence);
 
 CREATE TABLE subscriptions (
   name TEXT PRIMARY KEY,
@@ -45,6 +44,7 @@ CREATE TABLE exceptions (
 """
 
 FROM_1 = (
+    "DROP INDEX events_by_type;",  # nothing was read by it: the order of sequences is what is wanted
     "ALTER TABLE exceptions RENAME TO exceptions_1;",
     EXCEPTIONS,
     "INSERT INTO exceptions SELECT * FROM exceptions_1;",

@@ -230,25 +230,26 @@ class Writer:
                 return []
 
     def _append(self, job: Append) -> list[Appended] | BlogError:
-        known = [self._find(envelope.id) for envelope in job.envelopes]
-        if job.expect is not None and None in known:
+        if job.expect is not None and any(self._find(envelope.id) is None for envelope in job.envelopes):
             last = self._last_of(job.expect[0])
             if last > job.expect[1]:
                 return Conflict(f"The key is at sequence {last}, not {job.expect[1]}.", sequence=last)
         return [self._insert(envelope) for envelope in job.envelopes]
 
     def _insert(self, envelope: Envelope) -> Appended:
-        known = self._find(envelope.id)
-        if known is not None:
-            return Appended(envelope.id, known, duplicate=True)
-        self._head += 1
-        text = sealed(envelope, self._head)
-        self._hash = chained(self._hash, text)
-        self._db.execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-            (self._head, envelope.id, envelope.type, envelope.subject, text, self._hash),
+        sequence = self._head + 1
+        text = sealed(envelope, sequence)
+        hash_ = chained(self._hash, text)
+        inserted = self._db.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            (sequence, envelope.id, envelope.type, envelope.subject, text, hash_),
         )
-        return Appended(envelope.id, self._head)
+        if not inserted.rowcount:
+            known = self._find(envelope.id)
+            assert known is not None
+            return Appended(envelope.id, known, duplicate=True)
+        self._head, self._hash = sequence, hash_
+        return Appended(envelope.id, sequence)
 
     def _settle(self, job: Settle) -> list[Appended]:
         appended = [self._insert(envelope) for envelope in job.following]

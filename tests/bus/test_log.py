@@ -220,3 +220,40 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(tmp_path: Path) -> N
         assert [entry.sequence for entry in entries] == list(range(1, len(ids) + 1))
         assert len(ids) == len(set(ids))
         assert set(acknowledged) <= set(ids)
+
+
+VERSION_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE events (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
+  key TEXT NOT NULL, envelope TEXT NOT NULL, hash BLOB NOT NULL) STRICT;
+CREATE INDEX events_by_key ON events (key, sequence);
+CREATE INDEX events_by_type ON events (type, sequence);
+CREATE TABLE subscriptions (name TEXT PRIMARY KEY, types TEXT NOT NULL, watermark INTEGER NOT NULL)
+  STRICT, WITHOUT ROWID;
+CREATE TABLE exceptions (subscription TEXT NOT NULL, sequence INTEGER NOT NULL, key TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('done', 'dead')), attempts INTEGER NOT NULL, reason TEXT,
+  PRIMARY KEY (subscription, sequence)) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('identity', 'old');
+INSERT INTO subscriptions VALUES ('s', '["t"]', 4);
+INSERT INTO exceptions VALUES ('s', 2, 'k', 'dead', 20, 'why'), ('s', 6, 'l', 'done', 1, NULL);
+PRAGMA user_version = 1;
+"""
+
+
+async def test_a_log_of_version_1_is_brought_up(tmp_path: Path) -> None:
+    """Nothing in it is lost; the keys of its dead events park from now on."""
+    path = tmp_path / "log.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_1)
+    for _ in range(2):
+        async with Log.open(path) as log:
+            assert log.identity == "old"
+            position = (await log.positions())["s"]
+            assert (position.watermark, position.settled, position.dead) == (
+                4,
+                frozenset({6}),
+                frozenset({"k"}),
+            )
+            assert (position.parked, position.is_paused) == ({}, False)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
