@@ -19,6 +19,7 @@ from blog.core.clock import Clock
 from blog.core.errors import BlogError, NotFound
 from blog.core.events import Envelope
 from blog.core.instance import Instance
+from blog.core.instance import State as Condition
 from blog.core.logs import get_logger
 from blog.core.reactions import PATH, DeliveryAnswer, Outcome, Result
 from blog.core.web import INSTANCE_HEADER, bearer
@@ -59,14 +60,17 @@ class Delivery:
         self._clock = clock
         self._headers = {"Content-Type": "application/json", **bearer(token)}
         self._windows: defaultdict[str, Window] = defaultdict(Window)
+        self._waiting: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
+        """How long answers of an instance are waited for."""
         self._running: dict[str, _Subscription] = {}
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Deliver for ever. New subscriptions are noticed as their instances join."""
         discovery = self._session.discovery
-        for stop_or_wake in (discovery.on_change, self._log.on_append):
-            stop_or_wake(self._wake)
+        for on_news in (discovery.on_change, self._log.on_append):
+            on_news(self._wake)
+        discovery.on_change(self._give_up_on_doubtful)
         async with asyncio.TaskGroup() as group:
             for name, position in (await self._log.positions()).items():
                 self._start(group, name, position)
@@ -146,6 +150,24 @@ class Delivery:
         self._changed.set()
         for running in self._running.values():
             running.wake.set()
+
+    def _give_up_on_doubtful(self) -> None:
+        """Wait no longer for who is lost, or is suspect while another one is not: that one can try."""
+        now = asyncio.get_running_loop().time()
+        for id_, scopes in self._waiting.items():
+            if self._is_doubtful(id_):
+                for scope in scopes:
+                    scope.reschedule(now)
+
+    def _is_doubtful(self, id_: str) -> bool:
+        discovery = self._session.discovery
+        instance = discovery.instances.get(id_)
+        if instance is None:
+            return True
+        serving = discovery.serving(instance.service)
+        return instance.state is Condition.SUSPECT and any(
+            one.state is Condition.READY for one in serving
+        )
 
     async def _learn(self, group: asyncio.TaskGroup) -> None:
         """Take over what living instances say they react to."""
@@ -250,9 +272,11 @@ class Delivery:
     async def _post(self, name: str, batch: Batch, instance: Instance) -> Sequence[Result] | _Failure:
         events = ",".join(entry.envelope for entry in batch.entries)
         body = f'{{"subscription":"{name}","attempt":{batch.attempt},"events":[{events}]}}'
+        scope = asyncio.timeout(TIMEOUT)
+        self._waiting[instance.id].add(scope)
         try:
             async with (
-                asyncio.timeout(TIMEOUT),
+                scope,
                 self._http.post(
                     f"http://{instance.address}{PATH}",
                     data=body.encode(),
@@ -263,9 +287,15 @@ class Delivery:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NotSentError(str(error)) from error
         except TimeoutError:
+            if self._is_doubtful(instance.id):
+                return _Failure("it is suspect or lost, and has not answered")
             return _Failure(f"no answer within {TIMEOUT} s", is_too_much=True)
         except (aiohttp.ClientError, OSError) as error:
             return _Failure(str(error) or repr(error))
+        finally:
+            self._waiting[instance.id].discard(scope)
+            if not self._waiting[instance.id]:
+                del self._waiting[instance.id]
 
     async def _put_down(
         self, running: "_Subscription", batch: Batch, outcome: Sequence[Result] | _Failure

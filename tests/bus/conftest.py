@@ -1,7 +1,7 @@
 """A bus on a real socket, with a registry, and instances that react as a test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from blog.lifecycle.member import Member
 from blog.registry.session import Session
 
 TOKEN = "bus-token"
-React = Callable[[Delivery], dict[str, Any] | web.Response]
+Reacted = dict[str, Any] | web.Response
+React = Callable[[Delivery], Reacted | Awaitable[Reacted]]
 
 
 class Rig:
@@ -39,6 +40,7 @@ class Rig:
         self.folder = folder
         self._stack = stack
         self._running: list[AsyncExitStack] = []
+        self._reactors: dict[str, AsyncExitStack] = {}
 
     @property
     def url(self) -> str:
@@ -94,11 +96,15 @@ class Rig:
 
         async def handle(request: web.Request) -> web.Response:
             answer = react(Delivery.model_validate_json(await request.read()))
+            if not isinstance(answer, dict | web.Response):
+                answer = await answer
             return answer if isinstance(answer, web.Response) else web.json_response(answer)
 
         app = web.Application(middlewares=[problems])
         app.router.add_post(PATH, handle)
-        member = await self._stack.enter_async_context(
+        stack = AsyncExitStack()
+        self._stack.push_async_callback(stack.aclose)
+        member = await stack.enter_async_context(
             Member.join(
                 Lifecycle(SystemClock()),
                 self.settings(),
@@ -107,8 +113,14 @@ class Rig:
                 reactions=tuple(types),
             )
         )
+        self._reactors[member.instance.id] = stack
         await member.ready()
         return member
+
+    async def kill(self, member: Member) -> None:
+        """End a reactor without a goodbye."""
+        member.crash()
+        await self._reactors.pop(member.instance.id).aclose()
 
     async def send(
         self, body: bytes | str, content_type: str = "application/cloudevents-batch+json", **query: str

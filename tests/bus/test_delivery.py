@@ -1,6 +1,7 @@
 """Reactions over real sockets: one living instance each, until acknowledged, with effect once."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from blog.bus.delivery import TIMEOUT
 from blog.core.events import Envelope
 from blog.core.reactions import Delivery
-from tests.bus.conftest import Rig
+from blog.core.web import bearer
+from tests.bus.conftest import TOKEN, Rig
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CAUSE, EFFECT = "blog.Cause", "blog.Effect"
@@ -180,3 +183,62 @@ async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
     await effects_of(rig, 6)
     assert set(attempts) == {1}
     await rig.session.discovery.wait_until(lambda table: dying.instance.id not in table.instances)
+
+
+async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
+    """Once it is suspect another one gets what it has; that takes less than the time it had."""
+    stopped = await rig.reactor("reactor", [CAUSE], effects)
+    await rig.reactor("reactor", [CAUSE], effects)
+    stopped.pause()
+    await rig.client.append([cause(n) for n in range(8)])
+    began = asyncio.get_running_loop().time()
+    assert sorted(await effects_of(rig, 8)) == [f"c{n}" for n in range(8)]
+    assert asyncio.get_running_loop().time() - began < TIMEOUT
+    stopped.resume()
+
+
+async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> None:
+    """Keys keep their order, everything has one effect, and the poison parks its own key only."""
+    chance = random.Random(5)  # noqa: S311 - the same each time
+    poison = "c77"
+
+    def react(delivery: Delivery) -> dict[str, Any]:
+        answer = effects(delivery)
+        for result in answer["results"]:
+            if result["id"] == poison:
+                result |= {"outcome": "dead", "reason": "poison", "events": []}
+        return answer
+
+    async def slow(delivery: Delivery) -> dict[str, Any]:
+        await asyncio.sleep(0.02)
+        return react(delivery)
+
+    def failing(delivery: Delivery) -> dict[str, Any] | web.Response:
+        return web.Response(status=500) if chance.random() < 0.5 else react(delivery)
+
+    await rig.reactor("reactor", [CAUSE], slow)
+    await rig.reactor("reactor", [CAUSE], failing)
+    killed = await rig.reactor("reactor", [CAUSE], react)
+    keys = [f"k{n % 10}" for n in range(400)]
+    for start in range(0, 400, 50):
+        await rig.client.append([cause(n, keys[n]) for n in range(start, start + 50)])
+        if start == 100:
+            await rig.kill(killed)
+        if start == 250:
+            await rig.reactor("reactor", [CAUSE], react)
+    parked = [f"c{n}" for n in range(78, 400) if keys[n] == "k7"]
+    found = await effects_of(rig, 400 - 1 - len(parked))
+    assert not {poison, *parked} & set(found)
+    async with asyncio.timeout(10):
+        while not (letters := await rig.get("/dead-letters")) or letters[0]["parked"] < len(parked):
+            await asyncio.sleep(0.01)
+    [letter] = letters
+    assert (letter["event"], letter["key"], letter["parked"]) == (poison, "k7", len(parked))
+    poison = ""
+    async with rig.http.post(f"{rig.url}/dead-letters/{letter['id']}/redrive", headers=bearer(TOKEN)):
+        pass
+    found = await effects_of(rig, 400)
+    assert max(Counter(found).values()) == 1
+    for key in set(keys):
+        mine = [int(id_[1:]) for id_ in found if keys[int(id_[1:])] == key]
+        assert mine == [n for n in range(400) if keys[n] == key]
