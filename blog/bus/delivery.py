@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from pydantic import ValidationError
 
 from blog.bus.dispatch import Batch, Dispatch, Window, is_exhausted
@@ -46,6 +47,17 @@ class _Failure:
     retry_after: float | None = None
     is_final: bool = False
     is_too_much: bool = False
+
+
+class _Payload(aiohttp.BytesPayload):
+    """A body that knows whether it was sent: what was not is no attempt."""
+
+    is_sent = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Send it."""
+        self.is_sent = True
+        await super().write_with_length(writer, content_length)
 
 
 class Delivery:
@@ -272,6 +284,7 @@ class Delivery:
     async def _post(self, name: str, batch: Batch, instance: Instance) -> Sequence[Result] | _Failure:
         events = ",".join(entry.envelope for entry in batch.entries)
         body = f'{{"subscription":"{name}","attempt":{batch.attempt},"events":[{events}]}}'
+        payload = _Payload(body.encode())
         scope = asyncio.timeout(TIMEOUT)
         self._waiting[instance.id].add(scope)
         try:
@@ -279,7 +292,7 @@ class Delivery:
                 scope,
                 self._http.post(
                     f"http://{instance.address}{PATH}",
-                    data=body.encode(),
+                    data=payload,
                     headers={INSTANCE_HEADER: instance.id, **self._headers},
                 ) as response,
             ):
@@ -288,6 +301,8 @@ class Delivery:
             raise _NotSentError(str(error)) from error
         except TimeoutError:
             if self._is_doubtful(instance.id):
+                if not payload.is_sent:
+                    raise _NotSentError("it is suspect or lost, and has taken nothing") from None
                 return _Failure("it is suspect or lost, and has not answered")
             return _Failure(f"no answer within {TIMEOUT} s", is_too_much=True)
         except (aiohttp.ClientError, OSError) as error:
