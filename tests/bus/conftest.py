@@ -40,7 +40,6 @@ class Rig:
         self.folder = folder
         self._stack = stack
         self._running: list[AsyncExitStack] = []
-        self._reactors: dict[str, AsyncExitStack] = {}
 
     @property
     def url(self) -> str:
@@ -102,9 +101,7 @@ class Rig:
 
         app = web.Application(middlewares=[problems])
         app.router.add_post(PATH, handle)
-        stack = AsyncExitStack()
-        self._stack.push_async_callback(stack.aclose)
-        member = await stack.enter_async_context(
+        member = await self._stack.enter_async_context(
             Member.join(
                 Lifecycle(SystemClock()),
                 self.settings(),
@@ -113,14 +110,8 @@ class Rig:
                 reactions=tuple(types),
             )
         )
-        self._reactors[member.instance.id] = stack
         await member.ready()
         return member
-
-    async def kill(self, member: Member) -> None:
-        """End a reactor without a goodbye."""
-        member.crash()
-        await self._reactors.pop(member.instance.id).aclose()
 
     async def send(
         self, body: bytes | str, content_type: str = "application/cloudevents-batch+json", **query: str

@@ -223,7 +223,7 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
     for start in range(0, 400, 50):
         await rig.client.append([cause(n, keys[n]) for n in range(start, start + 50)])
         if start == 100:
-            await rig.kill(killed)
+            await killed._runner.cleanup()  # nobody listens any more, and nobody has said goodbye
         if start == 250:
             await rig.reactor("reactor", [CAUSE], react)
     parked = [f"c{n}" for n in range(78, 400) if keys[n] == "k7"]
