@@ -5,7 +5,6 @@ its Python client (nats-py), so where that is the limit the figure is the client
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -17,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmarks import load, programs
     from benchmarks.gateway import LOAD_CORE, PROXY_CORE, machine
+    from benchmarks.report import keep
 else:  # run as a script, beside its neighbours
     import load
     import programs
     from gateway import LOAD_CORE, PROXY_CORE, machine
+    from report import keep
 
 TOKEN = "bench"  # noqa: S105 - of a bus that lives as long as a measurement
 SHAPES = {"1 caller": (1, 1), "64 callers": (64, 1), "64 callers, batches of 100": (64, 100)}
@@ -159,10 +160,7 @@ def main() -> None:
     versions = f"nats-server {programs.version_of('nats-server')}, ours {programs.version_of('ours')}"
     text = markdown(found, f"{machine()}; {versions}")
     result: dict[str, Any] = {"machine": machine(), "versions": versions, "events_per_second": found}
-    options.out.mkdir(exist_ok=True)
-    (options.out / "bus.json").write_text(json.dumps(result, indent=2) + "\n")
-    (options.out / "bus.md").write_text(text)
-    print(f"\n{text}")
+    keep(options.out, "bus", result, text)
 
 
 if __name__ == "__main__":

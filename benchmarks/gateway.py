@@ -5,7 +5,6 @@ median of interleaved rounds. What counts is the CPU time per request: it does n
 """
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -23,13 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 if TYPE_CHECKING:
     from benchmarks import load, peers, programs
     from benchmarks.leases import Leases
-    from benchmarks.report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, markdown
+    from benchmarks.report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, keep, markdown
 else:  # run as a script, beside its neighbours
     import load
     import peers
     import programs
     from leases import Leases
-    from report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, markdown
+    from report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, keep, markdown
 
 PROXY_CORE, LOAD_CORE = 0, 1
 
@@ -305,10 +304,7 @@ def main() -> None:
     medians = {row.name: {name: row.median(name) for name in row.rounds} for row in rows}
     result["goals"] = [{"goal": goal, "found": found, "met": met} for goal, found, met in goals(medians)]
     text = markdown(result, medians)
-    options.out.mkdir(exist_ok=True)
-    (options.out / "gateway.json").write_text(json.dumps(result, indent=2) + "\n")
-    (options.out / "gateway.md").write_text(text)
-    print(f"\n{text}")
+    keep(options.out, "gateway", result, text)
 
 
 if __name__ == "__main__":

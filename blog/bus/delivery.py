@@ -169,7 +169,8 @@ class Delivery:
         for id_, scopes in self._waiting.items():
             if self._is_doubtful(id_):
                 for scope in scopes:
-                    scope.reschedule(now)
+                    if not scope.expired():  # one that is just ending cannot be changed any more
+                        scope.reschedule(now)
 
     def _is_doubtful(self, id_: str) -> bool:
         discovery = self._session.discovery

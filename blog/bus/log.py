@@ -217,11 +217,12 @@ class Log:
 
     def _dead_letters(self, subscription: str | None) -> list[DeadLetter]:
         rows = self._db.execute(
-            "SELECT x.subscription, x.attempts, coalesce(x.reason, ''),"
-            " (SELECT count(*) FROM exceptions AS p"
-            " WHERE p.subscription = x.subscription AND p.key = x.key AND p.state = 'parked'),"
+            "WITH parked AS (SELECT subscription, key, count(*) AS waiting FROM exceptions"
+            " WHERE state = 'parked' GROUP BY subscription, key)"
+            " SELECT x.subscription, x.attempts, coalesce(x.reason, ''), coalesce(p.waiting, 0),"
             " e.sequence, e.id, e.type, e.key, e.envelope"
             " FROM exceptions AS x JOIN events AS e USING (sequence)"
+            " LEFT JOIN parked AS p ON p.subscription = x.subscription AND p.key = x.key"
             " WHERE x.state = 'dead' AND coalesce(x.subscription = ?, TRUE)"
             " ORDER BY sequence, x.subscription",
             (subscription,),

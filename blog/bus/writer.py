@@ -252,35 +252,51 @@ class Writer:
         return Appended(envelope.id, sequence)
 
     def _settle(self, job: Settle) -> list[Appended]:
+        """Write what the position does not say: what it passes is passed, but for the dead and parked.
+
+        These may be many, and lie below it for long: nothing here looks at more than is settled now.
+        """
         appended = [self._insert(envelope) for envelope in job.following]
+        name = job.subscription
+        before = self._watermark(name)
+        watermark = max(before, job.watermark)
+        passed = [s for s in job.settled if s.state is State.DONE and s.sequence <= watermark]
+        self._db.executemany(
+            "DELETE FROM exceptions WHERE subscription = ? AND sequence = ?",
+            [(name, s.sequence) for s in passed],
+        )
         self._db.executemany(
             "INSERT OR REPLACE INTO exceptions VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (job.subscription, s.sequence, s.key, s.state.value, s.attempts, s.reason)
+                (name, s.sequence, s.key, s.state.value, s.attempts, s.reason)
                 for s in job.settled
+                if s.state is not State.DONE or s.sequence > watermark
             ],
         )
+        self._db.execute("UPDATE subscriptions SET watermark = ? WHERE name = ?", (watermark, name))
         self._db.execute(
-            "UPDATE subscriptions SET watermark = max(watermark, ?) WHERE name = ?",
-            (job.watermark, job.subscription),
-        )
-        # below the watermark only the dead and the parked are worth remembering
-        self._db.execute(
-            "DELETE FROM exceptions WHERE subscription = ? AND state = 'done' AND sequence <="
-            " (SELECT watermark FROM subscriptions WHERE name = ?)",
-            (job.subscription, job.subscription),
+            "DELETE FROM exceptions WHERE subscription = ? AND sequence > ? AND sequence <= ?"
+            " AND state = 'done'",
+            (name, before, watermark),
         )
         return appended
 
     def _revive(self, job: Revive) -> list[Appended] | BlogError:
-        state = State.PARKED if job.again else State.DONE
-        changed = self._db.execute(
-            "UPDATE exceptions SET state = ? WHERE subscription = ? AND sequence = ? AND state = 'dead'",
-            (state.value, job.subscription, job.sequence),
-        )
-        if not changed.rowcount:
+        one = (job.subscription, job.sequence)
+        where = "WHERE subscription = ? AND sequence = ? AND state = 'dead'"  # its letter
+        if job.again:
+            sql = f"UPDATE exceptions SET state = 'parked' {where}"  # noqa: S608 - no input in it
+        elif job.sequence > self._watermark(job.subscription):
+            sql = f"UPDATE exceptions SET state = 'done' {where}"  # noqa: S608 - no input in it
+        else:
+            sql = f"DELETE FROM exceptions {where}"  # noqa: S608 - no input in it
+        if not self._db.execute(sql, one).rowcount:
             return NotFound("There is no such dead letter.")
         return []
+
+    def _watermark(self, name: str) -> int:
+        row = self._db.execute("SELECT watermark FROM subscriptions WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else 0
 
     def _find(self, event_id: str) -> int | None:
         row = self._db.execute("SELECT sequence FROM events WHERE id = ?", (event_id,)).fetchone()

@@ -10,10 +10,9 @@ from typing import Any
 
 import aiohttp
 import click
-from rich.table import Table
 
 from blog.bus.service import SERVICE
-from blog.cli.settings import wide_console
+from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
@@ -31,14 +30,7 @@ def show_events(after: int, types: tuple[str, ...], key: str | None, *, follow: 
 
 def show_letters(*, as_json: bool) -> None:
     """Print a row per dead letter."""
-    rows = asyncio.run(_call("GET", "/dead-letters"))
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    table = Table(*_COLUMNS, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in _COLUMNS))
-    wide_console().print(table)
+    show_rows(asyncio.run(_call("GET", "/dead-letters")), _COLUMNS, as_json=as_json)
 
 
 def show_letter(letter: str) -> None:

@@ -1,5 +1,6 @@
 """The command line: what people type. Heavy rooms are imported by the command that needs them."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -202,6 +203,9 @@ def main() -> int:
     except SettingsError as error:
         click.echo(f"blog: {error.detail}", err=True)
         return 2
+    except BrokenPipeError:  # `blog events | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (click.Abort, KeyboardInterrupt):
         return 130
     return 0

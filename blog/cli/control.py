@@ -1,7 +1,6 @@
 """Commands to a blog that runs: they speak to its control socket."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import click
-from rich.table import Table
 
-from blog.cli.settings import wide_console
+from blog.cli.rows import show_rows, wide_console
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.master.control import short
@@ -33,17 +30,13 @@ def stop() -> None:
 def show_instances(*, as_json: bool) -> None:
     """Print a row per instance."""
     rows = asyncio.run(instances(load(Settings).data_dir))
+    show_rows(rows, _COLUMNS, as_json=as_json)
     if as_json:
-        click.echo(json.dumps(rows))
         return
-    table = Table(*_COLUMNS, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in _COLUMNS))
     console = wide_console()
-    console.print(table)
     for row in rows:
         for line in row.get("last_lines", ()):
-            console.print(f"{row['name']} | {line}", markup=False)
+            console.print(f"{row['name']} | {line}")
 
 
 def change_scale(words: tuple[str, ...]) -> None:

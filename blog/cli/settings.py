@@ -3,14 +3,12 @@
 import os
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
+from blog.cli.rows import wide_console
 from blog.core import logs
 from blog.core.settings import ServiceSettings, Settings, describe, load, unknown_variables
 from blog.runtime import catalog
-
-_WIDE = 250
 
 
 def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -> Settings:
@@ -32,12 +30,6 @@ def show() -> None:
         for line in describe(load(model)):
             table.add_row(*line)
     wide_console().print(table)
-
-
-def wide_console() -> Console:
-    """Make a console that cuts nothing off where the output is no terminal."""
-    console = Console(soft_wrap=True, highlight=False)
-    return console if console.is_terminal else Console(width=_WIDE, soft_wrap=True, highlight=False)
 
 
 def _models() -> list[type[ServiceSettings]]:

@@ -5,12 +5,16 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from blog.bus import delivery as carrying
 from blog.bus.delivery import TIMEOUT
+from blog.bus.log import Log
+from blog.core.clock import SystemClock
 from blog.core.events import Envelope
 from blog.core.reactions import Delivery
 from blog.core.web import bearer
@@ -195,6 +199,24 @@ async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
     assert sorted(await effects_of(rig, 8)) == [f"c{n}" for n in range(8)]
     assert asyncio.get_running_loop().time() - began < TIMEOUT
     stopped.resume()
+
+
+async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> None:
+    """News that come while a wait is ending change nothing about it."""
+    async with Log.open(tmp_path / "other.db") as log:
+        delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
+
+        async def wait() -> None:
+            async with asyncio.timeout(60) as scope:
+                delivery._waiting["gone"].add(scope)
+                delivery._give_up_on_doubtful()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    delivery._give_up_on_doubtful()
+
+        with pytest.raises(TimeoutError):
+            await wait()
 
 
 async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> None:

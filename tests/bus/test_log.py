@@ -222,6 +222,36 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(tmp_path: Path) -> N
         assert set(acknowledged) <= set(ids)
 
 
+async def test_what_is_parked_is_not_touched_by_what_goes_on(tmp_path: Path) -> None:
+    """Rows are those of the dead and parked, and of what is settled above the position; no others."""
+    path = tmp_path / "log.db"
+
+    def rows() -> list[tuple[int, str]]:
+        with closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT sequence, state FROM exceptions ORDER BY sequence").fetchall()
+
+    async with Log.open(path) as log:
+        await log.append([event(f"e{n}") for n in range(9)])
+        await log.subscribe("s", frozenset({"t"}))
+        await log.settle("s", [Settled(1, "k", 1, State.DEAD, "why")], [], 1)
+        await log.settle("s", [Settled(2, "k", 0, State.PARKED)], [], 2)
+        await log.settle("s", [Settled(5, "l", 1)], [], 2)
+        assert rows() == [(1, "dead"), (2, "parked"), (5, "done")]
+        await log.settle("s", [Settled(3, "m", 1), Settled(4, "m", 1)], [], 5)
+        assert rows() == [(1, "dead"), (2, "parked")]
+        [letter] = await log.dead_letters("s")
+        assert (letter.reason, letter.parked, letter.entry.sequence) == ("why", 1, 1)
+        assert await log.dead_letters("other") == []
+        await log.revive("s", 1, again=True)
+        assert rows() == [(1, "parked"), (2, "parked")]
+        await log.settle("s", [Settled(1, "k", 1)], [], 4)
+        await log.settle("s", [Settled(2, "k", 1, State.DEAD, "why")], [], 4)
+        assert rows() == [(2, "dead")]
+        await log.revive("s", 2, again=False)
+        assert rows() == []
+        assert (await log.positions())["s"].watermark == 5
+
+
 VERSION_1 = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE events (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
