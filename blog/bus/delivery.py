@@ -5,48 +5,28 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from pydantic import ValidationError
 
-from blog.bus.dispatch import Batch, Dispatch, Window, is_exhausted
+from blog.bus.dispatch import Batch, Dispatch, Window
 from blog.bus.log import Log
-from blog.bus.schema import Entry, Position, Settled, State
+from blog.bus.outcome import Failure, NotSentError, judge, read_answer
+from blog.bus.schema import Position, Settled, State
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, NotFound
-from blog.core.events import Envelope
 from blog.core.instance import Instance
 from blog.core.instance import State as Condition
 from blog.core.logs import get_logger
-from blog.core.reactions import PATH, DeliveryAnswer, Outcome, Result
+from blog.core.reactions import PATH, Result
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.session import Session
 
 TIMEOUT = 10.0
 _PAGE = 500
-_TOLD = 2000  # bytes of a body that a dead letter holds
-_AGAIN = frozenset({408, 409, 425, 429})
-_TOO_MUCH = frozenset({429, 503})
 
 log = get_logger()
-
-
-class _NotSentError(Exception):
-    """The instance never got it: that was not an attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """An attempt that failed as a whole."""
-
-    reason: str
-    retry_after: float | None = None
-    is_final: bool = False
-    is_too_much: bool = False
 
 
 class _Payload(aiohttp.BytesPayload):
@@ -264,7 +244,7 @@ class Delivery:
         dispatch = running.dispatch
         try:
             outcome = await self._post(running.name, batch, instance)
-        except _NotSentError as error:
+        except NotSentError as error:
             running.attempts["not_sent"] += 1
             self._session.report(instance.id, str(error))
             await asyncio.sleep(_pause())
@@ -274,7 +254,7 @@ class Delivery:
                 await self._put_down(running, batch, outcome)
             else:
                 running.attempts["superseded"] += 1  # by a replay
-            if isinstance(outcome, _Failure) and outcome.is_too_much:
+            if isinstance(outcome, Failure) and outcome.is_too_much:
                 window.halve()
             else:
                 window.grow()
@@ -282,7 +262,7 @@ class Delivery:
             window.in_flight -= 1
             running.wake.set()
 
-    async def _post(self, name: str, batch: Batch, instance: Instance) -> Sequence[Result] | _Failure:
+    async def _post(self, name: str, batch: Batch, instance: Instance) -> Sequence[Result] | Failure:
         events = ",".join(entry.envelope for entry in batch.entries)
         body = f'{{"subscription":"{name}","attempt":{batch.attempt},"events":[{events}]}}'
         payload = _Payload(body.encode())
@@ -297,34 +277,37 @@ class Delivery:
                     headers={INSTANCE_HEADER: instance.id, **self._headers},
                 ) as response,
             ):
-                return _read(batch, response, await response.read())
+                answer = await response.read()
+                return read_answer(
+                    batch, response.status, response.headers.get("Retry-After", ""), answer
+                )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _NotSentError(str(error)) from error
+            raise NotSentError(str(error)) from error
         except TimeoutError:
             if self._is_doubtful(instance.id):
                 if not payload.is_sent:
-                    raise _NotSentError("it is suspect or lost, and has taken nothing") from None
-                return _Failure("it is suspect or lost, and has not answered")
-            return _Failure(f"no answer within {TIMEOUT} s", is_too_much=True)
+                    raise NotSentError("it is suspect or lost, and has taken nothing") from None
+                return Failure("it is suspect or lost, and has not answered")
+            return Failure(f"no answer within {TIMEOUT} s", is_too_much=True)
         except (aiohttp.ClientError, OSError) as error:
-            return _Failure(str(error) or repr(error))
+            return Failure(str(error) or repr(error))
         finally:
             self._waiting[instance.id].discard(scope)
             if not self._waiting[instance.id]:
                 del self._waiting[instance.id]
 
     async def _put_down(
-        self, running: "_Subscription", batch: Batch, outcome: Sequence[Result] | _Failure
+        self, running: "_Subscription", batch: Batch, outcome: Sequence[Result] | Failure
     ) -> None:
         """Settle what worked or never will, in order, up to the first one that is to be tried again."""
         dispatch = running.dispatch
-        settled, following, again = _judge(batch, outcome)
+        settled, following, again = judge(batch, outcome)
         if settled:
             watermark = dispatch.settled_with(batch.entries[: len(settled)])
             try:
                 await self._log.settle(running.name, settled, following, watermark)
             except BlogError as error:
-                again, settled = _Failure(error.detail), []
+                again, settled = Failure(error.detail), []
         if settled:
             last = settled[-1]
             running.attempts[last.state.value] += 1
@@ -351,62 +334,6 @@ class _Subscription:
         self.wake = asyncio.Event()
         self.attempts: Counter[str] = Counter()
         """What came of batches: done (or a part of it), dead, retry, not_sent, superseded."""
-
-
-def _judge(
-    batch: Batch, outcome: Sequence[Result] | _Failure
-) -> tuple[list[Settled], list[Envelope], _Failure | None]:
-    """Split an outcome into what is settled, what follows from that, and why the rest is not.
-
-    Nothing is settled behind an event that is dead: it was reacted to too early.
-    """
-    if isinstance(outcome, _Failure):
-        if outcome.is_final or is_exhausted(batch):
-            return [_dead(batch.entries[0], batch.attempt, outcome.reason)], [], None
-        return [], [], outcome
-    settled: list[Settled] = []
-    following: list[Envelope] = []
-    for entry, result in zip(batch.entries, outcome, strict=True):
-        reason = result.reason or ""
-        if result.outcome is Outcome.DONE:
-            settled.append(Settled(entry.sequence, entry.key, batch.attempt))
-            following += result.events
-        elif result.outcome is Outcome.DEAD or (not settled and is_exhausted(batch)):
-            settled.append(_dead(entry, batch.attempt, reason))
-            break
-        else:
-            return settled, following, _Failure(reason, result.retry_after)
-    return settled, following, None
-
-
-def _dead(entry: Entry, attempts: int, reason: str) -> Settled:
-    return Settled(entry.sequence, entry.key, attempts, State.DEAD, reason or "no reason given")
-
-
-def _read(batch: Batch, response: aiohttp.ClientResponse, body: bytes) -> Sequence[Result] | _Failure:
-    """Understand an instance's answer. Raises _NotSentError when it is not the one that is meant."""
-    status = response.status
-    if status == HTTPStatus.MISDIRECTED_REQUEST:
-        raise _NotSentError("another instance answers there")
-    if status == HTTPStatus.OK:
-        return _results(batch, body)
-    reason = f"answered {status}: {body[:_TOLD].decode(errors='replace')}"
-    if status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        after = response.headers.get("Retry-After", "")
-        return _Failure(
-            reason, float(after) if after.isdigit() else None, is_too_much=status in _TOO_MUCH
-        )
-    return _Failure(reason, is_final=True)
-
-
-def _results(batch: Batch, body: bytes) -> Sequence[Result] | _Failure:
-    try:
-        results = DeliveryAnswer.model_validate_json(body).results
-    except ValidationError as error:
-        return _Failure(f"its answer cannot be read: {error.errors()[0]['msg']}")
-    if [result.id for result in results] != [entry.id for entry in batch.entries]:
-        return _Failure("its answer is about other events")
-    return results
 
 
 def _pause() -> float:
