@@ -52,6 +52,8 @@ class View:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
+        self.sequence = 0
+        """While an event is applied: its place in the log."""
 
     @classmethod
     def schema_hash(cls) -> str:
@@ -67,5 +69,6 @@ class View:
         if applier is None:
             return None
         event = applier.event.model_validate(envelope.data)
+        self.sequence = envelope.sequence or 0
         getattr(self, applier.method)(db, event)
         return event

@@ -19,6 +19,23 @@ class CommentCreated(Event, key="post_id"):
     author_hash: str | None = None
 
 
+class CommentEdited(Event, key="post_id"):
+    """Its author said it in other words: it is moderated again."""
+
+    id: str
+    post_id: str
+    content: str
+    edited_at: datetime
+
+
+class CommentDeleted(Event, key="post_id"):
+    """Its author took a comment back."""
+
+    id: str
+    post_id: str
+    deleted_at: datetime
+
+
 class CommentUpdated(Event, key="post_id"):
     """A comment has another status or content than before."""
 

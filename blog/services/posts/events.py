@@ -14,3 +14,19 @@ class PostCreated(Event, key="id"):
     author: str = ""
     created_at: datetime
     author_hash: str | None = None
+
+
+class PostEdited(Event, key="id"):
+    """Its author gave a post another title and body."""
+
+    id: str
+    title: str
+    body: str = ""
+    edited_at: datetime
+
+
+class PostDeleted(Event, key="id"):
+    """Its author took a post back, and with it what was said about it."""
+
+    id: str
+    deleted_at: datetime
