@@ -35,14 +35,14 @@ class Admin:
 
     async def _pause(self, request: web.Request) -> web.Response:
         is_paused = request.match_info["verb"] == "pause"
-        await self._delivery().pause(request.match_info["name"], is_paused=is_paused)
+        await self._delivery().find(request.match_info["name"]).pause(is_paused=is_paused)
         return web.Response(status=204)
 
     async def _replay(self, request: web.Request) -> web.Response:
         after = number(request, "after")
         if after is None:
             raise Invalid("after: is the sequence behind which it begins")
-        await self._delivery().replay(request.match_info["name"], after)
+        await self._delivery().find(request.match_info["name"]).replay(after)
         return web.Response(status=204)
 
     async def _letters(self, request: web.Request) -> web.Response:
@@ -59,7 +59,7 @@ class Admin:
     async def _revive(self, request: web.Request) -> web.Response:
         subscription, sequence = _parsed(request.match_info["id"])
         again = request.match_info["verb"] == "redrive"
-        await self._delivery().revive(subscription, sequence, again=again)
+        await self._delivery().find(subscription).revive(sequence, again=again)
         return web.Response(status=204)
 
     def _delivery(self) -> Delivery:

@@ -6,16 +6,26 @@ Every try of an append carries the same event ids, so that trying again is harml
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 from aiohttp import hdrs
 
+from blog.bus.appender import Appender
+from blog.core.background import Crew
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, Conflict, TooLarge, Unavailable
 from blog.core.events import BATCH_TYPE, Envelope
@@ -36,6 +46,8 @@ _REFUSED: dict[int, type[BlogError]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
 }
 _TEMPORARY = frozenset({408, 421, 425, 429})
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class _TryAgain(Exception):
 
 
 class BusClient:
-    """Talks to whichever bus `discovery` has ready, over `http`."""
+    """Talks to whichever bus `discovery` has ready, over `http`. An async context manager."""
 
     def __init__(
         self, discovery: Discovery, http: aiohttp.ClientSession, clock: Clock, token: str | None
@@ -80,37 +92,60 @@ class BusClient:
         self._http = http
         self._clock = clock
         self._headers = bearer(token)
+        self._crew = Crew("bus-append")
+        self._appender: Appender[Appended] = Appender(self._send, self._crew)
+
+    async def __aenter__(self) -> Self:
+        """Be ready to append."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give up what is under way."""
+        await self._crew.__aexit__()
 
     async def append(
         self, envelopes: Sequence[Envelope], *, expect: int | None = None, timeout: float = 5.0
     ) -> list[Appended]:
-        """Append `envelopes` as one batch; return once the log has them on disk.
+        """Append `envelopes` as one batch, all or none; return once the log has them on disk.
 
         With `expect`, the last sequence of the first envelope's key has to be at most that. Raises
         Conflict when it moved on, TooLarge, or Unavailable when it was not done in `timeout` seconds
         (it may be done all the same: append the same ids again).
         """
-        body = f"[{','.join(envelope.to_json() for envelope in envelopes)}]".encode()
-        answer = await self._until_answered(
-            hdrs.METH_POST,
-            "/events",
-            timeout,
-            params={} if expect is None else {"expectedsequence": str(expect)},
-            data=body,
-            headers={hdrs.CONTENT_TYPE: BATCH_TYPE},
+        events = [envelope.to_json() for envelope in envelopes]
+        if expect is None:
+            return await self._until_done(lambda: self._appender.append(events), timeout)
+        # what is expected is about these events alone: they travel without others'
+        body = f"[{','.join(events)}]".encode()
+        return await self._until_done(
+            lambda: self._send(body, {"expectedsequence": str(expect)}), timeout
         )
+
+    async def _send(self, body: bytes, params: Mapping[str, str] | None = None) -> list[Appended]:
+        """Append a batch, once."""
+        async with asyncio.timeout(_ATTEMPT_TIMEOUT):
+            answer = await self._ask(
+                hdrs.METH_POST,
+                "/events",
+                params=params,
+                data=body,
+                headers={hdrs.CONTENT_TYPE: BATCH_TYPE},
+            )
         return [Appended(**result) for result in json.loads(answer or b"{}")["results"]]
 
     async def head(self, timeout: float = 5.0) -> Head:
         """Ask which log it is and how long. Raises Unavailable after `timeout` seconds."""
-        answer = json.loads(await self._until_answered(hdrs.METH_GET, "/events/head", timeout) or b"")
+        answer = json.loads(await self._get("/events/head", timeout) or b"")
         return Head(answer["log"], answer["sequence"])
 
     async def get(self, event_id: str, timeout: float = 5.0) -> Envelope | None:
         """Look up the event `event_id`; None when the log has none. Raises Unavailable."""
         path = f"/events/{quote(event_id, safe='')}"
-        answer = await self._until_answered(hdrs.METH_GET, path, timeout)
+        answer = await self._get(path, timeout)
         return None if answer is None else Envelope.model_validate_json(answer)
+
+    async def _get(self, path: str, timeout: float) -> bytes | None:
+        return await self._until_done(lambda: self._ask(hdrs.METH_GET, path), timeout)
 
     async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[Batch]:
         """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
@@ -139,17 +174,14 @@ class BusClient:
             raise BusLost(f"The stream from the bus broke: {why}.") from error
         raise BusLost("The bus ended the stream.")
 
-    async def _until_answered(
-        self, method: str, path: str, timeout: float, **options: Any
-    ) -> bytes | None:
-        """Try until there is an answer; return its body, None for 404."""
+    async def _until_done(self, attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
+        """Try until it works. Raises Unavailable after `timeout` s, and what is refused for good."""
         deadline = self._clock.monotonic() + timeout
         why = "no event bus is known"
         while (left := deadline - self._clock.monotonic()) > 0:
             try:
                 async with asyncio.timeout(min(left, _ATTEMPT_TIMEOUT)):
-                    instance = await self._bus()
-                    return await self._ask(instance, method, path, **options)
+                    return await attempt()
             except _TryAgain as error:
                 why = str(error)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -167,8 +199,9 @@ class BusClient:
                 return instance
             await self._discovery.wait_until(lambda table: bool(table.serving(SERVICE)))
 
-    async def _ask(self, instance: Instance, method: str, path: str, **options: Any) -> bytes | None:
-        async with self._request(instance, method, path, **options) as response:
+    async def _ask(self, method: str, path: str, **options: Any) -> bytes | None:
+        """Ask the bus once; return the body of its answer, None for 404."""
+        async with self._request(await self._bus(), method, path, **options) as response:
             body = await response.read()
         status = response.status
         if status == HTTPStatus.OK:

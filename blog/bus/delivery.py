@@ -1,32 +1,29 @@
-"""Delivery: carries batches to living instances and what comes of them back to the log."""
+"""Delivery: carries loads to living instances and what comes of them back to their subscription."""
 
 import asyncio
-import json
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from blog.bus.dispatch import Batch, Dispatch, Window
+from blog.bus.dispatch import Batch, Window
 from blog.bus.log import Log
-from blog.bus.outcome import Failure, NotSentError, judge, read_answer
-from blog.bus.schema import Position, Settled, State
+from blog.bus.outcome import Failure, NotSentError, read_answer
+from blog.bus.schema import Position
+from blog.bus.subscription import Subscription
 from blog.core.clock import Clock
-from blog.core.errors import BlogError, NotFound
-from blog.core.instance import Instance
-from blog.core.instance import State as Condition
-from blog.core.logs import get_logger
+from blog.core.errors import NotFound
+from blog.core.instance import Instance, State
 from blog.core.reactions import PATH, Result
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.session import Session
 
 TIMEOUT = 10.0
-_PAGE = 500
-
-log = get_logger()
+"""Seconds that an instance has for one load."""
 
 
 class _Payload(aiohttp.BytesPayload):
@@ -54,7 +51,7 @@ class Delivery:
         self._windows: defaultdict[str, Window] = defaultdict(Window)
         self._waiting: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
         """How long answers of an instance are waited for."""
-        self._running: dict[str, _Subscription] = {}
+        self._running: dict[str, Subscription] = {}
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -63,21 +60,21 @@ class Delivery:
         for on_news in (discovery.on_change, self._log.on_append):
             on_news(self._wake)
         discovery.on_change(self._give_up_on_doubtful)
-        async with asyncio.TaskGroup() as group:
-            for name, position in (await self._log.positions()).items():
-                self._start(group, name, position)
-            while True:
-                await self._learn(group)
-                await self._changed.wait()
-                self._changed.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, position in (await self._log.positions()).items():
+                    self._start(group, name, position)
+                while True:
+                    await self._learn(group)
+                    await self._changed.wait()
+                    self._changed.clear()
+        finally:
+            for running in self._running.values():
+                await running.flush()
 
     def table(self) -> list[dict[str, Any]]:
-        """Describe every subscription: lag, in flight and parked in events, retries since the start.
-
-        `dead` is how many keys wait behind an event that never worked, `oldest` the sequence of the
-        first event that is to be delivered, `since` its time.
-        """
-        return [self._row(name, running) for name, running in sorted(self._running.items())]
+        """Describe every subscription: see `Subscription.row`."""
+        return [running.row() for _, running in sorted(self._running.items())]
 
     def attempts(self) -> list[tuple[str, str, int]]:
         """List how often what came of a batch: subscription, outcome, count."""
@@ -87,52 +84,8 @@ class Delivery:
             for outcome, count in sorted(running.attempts.items())
         ]
 
-    def _row(self, name: str, running: "_Subscription") -> dict[str, Any]:
-        oldest = running.dispatch.oldest()
-        return {
-            "name": name,
-            "types": sorted(running.types),
-            "watermark": running.dispatch.watermark,
-            "lag": self._log.head - running.dispatch.watermark,
-            "oldest": oldest.sequence if oldest else None,
-            "since": json.loads(oldest.envelope)["time"] if oldest else None,
-            "in_flight": running.dispatch.in_flight,
-            "retries": running.dispatch.retries,
-            "dead": len(running.dispatch.dead),
-            "parked": running.dispatch.parked,
-            "paused": running.is_paused,
-        }
-
-    async def revive(self, name: str, sequence: int, *, again: bool) -> None:
-        """Go on with the key of a dead event: try it `again`, or leave it. Raises NotFound."""
-        running = self._find(name)
-        dispatch = running.dispatch
-        await self._log.revive(name, sequence, again=again)
-        if dispatch is running.dispatch:
-            [entry] = await self._log.get_all([sequence])
-            dispatch.revive(entry.key, sequence if again else None)
-        running.wake.set()
-
-    async def pause(self, name: str, *, is_paused: bool) -> None:
-        """Stop, or go on, with delivering to a subscription. Raises NotFound."""
-        running = self._find(name)
-        await self._log.pause(name, is_paused=is_paused)
-        running.is_paused = is_paused
-        running.wake.set()
-
-    async def replay(self, name: str, after: int) -> None:
-        """Deliver everything behind `after` again. Raises NotFound.
-
-        What follows from it has the ids that it had, so it is in the log once all the same. Answers to
-        what is under way now are dropped.
-        """
-        running = self._find(name)
-        after = min(after, self._log.head)
-        running.dispatch = Dispatch(Position(frozenset(running.types), after))
-        await self._log.replay(name, after)
-        running.wake.set()
-
-    def _find(self, name: str) -> "_Subscription":
+    def find(self, name: str) -> Subscription:
+        """Return the subscription of this name. Raises NotFound."""
         running = self._running.get(name)
         if running is None:
             raise NotFound("Nobody has subscribed by that name.")
@@ -158,9 +111,7 @@ class Delivery:
         if instance is None:
             return True
         serving = discovery.serving(instance.service)
-        return instance.state is Condition.SUSPECT and any(
-            one.state is Condition.READY for one in serving
-        )
+        return instance.state is State.SUSPECT and any(one.state is State.READY for one in serving)
 
     async def _learn(self, group: asyncio.TaskGroup) -> None:
         """Take over what living instances say they react to."""
@@ -178,93 +129,64 @@ class Delivery:
                 await self._log.subscribe(name, frozenset(known.types))
 
     def _start(self, group: asyncio.TaskGroup, name: str, position: Position) -> None:
-        self._running[name] = running = _Subscription(name, position)
+        self._running[name] = running = Subscription(name, position, self._log, self._clock)
         group.create_task(self._serve(running))
 
-    async def _serve(self, running: "_Subscription") -> None:
+    async def _serve(self, running: Subscription) -> None:
         """Send out what may go, as long as somebody has room for it."""
         async with asyncio.TaskGroup() as group:
             while True:
                 running.wake.clear()
-                await self._load(running)
-                await self._park(running)
-                await self._unpark(running)
-                while not running.is_paused and (instance := self._turn(running.name)) is not None:
-                    batch = running.dispatch.next_batch(self._clock.monotonic())
-                    if batch is None:
-                        break
-                    self._windows[instance.id].in_flight += 1
-                    group.create_task(self._carry(running, batch, instance))
-                await self._wait(running)
+                await running.refill()
+                while self._may_send(running) and (instance := self._turn(running.name)) is not None:
+                    window = self._windows[instance.id]
+                    load = running.dispatch.next_load(self._clock.monotonic(), window.room)
+                    window.in_flight += 1
+                    group.create_task(self._carry(running, load, instance))
+                await running.wait()
 
-    async def _load(self, running: "_Subscription") -> None:
-        dispatch = running.dispatch
-        while dispatch.wants_more and dispatch.cursor < self._log.head:
-            dispatch.load(*await self._log.read(dispatch.cursor, _PAGE, running.types))
-
-    async def _park(self, running: "_Subscription") -> None:
-        """Put what came behind a dead event on disk, so that the position may pass it."""
-        dispatch = running.dispatch
-        entries = dispatch.to_park()
-        if not entries:
-            return
-        parked = [Settled(entry.sequence, entry.key, 0, State.PARKED) for entry in entries]
-        try:
-            await self._log.settle(running.name, parked, [], dispatch.settled_with(entries))
-        except BlogError as error:
-            log.warning("delivery.not_parked", subscription=running.name, why=error.detail)
-            return
-        dispatch.park(entries)
-
-    async def _unpark(self, running: "_Subscription") -> None:
-        """Take up what waited behind an event that is dead no more."""
-        dispatch = running.dispatch
-        while dispatch.wants_more and (sequences := dispatch.to_unpark()):
-            dispatch.unpark(await self._log.get_all(sequences))
-
-    async def _wait(self, running: "_Subscription") -> None:
-        """Wait until something may have changed, or the next try is due."""
-        due = running.dispatch.next_due()
-        try:
-            async with asyncio.timeout(None if due is None else due - self._clock.monotonic()):
-                await running.wake.wait()
-        except TimeoutError:
-            return
+    def _may_send(self, running: Subscription) -> bool:
+        return not running.is_paused and running.dispatch.may_send(self._clock.monotonic())
 
     def _turn(self, service: str) -> Instance | None:
         serving = self._session.discovery.serving(service)
-        full = {item.id for item in serving if not self._windows[item.id].has_room()}
+        full = {item.id for item in serving if not self._windows[item.id].is_open()}
         if len(full) == len(serving):
             return None
         return self._session.discovery.next(service, full)
 
-    async def _carry(self, running: "_Subscription", batch: Batch, instance: Instance) -> None:
+    async def _carry(self, running: Subscription, load: Sequence[Batch], instance: Instance) -> None:
         """One attempt: post, and put down what came of it."""
         window = self._windows[instance.id]
         dispatch = running.dispatch
+        began = perf_counter()
         try:
-            outcome = await self._post(running.name, batch, instance)
+            outcome = await self._post(running.name, load, instance)
+            took = perf_counter() - began
         except NotSentError as error:
-            running.attempts["not_sent"] += 1
+            running.attempts["not_sent"] += len(load)
             self._session.report(instance.id, str(error))
             await asyncio.sleep(_pause())
-            dispatch.put_back(batch)
+            for batch in load:
+                dispatch.put_back(batch)
         else:
-            if dispatch is running.dispatch:
-                await self._put_down(running, batch, outcome)
-            else:
-                running.attempts["superseded"] += 1  # by a replay
             if isinstance(outcome, Failure) and outcome.is_too_much:
                 window.halve()
             else:
-                window.grow()
+                window.grow(sum(len(batch.entries) for batch in load), took)
+            if dispatch is running.dispatch:
+                await running.put_down(load, outcome)
+            else:
+                running.attempts["superseded"] += len(load)  # by a replay
         finally:
             window.in_flight -= 1
             running.wake.set()
 
-    async def _post(self, name: str, batch: Batch, instance: Instance) -> Sequence[Result] | Failure:
-        events = ",".join(entry.envelope for entry in batch.entries)
-        body = f'{{"subscription":"{name}","attempt":{batch.attempt},"events":[{events}]}}'
+    async def _post(
+        self, name: str, load: Sequence[Batch], instance: Instance
+    ) -> Sequence[Result] | Failure:
+        events = ",".join(entry.envelope for batch in load for entry in batch.entries)
+        body = f'{{"subscription":"{name}","attempt":{load[0].attempt},"events":[{events}]}}'
         payload = _Payload(body.encode())
         scope = asyncio.timeout(TIMEOUT)
         self._waiting[instance.id].add(scope)
@@ -278,9 +200,7 @@ class Delivery:
                 ) as response,
             ):
                 answer = await response.read()
-                return read_answer(
-                    batch, response.status, response.headers.get("Retry-After", ""), answer
-                )
+                return read_answer(load, response.status, response.headers.get("Retry-After", ""), answer)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(str(error)) from error
         except TimeoutError:
@@ -295,45 +215,6 @@ class Delivery:
             self._waiting[instance.id].discard(scope)
             if not self._waiting[instance.id]:
                 del self._waiting[instance.id]
-
-    async def _put_down(
-        self, running: "_Subscription", batch: Batch, outcome: Sequence[Result] | Failure
-    ) -> None:
-        """Settle what worked or never will, in order, up to the first one that is to be tried again."""
-        dispatch = running.dispatch
-        settled, following, again = judge(batch, outcome)
-        if settled:
-            watermark = dispatch.settled_with(batch.entries[: len(settled)])
-            try:
-                await self._log.settle(running.name, settled, following, watermark)
-            except BlogError as error:
-                again, settled = Failure(error.detail), []
-        if settled:
-            last = settled[-1]
-            running.attempts[last.state.value] += 1
-            dispatch.settle(batch, len(settled), is_dead=last.state is State.DEAD)
-            if last.state is State.DEAD:
-                log.error(
-                    "event.dead", subscription=running.name, sequence=last.sequence, why=last.reason
-                )
-        elif again is not None:
-            running.attempts["retry"] += 1
-            log.info("delivery.failed", subscription=running.name, key=batch.key, why=again.reason)
-            now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
-            dispatch.retry(batch, now, jitter, again.retry_after)
-
-
-class _Subscription:
-    """One subscription at work."""
-
-    def __init__(self, name: str, position: Position) -> None:
-        self.name = name
-        self.types = set(position.types)
-        self.dispatch = Dispatch(position)
-        self.is_paused = position.is_paused
-        self.wake = asyncio.Event()
-        self.attempts: Counter[str] = Counter()
-        """What came of batches: done (or a part of it), dead, retry, not_sent, superseded."""
 
 
 def _pause() -> float:

@@ -1,8 +1,8 @@
 """What may go out now, for one subscription. Pure: no I/O, no clock, no randomness of its own.
 
-One batch in flight per key, events of a key in order, keys in parallel. The position is a watermark
-plus what is settled above it. Behind a dead event the later ones of its key are parked: on disk, and
-here as numbers only, however many they become.
+One batch in flight per key, events of a key in order, keys in parallel: several travel in one load.
+The position is a watermark plus what is settled above it. Behind a dead event the later ones of its
+key are parked: on disk, and here as numbers only, however many they become.
 """
 
 import heapq
@@ -15,11 +15,15 @@ from itertools import islice
 from blog.bus.schema import Entry, Position
 
 MAX_BATCH = 100
+"""Events that travel together."""
 MAX_ATTEMPTS = 20
 BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
 _FIRST_DELAY, _MAX_DELAY = 0.2, 60.0
 FIRST_WINDOW, MAX_WINDOW = 2, 16
+FIRST_ROOM = 16
+AIM = 0.1
+"""Seconds that an instance should have to do with one load."""
 _START = Position(frozenset())
 
 
@@ -101,18 +105,34 @@ class Dispatch:
             else:
                 self._enqueue(entry)
 
-    def next_batch(self, now: float) -> Batch | None:
-        """Return what may go out at `now`, the key that waited longest first; None if nothing may.
-
-        It counts as in flight until `settle`, `retry` or `put_back`.
-        """
+    def may_send(self, now: float) -> bool:
+        """Tell whether something may go out at `now`."""
         while self._waiting and self._waiting[0][0] <= now:
             self._free.append(heapq.heappop(self._waiting)[1])
-        if not self._free:
-            return None
+        return bool(self._free)
+
+    def next_load(self, now: float, room: int = MAX_BATCH) -> tuple[Batch, ...]:
+        """Return what may travel together at `now`, up to `room` events; nothing if nothing may.
+
+        First tries of several keys. What is tried again goes alone, so that it is known what fails.
+        """
+        load: list[Batch] = []
+        while room > 0 and self.may_send(now) and not (load and self._is_retry(self._free[0])):
+            batch = self._next_batch(room)
+            load.append(batch)
+            room -= len(batch.entries)
+            if batch.attempt > 1:
+                break
+        return tuple(load)
+
+    def _is_retry(self, key: str) -> bool:
+        return self._queues[key].attempts > 0
+
+    def _next_batch(self, room: int) -> Batch:
+        """Take the key that waited longest: in flight until `settle`, `retry` or `put_back`."""
         key = self._free.popleft()
         queue = self._queues[key]
-        entries = tuple(islice(queue.entries, MAX_BATCH))
+        entries = tuple(islice(queue.entries, 1 if queue.attempts else room))
         queue.in_flight = len(entries)
         return Batch(key, entries, queue.attempts + 1)
 
@@ -121,14 +141,15 @@ class Dispatch:
         return self._waiting[0][0] if self._waiting else None
 
     def put_back(self, batch: Batch) -> None:
-        """Undo `next_batch`: it was not an attempt (no instance, refused)."""
+        """Undo `next_load`: it was not an attempt (no instance, refused)."""
         self._queues[batch.key].in_flight = 0
         self._free.append(batch.key)
 
     def settled_with(self, entries: Sequence[Entry]) -> int:
         """Return the watermark as it will be once `entries` are settled or parked."""
-        done = {entry.sequence for entry in entries} | self._settled
-        return next((s - 1 for s in self._open if s not in done), self.cursor)
+        done = {entry.sequence for entry in entries}
+        still_open = (s for s in self._open if s not in done and s not in self._settled)
+        return next((sequence - 1 for sequence in still_open), self.cursor)
 
     def settle(self, batch: Batch, count: int, *, is_dead: bool = False) -> None:
         """Forget the first `count` events of `batch`: they are settled on disk.
@@ -225,23 +246,31 @@ class Dispatch:
 
 
 class Window:
-    """How many batches one instance gets at a time: grows with success, halves when it is too much."""
+    """How many loads one instance gets at a time: grows with success, halves when it is too much.
+
+    `room` is how many events one load may have: as many as it does in about `AIM` seconds, so that
+    slow ones come one by one, to be done in parallel, and fast ones do not come one by one.
+    """
 
     def __init__(self) -> None:
         self.size = FIRST_WINDOW
+        self.room = FIRST_ROOM
         self.in_flight = 0
 
-    def has_room(self) -> bool:
-        """Tell whether another batch may go there."""
+    def is_open(self) -> bool:
+        """Tell whether another load may go there."""
         return self.in_flight < self.size
 
-    def grow(self) -> None:
-        """Note that it worked."""
+    def grow(self, events: int, seconds: float) -> None:
+        """Note that so many events took so long."""
         self.size = min(MAX_WINDOW, self.size + 1)
+        in_time = int(AIM * events / seconds) if seconds > 0 else MAX_BATCH
+        self.room = max(1, min(MAX_BATCH, 2 * self.room, in_time))
 
     def halve(self) -> None:
         """Note that it was too much (429, 503, timeout)."""
         self.size = max(1, self.size // 2)
+        self.room = max(1, self.room // 2)
 
 
 def retry_delay(attempts: int, jitter: float) -> float:

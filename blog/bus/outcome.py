@@ -1,8 +1,9 @@
 """Outcome: what an attempt came to: an instance's answer → what is settled, what follows. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -60,12 +61,29 @@ def _dead(entry: Entry, attempts: int, reason: str) -> Settled:
     return Settled(entry.sequence, entry.key, attempts, State.DEAD, reason or "no reason given")
 
 
-def read_answer(batch: Batch, status: int, retry_after: str, body: bytes) -> Sequence[Result] | Failure:
+def split(
+    load: Sequence[Batch], outcome: Sequence[Result] | Failure
+) -> list[tuple[Batch, Sequence[Result] | Failure]]:
+    """Say what the outcome of a load means for each of its batches.
+
+    A refusal for good says not which event it is about: where there are several, each is tried alone.
+    """
+    if isinstance(outcome, Failure):
+        if outcome.is_final and sum(len(batch.entries) for batch in load) > 1:
+            outcome = replace(outcome, is_final=False)
+        return [(batch, outcome) for batch in load]
+    rest = iter(outcome)
+    return [(batch, list(islice(rest, len(batch.entries)))) for batch in load]
+
+
+def read_answer(
+    load: Sequence[Batch], status: int, retry_after: str, body: bytes
+) -> Sequence[Result] | Failure:
     """Understand an instance's answer. Raises NotSentError when it is not the one that is meant."""
     if status == HTTPStatus.MISDIRECTED_REQUEST:
         raise NotSentError("another instance answers there")
     if status == HTTPStatus.OK:
-        return _results(batch, body)
+        return _results(load, body)
     reason = f"answered {status}: {body[:_TOLD].decode(errors='replace')}"
     if status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         seconds = float(retry_after) if retry_after.isdigit() else None
@@ -73,11 +91,11 @@ def read_answer(batch: Batch, status: int, retry_after: str, body: bytes) -> Seq
     return Failure(reason, is_final=True)
 
 
-def _results(batch: Batch, body: bytes) -> Sequence[Result] | Failure:
+def _results(load: Sequence[Batch], body: bytes) -> Sequence[Result] | Failure:
     try:
         results = DeliveryAnswer.model_validate_json(body).results
     except ValidationError as error:
         return Failure(f"its answer cannot be read: {error.errors()[0]['msg']}")
-    if [result.id for result in results] != [entry.id for entry in batch.entries]:
+    if [result.id for result in results] != [entry.id for batch in load for entry in batch.entries]:
         return Failure("its answer is about other events")
     return results

@@ -108,8 +108,9 @@ class DeadLetter(NamedTuple):
 
 
 def sealed(envelope: Envelope, sequence: int) -> str:
-    """Encode `envelope` with the sequence that the log gives it."""
-    return envelope.model_copy(update={"sequence": sequence}).to_json()
+    """Encode `envelope` with the sequence that the log gives it, whatever it brought."""
+    text = envelope.model_dump_json(exclude_none=True, exclude={"sequence"})
+    return f'{text[:-1]},"sequence":{sequence}}}'
 
 
 def chained(before: bytes, envelope: str) -> bytes:

@@ -42,8 +42,10 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         door=server_options(),
     ) as member:
         host.member = member
-        bus = BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
         async with AsyncExitStack() as stack:
+            bus = await stack.enter_async_context(
+                BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
+            )
             if service.view is not None:
                 folder = settings.data_dir / service.name
                 host.view = await stack.enter_async_context(ViewHost.open(service.view, folder, bus))

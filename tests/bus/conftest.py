@@ -35,6 +35,7 @@ class Rig:
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.http: aiohttp.ClientSession
         self.session: Session
+        self.client: BusClient
         self.registry: str
         self.bus: Lifecycle
         self.folder = folder
@@ -46,11 +47,6 @@ class Rig:
         """Where the bus is."""
         [instance] = self.session.discovery.serving("bus")
         return f"http://{instance.address}"
-
-    @property
-    def client(self) -> BusClient:
-        """What services use."""
-        return BusClient(self.session.discovery, self.http, SystemClock(), TOKEN)
 
     def settings(self, folder: str = "data") -> Settings:
         """Give the settings of an instance."""
@@ -73,6 +69,9 @@ class Rig:
             http=self.http, registries=[self.registry], clock=SystemClock(), follow=["*"], token=TOKEN
         )
         self.session = await self._stack.enter_async_context(session)
+        self.client = await self._stack.enter_async_context(
+            BusClient(self.session.discovery, self.http, SystemClock(), TOKEN)
+        )
 
     async def start_bus(self, folder: str = "data") -> None:
         """Start a bus and wait until it is ready."""

@@ -34,7 +34,7 @@ def loaded(*keys: str) -> Dispatch:
 
 def out(dispatch: Dispatch, now: float = 0.0) -> list[Batch]:
     """Take everything that may go out."""
-    return list(iter(lambda: dispatch.next_batch(now), None))
+    return [batch for load in iter(lambda: dispatch.next_load(now), ()) for batch in load]
 
 
 def sequences(batch: Batch) -> list[int]:
@@ -164,7 +164,7 @@ def test_a_window_grows_with_success_and_halves_when_it_is_too_much() -> None:
     window = Window()
     sizes = [window.size]
     for _ in range(20):
-        window.grow()
+        window.grow(1, 0.001)
     sizes.append(window.size)
     for _ in range(10):
         window.halve()
@@ -275,10 +275,12 @@ def test_whatever_happens_each_key_is_settled_in_order_and_once(  # noqa: PLR091
             case "load" if dispatch.cursor < len(keys):
                 through = chance.randint(dispatch.cursor + 1, len(keys))
                 dispatch.load(model.log[dispatch.cursor : through], through)
-            case "send" if (batch := dispatch.next_batch(now)) is not None:
-                assert batch.key not in {other.key for other in flying}
-                assert batch.key not in {model.log[n - 1].key for n in model.dead()}
-                flying.append(batch)
+            case "send" if load := dispatch.next_load(now, chance.randint(1, 5)):
+                assert len(load) == 1 or all(batch.attempt == 1 for batch in load)
+                for batch in load:
+                    assert batch.key not in {other.key for other in flying}
+                    assert batch.key not in {model.log[n - 1].key for n in model.dead()}
+                    flying.append(batch)
             case "settle" if flying:
                 batch = flying.pop(chance.randrange(len(flying)))
                 taken = batch.entries[: chance.randint(1, len(batch.entries))]

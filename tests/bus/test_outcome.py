@@ -35,7 +35,7 @@ def test_what_is_settled_ends_where_order_would(
     is_again: bool,  # noqa: FBT001 - a table
 ) -> None:
     """Nothing behind one that is to be tried again, or that is dead."""
-    outcome = read_answer(BATCH, 200, "", answer(*outcomes))
+    outcome = read_answer([BATCH], 200, "", answer(*outcomes))
     settled, _, again = judge(BATCH, outcome)
     assert [item.state for item in settled] == [State(state) for state in states]
     assert (again is not None) is is_again
@@ -53,7 +53,7 @@ def test_what_is_settled_ends_where_order_would(
 )
 def test_statuses_mean_try_again_or_never(status: int, expected: Failure) -> None:
     """With the answer's own words, and its own time."""
-    assert read_answer(BATCH, status, "7", b"no") == expected
+    assert read_answer([BATCH], status, "7", b"no") == expected
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_statuses_mean_try_again_or_never(status: int, expected: Failure) -> Non
 )
 def test_an_answer_about_other_events_is_none(body: bytes) -> None:
     """It is tried again."""
-    assert isinstance(read_answer(BATCH, 200, "", body), Failure)
+    assert isinstance(read_answer([BATCH], 200, "", body), Failure)
 
 
 def test_another_instance_has_got_nothing() -> None:
     """421 is no attempt."""
     with pytest.raises(NotSentError):
-        read_answer(BATCH, 421, "", b"")
+        read_answer([BATCH], 421, "", b"")
 
 
 def test_the_last_try_is_the_end() -> None:
