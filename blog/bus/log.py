@@ -27,6 +27,7 @@ from blog.bus.schema import (
     Settled,
     State,
 )
+from blog.bus.tail import Page, Tail, Wanted, cut
 from blog.bus.writer import Append, Commits, Pause, Replay, Revive, Settle, Subscribe, Writer
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
@@ -48,6 +49,7 @@ class Log:
         self.path = path
         self.identity = identity
         self.head = head
+        self._tail = Tail(head)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-read")
         self._writer = Writer(path, self._committed)
         self._db: sqlite3.Connection
@@ -129,12 +131,15 @@ class Log:
 
     async def read(
         self, after: int, limit: int, types: Collection[str] = (), key: str | None = None
-    ) -> tuple[list[Entry], int]:
-        """Return up to `limit` events after `after`, and the sequence up to which that is all."""
-        head = self.head
-        entries = await self._read(lambda: self._select(after, head, limit, types, key))
-        through = entries[-1].sequence if len(entries) == limit else max(head, after)
-        return entries, through
+    ) -> Page:
+        """Return up to `limit` events after `after` (fewer if they are large), of `types` and `key`."""
+        wanted = Wanted(frozenset(types), key)
+        page = self._tail.read(after, limit, wanted)
+        if page is None:
+            head = self.head
+            found, is_cut = await self._read(lambda: self._select(after, head, limit, wanted))
+            page = Page(found, found[-1].sequence if is_cut else max(head, after))
+        return page
 
     async def get(self, event_id: str) -> Entry | None:
         """Look up an event."""
@@ -145,9 +150,10 @@ class Log:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
-    def _committed(self, head: int) -> None:
-        if head != self.head:
-            self.head = head
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._tail.append(entries)
+            self.head = entries[-1].sequence
             for callback in list(self._callbacks):
                 callback()
 
@@ -169,20 +175,18 @@ class Log:
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
 
-    def _select(
-        self, after: int, head: int, limit: int, types: Collection[str], key: str | None
-    ) -> list[Entry]:
-        where, values = "sequence > ? AND sequence <= ?", [after, head]
-        arguments: list[Any] = [*values]
+    def _select(self, after: int, head: int, limit: int, wanted: Wanted) -> tuple[list[Entry], bool]:
+        types, key = wanted
+        where, arguments = "sequence > ? AND sequence <= ?", [after, head, *types]
         if types:
-            # `+` keeps SQLite from the index on types: the order of sequences is what is wanted
+            # `+` keeps SQLite from an index on types: the order of sequences is what is wanted
             where += f" AND +type IN ({','.join('?' * len(types))})"
-            arguments += types
         if key is not None:
             where += " AND key = ?"
             arguments.append(key)
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"  # noqa: S608 - values are bound
-        return [Entry(*row) for row in self._db.execute(sql, (*arguments, limit))]
+        with closing(self._db.execute(sql, (*arguments, limit))) as rows:
+            return cut(map(Entry._make, rows), limit)
 
     def _one(self, where: str, value: Any) -> Entry | None:
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - no input in it

@@ -1,7 +1,6 @@
 """The bus: one log behind HTTP, and reactions to one living instance each."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,12 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from blog.bus.admin import Admin
 from blog.bus.client import LOG_HEADER
 from blog.bus.delivery import Delivery
+from blog.bus.followers import Followers
 from blog.bus.log import Log, LogLockedError
 from blog.bus.metrics import BusCollector
-from blog.bus.schema import Entry
+from blog.bus.tail import Wanted
 from blog.core.background import background
 from blog.core.errors import Invalid, NotFound, SettingsError, TooLarge
-from blog.core.events import BATCH_TYPE, EVENT_TYPE, NDJSON_TYPE, Envelope
+from blog.core.events import BATCH_TYPE, EVENT_TYPE, Envelope
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.core.web import invalid, number, problems, read_body, requires_token
@@ -31,11 +31,7 @@ SERVICE = "bus"
 MAX_EVENT = 256 * 1024
 """Bytes of one event; more is 413."""
 MAX_BODY = 16 * 1024 * 1024
-HEARTBEAT = 15.0
-"""Seconds after which a quiet follower is told how far it is."""
 _MAX_PAGE = 1000
-_STREAM_PAGE = 500
-_SLOW = 30.0  # seconds that a follower may take for a page before it is cut off
 _LOCK_RETRY = 0.2
 
 _one: TypeAdapter[Envelope] = TypeAdapter(Envelope)
@@ -61,10 +57,10 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             follow=("*",),
             door=server_options(),
         ) as member:
-            door.open(member)
+            door.followers.open(member)
             delivery = Delivery(journal, member.session, member.http, lifecycle.clock, settings.secret)
             door.admin.delivery = delivery
-            collector = BusCollector(journal, delivery, door.followers.values, lifecycle.clock.now)
+            collector = BusCollector(journal, delivery, door.followers.positions, lifecycle.clock.now)
             member.metrics.register(collector)
             async with background(delivery.run()):
                 if await lifecycle.until_stopping(_get_ready(member, journal)):
@@ -116,14 +112,8 @@ class Door:
 
     def __init__(self, journal: Log) -> None:
         self.admin = Admin(journal)
-        self.followers: dict[int, int] = {}
-        """The sequence up to which each open stream was sent everything."""
+        self.followers = Followers(journal)
         self._log = journal
-        self._member: Member
-
-    def open(self, member: Member) -> None:
-        """Know the member that the door belongs to."""
-        self._member = member
 
     def app(self, token: str | None) -> web.Application:
         """Make the app; everything but the probes needs the token."""
@@ -169,7 +159,7 @@ class Door:
         types = frozenset(request.query.getall("type", ()))
         key = request.query.get("key")
         if request.query.get("follow") == "true":
-            return await self._follow(request, after, types, key)
+            return await self.followers.follow(request, after, Wanted(types, key))
         limit = min(max(1, number(request, "limit", 100)), _MAX_PAGE)
         entries, through = await self._log.read(after, limit, types, key)
         return web.Response(
@@ -177,46 +167,6 @@ class Door:
             content_type=BATCH_TYPE,
             headers={"Blog-Through": str(through)},
         )
-
-    async def _follow(
-        self, request: web.Request, after: int, types: frozenset[str], key: str | None
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={"Content-Type": NDJSON_TYPE, LOG_HEADER: self._log.identity}
-        )
-        news = asyncio.Event()
-        stop = self._log.on_append(news.set)
-        self.followers[id(request)] = after
-        try:
-            with self._member.streaming(), suppress(ConnectionError, TimeoutError):
-                await response.prepare(request)
-                async with background(_set_when(self._member.draining, news)):
-                    await self._feed(request, response, types, key, news)
-        finally:
-            stop()
-            del self.followers[id(request)]
-        return response
-
-    async def _feed(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        types: frozenset[str],
-        key: str | None,
-        news: asyncio.Event,
-    ) -> None:
-        """Send pages of what is new until the bus drains or the follower is gone or too slow."""
-        while not self._member.draining.is_set():
-            news.clear()
-            after = self.followers[id(request)]
-            entries, through = await self._log.read(after, _STREAM_PAGE, types, key)
-            async with asyncio.timeout(_SLOW):
-                await response.write(_page(entries, through))
-            self.followers[id(request)] = through
-            if through >= self._log.head:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT):
-                        await news.wait()
 
     async def _head(self, _: web.Request) -> web.Response:
         return web.json_response({"log": self._log.identity, "sequence": self._log.head})
@@ -240,14 +190,3 @@ def _parse(body: bytes, *, is_batch: bool) -> list[Envelope]:
     if len(body) > MAX_EVENT and any(len(item.to_json().encode()) > MAX_EVENT for item in envelopes):
         raise TooLarge(f"An event may have {MAX_EVENT} bytes.")
     return envelopes
-
-
-def _page(entries: list[Entry], through: int) -> bytes:
-    lines = [entry.envelope for entry in entries]
-    lines.append(json.dumps({"through": through}))
-    return ("\n".join(lines) + "\n").encode()
-
-
-async def _set_when(happened: asyncio.Event, also: asyncio.Event) -> None:
-    await happened.wait()
-    also.set()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from blog.bus.client import Appended
-from blog.bus.schema import Settled, State, chained, sealed
+from blog.bus.schema import Entry, Settled, State, chained, sealed
 from blog.core.errors import BlogError, Conflict, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
 from blog.core.logs import get_logger
@@ -106,9 +106,9 @@ _Queued = tuple[Job, asyncio.Future[list[Appended]]]
 
 
 class Writer:
-    """Owns the writing connection. `committed` is called in the loop with each new head."""
+    """Owns the writing connection. `committed` is called in the loop with what is new in the log."""
 
-    def __init__(self, path: Path, committed: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, committed: Callable[[Sequence[Entry]], None]) -> None:
         self._path = path
         self.commits = Commits()
         self._committed = committed
@@ -118,6 +118,8 @@ class Writer:
         self._db: sqlite3.Connection
         self._head = 0
         self._hash = b""
+        self._new: list[Entry] = []
+        """What the transaction that is open appends."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -181,18 +183,19 @@ class Writer:
             failure = _failure(error)
             log.exception("log.write_failed", jobs=len(jobs))
             outcomes = [(future, failure) for _, future in jobs]
-        head = self._head
-        self._loop.call_soon_threadsafe(self._answer, outcomes, head)
+        new, self._new = self._new, []
+        self._loop.call_soon_threadsafe(self._answer, outcomes, new)
 
     def _give_up(self) -> None:
         """Take back what was not committed."""
+        self._new = []
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._recall()
 
-    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], head: int) -> None:
+    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], new: Sequence[Entry]) -> None:
         """Answer in the loop; who has given up meanwhile is passed over."""
-        self._committed(head)
+        self._committed(new)
         for future, outcome in outcomes:
             if future.done():
                 continue
@@ -240,15 +243,16 @@ class Writer:
         sequence = self._head + 1
         text = sealed(envelope, sequence)
         hash_ = chained(self._hash, text)
+        entry = Entry(sequence, envelope.id, envelope.type, envelope.subject, text)
         inserted = self._db.execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (sequence, envelope.id, envelope.type, envelope.subject, text, hash_),
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (*entry, hash_)
         )
         if not inserted.rowcount:
             known = self._find(envelope.id)
             assert known is not None
             return Appended(envelope.id, known, duplicate=True)
         self._head, self._hash = sequence, hash_
+        self._new.append(entry)
         return Appended(envelope.id, sequence)
 
     def _settle(self, job: Settle) -> list[Appended]:

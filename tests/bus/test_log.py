@@ -16,7 +16,7 @@ import pytest
 
 from blog.bus.client import Appended
 from blog.bus.log import Log, LogLockedError
-from blog.bus.schema import Settled, State
+from blog.bus.schema import Entry, Settled, State
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
 from blog.core.events import Envelope
 
@@ -212,7 +212,7 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(tmp_path: Path) -> N
         os.kill(writer.pid, signal.SIGKILL)
         acknowledged += [line.strip() for line in writer.stdout if line.endswith("\n")]
     async with Log.open(path) as log:
-        entries, after = [], 0
+        entries, after = list[Entry](), 0
         while after < log.head:
             page, after = await log.read(after, 1000)
             entries += page

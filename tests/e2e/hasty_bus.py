@@ -25,7 +25,7 @@ def hasty(self: Writer, jobs: Any) -> None:
             known = self._find(envelope.id)
             head += known is None
             results.append(Appended(envelope.id, known or head, duplicate=known is not None))
-    self._loop.call_soon_threadsafe(self._answer, told, self._head)
+    self._loop.call_soon_threadsafe(self._answer, told, ())
     time.sleep(0.05)
     loop = self._loop
     _commit(self, [(job, _Hasty(loop=loop)) for job, _ in jobs])
