@@ -104,24 +104,28 @@ class BusClient:
         await self._crew.__aexit__()
 
     async def append(
-        self, envelopes: Sequence[Envelope], *, expect: int | None = None, timeout: float = 5.0
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        expect: int | None = None,
+        among: Collection[str] = (),
+        timeout: float = 5.0,
     ) -> list[Appended]:
         """Append `envelopes` as one batch, all or none; return once the log has them on disk.
 
-        With `expect`, the last sequence of the first envelope's key has to be at most that. Raises
-        Conflict when it moved on, TooLarge, or Unavailable when it was not done in `timeout` seconds
-        (it may be done all the same: append the same ids again).
+        With `expect`, nothing of the first envelope's key may have come behind that sequence; with
+        types in `among`, none of these. Raises Conflict when something did, TooLarge, or Unavailable
+        when it was not done in `timeout` seconds (it may be done all the same: append the same ids
+        again).
         """
         events = [envelope.to_json() for envelope in envelopes]
         if expect is None:
             return await self._until_done(lambda: self._appender.append(events), timeout)
         # what is expected is about these events alone: they travel without others'
         body = f"[{','.join(events)}]".encode()
-        return await self._until_done(
-            lambda: self._send(body, {"expectedsequence": str(expect)}), timeout
-        )
+        return await self._until_done(lambda: self._send(body, _expectation(expect, among)), timeout)
 
-    async def _send(self, body: bytes, params: Mapping[str, str] | None = None) -> list[Appended]:
+    async def _send(self, body: bytes, params: Sequence[tuple[str, str]] = ()) -> list[Appended]:
         """Append a batch, once."""
         async with asyncio.timeout(_ATTEMPT_TIMEOUT):
             answer = await self._ask(
@@ -245,6 +249,10 @@ async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
             events = []
         else:
             events.append(Envelope.model_validate_json(line))
+
+
+def _expectation(expect: int, among: Collection[str]) -> list[tuple[str, str]]:
+    return [("expectedsequence", str(expect)), *(("expectedtype", name) for name in sorted(among))]
 
 
 def _detail(body: bytes) -> str:
