@@ -87,11 +87,16 @@ class Log:
     ) -> list[Appended]:
         """Append a batch, all or nothing; return once it is on disk.
 
-        Raises Conflict when what is expected does not hold (unless it has all of them already),
-        TooMany, StorageFull.
+        Raises Conflict when what is to `expect` does not hold, TooMany, StorageFull, or Unavailable.
         """
+        return await self.appending(envelopes, expect)
+
+    def appending(
+        self, envelopes: Sequence[Envelope], expect: Expected | None = None
+    ) -> "asyncio.Future[list[Appended]]":
+        """Begin to `append`; the future is done once it is on disk. Raises TooMany or StorageFull."""
         self._must_have_room()
-        return await self._writer.do(Append(envelopes, expect))
+        return self._writer.begin(Append(envelopes, expect))
 
     async def settle(
         self,

@@ -7,36 +7,31 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import TypeAdapter, ValidationError
 
 from blog.bus.admin import Admin
+from blog.bus.append_door import AppendDoor
+from blog.bus.appends import APPEND_TYPES, MAX_BODY, read_append, told
 from blog.bus.client import LOG_HEADER
 from blog.bus.delivery import Delivery
-from blog.bus.expectation import Expected
 from blog.bus.followers import Followers
 from blog.bus.log import Log, LogLockedError
 from blog.bus.metrics import BusCollector
 from blog.bus.tail import Wanted
 from blog.core.background import background
-from blog.core.errors import Invalid, NotFound, SettingsError, TooLarge
-from blog.core.events import BATCH_TYPE, EVENT_TYPE, Envelope
+from blog.core.errors import NotFound, SettingsError
+from blog.core.events import BATCH_TYPE, EVENT_TYPE
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.core.web import invalid, number, problems, read_body, requires_token
+from blog.core.web import number, problems, read_body, requires_token
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.lifecycle.operations import is_probe
 
 SERVICE = "bus"
-MAX_EVENT = 256 * 1024
-"""Bytes of one event; more is 413."""
-MAX_BODY = 16 * 1024 * 1024
 _MAX_PAGE = 1000
 _LOCK_RETRY = 0.2
 
-_one: TypeAdapter[Envelope] = TypeAdapter(Envelope)
-_many: TypeAdapter[list[Envelope]] = TypeAdapter(list[Envelope])
 log = get_logger()
 
 
@@ -49,6 +44,7 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
         if journal is None:
             return
         door = Door(journal)
+        appends = AppendDoor(journal, settings.secret, lifecycle.clock)
         async with Member.join(
             lifecycle,
             settings,
@@ -57,7 +53,9 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             metadata={"log": journal.identity, **({"adopt": "true"} if adopt else {})},
             follow=("*",),
             door=server_options(),
+            front=appends,
         ) as member:
+            appends.open(member)
             door.followers.open(member)
             delivery = Delivery(journal, member.session, member.http, lifecycle.clock, settings.secret)
             door.admin.delivery = delivery
@@ -145,13 +143,10 @@ class Door:
         return response
 
     async def _append(self, request: web.Request) -> web.Response:
-        body = await read_body(request, BATCH_TYPE, EVENT_TYPE, "application/json")
-        envelopes = _parse(body, is_batch=request.content_type == BATCH_TYPE)
-        appended = await self._log.append(envelopes, _expected(request, envelopes[0].subject))
-        results = [
-            {"id": item.id, "sequence": item.sequence, "duplicate": item.duplicate} for item in appended
-        ]
-        return web.json_response({"results": results})
+        body = await read_body(request, *APPEND_TYPES)
+        asked = read_append(request.content_type, request.query, body)
+        appended = await self._log.append(*asked)
+        return web.Response(body=told(appended), content_type="application/json")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         after = number(request, "after") or 0
@@ -175,28 +170,3 @@ class Door:
         if entry is None:
             raise NotFound("The log has no event with this id.")
         return web.Response(text=entry.envelope, content_type=EVENT_TYPE)
-
-
-def _parse(body: bytes, *, is_batch: bool) -> list[Envelope]:
-    """Read one event or a batch. Raises Malformed, Invalid or TooLarge; nothing is taken then."""
-    try:
-        envelopes = _many.validate_json(body) if is_batch else [_one.validate_json(body)]
-    except ValidationError as error:
-        raise invalid(error) from None
-    if not envelopes:
-        raise Invalid("A batch has at least one event.")
-    # only a batch that is large as a whole can have an event that is too large
-    if len(body) > MAX_EVENT and any(len(item.to_json().encode()) > MAX_EVENT for item in envelopes):
-        raise TooLarge(f"An event may have {MAX_EVENT} bytes.")
-    return envelopes
-
-
-def _expected(request: web.Request, key: str) -> Expected | None:
-    """Read what a writer expects of the key of its first event. Raises Invalid."""
-    sequence = number(request, "expectedsequence")
-    types = frozenset(request.query.getall("expectedtype", ()))
-    if sequence is not None:
-        return Expected(key, sequence, types)
-    if types:
-        raise Invalid("expectedtype: says nothing without expectedsequence")
-    return None

@@ -136,11 +136,15 @@ class Writer:
 
         Raises Conflict, TooMany, StorageFull, or Unavailable when the disk fails.
         """
+        return await self.begin(job)
+
+    def begin(self, job: Job) -> "asyncio.Future[list[Appended]]":
+        """Begin to do `job`. Raises TooMany."""
         if self._queue.qsize() >= MAX_QUEUED:
             raise TooMany("The log has more to write than it can.", headers={"Retry-After": "1"})
         future: asyncio.Future[list[Appended]] = self._loop.create_future()
         self._queue.put((job, future))
-        return await future
+        return future
 
     # On the thread.
 

@@ -52,7 +52,6 @@ def problem(error: BlogError, request_id: str | None = None) -> web.Response:
         status=status_of(error),
         body=problem_body(error, request_id),
         content_type=PROBLEM_TYPE,
-        charset="utf-8",
         headers=error.headers,
     )
 
@@ -104,13 +103,17 @@ def requires_token(
         if secret is not None and applies_to(request):
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(given, expected):
-                raise Unauthorized(
-                    "This door needs the token of this blog (BLOG_TOKEN).",
-                    headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
-                )
+                raise unauthorized()
         return await handler(request)
 
     return check
+
+
+def unauthorized() -> Unauthorized:
+    """Make the error that says that a door needs the token."""
+    return Unauthorized(
+        "This door needs the token of this blog (BLOG_TOKEN).", headers={hdrs.WWW_AUTHENTICATE: "Bearer"}
+    )
 
 
 def bearer(secret: str | None) -> dict[str, str]:
@@ -128,12 +131,25 @@ def requires_instance(instance_id: str) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         meant = request.headers.get(INSTANCE_HEADER)
         if meant is not None and meant != instance_id:
-            raise Misdirected(
-                f"This is {instance_id}, not {meant}.", headers={INSTANCE_HEADER: instance_id}
-            )
+            raise misdirected(instance_id)
         return await handler(request)
 
     return check
+
+
+def misdirected(instance_id: str) -> Misdirected:
+    """Make the error that says which instance this is."""
+    return Misdirected(
+        f"This is {instance_id}, not the one that is meant.", headers={INSTANCE_HEADER: instance_id}
+    )
+
+
+def unsupported(content_type: str, *content_types: str) -> UnsupportedMedia:
+    """Make the error that says which of `content_types` to send."""
+    return UnsupportedMedia(
+        f"Send {' or '.join(content_types)}, not {content_type}.",
+        headers={hdrs.ACCEPT: ", ".join(content_types)},
+    )
 
 
 def revalidated(request: web.Request, response: web.Response) -> web.Response:
@@ -155,10 +171,7 @@ async def read_body(request: web.Request, *content_types: str) -> bytes:
     Raises UnsupportedMedia, or TooLarge when it is over the app's `client_max_size`.
     """
     if request.content_type not in content_types:
-        raise UnsupportedMedia(
-            f"Send {' or '.join(content_types)}, not {request.content_type}.",
-            headers={"Accept": ", ".join(content_types)},
-        )
+        raise unsupported(request.content_type, *content_types)
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
@@ -190,6 +203,11 @@ def number(request: web.Request, name: str, default: int | None = None) -> int |
     text = request.query.get(name)
     if text is None:
         return default
+    return whole_number(name, text)
+
+
+def whole_number(name: str, text: str) -> int:
+    """Read the parameter `name` as a whole number. Raises Invalid."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - fits in 64 bits
         raise Invalid(f"{name}: is a whole number")
     return int(text)

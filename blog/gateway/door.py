@@ -23,7 +23,7 @@ from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, passed_loose, s
 from blog.gateway.proxy import Options, Proxy, Shared
 from blog.gateway.rates import SAFE, Rates
 from blog.gateway.records import Records
-from blog.gateway.replies import NO_HEAD, Replies
+from blog.gateway.replies import Replies
 from blog.gateway.retry import is_repeatable
 from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
 from blog.gateway.stats import NOBODY, Stats
@@ -32,6 +32,7 @@ from blog.http.application import Handling
 from blog.http.heads import RequestHead
 from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
 from blog.http.places import Places
+from blog.http.replies import NO_HEAD
 from blog.http.server import ServerConnection
 from blog.lifecycle.operations import Operations
 from blog.registry.discovery import Discovery

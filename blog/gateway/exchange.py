@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from blog.core.errors import BadGateway, BlogError, GatewayTimeout, Malformed, Unavailable
 from blog.gateway.asked import Asked
 from blog.gateway.body import Body
-from blog.gateway.relay import Relay, connection_line, whole_head
+from blog.gateway.relay import Relay, whole_head
 from blog.gateway.targets import Target
 from blog.gateway.tunnel import Tunnel
 from blog.http.client import ClientConnection
 from blog.http.heads import AnswerHead
 from blog.http.limits import IDLE_TIMEOUT
+from blog.http.replies import connection_line
 from blog.http.server import ServerConnection
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from blog.http.framing import chunk, last_chunk
 from blog.http.heads import AnswerHead, RequestHead
 from blog.http.known import NOTHING_LOOSE
 from blog.http.limits import HELD_LIMIT
+from blog.http.replies import connection_line
 from blog.http.server import ServerConnection
 
 EVENT_STREAM = b"text/event-stream"
@@ -109,10 +110,3 @@ def whole_head(head: AnswerHead) -> bytes:
     if head.loose is NOTHING_LOOSE:
         return known.opening
     return b"%b%b%b" % (known.opening, passed_loose(head.loose), _LENGTH % (head.length or 0))
-
-
-def connection_line(client: ServerConnection, request: RequestHead) -> bytes:
-    """Return the end of a head: whether the connection lives on, where it must be said."""
-    if not client.keeps_alive:
-        return b"Connection: close\r\n\r\n"
-    return b"Connection: keep-alive\r\n\r\n" if request.block.is_http_1_0 else b"\r\n"

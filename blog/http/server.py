@@ -127,6 +127,11 @@ class ServerConnection(asyncio.Protocol):
         if handling is not None:
             handling.client_gone()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether it is between two requests, and nothing of the next one has come."""
+        return not (self._buffer or self._is_answering or self._is_ending)
+
     # -- what the application calls ------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import aiohttp
 from aiohttp import web
@@ -34,7 +34,25 @@ _LAG_INTERVAL = 0.25
 _CLOSE_TIMEOUT = 0.05  # what is still open when the drain is over is cut; aiohttp reads 0 as "for ever"
 _IN_USE = "{name}={port}: {host}:{port} is taken; another blog may run here, or set another {name}."
 
+_SWEEP_INTERVAL = 0.25
+
+ProtocolFactory: TypeAlias = Callable[[], asyncio.Protocol]
+
 log = get_logger()
+
+
+class Front(Protocol):
+    """A door in front of the aiohttp app, on the same port: it answers what it can answer faster."""
+
+    def in_front_of(self, behind: ProtocolFactory) -> ProtocolFactory:
+        """Return what makes the protocol of each connection; `behind` makes one of aiohttp's."""
+        ...
+
+    def sweep(self) -> None:
+        """Do now and then what is to be done."""
+
+    def close(self) -> None:
+        """End the connections that were not handed over."""
 
 
 class Member:
@@ -51,6 +69,7 @@ class Member:
         self.http: aiohttp.ClientSession
         self.session: Session
         self._runner: web.AppRunner
+        self._front: Front | None = None
         self._instance = instance
         self._loop_lag = 0.0
 
@@ -69,12 +88,13 @@ class Member:
         door: Mapping[str, Any] | None = None,
         port: tuple[str, int] | None = None,
         own_registry: bool = False,
+        front: Front | None = None,
     ) -> AsyncIterator["Member"]:
         """Bind `app` and join the others as `starting`.
 
-        `door` holds options for aiohttp's AppRunner (limits). `port` is a setting's name and value
-        if another than BLOG_PORT is meant. With `own_registry` the registry is mounted on `app`
-        itself. Raises SettingsError when the port is taken.
+        `door` holds options for aiohttp's AppRunner (limits), `front` is a faster door before it.
+        `port` is a setting's name and value if another than BLOG_PORT is meant. With `own_registry`
+        the registry is mounted on `app` itself. Raises SettingsError when the port is taken.
         """
         instance = Instance.announce(
             service,
@@ -88,9 +108,9 @@ class Member:
         member = Member(lifecycle, instance)
         member.operations.install(app)
         async with AsyncExitStack() as stack:
-            close = await member._bind(stack, app, door or {})
+            close = await member._bind(stack, app, door or {}, front)
             name_and_port = port or ("BLOG_PORT", settings.port)
-            address = await listen(member._runner, settings.host, *name_and_port)
+            address = await listen(member._runner, settings.host, *name_and_port, front=front)
             registries = [_own(address)] if own_registry else settings.registry
             stack.enter_context(run_file(settings.data_dir, instance.id, address))
             await member._meet(stack, settings, registries, address, follow)
@@ -101,15 +121,28 @@ class Member:
             yield member
 
     async def _bind(
-        self, stack: AsyncExitStack, app: web.Application, door: Mapping[str, Any]
+        self,
+        stack: AsyncExitStack,
+        app: web.Application,
+        door: Mapping[str, Any],
+        front: Front | None,
     ) -> Callable[[], Awaitable[None]]:
         """Make the server of `app`; return what closes it."""
+        self._front = front
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT, **door
         )
         await self._runner.setup()
-        stack.push_async_callback(self._runner.cleanup)
-        return self._runner.cleanup
+        if front is not None:
+            await stack.enter_async_context(background(_sweep(front)))
+
+        async def close() -> None:
+            if front is not None:
+                front.close()
+            await self._runner.cleanup()
+
+        stack.push_async_callback(close)
+        return close
 
     async def _meet(
         self,
@@ -181,6 +214,8 @@ class Member:
         Whoever runs this instance has to cancel it after that.
         """
         self.pause()
+        if self._front is not None:
+            self._front.close()
         server = self._runner.server
         for connection in server.connections if server else ():
             if connection.transport is not None:
@@ -211,18 +246,43 @@ class Member:
         return f"<Member {self.instance.id} at {self.instance.address}: {self.operations!r}>"
 
 
-async def listen(runner: web.AppRunner, host: str, setting: str, port: int) -> str:
+class _Site(web.TCPSite):
+    """A port whose connections come to `front` first."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, front: Front) -> None:
+        super().__init__(runner, host, port)
+        self._where = (host, port)
+        self._front = front
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.BaseSite.start(self)
+        assert self._runner.server is not None
+        protocol = self._front.in_front_of(self._runner.server)
+        self._server = await asyncio.get_running_loop().create_server(protocol, *self._where)
+
+
+async def listen(
+    runner: web.AppRunner, host: str, setting: str, port: int, *, front: Front | None = None
+) -> str:
     """Bind `runner` on host and port (0: any free one); return the address, `host:port`.
 
     Raises SettingsError that names `setting` when the port is taken or may not be bound.
     """
+    site = web.TCPSite(runner, host, port) if front is None else _Site(runner, host, port, front)
     try:
-        await web.TCPSite(runner, host, port).start()
+        await site.start()
     except OSError as error:
         raise cannot_listen(error, host, setting, port) from None
     bound = runner.addresses[0]
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"{shown}:{bound[1]}"
+
+
+async def _sweep(front: Front) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_INTERVAL)
+        front.sweep()
 
 
 def cannot_listen(error: OSError, host: str, setting: str, port: int) -> SettingsError:

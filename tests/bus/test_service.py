@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from blog.bus.appends import MAX_EVENT
 from blog.bus.client import Batch
-from blog.bus.service import MAX_EVENT, run
+from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import Conflict, SettingsError
