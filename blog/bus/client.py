@@ -82,20 +82,26 @@ class BusClient:
         self._headers = bearer(token)
 
     async def append(
-        self, envelopes: Sequence[Envelope], *, expect: int | None = None, timeout: float = 5.0
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        expect: int | None = None,
+        among: Collection[str] = (),
+        timeout: float = 5.0,
     ) -> list[Appended]:
         """Append `envelopes` as one batch; return once the log has them on disk.
 
-        With `expect`, the last sequence of the first envelope's key has to be at most that. Raises
-        Conflict when it moved on, TooLarge, or Unavailable when it was not done in `timeout` seconds
-        (it may be done all the same: append the same ids again).
+        With `expect`, nothing of the first envelope's key may have come behind that sequence; with
+        types in `among`, none of these. Raises Conflict when something did, TooLarge, or Unavailable
+        when it was not done in `timeout` seconds (it may be done all the same: append the same ids
+        again).
         """
         body = f"[{','.join(envelope.to_json() for envelope in envelopes)}]".encode()
         answer = await self._until_answered(
             hdrs.METH_POST,
             "/events",
             timeout,
-            params={} if expect is None else {"expectedsequence": str(expect)},
+            params=_expectation(expect, among),
             data=body,
             headers={hdrs.CONTENT_TYPE: BATCH_TYPE},
         )
@@ -212,6 +218,12 @@ async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
             events = []
         else:
             events.append(Envelope.model_validate_json(line))
+
+
+def _expectation(expect: int | None, among: Collection[str]) -> list[tuple[str, str]]:
+    if expect is None:
+        return []
+    return [("expectedsequence", str(expect)), *(("expectedtype", name) for name in sorted(among))]
 
 
 def _detail(body: bytes) -> str:

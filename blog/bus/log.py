@@ -16,6 +16,7 @@ from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 from blog.bus.client import Appended
+from blog.bus.expectation import Expected
 from blog.bus.schema import (
     EXCEPTIONS,
     FROM_1,
@@ -80,11 +81,12 @@ class Log:
         return self._writer.commits
 
     async def append(
-        self, envelopes: Sequence[Envelope], expect: tuple[str, int] | None = None
+        self, envelopes: Sequence[Envelope], expect: Expected | None = None
     ) -> list[Appended]:
         """Append a batch, all or nothing; return once it is on disk.
 
-        `expect` is a key and the last sequence it may have. Raises Conflict, TooMany, StorageFull.
+        Raises Conflict when what is expected does not hold (unless it has all of them already),
+        TooMany, StorageFull.
         """
         self._must_have_room()
         return await self._writer.do(Append(envelopes, expect))

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from blog.bus.admin import Admin
 from blog.bus.client import LOG_HEADER
 from blog.bus.delivery import Delivery
+from blog.bus.expectation import Expected
 from blog.bus.log import Log, LogLockedError
 from blog.bus.metrics import BusCollector
 from blog.bus.schema import Entry
@@ -156,9 +157,7 @@ class Door:
     async def _append(self, request: web.Request) -> web.Response:
         body = await read_body(request, BATCH_TYPE, EVENT_TYPE, "application/json")
         envelopes = _parse(body, is_batch=request.content_type == BATCH_TYPE)
-        expected = number(request, "expectedsequence")
-        expect = None if expected is None else (envelopes[0].subject, expected)
-        appended = await self._log.append(envelopes, expect)
+        appended = await self._log.append(envelopes, _expected(request, envelopes[0].subject))
         results = [
             {"id": item.id, "sequence": item.sequence, "duplicate": item.duplicate} for item in appended
         ]
@@ -240,6 +239,17 @@ def _parse(body: bytes, *, is_batch: bool) -> list[Envelope]:
     if len(body) > MAX_EVENT and any(len(item.to_json().encode()) > MAX_EVENT for item in envelopes):
         raise TooLarge(f"An event may have {MAX_EVENT} bytes.")
     return envelopes
+
+
+def _expected(request: web.Request, key: str) -> Expected | None:
+    """Read what a writer expects of the key of its first event. Raises Invalid."""
+    sequence = number(request, "expectedsequence")
+    types = frozenset(request.query.getall("expectedtype", ()))
+    if sequence is not None:
+        return Expected(key, sequence, types)
+    if types:
+        raise Invalid("expectedtype: says nothing without expectedsequence")
+    return None
 
 
 def _page(entries: list[Entry], through: int) -> bytes:

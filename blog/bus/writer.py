@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from blog.bus.client import Appended
+from blog.bus.expectation import Expected
 from blog.bus.schema import Settled, State, chained, sealed
-from blog.core.errors import BlogError, Conflict, NotFound, StorageFull, TooMany, Unavailable
+from blog.core.errors import BlogError, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
 from blog.core.logs import get_logger
 
@@ -31,10 +32,10 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Take these events, if the key's last sequence is not above what was expected."""
+    """Take these events, if what is expected of the log holds; what it has already, it has."""
 
     envelopes: Sequence[Envelope]
-    expect: tuple[str, int] | None = None
+    expect: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +232,9 @@ class Writer:
 
     def _append(self, job: Append) -> list[Appended] | BlogError:
         if job.expect is not None and any(self._find(envelope.id) is None for envelope in job.envelopes):
-            last = self._last_of(job.expect[0])
-            if last > job.expect[1]:
-                return Conflict(f"The key is at sequence {last}, not {job.expect[1]}.", sequence=last)
+            refusal = job.expect.refusal(self._db, self._head)
+            if refusal is not None:
+                return refusal
         return [self._insert(envelope) for envelope in job.envelopes]
 
     def _insert(self, envelope: Envelope) -> Appended:
@@ -301,10 +302,6 @@ class Writer:
     def _find(self, event_id: str) -> int | None:
         row = self._db.execute("SELECT sequence FROM events WHERE id = ?", (event_id,)).fetchone()
         return row[0] if row else None
-
-    def _last_of(self, key: str) -> int:
-        row = self._db.execute("SELECT max(sequence) FROM events WHERE key = ?", (key,)).fetchone()
-        return row[0] or 0
 
 
 def _failure(error: sqlite3.Error) -> BlogError:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from blog.bus.client import Appended
+from blog.bus.expectation import Expected
 from blog.bus.log import Log, LogLockedError
 from blog.bus.schema import Settled, State
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
@@ -64,10 +65,10 @@ async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) 
     """Per key; a retry of what was appended is no conflict."""
     async with Log.open(tmp_path / "log.db") as log:
         await log.append([event("a", "x"), event("b", "y")])
-        assert await log.append([event("c", "x")], expect=("x", 1)) == [Appended("c", 3)]
+        assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [Appended("c", 3)]
         with pytest.raises(Conflict):
-            await log.append([event("d", "x")], expect=("x", 1))
-        assert await log.append([event("c", "x")], expect=("x", 1)) == [Appended("c", 3, duplicate=True)]
+            await log.append([event("d", "x")], expect=Expected("x", 1))
+        assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [Appended("c", 3, duplicate=True)]
         assert log.head == 3
 
 
