@@ -68,7 +68,9 @@ async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) 
         assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [Appended("c", 3)]
         with pytest.raises(Conflict):
             await log.append([event("d", "x")], expect=Expected("x", 1))
-        assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [Appended("c", 3, duplicate=True)]
+        assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [
+            Appended("c", 3, duplicate=True)
+        ]
         assert log.head == 3
 
 
