@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
 
+from blog.core.decision import Answer
 from blog.core.events import Event
 from blog.core.ids import new_id
 from blog.core.instance import TURN_KEY, Route
@@ -27,6 +28,9 @@ PAGES: frozenset[Kind] = frozenset({"page", "action"})
 AUTHOR_COOKIE = "blog_author"
 """Where a browser keeps the author's token: in `meta.author_token` of pages and actions."""
 
+_COMMAND_STATUS = {"POST": 201, "DELETE": 204}
+_STATUS = {"action": 303}
+
 
 @dataclass(frozen=True, slots=True)
 class Meta:
@@ -42,13 +46,6 @@ class Meta:
     author_hash: str | None = None
     author_token: str | None = None
     new_id: Callable[[], str] = new_id
-
-
-class Append(NamedTuple):
-    """Events that a command decided on, and the sequence it decided at (for `expectedsequence`)."""
-
-    events: Sequence[Event]
-    expect: int | None = None
 
 
 class Page(NamedTuple):
@@ -150,8 +147,14 @@ class Endpoint:
     kind: Kind
     route: Route
     handler: Handler
-    answer: Callable[[Any, Meta], Any] | None = None
+    answer: Answer | None = None
     location: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status when all went well: of a command, by its method."""
+        by_method = _COMMAND_STATUS if self.kind == "command" else {}
+        return by_method.get(self.route.method, _STATUS.get(self.kind, 200))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +187,19 @@ class Service:
         self,
         method: str,
         *patterns: str,
-        answer: Callable[[Any, Meta], Any] | None = None,
+        answer: Answer | None = None,
         location: str | None = None,
         body_limit: int | None = None,
     ) -> Callable[[H], H]:
         """Declare a command: request → decision → event(s), answered after the log has them.
 
-        The answer is `answer(event, meta)`, or the event's data, of the first event. `body_limit`
-        (bytes) is for bodies larger than what is taken elsewhere.
+        The answer is `answer(event, written)`, or the event's data, of the first event: 201 for POST,
+        204 without it for DELETE, else 200. `body_limit` (bytes) is for bodies larger than what is
+        taken elsewhere.
 
-        It returns an event, a list of events (`[]` → 204) or `Append`, or raises a `DomainError`.
+        It returns an event, a list of events (`[]` → 204), `Append` or `Unchanged`, or raises a
+        `DomainError`. With a view, what appends nothing is final only when the view has the log's
+        head: it may be called again, and so it is when what an `Append` expected did not hold.
         """
         return self._endpoint("command", method, patterns, answer, location, body_limit=body_limit)
 
@@ -248,7 +254,7 @@ class Service:
         kind: Kind,
         method: str,
         patterns: Sequence[str],
-        answer: Callable[[Any, Meta], Any] | None = None,
+        answer: Answer | None = None,
         location: str | None = None,
         **limits: Any,
     ) -> Callable[[H], H]:

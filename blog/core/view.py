@@ -55,6 +55,12 @@ class View:
         self.sequence = 0
         """While an event is applied: its place in the log."""
 
+    @property
+    def applied(self) -> int:
+        """The sequence up to which the rows hold everything: as of the rows that are read with it."""
+        row = self.db.execute("SELECT applied FROM view_position").fetchone()
+        return row[0] if row else 0
+
     @classmethod
     def schema_hash(cls) -> str:
         """Identify the tables: another text is another file."""

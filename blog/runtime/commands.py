@@ -1,33 +1,45 @@
 """Commands: request → decision → event → log → answer. Nothing is half done when one fails.
 
 A retry of the same request, by us or with the same `Idempotency-Key` by the client, through any
-copy, appends the same event id, which the log takes once.
+copy, appends the same event id, which the log takes once. A decision that the log has overtaken is
+made again.
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from blog.bus.client import Appended
 from blog.core.clock import Clock
-from blog.core.contract import Append, Meta
-from blog.core.errors import Invalid, NotFound, Unavailable
+from blog.core.contract import Meta
+from blog.core.decision import Append, Unchanged, Written
+from blog.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
 from blog.core.ids import derived_id, new_id, sha256_hex
 
 DEADLINE = 5.0
 """Seconds that a command has in all."""
 
+Decide = Callable[[Meta], Awaitable[Any]]
+CatchUp = Callable[[float], Awaitable[None]]
+
+_BY_THE_ROWS = (NotFound, Conflict, Forbidden)  # what other rows might have been decided otherwise by
+
 
 class Log(Protocol):
     """What a command needs of the bus."""
 
     async def append(
-        self, envelopes: list[Envelope], *, expect: int | None = None, timeout: float = DEADLINE
+        self,
+        envelopes: list[Envelope],
+        *,
+        expect: int | None = None,
+        among: Collection[str] = (),
+        timeout: float = DEADLINE,
     ) -> list[Appended]:
-        """Append, and return once the log has the events on disk."""
+        """Append, and return once the log has the events on disk. Raises Conflict, Unavailable."""
         ...
 
     async def get(self, event_id: str) -> Envelope | None:
@@ -75,14 +87,6 @@ class CommandRequest:
         return lambda: derived_id(*scope, next(position))
 
 
-class Written(NamedTuple):
-    """The events as the log has them, the sequence of the last one, and the meta of the decision."""
-
-    events: list[Event]
-    sequence: int
-    meta: Meta
-
-
 class Commands:
     """Carries out the commands of one service."""
 
@@ -92,54 +96,48 @@ class Commands:
         self._clock = clock
 
     async def run(
-        self,
-        request: CommandRequest,
-        decide: Callable[[Meta], Awaitable[Any]],
-        catch_up: Callable[[float], Awaitable[None]] | None = None,
-    ) -> Written | None:
-        """Decide, append, and return what was written; None when there was nothing to write.
+        self, request: CommandRequest, decide: Decide, catch_up: CatchUp | None = None
+    ) -> Written | Unchanged:
+        """Decide, append, and return what was written, or that there was nothing to write.
 
-        A NotFound is final only after `catch_up(timeout)`. Raises what `decide` raises, Unavailable
-        when the log does not answer in time, Conflict, or Invalid for another request with the
-        same idempotency key.
+        `catch_up(timeout)` brings the view to the log's head. Raises what `decide` raises, Unavailable
+        when the log does not answer in time, Conflict when what the decision stands on moved on until
+        there was no time left, or Invalid for another request with the same idempotency key.
         """
-        deadline = self._clock.monotonic() + DEADLINE
-        meta = request.meta(self._clock.now())
-        try:
-            decision = await decide(meta)
-        except NotFound:
-            if catch_up is None:
-                raise
-            await catch_up(deadline - self._clock.monotonic())
-            meta = request.meta(meta.now)
-            decision = await decide(meta)
-        append = _as_append(decision)
-        if not append.events:
-            return None
-        return await self._write(request, append, meta, deadline)
+        attempt = _Attempt(request, decide, catch_up, self._clock, self._clock.now())
+        decision = await attempt.first()
+        while isinstance(decision, Append):
+            try:
+                return await self._write(attempt, decision)
+            except Conflict as conflict:
+                decision = await attempt.again(decision, conflict)
+        return decision
 
-    async def _write(
-        self, request: CommandRequest, append: Append, meta: Meta, deadline: float
-    ) -> Written:
+    async def _write(self, attempt: "_Attempt", append: Append) -> Written:
+        request = attempt.request
         event_id = request.event_ids()
         envelopes = [
             Envelope.of(
                 event,
                 id=event_id(),
                 service=self._service,
-                time=meta.now,
+                time=attempt.now,
                 traceparent=request.traceparent,
                 requesthash=request.hash,
             )
             for event in append.events
         ]
-        remaining = deadline - self._clock.monotonic()
-        appended = await self._log.append(envelopes, expect=append.expect, timeout=remaining)
+        appended = await self._log.append(
+            envelopes,
+            expect=append.expect,
+            among=[kind.type for kind in append.among],
+            timeout=attempt.left(),
+        )
         events = list(append.events)
         if request.idempotency_key is not None and any(item.duplicate for item in appended):
             kinds = {type(event).type: type(event) for event in events}
             events = [await self._stored(item, request, kinds) for item in appended]
-        return Written(events, appended[-1].sequence, meta)
+        return Written(events, appended[-1].sequence, append.before)
 
     async def _stored(
         self, appended: Appended, request: CommandRequest, kinds: Mapping[str, type[Event]]
@@ -153,12 +151,74 @@ class Commands:
         return kinds[stored.type].model_validate(stored.data)
 
 
-def _as_append(decision: Any) -> Append:
+class _Attempt:
+    """One command on its way to a decision that the log takes. Its time runs from when this is made."""
+
+    def __init__(
+        self,
+        request: CommandRequest,
+        decide: Decide,
+        catch_up: CatchUp | None,
+        clock: Clock,
+        now: datetime,
+    ) -> None:
+        self.request = request
+        self.now = now
+        self._decide = decide
+        self._catch_up = catch_up
+        self._clock = clock
+        self._deadline = clock.monotonic() + DEADLINE
+
+    def left(self) -> float:
+        """Return the seconds that are left; none when it is 0 or less."""
+        return self._deadline - self._clock.monotonic()
+
+    async def first(self) -> Append | Unchanged:
+        """Decide; on rows that may be behind, only what the log will check is final.
+
+        An edit that seems to be there already may have been overwritten since.
+        """
+        try:
+            decision = await self._decided()
+            if isinstance(decision, Append) or self._catch_up is None:
+                return decision
+        except _BY_THE_ROWS:
+            if self._catch_up is None:
+                raise
+        await self._catch_up(self.left())
+        return await self._decided()
+
+    async def again(self, refused: Append, conflict: Conflict) -> Append | Unchanged:
+        """Decide again once the view has what the log refused it for; raise `conflict` if that is futile.
+
+        The next decision must stand on more than the one before: a round for each time that the log
+        moved on, and no other.
+        """
+        if refused.expect is None or self._catch_up is None:
+            raise conflict
+        try:
+            await self._catch_up(self.left())
+        except Unavailable:
+            raise conflict from None
+        decision = await self._decided()
+        if isinstance(decision, Append) and (self.left() <= 0 or decision.expect == refused.expect):
+            raise conflict
+        return decision
+
+    async def _decided(self) -> Append | Unchanged:
+        # a new meta each time: the ids begin again
+        return _as_decision(await self._decide(self.request.meta(self.now)))
+
+
+def _as_decision(decision: Any) -> Append | Unchanged:
     """Read what a command returned."""
     match decision:
-        case Append():
-            return decision
+        case Append() | Unchanged():
+            append = decision
         case Event():
-            return Append([decision])
+            append = Append([decision])
         case _:
-            return Append(list(decision or ()))
+            append = Append(list(decision or ()))
+    if isinstance(append, Append) and not append.events:
+        return Unchanged()
+    return append

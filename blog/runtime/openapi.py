@@ -1,18 +1,23 @@
 """OpenAPI 3.1 made from what a service declares. Pure; the gateway merges those of all services."""
 
 import re
+from http import HTTPStatus
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from blog.core.contract import Endpoint, Page, Service
-from blog.core.web import PROBLEM_TYPE
+from blog.core.web import PROBLEM_TYPE, SEQUENCE_HEADER
 from blog.runtime.binding import Binding, Parameter, Source, bind
 
 _MEDIA = {"stream": "text/event-stream", "page": "text/html", "action": "text/html"}
 _TAKES = {"action": "application/x-www-form-urlencoded"}
 _DEFS = "#/components/schemas/"
+_SEQUENCE = {
+    "description": "Where the log has what was written: reads that send it as Blog-After see it.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 
 
 def describe(service: Service) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def _operation(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) ->
         "tags": [service.name],
         "parameters": _parameters(binding),
         "responses": {
-            _status(endpoint): _response(service, endpoint, schemas),
+            str(endpoint.status): _response(service, endpoint, schemas),
             "default": {
                 "description": "What went wrong (RFC 9457).",
                 "content": {PROBLEM_TYPE: {"schema": {"type": "object"}}},
@@ -73,14 +78,13 @@ def _parameter_schema(parameter: Parameter) -> dict[str, Any]:
     return parameter.adapter.json_schema()
 
 
-def _status(endpoint: Endpoint) -> str:
-    return {"command": "201", "action": "303"}.get(endpoint.kind, "200")
-
-
 def _response(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    headers = {"headers": {SEQUENCE_HEADER: _SEQUENCE}} if endpoint.kind == "command" else {}
+    if endpoint.status == HTTPStatus.NO_CONTENT:
+        return {"description": "It is so.", **headers}
     media = _MEDIA.get(endpoint.kind, "application/json")
     schema = {} if endpoint.kind in _MEDIA else _schema(service, _answer(endpoint), schemas)
-    return {"description": "The answer.", "content": {media: {"schema": schema}}}
+    return {"description": "The answer.", **headers, "content": {media: {"schema": schema}}}
 
 
 def _answer(endpoint: Endpoint) -> Any:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import pydantic_core
@@ -16,6 +17,7 @@ from yarl import URL
 
 from blog.core.background import background
 from blog.core.contract import PAGES, Endpoint, Meta, Page, ServerSent, Service
+from blog.core.decision import Unchanged, Written
 from blog.core.errors import BlogError, Invalid
 from blog.core.reactions import PATH, Delivery
 from blog.core.web import (
@@ -95,17 +97,24 @@ def _command(host: Host, endpoint: Endpoint) -> Handler:
             return await host.call(binding, request, given | {Source.META: meta})
 
         catch_up = host.view.catch_up if host.view else None
-        written = await host.commands.run(command, decide, catch_up)
-        if written is None:
-            return web.Response(status=204)
-        event = written.events[0]
-        headers = {SEQUENCE_HEADER: str(written.sequence)}
-        if endpoint.location:
-            headers[hdrs.LOCATION] = endpoint.location.format_map(event.model_dump())
-        answer = endpoint.answer(event, written.meta) if endpoint.answer else event
-        return _json(answer, status=201, headers=headers)
+        return _answered(endpoint, await host.commands.run(command, decide, catch_up))
 
     return handle
+
+
+def _answered(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
+    """Render what came of a command; where there is nothing to show it is 204."""
+    headers = {} if outcome.sequence is None else {SEQUENCE_HEADER: str(outcome.sequence)}
+    if isinstance(outcome, Unchanged):
+        answer, status = outcome.answer, HTTPStatus.OK
+    else:
+        event, status = outcome.events[0], HTTPStatus(endpoint.status)
+        answer = endpoint.answer(event, outcome) if endpoint.answer else event
+        if endpoint.location:
+            headers[hdrs.LOCATION] = endpoint.location.format_map(event.model_dump())
+    if answer is None or status is HTTPStatus.NO_CONTENT:
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+    return _json(answer, status=status, headers=headers)
 
 
 def _query(host: Host, endpoint: Endpoint) -> Handler:

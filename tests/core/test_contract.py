@@ -2,8 +2,9 @@
 
 import pytest
 
-from blog.core.contract import Service
+from blog.core.contract import Endpoint, Kind, Service
 from blog.core.events import Event
+from blog.core.instance import Route
 
 
 class Rung(Event, key="bell"):
@@ -35,6 +36,22 @@ def test_the_same_route_twice_is_a_mistake() -> None:
     service.query("GET", "/bells")(list)
     with pytest.raises(TypeError, match="twice"):
         service.query("GET", "/bells")(list)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "status"),
+    [
+        ("command", "POST", 201),
+        ("command", "PUT", 200),
+        ("command", "DELETE", 204),
+        ("query", "GET", 200),
+        ("page", "GET", 200),
+        ("action", "POST", 303),
+    ],
+)
+def test_success_has_one_status(kind: Kind, method: str, status: int) -> None:
+    """Of a command it depends on the method: made, changed, or gone."""
+    assert Endpoint(kind, Route(method=method, pattern="/bells"), list).status == status
 
 
 def test_a_reaction_names_its_event() -> None:

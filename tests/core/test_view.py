@@ -52,3 +52,13 @@ def test_another_schema_is_another_hash() -> None:
         schema = Tally.schema + " -- one more column"
 
     assert Tally.schema_hash() != Wider.schema_hash()
+
+
+def test_a_view_that_knows_no_place_has_applied_nothing() -> None:
+    """The place is kept beside the rows, so that both are read as of one moment."""
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE TABLE view_position (applied INTEGER)")
+    assert Tally(db).applied == 0
+    db.execute("INSERT INTO view_position VALUES (7)")
+    assert Tally(db).applied == 7
+    db.close()

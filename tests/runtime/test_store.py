@@ -1,6 +1,8 @@
 """A view's file: rows and position in one transaction, one process per file, slots reused."""
 
+import asyncio
 import sqlite3
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,6 +100,27 @@ async def test_readers_cannot_write(tmp_path: Path) -> None:
         await store.start_over("log-1")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await store.read(lambda view: view.db.execute("INSERT INTO seeds VALUES ('x')"))
+
+
+async def test_a_view_reads_its_place_as_of_the_rows_it_reads(tmp_path: Path) -> None:
+    """What a command decides by and up to where it knows: one moment, whatever is applied meanwhile."""
+    started, go = threading.Event(), threading.Event()
+
+    def look(view: Bed) -> tuple[list[str], int]:
+        names = view.names()
+        started.set()
+        assert go.wait(10)
+        return names, view.applied
+
+    async with Store(Bed, tmp_path) as store:
+        await store.start_over("log-1")
+        await store.apply([sown(1, "a")], 1)
+        reading = asyncio.ensure_future(store.read(look))
+        assert await asyncio.to_thread(started.wait, 10)
+        await store.apply([sown(2, "b")], 2)
+        go.set()
+        assert await reading == (["a"], 1)
+        assert await store.read(look) == (["a", "b"], 2)
 
 
 async def test_starting_over_empties_the_rows(tmp_path: Path) -> None:

@@ -4,15 +4,26 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from blog.core.authorship import Version, must_be_current, own
 from blog.core.contract import Meta, Service
+from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import NotFound
 from blog.core.ids import Id
 from blog.core.text import Line, Prose
-from blog.services.comments.events import CommentCreated, CommentUpdated
+from blog.services.comments.events import (
+    CommentCreated,
+    CommentDeleted,
+    CommentEdited,
+    CommentUpdated,
+)
 from blog.services.comments.view import Comment, CommentsView
 from blog.services.moderation.events import CommentModerated
+from blog.services.posts.events import PostDeleted
 
 service = Service("comments", view=CommentsView)
+
+CHANGES = (CommentEdited, CommentDeleted, PostDeleted)
+"""What an author's decision must not have overlooked; new comments and verdicts change nothing in it."""
 
 
 class CommentDraft(BaseModel):
@@ -22,11 +33,26 @@ class CommentDraft(BaseModel):
     author: Annotated[Line, Field(max_length=80)] = ""
 
 
-def as_comment(event: CommentCreated, _: Meta) -> Comment:
+class CommentEdit(BaseModel):
+    """What an author sends to change a comment; `sequence` is the version that was seen."""
+
+    content: Annotated[Prose, Field(max_length=5000)]
+    sequence: Version = None
+
+
+def as_comment(event: CommentCreated, written: Written) -> Comment:
     """Show the comment to who wrote it."""
-    return Comment(**event.model_dump(exclude={"author_hash"}), status="pending")
+    shown = event.model_dump(exclude={"author_hash"})
+    return Comment(**shown, status="pending", sequence=written.sequence)
 
 
+def as_edited(event: CommentEdited, written: Written) -> Comment:
+    """Show the comment as it is now: to be moderated again."""
+    changed = event.model_dump() | {"status": "pending", "sequence": written.sequence}
+    return Comment.model_validate(written.before.model_dump() | changed)
+
+
+# Nothing is expected of the log: a comment on a post that goes at this moment goes with it.
 @service.command("POST", "/posts/{post_id}/comments", answer=as_comment)
 def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Meta) -> CommentCreated:
     """Comment on a post."""
@@ -38,6 +64,33 @@ def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Me
         created_at=meta.now,
         author_hash=meta.author_hash,
     )
+
+
+@service.command("PUT", "/posts/{post_id}/comments/{comment_id}", answer=as_edited)
+def edit_comment(
+    post_id: Id, comment_id: Id, edit: CommentEdit, view: CommentsView, meta: Meta
+) -> Append | Unchanged:
+    """Say a comment of one's own in other words."""
+    comment = own(view.find(post_id, comment_id), meta, f"comment {comment_id}")
+    if comment.content == edit.content:
+        return Unchanged(comment, comment.sequence)
+    must_be_current(comment.sequence, edit.sequence)
+    event = CommentEdited(id=comment_id, post_id=post_id, content=edit.content, edited_at=meta.now)
+    return Append([event], expect=view.applied, among=CHANGES, before=comment)
+
+
+@service.command("DELETE", "/posts/{post_id}/comments/{comment_id}")
+def delete_comment(
+    post_id: Id, comment_id: Id, view: CommentsView, meta: Meta, sequence: Version = None
+) -> Append | Unchanged:
+    """Take a comment of one's own back."""
+    found = view.find(post_id, comment_id)
+    if found is not None and found.was_deleted_by(meta):
+        return Unchanged(sequence=found.sequence)
+    comment = own(found, meta, f"comment {comment_id}")
+    must_be_current(comment.sequence, sequence)
+    event = CommentDeleted(id=comment_id, post_id=post_id, deleted_at=meta.now)
+    return Append([event], expect=view.applied, among=CHANGES)
 
 
 @service.reaction

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from blog.core.contract import Service
 from blog.core.settings import ServiceSettings, Words
-from blog.services.comments.events import CommentCreated
+from blog.services.comments.events import CommentCreated, CommentEdited
 from blog.services.moderation.events import CommentModerated
 
 
@@ -22,7 +22,18 @@ service = Service("moderation", settings=ModerationSettings)
 @service.reaction
 def moderate(comment: CommentCreated, settings: ModerationSettings) -> CommentModerated:
     """Reject a comment that contains one of the words."""
-    found = find_word(comment.content, settings.moderation_words)
+    return judge(comment, settings.moderation_words)
+
+
+@service.reaction
+def moderate_again(comment: CommentEdited, settings: ModerationSettings) -> CommentModerated:
+    """Look at a comment again that says something else now."""
+    return judge(comment, settings.moderation_words)
+
+
+def judge(comment: CommentCreated | CommentEdited, words: tuple[str, ...]) -> CommentModerated:
+    """Decide about what the comment says; the verdict names the content that it is about."""
+    found = find_word(comment.content, words)
     return CommentModerated(
         id=comment.id,
         post_id=comment.post_id,

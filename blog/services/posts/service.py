@@ -1,15 +1,29 @@
-"""Posts: somebody writes one. It needs no view: a new post depends on nothing before it."""
+"""Posts: somebody writes one, and may change it or take it back."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from blog.core.authorship import Version, must_be_current, own
 from blog.core.contract import Meta, Service
+from blog.core.decision import Append, Unchanged, Written
+from blog.core.ids import Id
 from blog.core.text import Line, Text, Title
-from blog.services.posts.events import PostCreated
+from blog.services.posts.events import PostCreated, PostDeleted, PostEdited
+from blog.services.posts.view import Post, PostsView
 
-service = Service("posts")
+service = Service("posts", view=PostsView)
+
+CHANGES = (PostEdited, PostDeleted)
+"""What an author's decision must not have overlooked."""
+
+
+class PostEdit(BaseModel):
+    """What an author sends to change a post; `sequence` is the version that was seen."""
+
+    title: Annotated[Title, Field(max_length=200)]
+    body: Annotated[Text, Field(max_length=100_000)] = ""
+    sequence: Version = None
 
 
 class PostDraft(BaseModel):
@@ -20,19 +34,15 @@ class PostDraft(BaseModel):
     author: Annotated[Line, Field(max_length=80)] = ""
 
 
-class Post(BaseModel):
-    """What the writer gets back."""
-
-    id: str
-    title: str
-    body: str
-    author: str
-    created_at: datetime
-
-
-def as_post(event: PostCreated, _: Meta) -> Post:
+def as_post(event: PostCreated, written: Written) -> Post:
     """Show the post that was written."""
-    return Post.model_validate(event.model_dump())
+    return Post(**event.model_dump(exclude={"author_hash"}), sequence=written.sequence)
+
+
+def as_edited(event: PostEdited, written: Written) -> Post:
+    """Show the post as it is now."""
+    changed = event.model_dump() | {"sequence": written.sequence}
+    return Post.model_validate(written.before.model_dump() | changed)
 
 
 # /posts/create is what the clients of a well-known course on this subject call.
@@ -45,3 +55,26 @@ def write_post(draft: PostDraft, meta: Meta) -> PostCreated:
         created_at=meta.now,
         author_hash=meta.author_hash,
     )
+
+
+@service.command("PUT", "/posts/{post_id}", answer=as_edited)
+def edit_post(post_id: Id, edit: PostEdit, view: PostsView, meta: Meta) -> Append | Unchanged:
+    """Give a post of one's own another title and body."""
+    post = own(view.find(post_id), meta, f"post {post_id}")
+    if (post.title, post.body) == (edit.title, edit.body):
+        return Unchanged(post, post.sequence)
+    must_be_current(post.sequence, edit.sequence)
+    event = PostEdited(id=post_id, title=edit.title, body=edit.body, edited_at=meta.now)
+    return Append([event], expect=view.applied, among=CHANGES, before=post)
+
+
+@service.command("DELETE", "/posts/{post_id}")
+def delete_post(post_id: Id, view: PostsView, meta: Meta, sequence: Version = None) -> Append | Unchanged:
+    """Take a post of one's own back, and with it what was said about it."""
+    found = view.find(post_id)
+    if found is not None and found.was_deleted_by(meta):
+        return Unchanged(sequence=found.sequence)
+    post = own(found, meta, f"post {post_id}")
+    must_be_current(post.sequence, sequence)
+    event = PostDeleted(id=post_id, deleted_at=meta.now)
+    return Append([event], expect=view.applied, among=CHANGES)
