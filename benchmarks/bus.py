@@ -10,20 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks import bus_appends, bus_chain, programs
+    from benchmarks import bus_appends, bus_chain, bus_reactions, programs
     from benchmarks.bus_report import Size, markdown, merged, told
     from benchmarks.gateway import machine
     from benchmarks.report import keep
 else:  # run as a script, beside its neighbours
     import bus_appends
     import bus_chain
+    import bus_reactions
     import programs
     from bus_report import Size, markdown, merged, told
     from gateway import machine
     from report import keep
 
-ROWS = {"appends": bus_appends.measured, "chain": bus_chain.measured}
-BESIDE = {"appends"}
+ROWS = {
+    "appends": bus_appends.measured,
+    "latency": bus_reactions.latency,
+    "reactions": bus_reactions.throughput,
+    "chain": bus_chain.measured,
+}
+BESIDE = {"appends", "latency"}
 """Rows that measure JetStream as well."""
 RESULTS = Path(__file__).parent / "results"
 

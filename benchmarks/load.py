@@ -181,9 +181,9 @@ def read_any(connection: socket.socket, what: str) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     status = int(first.split()[1])
-    if "content-length" not in headers:
+    if status != 204 and "content-length" not in headers:
         raise SystemExit(f"{what}: the run stops on any answer without a length: {head!r}")
-    while len(body) < int(headers["content-length"]):
+    while len(body) < int(headers.get("content-length", 0)):
         part = connection.recv(_MAX_HEAD)
         if not part:
             raise SystemExit(f"{what}: the connection ended within an answer")

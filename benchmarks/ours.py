@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,15 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
         self._connection = load.dial(port)
+        self._asked: str | None = None
 
     def ask(self, method: str, path: str, content: Any = None, **headers: str) -> load.Answer:
         """Send a request, with `content` as JSON; return the answer, whatever its status."""
+        self.send(method, path, content, **headers)
+        return self._answer()
+
+    def send(self, method: str, path: str, content: Any = None, **headers: str) -> None:
+        """Send a request; its answer is for `finish`."""
         body = b"" if content is None else json.dumps(content).encode()
         lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}"]
         fields = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -36,7 +42,17 @@ class Client:
         fields |= {"Content-Length": str(len(body))} if content is not None else {}
         lines += [f"{name}: {value}" for name, value in fields.items()]
         self._connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
-        return load.read_any(self._connection, f"{method} {path}")
+        self._asked = f"{method} {path}"
+
+    def finish(self) -> None:
+        """Read the answer to what was sent, if there is one to come; anything but 2xx ends the run."""
+        if self._asked is not None and (answer := self._answer()).status >= 300:
+            raise SystemExit(f"{answer}")
+
+    def _answer(self) -> load.Answer:
+        assert self._asked is not None
+        asked, self._asked = self._asked, None
+        return load.read_any(self._connection, asked)
 
     def get(self, path: str, **headers: str) -> Any:
         """Read JSON; anything but 200 ends the run."""
@@ -65,6 +81,16 @@ def client(port: int) -> Iterator[Client]:
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def several(port: int, count: int) -> Iterator[list[Client]]:
+    """Give connections; every answer is read before they are closed."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client(port)) for _ in range(count)]
+        yield clients
+        for each in clients:
+            each.finish()
 
 
 @contextmanager
@@ -108,3 +134,54 @@ def _takes(asking: Client) -> bool:
         lambda: b'"approved"' in asking.ask("GET", path).body, STARTED_WITHIN, "no comment is settled"
     )
     return True
+
+
+class Stage:
+    """A registry, and what announces itself there, each in a folder of its own; ends with the stack."""
+
+    def __init__(self, stack: ExitStack, core: int | str = EVERY_CORE) -> None:
+        self._stack = stack
+        self._port = programs.free_port()
+        self.run("registry", core, port=self._port)
+        self.registry = stack.enter_context(client(self._port))
+
+    def run(
+        self,
+        name: str,
+        core: int | str = EVERY_CORE,
+        *,
+        script: Path | None = None,
+        data: Path | None = None,
+        port: int = 0,
+        **variables: str,
+    ) -> programs.Running:
+        """Start `blog NAME`, or a `script` of ours that runs like it; return once its port is open."""
+        at = self._stack.enter_context(place())
+        at = at._replace(port=port or at.port)
+        if data is not None:
+            variables["BLOG_DATA_DIR"] = str(data)
+        made = plan(name, at, self._port, **variables)
+        if script is not None:
+            made.arguments = [str(script)]
+        return self._stack.enter_context(programs.running(name, made, at, core))
+
+    def client_of(self, running: programs.Running) -> Client:
+        """Give a connection to a program."""
+        return self._stack.enter_context(client(running.port))
+
+    def ready(self, service: str) -> int:
+        """Count the ready instances of a service."""
+        answer = self.registry.ask("GET", f"/v1/services/{service}")
+        rows = json.loads(answer.body)["instances"] if answer.status == 200 else []
+        return sum(row["state"] == "ready" for row in rows)
+
+    def wait_until_ready(self, service: str, count: int = 1, seconds: float = STARTED_WITHIN) -> None:
+        """Return when so many instances are ready."""
+        programs.until(lambda: self.ready(service) >= count, seconds, f"{service} is not ready")
+
+
+@contextmanager
+def stage(core: int | str = EVERY_CORE) -> Iterator[Stage]:
+    """Give a stage with a registry."""
+    with ExitStack() as stack:
+        yield Stage(stack, core)

@@ -82,10 +82,8 @@ def exchanged(type_: str) -> Tamper:
     """Have two events of a type in each other's place."""
 
     def tamper(db: sqlite3.Connection) -> None:
-        rows = db.execute(
-            "SELECT sequence, envelope FROM events WHERE type = ? LIMIT 2", (type_,)
-        ).fetchall()
-        (one, first), (two, second) = rows
+        rows = db.execute("SELECT sequence, envelope FROM events WHERE type = ? LIMIT 2", (type_,))
+        (one, first), (two, second) = rows.fetchall()
         for sequence, envelope in ((one, second), (two, first)):
             event = json.loads(envelope) | {"sequence": sequence}
             # an id for a moment, as each is there once
