@@ -42,7 +42,7 @@ def latency(size: Size) -> Section:
     seconds = max(2, size.seconds)
     for number in range(size.rounds):
         for name, so_far in took.items():
-            so_far += our_latency(seconds) if name == "ours" else peer_latency(name, seconds)
+            so_far.extend(our_latency(seconds) if name == "ours" else peer_latency(name, seconds))
             p50 = statistics.median(so_far)
             print(f"{number + 1}/{size.rounds}  {name}: p50 {p50:.2f} ms", flush=True)
     figures: dict[str, Any] = {name: _quantiles(each) for name, each in took.items()}
@@ -91,7 +91,7 @@ def send(port: int, count: int) -> None:
             client.finish()
             time.sleep(max(0.0, began + n / RATE - time.monotonic()))
             key = f"k{n % KEYS}"
-            data = {"key": key, "sent": time.monotonic_ns()}
+            data = {"about": key, "sent": time.monotonic_ns()}
             client.send("POST", "/events", event("Ping", f"{began}-{n}", key, data))
 
 
@@ -166,4 +166,4 @@ def reactions(instances: int, backlog: int) -> float:
 def task(number: int) -> dict[str, Any]:
     """Make something to be done."""
     key = f"k{number % KEYS}"
-    return event("Task", f"t{number}", key, {"key": key, "text": "x" * 100})
+    return event("Task", f"t{number}", key, {"about": key, "text": "x" * 100})

@@ -1,6 +1,6 @@
 """A service of the benchmark: one reaction notes when it has an event, from the other something follows.
 
-Runs like `blog NAME`, with its settings. `REACTOR_NOTES` names a file for the nanoseconds that a Ping took.
+Runs like `blog NAME`, with its settings. `REACTOR_NOTES` names a file for the nanoseconds of each Ping.
 """
 
 import os
@@ -18,24 +18,24 @@ service = Service("reactor")
 notes = os.open(os.environ.get("REACTOR_NOTES", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
-class Ping(Event, key="key"):
+class Ping(Event, key="about"):
     """Something to be heard of soon; `sent` is nanoseconds of the monotonic clock."""
 
-    key: str
+    about: str
     sent: int
 
 
-class Task(Event, key="key"):
+class Task(Event, key="about"):
     """Something to be done."""
 
-    key: str
+    about: str
     text: str = ""
 
 
-class Done(Event, key="key"):
+class Done(Event, key="about"):
     """It was done."""
 
-    key: str
+    about: str
     text: str = ""
 
 
@@ -48,7 +48,7 @@ def hear(ping: Ping) -> None:
 @service.reaction
 def carry_out(task: Task) -> Done:
     """Say that it was done."""
-    return Done(key=task.key, text=task.text)
+    return Done(about=task.about, text=task.text)
 
 
 def main() -> None:

@@ -172,7 +172,7 @@ class Stage:
     def ready(self, service: str) -> int:
         """Count the ready instances of a service."""
         answer = self.registry.ask("GET", f"/v1/services/{service}")
-        rows = json.loads(answer.body)["instances"] if answer.status == 200 else []
+        rows = json.loads(answer.body) if answer.status == 200 else []
         return sum(row["state"] == "ready" for row in rows)
 
     def wait_until_ready(self, service: str, count: int = 1, seconds: float = STARTED_WITHIN) -> None:
