@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks import bus_appends, bus_chain, bus_reactions, programs
+    from benchmarks import bus_appends, bus_chain, bus_reactions, bus_views, programs
     from benchmarks.bus_report import Size, markdown, merged, told
     from benchmarks.gateway import machine
     from benchmarks.report import keep
@@ -18,6 +18,7 @@ else:  # run as a script, beside its neighbours
     import bus_appends
     import bus_chain
     import bus_reactions
+    import bus_views
     import programs
     from bus_report import Size, markdown, merged, told
     from gateway import machine
@@ -27,6 +28,8 @@ ROWS = {
     "appends": bus_appends.measured,
     "latency": bus_reactions.latency,
     "reactions": bus_reactions.throughput,
+    "catch-up": bus_views.catch_up,
+    "pages": bus_views.pages,
     "chain": bus_chain.measured,
 }
 BESIDE = {"appends", "latency"}
