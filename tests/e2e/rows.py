@@ -20,9 +20,10 @@ POSITION = "view_position"
 
 
 def view_files(data: Path) -> list[Path]:
-    """List the files of all views in a data directory."""
+    """List the files of all views in a data directory: the slots, not what is only being built."""
     with_view = (name for name in catalog.names() if catalog.load(name).view is not None)
-    return sorted(file for name in with_view for file in (data / name).glob("*.db"))
+    files = (file for name in with_view for file in (data / name).glob("*.db"))
+    return sorted(file for file in files if file.stem.isdigit())
 
 
 def log_file(data: Path) -> Path:
