@@ -35,6 +35,7 @@ def course(chance: random.Random) -> list[Fault]:
     return shuffled(chance, KILLS + STOPS if ROUNDS else [*KILLS, chance.choice(STOPS)])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("turn", range(max(1, ROUNDS)))
 def test_whatever_happens_everything_holds(up: Callable[..., Blog], tmp_path: Path, turn: int) -> None:
     """What was acknowledged is there once, comments are settled once, views are what the log says.
