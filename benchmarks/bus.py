@@ -54,7 +54,8 @@ def main() -> None:
     size = Size(1, 2, is_quick=True) if options.quick else Size(options.rounds, options.seconds)
     found = {name: told(ROWS[name](size), f"{machine()}; {versions(name)}") for name in names}
     out = options.out or (None if options.quick else RESULTS)
-    sections = found if out is None else merged(out, found)
+    known = found if out is None else merged(out, found)
+    sections = {name: known[name] for name in ROWS if name in known}
     if out is None:
         print(f"\n{markdown(sections)}")
     else:
