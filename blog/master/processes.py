@@ -39,7 +39,8 @@ class ProcessCopy:
         assert self._process.stdout is not None
         with self._log_file.open("ab", buffering=0) as file:
             async for line in self._process.stdout:
-                file.write(line)
+                with suppress(OSError):  # a full disk costs lines of a log, not the whole blog
+                    file.write(line)
                 self._lines.append(line.decode(errors="replace").rstrip())
         return await self._process.wait()
 

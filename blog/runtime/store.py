@@ -179,7 +179,8 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN")
     try:
         yield
+        db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # SQLite may have taken it back already, on a full disk for instance
+            db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")

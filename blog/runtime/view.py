@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -53,6 +54,8 @@ class ViewHost:
                     await self._take(batch)
             except (BusLost, Unavailable) as error:
                 log.info("view.cut_off", applied=self.applied, why=str(error))
+            except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
+                log.warning("view.not_written", applied=self.applied, why=str(error))
             # full jitter: a bus that returns is not met by everybody at once
             await asyncio.sleep(random.uniform(0, _COME_BACK))  # noqa: S311 - no secret
 

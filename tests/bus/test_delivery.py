@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import web
@@ -256,23 +257,29 @@ async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> Non
 
 
 async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> None:
-    """Keys keep their order, everything has one effect, and the poison parks its own key only."""
+    """Keys keep their order, everything has one effect, and the poison parks its own key only.
+
+    What follows has another id in each attempt: a second effect would be in the log, not a duplicate.
+    """
     chance = random.Random(5)  # noqa: S311 - the same each time
     poison = "c77"
 
-    def react(delivery: Delivery) -> dict[str, Any]:
+    def react(delivery: Delivery) -> dict[str, Any] | web.Response:
+        if poison in {item.id for item in delivery.events}:
+            return web.Response(status=400, text="it is poison")
         answer = effects(delivery)
         for result in answer["results"]:
-            if result["id"] == poison:
-                result |= {"outcome": "dead", "reason": "poison", "events": []}
+            for event in result["events"]:
+                event["id"] = str(uuid4())
         return answer
 
-    async def slow(delivery: Delivery) -> dict[str, Any]:
+    async def slow(delivery: Delivery) -> dict[str, Any] | web.Response:
         await asyncio.sleep(0.02)
         return react(delivery)
 
     def failing(delivery: Delivery) -> dict[str, Any] | web.Response:
-        return web.Response(status=500) if chance.random() < 0.5 else react(delivery)
+        answer = react(delivery)
+        return web.Response(status=500) if chance.random() < 0.5 else answer
 
     await rig.reactor("reactor", [CAUSE], slow)
     await rig.reactor("reactor", [CAUSE], failing)
@@ -292,6 +299,7 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
             await asyncio.sleep(0.01)
     [letter] = letters
     assert (letter["event"], letter["key"], letter["parked"]) == (poison, "k7", len(parked))
+    assert letter["reason"] == "answered 400: it is poison"
     poison = ""
     async with rig.http.post(f"{rig.url}/dead-letters/{letter['id']}/redrive", headers=bearer(TOKEN)):
         pass

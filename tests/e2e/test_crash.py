@@ -4,18 +4,14 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from blog.bus.maintenance import verify
 from tests.e2e.conftest import free_port, wait_until
-
-Told = dict[str, set[int]]
-"""The sequences that were told, by the id of the event."""
+from tests.e2e.notes import Notes, Told, running
 
 ROUNDS = 5 * int(os.environ.get("BLOG_CHAOS_ROUNDS", "4"))
 CALLERS = 64
@@ -26,49 +22,6 @@ BUS = [sys.executable, "-m", "blog", "bus"]
 HASTY = [sys.executable, str(HERE / "hasty_bus.py")]
 
 
-@contextmanager
-def running(command: list[str], folder: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process; kill -9 it in the end."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
-    with (folder / "said.txt").open("ab") as said:
-        process = subprocess.Popen(command, env=clean | variables, cwd=folder, stdout=said, stderr=said)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-
-class Notes:
-    """What the writer noted: what it sent, and the sequences that it was told."""
-
-    def __init__(self, path: Path) -> None:
-        path.touch()
-        self._file = path.open("rb")
-        self._rest = b""
-        self._sent: set[str] = set()
-        self._told: Told = {}
-
-    def told(self) -> Told:
-        """Read on; return what was acknowledged. A last line may be cut."""
-        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-        for line in lines:
-            word, id_, *sequence = line.decode().split()
-            if word == "sent":
-                self._sent.add(id_)
-            else:
-                self._told.setdefault(id_, set()).add(int(sequence[0]))
-        return self._told
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def unanswered(self) -> int:
-        """Return how many appends are under way."""
-        return len(self._sent - self.told().keys())
-
-
 def crash(folder: Path, command: list[str], rounds: int, seed: int) -> tuple[Told, list[int]]:
     """Kill the bus again and again; return what was acknowledged, and how much was open each time."""
     chance = random.Random(seed)  # noqa: S311 - to be had again
@@ -76,11 +29,11 @@ def crash(folder: Path, command: list[str], rounds: int, seed: int) -> tuple[Tol
     notes = Notes(path)
     variables = {
         "BLOG_PORT": port, "BLOG_DATA_DIR": str(folder / "data"), "BLOG_TOKEN": TOKEN,
-        "BLOG_REGISTRY": "http://127.0.0.1:1", "PYTHONPATH": str(HERE.parents[1]),
+        "BLOG_REGISTRY": "http://127.0.0.1:1",
     }  # fmt: skip
     writer = [sys.executable, str(HERE / "bus_writer.py"), port, str(path), TOKEN, str(CALLERS)]
     flying: list[int] = []
-    with closing(notes), running(writer, folder):
+    with running(writer, folder):
         for _ in range(rounds):
             with running(command, folder, **variables) as bus:
                 wait_for(notes, len(notes.told()) + CALLERS)
