@@ -27,7 +27,7 @@ from aiohttp import hdrs
 from blog.bus.appender import Appender
 from blog.core.background import Crew
 from blog.core.clock import Clock
-from blog.core.errors import BlogError, Conflict, TooLarge, Unavailable
+from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
 from blog.core.events import BATCH_TYPE, Envelope
 from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER, bearer
@@ -44,6 +44,7 @@ _LINE_BUFFER = 1 << 20  # an event is at most 256 KiB; aiohttp's own line limit 
 _REFUSED: dict[int, type[BlogError]] = {
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
+    HTTPStatus.INSUFFICIENT_STORAGE: StorageFull,
 }
 _TEMPORARY = frozenset({408, 421, 425, 429})
 
@@ -212,9 +213,14 @@ class BusClient:
             return body
         if method == hdrs.METH_GET and status == HTTPStatus.NOT_FOUND:
             return None
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY:
+        refused = _REFUSED.get(status)
+        if refused is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY):
             raise _TryAgain(f"it answered {status}")
-        raise _REFUSED.get(status, BlogError)(_detail(body) or f"The bus answered {status}.")
+        again = response.headers.get(hdrs.RETRY_AFTER)
+        raise (refused or BlogError)(
+            _detail(body) or f"The bus answered {status}.",
+            headers={hdrs.RETRY_AFTER: again} if again else {},
+        )
 
     @asynccontextmanager
     async def _request(

@@ -145,6 +145,11 @@ class Dispatch:
         self._queues[batch.key].in_flight = 0
         self._free.append(batch.key)
 
+    def postpone(self, batch: Batch, due: float) -> None:
+        """Undo `next_load` until `due`: what came of it could not be put down. Nobody failed."""
+        self._queues[batch.key].in_flight = 0
+        heapq.heappush(self._waiting, (due, batch.key))
+
     def settled_with(self, entries: Sequence[Entry]) -> int:
         """Return the watermark as it will be once `entries` are settled or parked."""
         done = {entry.sequence for entry in entries}

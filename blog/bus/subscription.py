@@ -24,6 +24,8 @@ FLUSH_AFTER = 0.05
 """Seconds that an acknowledgement may wait to be written down, if nothing follows from it."""
 FLUSH_AT = 200
 """How many of them may wait."""
+AGAIN_AFTER = 1.0
+"""Seconds after which what the log could not take is given to it again."""
 _PAGE = 500
 
 log = get_logger()
@@ -39,7 +41,7 @@ class Subscription:
         self.is_paused = position.is_paused
         self.wake = asyncio.Event()
         self.attempts: Counter[str] = Counter()
-        """What came of batches: done (or a part of it), dead, retry, not_sent, superseded."""
+        """What came of batches: done (or a part), dead, retry, not_sent, not_put_down, superseded."""
         self._log = journal
         self._clock = clock
         self._late: list[Settled] = []
@@ -111,20 +113,27 @@ class Subscription:
         judged = [(batch, *judge(batch, part)) for batch, part in split(load, outcome)]
         settled = [one for _, mine, _, _ in judged for one in mine]
         following = [event for _, _, follows, _ in judged for event in follows]
-        failure = None
         if following or any(one.state is not State.DONE for one in settled):
             entries = [entry for batch, mine, _, _ in judged for entry in batch.entries[: len(mine)]]
             try:
                 await self._log.settle(self.name, settled, following, dispatch.settled_with(entries))
             except BlogError as error:
-                failure = Failure(error.detail)
+                self._postpone(dispatch, load, error)
+                return
         elif settled:
             self._late += settled
             self._flush_due = self._flush_due or self._clock.monotonic() + FLUSH_AFTER
         for batch, mine, _, again in judged:
-            self._note(dispatch, batch, [] if failure else mine, failure or again)
+            self._note(dispatch, batch, mine, again)
         if len(self._late) >= FLUSH_AT:
             await self.flush()
+
+    def _postpone(self, dispatch: Dispatch, load: Sequence[Batch], error: BlogError) -> None:
+        """Let a load come again because what came of it could not be put down; nobody has failed."""
+        log.warning("delivery.not_put_down", subscription=self.name, why=error.detail)
+        self.attempts["not_put_down"] += len(load)
+        for batch in load:
+            dispatch.postpone(batch, self._clock.monotonic() + AGAIN_AFTER)
 
     def _note(
         self, dispatch: Dispatch, batch: Batch, settled: Sequence[Settled], again: Failure | None
@@ -153,7 +162,7 @@ class Subscription:
         except BlogError as error:
             log.warning("delivery.not_flushed", subscription=self.name, why=error.detail)
             self._late = late + self._late
-            self._flush_due = self._clock.monotonic() + 1.0
+            self._flush_due = self._clock.monotonic() + AGAIN_AFTER
 
     # -- what operators want -------------------------------------------------------------------------
 

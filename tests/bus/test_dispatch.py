@@ -100,6 +100,47 @@ def test_putting_back_is_no_attempt() -> None:
     assert out(dispatch) == [batch]
 
 
+def test_what_could_not_be_put_down_comes_again_and_has_not_failed() -> None:
+    """Later, as the attempt that it was, and with others."""
+    dispatch = loaded("a", "b")
+    first, second = out(dispatch)
+    dispatch.postpone(first, 5.0)
+    dispatch.postpone(second, 5.0)
+    assert (out(dispatch, 4.9), dispatch.next_due()) == ([], 5.0)
+    assert set(dispatch.next_load(5.0)) == {first, second}
+
+
+def test_what_is_tried_again_goes_alone() -> None:
+    """One event of one key, so that it is known what fails; then its key goes on as before."""
+    dispatch = loaded("a", "b", "a", "c")
+    load = dispatch.next_load(0.0)
+    assert [batch.key for batch in load] == ["a", "b", "c"]
+    for batch in load:
+        dispatch.retry(batch, 0.0, 0.5)
+    alone = [dispatch.next_load(1.0) for _ in range(3)]
+    assert [[sequences(batch) for batch in load] for load in alone] == [[[1]], [[2]], [[4]]]
+    assert {batch.attempt for [batch] in alone} == {2}
+    [first] = alone[0]
+    dispatch.settle(first, 1)
+    assert [sequences(batch) for batch in out(dispatch, 1.0)] == [[3]]
+
+
+def test_a_load_has_the_room_that_an_instance_has() -> None:
+    """As many events as it does in about a tenth of a second, at least one."""
+    window = Window()
+    dispatch = loaded(*"abcdefgh")
+    assert sum(len(batch.entries) for batch in dispatch.next_load(0.0, 3)) == 3
+    for _ in range(5):
+        window.grow(10, 0.01)
+    assert window.room == MAX_BATCH
+    window.grow(10, 0.5)
+    assert window.room == 2
+    window.grow(1, 1.0)
+    assert window.room == 1
+    window.grow(1, 0.001)
+    assert window.room == 2
+
+
 def test_the_watermark_stays_below_what_is_open() -> None:
     """And what is settled above it is not delivered again after a restart."""
     dispatch = loaded("a", "b", "c")
@@ -258,7 +299,20 @@ class Model:
         )
 
 
-ACTIONS = ("load", "send", "settle", "die", "fail", "back", "time", "park", "unpark", "revive", "crash")
+ACTIONS = (
+    "load",
+    "send",
+    "settle",
+    "die",
+    "fail",
+    "back",
+    "late",
+    "time",
+    "park",
+    "unpark",
+    "revive",
+    "crash",
+)
 
 
 @settings(max_examples=300)
@@ -296,6 +350,8 @@ def test_whatever_happens_each_key_is_settled_in_order_and_once(  # noqa: PLR091
                 dispatch.retry(flying.pop(), now, 0.5)
             case "back" if flying:
                 dispatch.put_back(flying.pop())
+            case "late" if flying:
+                dispatch.postpone(flying.pop(), now + 1)
             case "time":
                 now += 100.0
             case "park" if entries := dispatch.to_park():
