@@ -160,11 +160,11 @@ async def test_a_damaged_file_with_a_fitting_digest_is_refused(gardens: Gardens)
     """SQLite looks at it, too: a sibling may be broken itself."""
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
-    broken = body[:4096] + b"\xff" * 4096 + body[8192:]
+    broken = body[:-4096] + b"\xff" * 4096  # the last page is one of the seeds
     digest = siblings._digest(hashlib.sha256(broken).digest())
     answer = answering(headers, broken, **{"Content-Digest": digest})
     why = await refused(gardens, answer)
-    assert "damaged" in why or "SQLite says" in why
+    assert why.startswith("it is damaged")
 
 
 @pytest.mark.parametrize("sql", ["CREATE TABLE more (x TEXT)", "DROP INDEX by_name"])
@@ -255,6 +255,28 @@ async def test_a_sibling_that_trickles_is_passed_over(
         return response
 
     assert await refused(gardens, answer)
+
+
+async def test_a_slow_sibling_is_waited_for(gardens: Gardens, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is not slower than reading the log would be."""
+    monkeypatch.setattr(siblings, "PATIENCE", 0.4)
+    monkeypatch.setattr(siblings, "_SLOWEST", 100)
+    await gardens.sow(1, COUNT)
+    headers, body = await good(gardens)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        for place in range(0, len(body), len(body) // 6):
+            await response.write(body[place : place + len(body) // 6])
+            await asyncio.sleep(0.1)
+        return response
+
+    await gardens.liar(answer)
+    with capture_logs() as logged:
+        await gardens.start()
+    assert len(facts(logged, "snapshot.taken")) == 1
+    assert len(rows_of(gardens.slot(0))["seeds"]) == COUNT
 
 
 async def test_the_next_sibling_is_asked_when_one_is_no_good(gardens: Gardens) -> None:

@@ -129,20 +129,21 @@ async def test_a_build_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     async with following(tmp_path, log) as host:
         await host.catch_up_at_start()
     log.page = 1
-    async with following(tmp_path, log, Wider) as host:
-        while (at := position_of(tmp_path / "0.building.db", Wider.schema_hash())) is None:
-            await asyncio.sleep(0)
-        while log.asked == [0]:
+    building = partial(position_of, tmp_path / "0.building.db", Wider.schema_hash())
+    async with following(tmp_path, log, Wider):
+        while (at := building()) is None or at.applied == 0:
             await asyncio.sleep(0)
         log.open.clear()
-        assert at.applied < 300
-    assert names_in(tmp_path / "0.db") is not None
-    begun = position_of(tmp_path / "0.building.db", Wider.schema_hash())
+    assert len(names_in(tmp_path / "0.db") or ()) == 300
+    begun = building()
     assert begun is not None
-    log.open.set()
+    assert 0 < begun.applied < 300
     async with following(tmp_path, log, Wider) as host:
+        while log.asked != [0, 0, begun.applied]:
+            await asyncio.sleep(0)
+        assert host.applied == 0
+        log.open.set()
         await host.catch_up_at_start()
-        assert log.asked == [0, 0, begun.applied]
         assert len(await host.read(Wider.names)) == 300
 
 
