@@ -65,19 +65,15 @@ class View:
         events = sorted((item.event.type, item.event.version) for item in cls.appliers.values())
         return sha256_hex(f"{cls.schema}\n{events}")
 
-    def knows(self, event: Envelope | Recorded) -> bool:
-        """Tell whether this view takes events of this type and version."""
-        applier = self.appliers.get(event.type)
-        return applier is not None and not is_later(event, applier.event)
-
     def apply(self, db: sqlite3.Connection, recorded: Envelope | Recorded) -> Event | None:
         """Turn one event into rows of `db`; return it, or None if this view does not know it.
 
+        That is by its type, or because it is of a later version than the one that is known here.
         Raises pydantic.ValidationError when the data is not what this version of the event holds.
         """
-        if not self.knows(recorded):
+        applier = self.appliers.get(recorded.type)
+        if applier is None or is_later(recorded, applier.event):
             return None
-        applier = self.appliers[recorded.type]
         event = applier.event.model_validate(recorded.data)
         self.sequence = recorded.sequence or 0
         getattr(self, applier.method)(db, event)

@@ -128,12 +128,12 @@ class ViewHost:
     async def _settle(self, head: Head) -> Position:
         """Go on with the file that fits the log, or begin a new one; return where its rows stand."""
         position = await self._store.settle(head)
-        if self._fetch is not None and head.sequence - position.applied > FAR_BEHIND:
-            fetch, self._fetch = self._fetch, None  # at the start only: later, siblings lag as we do
+        fetch, self._fetch = self._fetch, None  # at the start only: later, readers have what there is
+        if fetch is not None and head.sequence - position.applied > FAR_BEHIND:
             if await fetch(self._store.slot.incoming, position):
                 await self._store.take_in()
-                head = await self._bus.head()
-                position = await self._store.settle(head)
+            head = await self._bus.head()
+            position = await self._store.settle(head)
         self._goal = head.sequence
         if self._store.is_building:
             log.info("view.building", at=position.applied, head=head)
