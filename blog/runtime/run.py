@@ -39,7 +39,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         routes=service.routes,
         reactions=tuple(service.reactions),
         metadata=service.metadata,
-        follow=_followed(service),
+        follow=followed(service),
         door=server_options(),
     ) as member:
         host.member = member
@@ -58,7 +58,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
                 await member.serve_until_stopped()
 
 
-def _followed(service: Service) -> tuple[str, ...]:
+def followed(service: Service) -> tuple[str, ...]:
     """Name the services that an instance has to know of: the bus, siblings that have its view, peers."""
     if calls_peers(service):
         return ("*",)

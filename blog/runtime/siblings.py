@@ -117,6 +117,8 @@ class Siblings:
         ) as response:
             if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 raise _Busy(_seconds(response.headers))
+            if response.status == HTTPStatus.CONFLICT:
+                raise Refused("its view is of another schema or log")
             if response.status != HTTPStatus.OK:
                 raise Refused(f"it answered {response.status}")
             if response.headers.get(SCHEMA_HEADER) != self._view.schema_hash():

@@ -1,7 +1,10 @@
 """A view's open files: rows and position in one transaction, a new file beside the old, readers apart."""
 
 import asyncio
+import random
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,10 +15,12 @@ from blog.bus.client import BusLost, Head
 from blog.core.errors import Unavailable
 from blog.runtime.slot import Position
 from blog.runtime.store import Store
-from tests.runtime.garden import LOG, Bed, Picked, Tended, Wider, batch, names_in, row, sown
+from tests.runtime.builder import COUNT
+from tests.runtime.garden import LOG, Bed, Picked, Tended, Wider, batch, names_in, row, rows_of, sown
 
 EMPTY = Head(LOG, 0)
 LONG = 60.0
+ROOT = Path(__file__).parent.parent.parent
 
 
 async def test_rows_and_position_survive_closing(tmp_path: Path) -> None:
@@ -139,3 +144,37 @@ async def test_a_copy_is_of_one_moment_while_writing_goes_on(tmp_path: Path) -> 
         made = copying.result()
         assert 5000 <= made.position.applied <= 5050
         assert len(names_in(store.slot.outgoing) or ()) == made.position.applied
+
+
+async def test_kill_9_while_building_loses_nothing(tmp_path: Path) -> None:
+    """The old file is there until the new one is whole; each start goes on, and never behind a commit."""
+    async with Store(Bed, tmp_path / "killed") as store:
+        await store.settle(EMPTY)
+        await store.apply(batch([row(1, "old")], through=1), budget=LONG)
+        await store.swap_in()
+    draw, committed = random.Random(7), 0  # noqa: S311 - no secret
+    while committed < COUNT:
+        began, at = _build(tmp_path / "killed", draw.randint(1, 40))
+        assert began >= committed
+        committed = at
+        found = [names_in(tmp_path / "killed" / name) or [] for name in ("0.db", "0.previous.db")]
+        assert ["old"] in found or len(found[0]) == COUNT
+    _build(tmp_path / "killed", 1000)
+    _build(tmp_path / "replayed", 1000)
+    assert rows_of(tmp_path / "killed" / "0.db") == rows_of(tmp_path / "replayed" / "0.db")
+    assert names_in(tmp_path / "killed" / "0.previous.db") == ["old"]
+
+
+def _build(folder: Path, lines: int) -> tuple[int, int]:
+    """Build until so many lines were said, then kill; return where it began and what it had committed."""
+    command = [sys.executable, "-m", "tests.runtime.builder", str(folder)]
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line.strip())
+            if len(said) == lines:
+                process.kill()
+                break
+    numbers = [int(line) for line in said if line.isdigit()]
+    return numbers[0], numbers[-1]
