@@ -28,7 +28,7 @@ from blog.core.web import INSTANCE_HEADER, SEQUENCE_HEADER, bearer
 from blog.lifecycle.member import Member
 from blog.runtime.host import Host
 from blog.runtime.slot import Position, remove
-from blog.runtime.snapshot import Copy, Refused, Stopped, check, must_have_room
+from blog.runtime.snapshot import Copy, Refused, check, must_have_room
 
 PATH = "/snapshot"
 SCHEMA_HEADER = "Blog-Schema"
@@ -93,7 +93,7 @@ class Siblings:
         async with asyncio.timeout(PATIENCE) as limit, self._asked(sibling, own) as response:
             offer = _offer(response, own)
             must_have_room(target.parent, offer.size)
-            limit.reschedule(loop.time() + PATIENCE + offer.size / _SLOWEST)
+            limit.reschedule(loop.time() + _longest(offer.size))
             await _receive(response, target, offer)
         if await asyncio.to_thread(check, target, self._view) != offer.position:
             raise Refused("its rows stand elsewhere than it said")
@@ -184,9 +184,9 @@ class Giver:
         async with self._copied() as (file, made):
             response.headers.update(_head(made))
             response.content_length = made.size
-            await response.prepare(request)
-            while chunk := await asyncio.to_thread(file.read, _CHUNK):
-                async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(_longest(made.size)):
+                await response.prepare(request)
+                while chunk := await asyncio.to_thread(file.read, _CHUNK):
                     await response.write(chunk)
         log.info("snapshot.given", applied=made.position.applied, bytes=made.size)
 
@@ -197,10 +197,8 @@ class Giver:
         stop = threading.Event()
         try:
             path, made = await self._host.view.copy(stop)
-        except Stopped:
-            raise ConnectionError from None
         finally:
-            stop.set()
+            stop.set()  # whoever was to get it may be gone: the thread ends at its next step
         with await asyncio.to_thread(path.open, "rb") as file:
             path.unlink()
             yield file, made
@@ -223,6 +221,11 @@ async def _receive(response: aiohttp.ClientResponse, target: Path, offer: Offer)
             await asyncio.to_thread(file.write, chunk)
     if _digest(digest.digest()) != offer.digest:
         raise Refused("its bytes are not those that it sent off")
+
+
+def _longest(size: int) -> float:
+    """Tell how many seconds so many bytes may take; both sides give up then."""
+    return PATIENCE + size / _SLOWEST
 
 
 def _head(made: Copy) -> dict[str, str]:

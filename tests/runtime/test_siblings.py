@@ -359,6 +359,26 @@ async def test_a_client_that_gives_up_leaves_nothing_behind(gardens: Gardens, ga
     assert not gardens.slot(0).with_suffix(".outgoing.db").exists()
 
 
+async def test_a_client_that_does_not_read_is_cut_off(
+    gardens: Gardens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not keep the next one waiting for ever."""
+    await gardens.sow(1, COUNT)
+    member = await gardens.start()
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(siblings, "PATIENCE", 0.1)
+        patched.setattr(web.StreamResponse, "write", never)
+        with pytest.raises(aiohttp.ClientError):
+            async with await ask(gardens, member) as answer:
+                await answer.read()
+    async with await ask(gardens, member) as answer:
+        assert len(await answer.read()) == answer.content_length
+
+
 async def test_draining_ends_what_is_being_given(gardens: Gardens, gate: Gate) -> None:
     """The instance leaves within its deadline, and the newcomer asks elsewhere."""
     await gardens.sow(1, COUNT)
