@@ -17,18 +17,20 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+import pydantic_core
 from aiohttp import hdrs
 
 from blog.bus.appender import Appender
 from blog.core.background import Crew
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
-from blog.core.events import BATCH_TYPE, Envelope
+from blog.core.events import BATCH_TYPE, Envelope, Recorded
 from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.discovery import Discovery
@@ -40,7 +42,8 @@ LOG_HEADER = "Blog-Log"
 _ATTEMPT_TIMEOUT = 2.0  # seconds for one try; a bus that hangs may have a successor by then
 _PAUSE = (0.02, 0.2)  # seconds between tries, drawn evenly
 _SILENCE = 40.0  # seconds without a line before a stream counts as broken; the bus speaks every 15
-_LINE_BUFFER = 1 << 20  # an event is at most 256 KiB; aiohttp's own line limit is lower
+_READ_BUFFER = 1 << 20  # bytes read ahead while the page before is still being applied
+_THROUGH = b'\n{"through":'  # no event begins so, and no string in one has a line break
 _REFUSED: dict[int, type[BlogError]] = {
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
@@ -67,12 +70,28 @@ class Head(NamedTuple):
     sequence: int
 
 
-class Batch(NamedTuple):
-    """What a follower gets: events in log order; everything up to `through` has been considered."""
+@dataclass(frozen=True)
+class Batch:
+    """What a follower gets: events in log order; everything up to `through` has been considered.
+
+    `lines` are the events as they came, one a line; they are read where `events` is first asked for.
+    """
 
     log: str
-    events: list[Envelope]
+    lines: bytes
     through: int
+
+    @cached_property
+    def events(self) -> list[Recorded]:
+        """The events. Raises BusLost when the lines are none."""
+        try:
+            rows = pydantic_core.from_json(b"[%b]" % self.lines.strip().replace(b"\n", b","))
+            return [
+                Recorded(row["sequence"], row["id"], row["type"], row["data"], row.get("dataversion"))
+                for row in rows
+            ]
+        except (ValueError, LookupError, TypeError) as error:
+            raise BusLost(f"The bus sent what is no event: {error!r}.") from error
 
 
 class BusLost(BlogError):
@@ -168,7 +187,7 @@ class BusClient:
                 "/events",
                 params=params,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=_SILENCE),
-                read_bufsize=_LINE_BUFFER,
+                read_bufsize=_READ_BUFFER,
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise BusLost(f"The bus answered {response.status}.")
@@ -244,17 +263,29 @@ class BusClient:
 
 
 async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
-    """Read an NDJSON stream: events, and after each batch `{"through": N}`."""
+    """Read an NDJSON stream: events, and after each batch `{"through": N}`.
+
+    What is cut off before that line was never said: it comes again.
+    """
     log = response.headers[LOG_HEADER]
-    events: list[Envelope] = []
-    async for line in response.content:
-        if not line.endswith(b"\n"):
-            return  # cut in the middle: it never was an event
-        if line.startswith(b'{"through"'):
-            yield Batch(log, events, json.loads(line)["through"])
-            events = []
-        else:
-            events.append(Envelope.model_validate_json(line))
+    held = bytearray(b"\n")
+    seen = 0
+    async for chunk in response.content.iter_any():
+        held += chunk
+        while (begin := held.find(_THROUGH, seen)) >= 0 and (end := held.find(b"\n", begin + 1)) >= 0:
+            yield Batch(log, bytes(held[:begin]), _number(held[begin + len(_THROUGH) : end]))
+            # the line break stays: it is where the next line begins
+            del held[:end]
+            seen = 0
+        seen = max(0, len(held) - len(_THROUGH)) if begin < 0 else begin
+
+
+def _number(text: bytes | bytearray) -> int:
+    """Read what stands behind `{"through":`."""
+    digits = text.strip().removesuffix(b"}").strip()
+    if not digits.isdigit():
+        raise BusLost(f"The bus said it is through with {bytes(text)!r}.")
+    return int(digits)
 
 
 def _expectation(expect: int, among: Collection[str]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Events: what happened, as typed frozen data, and the CloudEvents 1.0 envelope they travel in."""
 
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
@@ -15,26 +15,34 @@ class Event(BaseModel):
     """Base of every event class: `class CommentCreated(Event, key="post_id")`.
 
     `key` names the field whose value orders events: events of one key are handled in log order.
-    Unknown fields are ignored, so that an older reader understands what a newer writer adds.
+    Unknown fields are ignored, so that an older reader understands what a newer writer adds. What an
+    older reader must not take for what it knows is another `version=` (1 if not named): it is then
+    left to those who know it. A class reads the data of its own version and of all before.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: ClassVar[str] = TYPE_PREFIX
     key_field: ClassVar[str] = ""
+    version: ClassVar[int] = 1
 
     def __init_subclass__(cls, **_: Any) -> None:
         """Let keywords of the class line through to where the fields are known."""
         super().__init_subclass__()
 
     @classmethod
-    def __pydantic_init_subclass__(cls, *, key: str = "", **kwargs: Any) -> None:
-        """Take the key from the class line and the type from the class name."""
+    def __pydantic_init_subclass__(cls, *, key: str = "", version: int = 1, **kwargs: Any) -> None:
+        """Take key and version from the class line and the type from the class name."""
         super().__pydantic_init_subclass__(**kwargs)
         cls.type = TYPE_PREFIX + cls.__name__
+        cls.version = version
         cls.key_field = key or cls.key_field
+        if "key" in cls.model_fields:
+            raise TypeError(f"{cls.__name__}: no field can be called key: that is what orders it")
         if cls.key_field not in cls.model_fields:
             raise TypeError(f"{cls.__name__} needs key=..., the name of one of its fields")
+        if version < 1:
+            raise TypeError(f"{cls.__name__} needs version=..., 1 or more")
 
     @property
     def key(self) -> str:
@@ -46,8 +54,9 @@ class Envelope(BaseModel):
     """An event on the wire and in the log: CloudEvents 1.0, JSON format, structured mode.
 
     `subject` is the event's key. `sequence` is given by the log (1, 2, 3 … without gaps) and absent
-    before. Extensions: `traceparent`, `causationid` (the event this follows from), `requesthash`
-    (of the request that an idempotency key belongs to). Others are kept as they came.
+    before. Extensions: `dataversion` (of the event's class; absent: 1), `traceparent`, `causationid`
+    (the event this follows from), `requesthash` (of the request that an idempotency key belongs to).
+    Others are kept as they came.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -61,6 +70,7 @@ class Envelope(BaseModel):
     datacontenttype: str = "application/json"
     data: dict[str, JsonValue]
     sequence: int | None = Field(default=None, ge=1)
+    dataversion: int | None = Field(default=None, ge=1)
     traceparent: str | None = None
     causationid: str | None = None
     requesthash: str | None = None
@@ -85,6 +95,7 @@ class Envelope(BaseModel):
             subject=event.key,
             time=time,
             data=event.model_dump(mode="json"),
+            dataversion=event.version if event.version > 1 else None,
             traceparent=traceparent,
             causationid=causationid,
             requesthash=requesthash,
@@ -93,3 +104,21 @@ class Envelope(BaseModel):
     def to_json(self) -> str:
         """Encode for the wire, without absent extensions."""
         return self.model_dump_json(exclude_none=True)
+
+
+class Recorded(NamedTuple):
+    """What of an event in the log its readers need: an `Envelope`'s fields, by the same names.
+
+    Following the log makes one per event, and a whole envelope would cost most of that work.
+    """
+
+    sequence: int
+    id: str
+    type: str
+    data: dict[str, JsonValue]
+    dataversion: int | None = None
+
+
+def is_later(event: Envelope | Recorded, known: type[Event]) -> bool:
+    """Tell whether `event` is of a later version than the class `known` can read."""
+    return (event.dataversion or 1) > known.version

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from blog.core.events import Envelope, Event
+from blog.core.events import Envelope, Event, Recorded, is_later
 from blog.core.ids import sha256_hex
 
 E = TypeVar("E", bound=Event)
@@ -34,8 +34,8 @@ def applies(event: type[E]) -> Callable[[Method[E]], Method[E]]:
 class View:
     """Rows made of events. Subclasses give `schema` (SQL text) and methods.
 
-    The runtime makes one with a read-only connection for the reading methods. The hash of the
-    schema text tells when the file has to be built anew.
+    The runtime makes one with a read-only connection for the reading methods. Whoever changes what
+    the same events become changes the schema text too, if only by a comment: see `schema_hash`.
     """
 
     schema: ClassVar[str] = ""
@@ -63,18 +63,24 @@ class View:
 
     @classmethod
     def schema_hash(cls) -> str:
-        """Identify the tables: another text is another file."""
-        return sha256_hex(cls.schema)
+        """Identify what the file is made of: the tables, and the events that become rows.
 
-    def apply(self, db: sqlite3.Connection, envelope: Envelope) -> Event | None:
-        """Turn one event into rows of `db`; return it, or None if this view does not know its type.
+        Another hash is another file, built from the start: a view that learns a type or a version of
+        an event has not got what came of it before, although its tables are the same.
+        """
+        events = sorted((item.event.type, item.event.version) for item in cls.appliers.values())
+        return sha256_hex(f"{cls.schema}\n{events}")
 
+    def apply(self, db: sqlite3.Connection, recorded: Envelope | Recorded) -> Event | None:
+        """Turn one event into rows of `db`; return it, or None if this view does not know it.
+
+        That is by its type, or because it is of a later version than the one that is known here.
         Raises pydantic.ValidationError when the data is not what this version of the event holds.
         """
-        applier = self.appliers.get(envelope.type)
-        if applier is None:
+        applier = self.appliers.get(recorded.type)
+        if applier is None or is_later(recorded, applier.event):
             return None
-        event = applier.event.model_validate(envelope.data)
-        self.sequence = envelope.sequence or 0
+        event = applier.event.model_validate(recorded.data)
+        self.sequence = recorded.sequence or 0
         getattr(self, applier.method)(db, event)
         return event

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from blog.core.clock import Clock
 from blog.core.contract import Reaction, Service
 from blog.core.errors import DomainError, Unavailable
-from blog.core.events import Envelope, Event
+from blog.core.events import Envelope, Event, is_later
 from blog.core.ids import derived_id
 from blog.core.logs import get_logger
 from blog.core.reactions import Delivery, DeliveryAnswer, Outcome, Result
@@ -34,6 +34,7 @@ class Reactor:
         self._service = service
         self._clock = clock
         self._view = view
+        self._skipped: set[str] = set()
         self._calls = {kind: _Call.of(reaction, settings) for kind, reaction in service.reactions.items()}
 
     async def handle(self, delivery: Delivery) -> DeliveryAnswer:
@@ -49,7 +50,9 @@ class Reactor:
     async def _react(self, cause: Envelope) -> Result:
         call = self._calls.get(cause.type)
         if call is None:
-            return Result(id=cause.id, outcome=Outcome.DONE)
+            return self._skip(cause)
+        if is_later(cause, call.event):
+            return _retry(cause, f"a newer instance has to: this one reads version {call.event.version}")
         try:
             following = await self._run(call, cause)
         except Unavailable as error:
@@ -61,6 +64,13 @@ class Reactor:
             log.exception("reaction.failed", type=cause.type, id=cause.id)
             return _retry(cause, f"{type(error).__name__}: {error}")
         return Result(id=cause.id, outcome=Outcome.DONE, events=self._wrapped(cause, following))
+
+    def _skip(self, cause: Envelope) -> Result:
+        """Let another version of the service have asked for it: nothing to do here; said once a type."""
+        if cause.type not in self._skipped:
+            self._skipped.add(cause.type)
+            log.warning("event.skipped", type=cause.type, id=cause.id, why="nothing reacts to it here")
+        return Result(id=cause.id, outcome=Outcome.DONE)
 
     async def _run(self, call: "_Call", cause: Envelope) -> list[Event]:
         event = call.event.model_validate(cause.data)

@@ -15,6 +15,7 @@ from blog.runtime.binding import Source, bind
 from blog.runtime.commands import Commands
 from blog.runtime.host import Host
 from blog.runtime.react import Reactor
+from blog.runtime.siblings import Siblings
 from blog.runtime.view import ViewHost
 from blog.runtime.web import make_app
 
@@ -38,7 +39,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         routes=service.routes,
         reactions=tuple(service.reactions),
         metadata=service.metadata,
-        follow=("*",) if calls_peers(service) else (BUS,),
+        follow=followed(service),
         door=server_options(),
     ) as member:
         host.member = member
@@ -48,12 +49,22 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
             )
             if service.view is not None:
                 folder = settings.data_dir / service.name
-                host.view = await stack.enter_async_context(ViewHost.open(service.view, folder, bus))
+                fetch = Siblings(member, service.view, settings.secret).fetch
+                host.view = await stack.enter_async_context(
+                    ViewHost.open(service.view, folder, bus, fetch)
+                )
                 await stack.enter_async_context(background(host.view.keep_up()))
             host.commands = Commands(service.name, bus, lifecycle.clock)
             host.reactor = Reactor(service, lifecycle.clock, own_settings, host.view)
             if await lifecycle.until_stopping(_get_ready(host)):
                 await member.serve_until_stopped()
+
+
+def followed(service: Service) -> tuple[str, ...]:
+    """Name the services that an instance has to know of: the bus, siblings that have its view, peers."""
+    if calls_peers(service):
+        return ("*",)
+    return (BUS,) if service.view is None else (BUS, service.name)
 
 
 def calls_peers(service: Service) -> bool:

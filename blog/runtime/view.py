@@ -1,9 +1,13 @@
-"""ViewHost: follows the log into a view's file, and tells who waits how far it is."""
+"""ViewHost: follows the log into a view's file, and tells who waits how far it is.
+
+While a new file is being built beside the one that readers have, nobody is told of what is in it.
+"""
 
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +17,19 @@ from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.runtime.store import Position, Store
+from blog.runtime.slot import Position
+from blog.runtime.snapshot import Copy
+from blog.runtime.store import Store
 
 R = TypeVar("R")
-CHUNK = 200
-"""Events per transaction: a few milliseconds of writing."""
+Fetch = Callable[[Path, Position], Awaitable[bool]]
+"""Gets a snapshot from a sibling: where to put it, and the position that it has to be ahead of."""
 
+FAR_BEHIND = 20_000
+"""Events. Who begins further behind than this first asks a sibling for a snapshot."""
+
+_LIVE = 0.005  # seconds that a transaction may take
+_BEHIND = 0.05  # the same on the way to what was the head when the stream was opened
 _BACKLOG = 1000  # events that a slow listener may be behind before it is cut off
 _COME_BACK = 0.5  # seconds, at most, before a broken stream is opened again (full jitter)
 log = get_logger()
@@ -27,28 +38,35 @@ log = get_logger()
 class ViewHost:
     """One view of this process. `open` it, run `keep_up` in the background, then read."""
 
-    def __init__(self, store: Store, bus: BusClient, types: frozenset[str]) -> None:
+    def __init__(
+        self, store: Store, bus: BusClient, types: frozenset[str], fetch: Fetch | None = None
+    ) -> None:
         self.applied = 0
+        """The last sequence that is in what readers read, of the log `log`."""
         self.log: str | None = None
         self._store = store
         self._bus = bus
         self._types = types
+        self._fetch = fetch
+        self._goal = 0
         self._moved = asyncio.Condition()
         self._listeners: set[Listener] = set()
 
     @staticmethod
     @asynccontextmanager
-    async def open(view: type[View], folder: Path, bus: BusClient) -> AsyncIterator["ViewHost"]:
-        """Open the file of `view` in the first free slot of `folder`."""
+    async def open(
+        view: type[View], folder: Path, bus: BusClient, fetch: Fetch | None = None
+    ) -> AsyncIterator["ViewHost"]:
+        """Take the first free slot of `folder` for `view`; `fetch` may spare it a long way."""
         async with Store(view, folder) as store:
-            yield ViewHost(store, bus, frozenset(view.appliers))
+            yield ViewHost(store, bus, frozenset(view.appliers), fetch)
 
     async def keep_up(self) -> None:
         """Follow the log for ever. Without a bus, keep what there is and try again."""
         while True:
             try:
-                await self._settle_log(await self._bus.head())
-                async for batch in self._bus.follow(self.applied, self._types):
+                position = await self._settle(await self._bus.head())
+                async for batch in self._bus.follow(position.applied, self._types):
                     if batch.log != self.log:
                         break
                     await self._take(batch)
@@ -93,8 +111,12 @@ class ViewHost:
         return True
 
     async def read(self, work: Callable[[Any], R]) -> R:
-        """Call `work` with the view on its reading thread."""
+        """Call `work` with the view on its reading thread. Raises Unavailable before it was built."""
         return await self._store.read(work)
+
+    async def copy(self, stop: threading.Event) -> tuple[Path, Copy]:
+        """Copy the view for a sibling until `stop`; return where to, and what it is."""
+        return self._store.slot.outgoing, await self._store.copy(stop)
 
     @contextmanager
     def changes(self) -> Iterator["Listener"]:
@@ -106,28 +128,45 @@ class ViewHost:
         finally:
             self._listeners.discard(listener)
 
-    async def _settle_log(self, head: Head) -> None:
-        """Make sure that the file was built from this log; else start over and say so.
-
-        A view that is ahead of its log was built from events that the log no longer has.
-        """
-        position = await self._store.position()
-        if position is None or position.log != head.log or position.applied > head.sequence:
-            if position is not None:
-                log.warning("view.started_over", was=position, now=head)
-            await self._store.start_over(head.log)
-            position = Position(head.log, 0)
-        await self._move(position.log, position.applied)
+    async def _settle(self, head: Head) -> Position:
+        """Go on with the file that fits the log, or begin a new one; return where its rows stand."""
+        position = await self._store.settle(head)
+        fetch, self._fetch = self._fetch, None  # at the start only: later, readers have what there is
+        if fetch is not None and head.sequence - position.applied > FAR_BEHIND:
+            if await fetch(self._store.slot.incoming, position):
+                await self._store.take_in()
+            head = await self._bus.head()
+            position = await self._store.settle(head)
+        self._goal = head.sequence
+        if self._store.is_building:
+            log.info("view.building", at=position.applied, head=head)
+            await self._move(head.log, 0)
+            await self._swap_when_whole(position.applied)
+        else:
+            await self._move(head.log, position.applied)
+        return position
 
     async def _take(self, batch: Batch) -> None:
-        events = batch.events
-        for start in range(0, len(events), CHUNK):
-            chunk = events[start : start + CHUNK]
-            last = start + CHUNK >= len(events)
-            through = batch.through if last else chunk[-1].sequence or self.applied
-            await self._publish(await self._store.apply(chunk, through), through)
-        if not events and batch.through > self.applied:
-            await self._publish(await self._store.apply((), batch.through), batch.through)
+        """Apply what came, in transactions that are short where somebody waits for them."""
+        if batch.through <= self.applied:
+            return  # a quiet stream that says so
+        budget = _LIVE if batch.through > self._goal else _BEHIND
+        place, through = 0, -1
+        while through < batch.through:
+            step = await self._store.apply(batch, place, budget=budget)
+            place, through = step.next, step.through
+            if not self._store.is_building:
+                await self._publish(step.applied, through)
+        await self._swap_when_whole(through)
+
+    async def _swap_when_whole(self, through: int) -> None:
+        """Let readers have the new file once it holds what the head was; who listens comes back."""
+        if self._store.is_building and through >= self._goal:
+            await self._store.swap_in()
+            log.info("view.swapped_in", applied=through)
+            for listener in list(self._listeners):
+                listener.cut_off()
+            await self._move(self.log, through)
 
     async def _publish(self, applied: list[Applied], through: int) -> None:
         for listener in list(self._listeners):
@@ -154,10 +193,14 @@ class Listener:
     def put(self, applied: list[Applied]) -> None:
         """Pass on what was applied; a listener that is too far behind is cut off and comes back."""
         if self._queue.qsize() + len(applied) > _BACKLOG:
-            self._queue.put_nowait(None)
+            self.cut_off()
             return
         for item in applied:
             self._queue.put_nowait(item)
+
+    def cut_off(self) -> None:
+        """End the stream behind what it has got."""
+        self._queue.put_nowait(None)
 
     async def read(self, method: Callable[..., R], *args: Any) -> R:
         """Call a reading method of the view with `args`."""

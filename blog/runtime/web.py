@@ -38,6 +38,8 @@ from blog.runtime.commands import CommandRequest
 from blog.runtime.host import Host, request_id
 from blog.runtime.openapi import describe
 from blog.runtime.pages import page
+from blog.runtime.siblings import PATH as SNAPSHOT
+from blog.runtime.siblings import Giver
 
 JSON_TYPE = "application/json"
 HEARTBEAT = 15.0
@@ -45,7 +47,7 @@ HEARTBEAT = 15.0
 
 _AFTER_TIMEOUT = 1.0
 _MAX_KEY = 255
-_INNER = (PATH, "/metrics")
+_INNER = (PATH, SNAPSHOT, "/metrics")
 
 
 def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
@@ -73,6 +75,7 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
         if endpoint.route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, endpoint.route.pattern, handler)
     app.router.add_post(PATH, _when_open(host, partial(_react, host)))
+    app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(host, Giver(host).handle))
     app.router.add_get("/openapi.json", _describe(host.service))
     return app
 

@@ -3,7 +3,9 @@
 import sqlite3
 from datetime import UTC, datetime
 
-from blog.core.events import Envelope, Event
+import pytest
+
+from blog.core.events import Envelope, Event, Recorded
 from blog.core.view import View, applies
 
 
@@ -61,4 +63,38 @@ def test_a_view_that_knows_no_place_has_applied_nothing() -> None:
     assert Tally(db).applied == 0
     db.execute("INSERT INTO view_position VALUES (7)")
     assert Tally(db).applied == 7
+
+
+def test_another_type_of_event_is_another_hash() -> None:
+    """A view that learns one has not got what came of it before, though its tables are the same."""
+
+    class Learned(Tally):
+        @applies(Other)
+        def count_other(self, db: sqlite3.Connection, event: Other) -> None:
+            """Count it as well."""
+
+    class Renamed(Tally):
+        @applies(Counted)
+        def count(self, db: sqlite3.Connection, event: Counted) -> None:
+            """Count in another way of saying it."""
+
+    assert len({Tally.schema_hash(), Learned.schema_hash()}) == 2
+    assert Renamed.schema_hash() == Tally.schema_hash()
+
+
+def test_another_version_of_an_event_is_another_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was skipped as a later version becomes rows."""
+    before = Tally.schema_hash()
+    monkeypatch.setattr(Counted, "version", 2)
+    assert Tally.schema_hash() != before
+
+
+def test_a_later_version_is_skipped_and_an_earlier_one_read() -> None:
+    """Without a trace, like a type that the view does not know."""
+    db = sqlite3.connect(":memory:")
+    db.execute(Tally.schema)
+    view = Tally(db)
+    for version in (None, 1, 2):
+        view.apply(db, Recorded(1, "e", Counted.type, {"thing": str(version)}, version))
+    assert db.execute("SELECT thing FROM tally").fetchall() == [("None",), ("1",)]
     db.close()

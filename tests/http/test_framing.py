@@ -27,7 +27,7 @@ def read(body: BodyReader, data: bytes, cuts: list[int]) -> tuple[bytes, bytes]:
 CUTS = st.lists(st.integers(min_value=0, max_value=10_000), max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     pieces=st.lists(st.binary(min_size=1, max_size=200), max_size=8),
     rest=st.binary(max_size=50),
@@ -44,7 +44,7 @@ def test_what_is_written_in_chunks_is_read_however_it_is_cut(
     assert body.trailers == [(b"X", b"y")]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=300), rest=st.binary(max_size=50), cuts=CUTS)
 def test_a_length_is_counted_however_it_is_cut(data: bytes, rest: bytes, cuts: list[int]) -> None:
     """And not a byte more."""

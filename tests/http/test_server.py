@@ -338,7 +338,7 @@ def requests(draw: st.DrawFn) -> tuple[bytes, tuple[bytes, bytes, bytes]]:
     return head + lines + framed, (b"POST", target, body)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     asked=st.lists(requests(), min_size=1, max_size=4),
     cuts=st.lists(st.integers(min_value=0, max_value=5000), max_size=15),

@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+import pytest
+from structlog.testing import capture_logs
+
 from blog.core.contract import Service
 from blog.core.errors import Invalid, Unavailable
 from blog.core.events import Envelope, Event
@@ -103,8 +106,21 @@ async def test_data_that_cannot_be_read_is_dead() -> None:
     assert answer.results[0].outcome is Outcome.DEAD
 
 
-async def test_a_type_it_does_not_know_is_done() -> None:
+async def test_a_type_it_does_not_know_is_done_and_said_once() -> None:
     """Another version of the service asked for it."""
     event = Envelope(id="k", source="/s", type="blog.Unknown", subject="d", time=NOW, data={})
+    with capture_logs() as logged:
+        answer = await answering().handle(Delivery(subscription="s", attempt=1, events=(event, event)))
+    assert [result.outcome for result in answer.results] == [Outcome.DONE, Outcome.DONE]
+    assert [item["type"] for item in logged if item["event"] == "event.skipped"] == ["blog.Unknown"]
+
+
+@pytest.mark.parametrize(("version", "outcome"), [(None, "done"), (1, "done"), (2, "retry")])
+async def test_a_later_version_is_left_to_a_newer_instance(version: int | None, outcome: str) -> None:
+    """It is not lost: it comes again, with a reason that says why, and is dead after the usual tries."""
+    event = Envelope.of(Knocked(door="d"), id="k", service="street", time=NOW)
+    event = event.model_copy(update={"dataversion": version})
     answer = await answering().handle(Delivery(subscription="s", attempt=1, events=(event,)))
-    assert answer.results[0].outcome is Outcome.DONE
+    [result] = answer.results
+    assert result.outcome == outcome
+    assert outcome == "done" or result.reason == "a newer instance has to: this one reads version 1"

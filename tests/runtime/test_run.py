@@ -1,0 +1,56 @@
+"""One instance of a service from its start on: ready only when its view has caught up."""
+
+import asyncio
+
+import pytest
+
+from blog.bus.client import Batch
+from blog.core.background import background
+from blog.core.clock import SystemClock
+from blog.core.contract import Service
+from blog.core.instance import State
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.member import Member
+from blog.runtime.run import followed, run
+from blog.runtime.store import Step, Store
+from tests.runtime.conftest import Gardens
+from tests.runtime.garden import garden
+
+
+async def status(rig: Gardens, member: Member, path: str) -> int:
+    """Ask the instance itself."""
+    async with rig.http.get(f"http://{member.instance.address}{path}") as answer:
+        return answer.status
+
+
+async def test_an_instance_is_ready_only_when_it_has_caught_up(
+    gardens: Gardens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is `starting`: nobody sends it anything, and who asks all the same is told so."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    real = Store.apply
+
+    async def apply(store: Store, batch: Batch, start: int = 0, *, budget: float) -> Step:
+        asked.set()
+        await go_on.wait()
+        return await real(store, batch, start, budget=budget)
+
+    monkeypatch.setattr(Store, "apply", apply)
+    await gardens.sow(1, 10)
+    life = Lifecycle(SystemClock())
+    async with background(run(garden, gardens.settings(), life)):
+        await asked.wait()
+        member = life.member
+        assert member is not None
+        known = gardens.session.discovery.instances[member.instance.id]
+        assert known.state is State.STARTING
+        assert [await status(gardens, member, path) for path in ("/readyz", "/seeds")] == [503, 503]
+        go_on.set()
+        await gardens.session.discovery.wait_until(lambda table: bool(table.serving(garden.name)))
+        assert [await status(gardens, member, path) for path in ("/readyz", "/seeds")] == [200, 200]
+
+
+def test_who_has_a_view_follows_its_siblings() -> None:
+    """They may have a snapshot; nobody else is asked anything."""
+    assert followed(garden) == ("bus", "garden")
+    assert followed(Service("alone")) == ("bus",)
