@@ -3,18 +3,19 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import perf_counter
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from blog.bus.dispatch import Batch, Window
+from blog.bus.dispatch import Batch
 from blog.bus.log import Log
 from blog.bus.outcome import Failure, NotSentError, read_answer
 from blog.bus.schema import Position
 from blog.bus.subscription import Subscription
+from blog.bus.window import Window
 from blog.core.clock import Clock
 from blog.core.errors import NotFound
 from blog.core.instance import Instance, State
@@ -138,9 +139,13 @@ class Delivery:
             while True:
                 running.wake.clear()
                 await running.refill()
-                while self._may_send(running) and (instance := self._turn(running.name)) is not None:
-                    window = self._windows[instance.id]
-                    load = running.dispatch.next_load(self._clock.monotonic(), window.room)
+                cannot: set[str] = set()
+                while self._may_send(running) and (instance := self._turn(running.name, cannot)):
+                    window, types = self._windows[instance.id], self._types_for(running, instance)
+                    load = running.dispatch.next_load(self._clock.monotonic(), window.room, types)
+                    if not load:
+                        cannot.add(instance.id)
+                        continue
                     window.in_flight += 1
                     group.create_task(self._carry(running, load, instance))
                 await running.wait()
@@ -148,12 +153,24 @@ class Delivery:
     def _may_send(self, running: Subscription) -> bool:
         return not running.is_paused and running.dispatch.may_send(self._clock.monotonic())
 
-    def _turn(self, service: str) -> Instance | None:
+    def _turn(self, service: str, cannot: Collection[str]) -> Instance | None:
         serving = self._session.discovery.serving(service)
-        full = {item.id for item in serving if not self._windows[item.id].is_open()}
+        full = {item.id for item in serving if not self._windows[item.id].is_open()}.union(cannot)
         if len(full) == len(serving):
             return None
         return self._session.discovery.next(service, full)
+
+    def _types_for(self, running: Subscription, instance: Instance) -> Collection[str] | None:
+        """Say which events `instance` may have, None for all.
+
+        While versions of a service run side by side, a new type goes to those who know it. What none
+        that lives knows is what the service has left behind: anybody may pass it over.
+        """
+        if running.types <= set(instance.reactions):
+            return None
+        living = self._session.discovery.serving(running.name)
+        known = {type_ for other in living for type_ in other.reactions}
+        return running.types - known | set(instance.reactions)
 
     async def _carry(self, running: Subscription, load: Sequence[Batch], instance: Instance) -> None:
         """One attempt: post, and put down what came of it."""

@@ -8,9 +8,9 @@ key are parked: on disk, and here as numbers only, however many they become.
 import heapq
 from bisect import insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 
 from blog.bus.schema import Entry, Position
 
@@ -20,10 +20,6 @@ MAX_ATTEMPTS = 20
 BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
 _FIRST_DELAY, _MAX_DELAY = 0.2, 60.0
-FIRST_WINDOW, MAX_WINDOW = 2, 16
-FIRST_ROOM = 16
-AIM = 0.1
-"""Seconds that an instance should have to do with one load."""
 _START = Position(frozenset())
 
 
@@ -111,28 +107,37 @@ class Dispatch:
             self._free.append(heapq.heappop(self._waiting)[1])
         return bool(self._free)
 
-    def next_load(self, now: float, room: int = MAX_BATCH) -> tuple[Batch, ...]:
+    def next_load(
+        self, now: float, room: int = MAX_BATCH, types: Collection[str] | None = None
+    ) -> tuple[Batch, ...]:
         """Return what may travel together at `now`, up to `room` events; nothing if nothing may.
 
         First tries of several keys. What is tried again goes alone, so that it is known what fails.
+        With `types`, only events of these go, and what is behind another one in its key waits.
         """
         load: list[Batch] = []
+        others: list[str] = []
         while room > 0 and self.may_send(now) and not (load and self._is_retry(self._free[0])):
-            batch = self._next_batch(room)
+            key = self._free.popleft()
+            if types is not None and self._queues[key].entries[0].type not in types:
+                others.append(key)
+                continue
+            batch = self._next_batch(key, room, types)
             load.append(batch)
             room -= len(batch.entries)
             if batch.attempt > 1:
                 break
+        self._free.extendleft(reversed(others))
         return tuple(load)
 
     def _is_retry(self, key: str) -> bool:
         return self._queues[key].attempts > 0
 
-    def _next_batch(self, room: int) -> Batch:
-        """Take the key that waited longest: in flight until `settle`, `retry` or `put_back`."""
-        key = self._free.popleft()
+    def _next_batch(self, key: str, room: int, types: Collection[str] | None) -> Batch:
+        """Take events of a key: in flight until `settle`, `retry`, `postpone` or `put_back`."""
         queue = self._queues[key]
-        entries = tuple(islice(queue.entries, 1 if queue.attempts else room))
+        wanted = takewhile(lambda entry: types is None or entry.type in types, queue.entries)
+        entries = tuple(islice(wanted, 1 if queue.attempts else room))
         queue.in_flight = len(entries)
         return Batch(key, entries, queue.attempts + 1)
 
@@ -248,34 +253,6 @@ class Dispatch:
             f"<Dispatch at {self.watermark}: {self.size} held, {self.in_flight} in flight,"
             f" {self.parked} parked>"
         )
-
-
-class Window:
-    """How many loads one instance gets at a time: grows with success, halves when it is too much.
-
-    `room` is how many events one load may have: as many as it does in about `AIM` seconds, so that
-    slow ones come one by one, to be done in parallel, and fast ones do not come one by one.
-    """
-
-    def __init__(self) -> None:
-        self.size = FIRST_WINDOW
-        self.room = FIRST_ROOM
-        self.in_flight = 0
-
-    def is_open(self) -> bool:
-        """Tell whether another load may go there."""
-        return self.in_flight < self.size
-
-    def grow(self, events: int, seconds: float) -> None:
-        """Note that so many events took so long."""
-        self.size = min(MAX_WINDOW, self.size + 1)
-        in_time = int(AIM * events / seconds) if seconds > 0 else MAX_BATCH
-        self.room = max(1, min(MAX_BATCH, 2 * self.room, in_time))
-
-    def halve(self) -> None:
-        """Note that it was too much (429, 503, timeout)."""
-        self.size = max(1, self.size // 2)
-        self.room = max(1, self.room // 2)
 
 
 def retry_delay(attempts: int, jitter: float) -> float:

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from blog.bus.client import Appended
 from blog.bus.expectation import Expected
+from blog.bus.jobs import Append, Pause, Replay, Revive, Settle, Subscribe
 from blog.bus.schema import (
     EXCEPTIONS,
     FROM_1,
@@ -29,7 +30,7 @@ from blog.bus.schema import (
     State,
 )
 from blog.bus.tail import Page, Tail, Wanted, cut
-from blog.bus.writer import Append, Commits, Pause, Replay, Revive, Settle, Subscribe, Writer
+from blog.bus.writer import Commits, Writer
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
 

@@ -11,13 +11,12 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blog.bus.client import Appended
-from blog.bus.expectation import Expected
-from blog.bus.schema import Entry, Settled, State, chained, sealed
+from blog.bus.jobs import Append, Job, Pause, Replay, Revive, Settle, Subscribe
+from blog.bus.schema import Entry, State, chained, sealed
 from blog.core.errors import BlogError, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
 from blog.core.logs import get_logger
@@ -28,57 +27,6 @@ MAX_COMMIT = 512
 """Jobs in one transaction."""
 
 log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Take these events, if what is expected of the log holds; what it has already, it has."""
-
-    envelopes: Sequence[Envelope]
-    expect: Expected | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """A subscription is done with events, and this follows from them: in one transaction."""
-
-    subscription: str
-    settled: Sequence[Settled]
-    following: Sequence[Envelope]
-    watermark: int
-
-
-@dataclass(frozen=True, slots=True)
-class Revive:
-    """Take a dead event out of the way of its key: to be tried again, or for good."""
-
-    subscription: str
-    sequence: int
-    again: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Stop or go on with delivering to a subscription."""
-
-    subscription: str
-    is_paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Let a subscription begin again behind `after`, as if it had seen nothing since."""
-
-    subscription: str
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """Remember a subscription and what it reacts to."""
-
-    name: str
-    types: frozenset[str]
 
 
 COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -102,7 +50,6 @@ class Commits:
         return f"<Commits: {sum(self.buckets)} in {self.seconds:.3f} s>"
 
 
-Job = Append | Settle | Subscribe | Revive | Pause | Replay
 _Queued = tuple[Job, asyncio.Future[list[Appended]]]
 
 

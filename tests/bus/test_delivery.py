@@ -207,6 +207,32 @@ async def test_events_of_many_keys_travel_together_and_a_hanging_one_holds_up_it
     assert (watermark, done) == (3, 6)
 
 
+async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
+    """While two versions run; what nobody knows any more is passed over by anybody."""
+    got: dict[str, list[str]] = {"old": [], "new": []}
+
+    def reactor(name: str) -> Callable[[Delivery], Any]:
+        def react(delivery: Delivery) -> Any:
+            got[name] += [item.type for item in delivery.events]
+            return effects(delivery)
+
+        return react
+
+    await rig.reactor("reactor", [CAUSE], reactor("old"))
+    new = await rig.reactor("reactor", [CAUSE, "blog.New"], reactor("new"))
+    fresh = [cause(n, "same").model_copy(update={"type": "blog.New"}) for n in range(10, 20)]
+    for n in range(10):
+        await rig.client.append([cause(n, "same"), fresh[n]])
+    await effects_of(rig, 20)
+    assert got["new"].count("blog.New") == 10
+    assert set(got["old"]) <= {CAUSE}
+    await new.session.leave()
+    await rig.session.discovery.wait_until(lambda table: len(table.serving("reactor")) == 1)
+    await rig.client.append([cause(20).model_copy(update={"type": "blog.New"})])
+    await effects_of(rig, 21)
+    assert got["old"][-1] == "blog.New"
+
+
 async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
     """A refused connection goes to the next one, and the registry hears of it."""
     attempts: list[int] = []

@@ -10,10 +10,8 @@ from blog.bus.dispatch import (
     BACKLOG,
     MAX_ATTEMPTS,
     MAX_BATCH,
-    MAX_WINDOW,
     Batch,
     Dispatch,
-    Window,
     is_exhausted,
     retry_delay,
 )
@@ -125,20 +123,26 @@ def test_what_is_tried_again_goes_alone() -> None:
     assert [sequences(batch) for batch in out(dispatch, 1.0)] == [[3]]
 
 
-def test_a_load_has_the_room_that_an_instance_has() -> None:
-    """As many events as it does in about a tenth of a second, at least one."""
-    window = Window()
+def test_a_load_has_no_more_than_there_is_room_for() -> None:
+    """The rest goes with the next one."""
     dispatch = loaded(*"abcdefgh")
-    assert sum(len(batch.entries) for batch in dispatch.next_load(0.0, 3)) == 3
-    for _ in range(5):
-        window.grow(10, 0.01)
-    assert window.room == MAX_BATCH
-    window.grow(10, 0.5)
-    assert window.room == 2
-    window.grow(1, 1.0)
-    assert window.room == 1
-    window.grow(1, 0.001)
-    assert window.room == 2
+    assert [len(dispatch.next_load(0.0, room)) for room in (3, 4, 4)] == [3, 4, 1]
+
+
+def test_a_load_is_of_types_that_are_known() -> None:
+    """The rest keeps its place in the line, and a key its order."""
+    dispatch = Dispatch()
+    rows = [
+        entry(n, key)._replace(type=type_)
+        for n, (key, type_) in enumerate([("a", "t"), ("b", "u"), ("a", "u"), ("c", "t")], 1)
+    ]
+    dispatch.load(rows, 4)
+    known = dispatch.next_load(0.0, types={"t"})
+    assert [sequences(batch) for batch in known] == [[1], [4]]
+    assert dispatch.next_load(0.0, types={"t"}) == ()
+    assert [sequences(batch) for batch in dispatch.next_load(0.0, types={"u"})] == [[2]]
+    dispatch.settle(known[0], 1)
+    assert [sequences(batch) for batch in out(dispatch)] == [[3]]
 
 
 def test_the_watermark_stays_below_what_is_open() -> None:
@@ -198,19 +202,6 @@ def test_tries_come_to_an_end() -> None:
         assert is_exhausted(batch) is (attempt == MAX_ATTEMPTS)
         dispatch.retry(batch, now, 0.5)
         now = dispatch.next_due() or 0.0
-
-
-def test_a_window_grows_with_success_and_halves_when_it_is_too_much() -> None:
-    """Between one batch and sixteen."""
-    window = Window()
-    sizes = [window.size]
-    for _ in range(20):
-        window.grow(1, 0.001)
-    sizes.append(window.size)
-    for _ in range(10):
-        window.halve()
-    sizes.append(window.size)
-    assert sizes == [2, MAX_WINDOW, 1]
 
 
 def parked(dispatch: Dispatch) -> list[int]:
