@@ -42,7 +42,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         door=server_options(),
     ) as member:
         host.member = member
-        bus = BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
+        bus = host.bus = BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
         async with AsyncExitStack() as stack:
             if service.view is not None:
                 folder = settings.data_dir / service.name

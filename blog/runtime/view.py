@@ -28,6 +28,8 @@ class ViewHost:
 
     def __init__(self, store: Store, bus: BusClient, types: frozenset[str]) -> None:
         self.applied = 0
+        self.changed = 0
+        """Grows with every change of the rows, not later than `applied`."""
         self.log: str | None = None
         self._store = store
         self._bus = bus
@@ -113,6 +115,7 @@ class ViewHost:
             if position is not None:
                 log.warning("view.started_over", was=position, now=head)
             await self._store.start_over(head.log)
+            self.changed += 1
             position = Position(head.log, 0)
         await self._move(position.log, position.applied)
 
@@ -127,6 +130,7 @@ class ViewHost:
             await self._publish(await self._store.apply((), batch.through), batch.through)
 
     async def _publish(self, applied: list[Applied], through: int) -> None:
+        self.changed += bool(applied)
         for listener in list(self._listeners):
             listener.put(applied)
         await self._move(self.log, through)

@@ -19,7 +19,7 @@ def given(view: type[V], *events: Event) -> V:
     made = view(db)
     # a test should not have to close what it never opened
     weakref.finalize(made, db.close)
-    for event in events:
+    for sequence, event in enumerate(events, start=1):
         envelope = Envelope.of(event, id=new_id(), service="given", time=datetime.now(UTC))
-        made.apply(db, envelope)
+        made.apply(db, envelope.model_copy(update={"sequence": sequence}))
     return made
