@@ -20,14 +20,15 @@ class Feed(Document, content_type="application/atom+xml"):
 
 def feed_of(posts: Sequence[Post], base_url: str) -> Feed:
     """Make the feed of `posts`, newest first, of the blog at `base_url`."""
+    base_url = _legal(base_url)
     feed = ET.Element("feed", xmlns=NAMESPACE)
     address = f"{base_url}/feed.atom"
     _text(feed, "id", address)
     _text(feed, "title", "blog")
     # nothing of this depends on now: the same posts are the same bytes
     _text(feed, "updated", max(map(_updated, posts), default=_EPOCH).isoformat())
-    ET.SubElement(feed, "link", rel="self", type=Feed.content_type, href=_legal(address))
-    ET.SubElement(feed, "link", rel="alternate", type="text/html", href=_legal(f"{base_url}/"))
+    ET.SubElement(feed, "link", rel="self", type=Feed.content_type, href=address)
+    ET.SubElement(feed, "link", rel="alternate", type="text/html", href=f"{base_url}/")
     for post in posts:
         _add_entry(feed, post, base_url)
     return Feed(ET.tostring(feed, encoding="utf-8", xml_declaration=True))

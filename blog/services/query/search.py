@@ -19,5 +19,6 @@ def as_match(words: str) -> str:
 
     Each word becomes a quoted string, the only thing that means itself (FTS5, strings).
     """
-    quoted = ['"' + word.replace('"', '""') + '"' for word in words.split()]
+    # a NUL would end the query in the middle of a string
+    quoted = ['"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split()]
     return " ".join(quoted or ['""']) + "*"
