@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class Beds(View):
 
     schema = "CREATE TABLE seeds (bed TEXT NOT NULL, name TEXT NOT NULL) STRICT;"
     reads = 0
+    has_read = threading.Event()
+    may_go = threading.Event()
+    may_go.set()
 
     @applies(Sown)
     def sow(self, db: Any, event: Sown) -> None:
@@ -45,7 +49,9 @@ class Beds(View):
     def of(self, bed: str) -> list[str]:
         """List the seeds of a bed."""
         type(self).reads += 1
-        rows = self.db.execute("SELECT name FROM seeds WHERE bed = ?", (bed,))
+        rows = self.db.execute("SELECT name FROM seeds WHERE bed = ?", (bed,)).fetchall()
+        type(self).has_read.set()
+        assert type(self).may_go.wait(5)
         return [name for (name,) in rows]
 
 
@@ -169,6 +175,22 @@ async def test_reading_what_was_written(tmp_path: Path, monkeypatch: pytest.Monk
             assert (await fetch(at, "/beds/a", headers={"Blog-After": wrong}))[0] == 422
 
 
+async def test_what_is_read_while_it_changes_is_not_kept_as_new(tmp_path: Path) -> None:
+    """The rows are of before, the answer is made after: who asks next reads again."""
+    async with hosted(service, tmp_path) as at:
+        await at.apply(Sown(bed="a", seed="pea"))
+        Beds.has_read.clear()
+        Beds.may_go.clear()
+        asking = asyncio.create_task(fetch(at, "/beds/a"))
+        try:
+            assert await asyncio.to_thread(Beds.has_read.wait, 5)
+            await at.apply(Sown(bed="a", seed="oat"))
+        finally:
+            Beds.may_go.set()
+        assert b"oat" not in (await asking)[1]
+        assert b"oat" in (await fetch(at, "/beds/a"))[1]
+
+
 async def test_what_is_missing_is_not_kept(tmp_path: Path) -> None:
     """It may come."""
     async with hosted(service, tmp_path) as at:
@@ -182,8 +204,11 @@ async def test_another_log_is_another_answer(tmp_path: Path) -> None:
     async with hosted(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
         assert b"pea" in (await fetch(at, "/beds/a"))[1]
-        await at.bus.become("1" * 36, Sown(bed="a", seed="oat"))
         assert at.host.view
+        await at.bus.become("2" * 36)
+        assert await at.host.view.wait_for(0, 5.0, at.bus.log)
+        assert (await fetch(at, "/beds/a"))[0] == 404
+        await at.bus.become("1" * 36, Sown(bed="a", seed="oat"))
         assert await at.host.view.wait_for(1, 5.0, at.bus.log)
         assert b"oat" in (await fetch(at, "/beds/a"))[1]
 

@@ -168,19 +168,19 @@ async def test_what_comes_while_the_missed_is_read_comes_once(
 
 
 @pytest.mark.parametrize(
-    ("last_id", "why"),
+    ("last_id", "why", "patience"),
     [
-        ("{log}:1", "it is too far behind"),
-        ("{log}:2000", "nothing was ever there"),
-        ("{log}:999999999999999999", "the same"),
-        ("11111111-1111-1111-1111-111111111111:1", "it is another log"),
+        ("{log}:1", "it is too far behind", 60),
+        ("{log}:2000", "nothing was ever there", 0.05),
+        ("{log}:999999999999999999", "the same", 0.05),
+        ("11111111-1111-1111-1111-111111111111:1", "it is another log", 60),
     ],
 )
 async def test_who_cannot_go_on_is_told_so(
-    tmp_path: Path, last_id: str, why: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, last_id: str, why: str, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`reset`, at once, and with the id of now; from there it is live, and can come back."""
-    monkeypatch.setattr("blog.runtime.streams.PATIENCE", 0.05)
+    """`reset`, at once where that can be known, and with the id of now; from there it is live."""
+    monkeypatch.setattr("blog.runtime.streams.PATIENCE", patience)
     async with hosted(service, tmp_path) as at:
         await at.apply(*struck(*range(1, MOST_MISSED + 3)))
         async with listening(at, last_id.format(log=at.bus.log)) as heard:
