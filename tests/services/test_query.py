@@ -480,12 +480,12 @@ class Model:
     def _say(self, post_id: str, comment_id: str, word: str) -> None:
         self.events.append(said(comment_id, word, post_id))
         if post_id in self.posts:
-            self.comments[comment_id] = {"content": word, "status": "pending", "edited": False}
+            self.comments[comment_id] = {"content": word, "status": "pending"}
 
     def _resay(self, _: str, comment_id: str, word: str) -> None:
         self.events.append(resaid(word, comment_id))
         if comment_id in self.comments:
-            self.comments[comment_id] = {"content": word, "status": "pending", "edited": True}
+            self.comments[comment_id] = {"content": word, "status": "pending"}
 
     def _unsay(self, _: str, comment_id: str, __: str) -> None:
         self.events.append(unsaid(comment_id))
@@ -494,8 +494,8 @@ class Model:
     def _approve(self, _: str, comment_id: str, word: str) -> None:
         self.events.append(settled("approved", word, comment_id))
         known = self.comments.get(comment_id)
-        if known and (not known["edited"] or known["content"] == word):
-            known |= {"content": word, "status": "approved"}
+        if known and known["content"] == word:
+            known["status"] = "approved"
 
 
 COLOURS = ("red", "green", "blue")

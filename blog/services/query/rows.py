@@ -123,11 +123,10 @@ class QueryRows(View):
 
     @applies(CommentUpdated)
     def update_comment(self, db: sqlite3.Connection, event: CommentUpdated) -> None:
-        """Take over status and content; but a verdict on words that were replaced meanwhile is none."""
+        """Take over the verdict; but one on words that were replaced meanwhile is none."""
         db.execute(
-            "UPDATE comments SET status = ?1, content = ?2"
-            " WHERE id = ?3 AND (edited_at IS NULL OR content = ?2)",
-            (event.status, event.content, event.id),
+            "UPDATE comments SET status = ? WHERE id = ? AND content = ?",
+            (event.status, event.id, event.content),
         )
 
     @applies(CommentDeleted)
