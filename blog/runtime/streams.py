@@ -103,6 +103,8 @@ def stream(host: Host, endpoint: Endpoint) -> Handler:
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-store"}
             )
             await response.prepare(request)
+            if request.method == hdrs.METH_HEAD:
+                return response
             with suppress(ConnectionError):
                 await response.write(start.first)
                 await _send(response, items, start.place.log, host.member.draining)

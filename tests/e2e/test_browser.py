@@ -352,6 +352,18 @@ async def test_what_was_missed_while_cut_off_is_shown(blog: RunningBlog, reader:
         await expect(theirs).to_contain_text("written meanwhile")
 
 
+async def test_a_reset_makes_the_page_take_a_fresh_copy(reader: Open) -> None:
+    """Too much was missed to be told of: the page looks again, as of the place that it is told."""
+    async with reader() as other:
+        await other.write("Hello")
+        reset = "id: 0-0:1\nevent: reset\ndata: {}\n\n"
+        await other.page.route(
+            "**/live", lambda route: route.fulfill(content_type="text/event-stream", body=reset)
+        )
+        async with other.page.expect_request(lambda request: request.url.endswith("after=1")):
+            await other.page.goto(other.page.url.partition("?")[0])
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Try until it is so; the test's own timeout ends it."""
     while not await condition():

@@ -203,3 +203,6 @@ async def test_posts_can_be_searched_for(gateway_client: Client) -> None:
     assert "<script>" not in nothing
     assert (await gateway_client.get("/", params={"search": "x" * 201})).status == 422
     assert '<link rel="alternate" href="/feed.atom" type="application/atom+xml"' in nothing
+    feed = await gateway_client.get("/feed.atom")
+    assert feed.content_type == "application/atom+xml"
+    assert str(gateway_client.make_url("/read/")) in await feed.text()

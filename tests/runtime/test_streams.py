@@ -123,6 +123,14 @@ async def test_who_comes_first_hears_what_comes_and_where_it_is(tmp_path: Path) 
             assert times(await take(heard, 3)) == [3, 4, 5]
 
 
+async def test_whoever_asks_for_the_head_only_gets_no_stream(tmp_path: Path) -> None:
+    """It would never end, and nobody would hear of it."""
+    async with hosted(service, tmp_path) as at, asyncio.timeout(5):
+        answer = await at.client.head("/strokes")
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        assert await answer.read() == b""
+
+
 @pytest.mark.parametrize("cut", range(8))
 async def test_who_comes_back_misses_nothing_and_hears_nothing_twice(tmp_path: Path, cut: int) -> None:
     """Wherever it was cut off, whatever else is in the log, also through another instance; then live."""
