@@ -23,6 +23,7 @@ from blog.runtime.view import ViewHost
 JSON_TYPE = "application/json; charset=utf-8"
 
 _AFTER_TIMEOUT = 1.0
+_MAX_PATH = 1000  # characters of a path with its query that an answer is kept under
 _MAX_DIGITS = 18  # of a sequence: it fits in 64 bits
 
 
@@ -40,7 +41,8 @@ def query(host: Host, endpoint: Endpoint) -> Handler:
         view = host.view
         if view is None:
             return as_response(await answer(request), request)
-        if hot is not None and AUTHOR_HEADER not in request.headers:
+        is_common = AUTHOR_HEADER not in request.headers and len(request.raw_path) <= _MAX_PATH
+        if hot is not None and is_common:
             return await _hot_answer(hot, view, wanted, request, answer)
         return await _answer_after(view, wanted, request, answer)
 
