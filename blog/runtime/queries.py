@@ -20,7 +20,7 @@ from blog.runtime.host import Host, base_url
 from blog.runtime.rendered import HotAnswers, Rendered
 from blog.runtime.view import ViewHost
 
-JSON_TYPE = "application/json; charset=utf-8"
+JSON_TYPE = "application/json"
 
 _AFTER_TIMEOUT = 1.0
 _MAX_PATH = 1000  # characters of a path with its query that an answer is kept under

@@ -207,11 +207,15 @@ async def test_another_log_is_another_answer(tmp_path: Path) -> None:
     async with hosted(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
         assert b"pea" in (await fetch(at, "/beds/a"))[1]
+        view = at.host.view
+        assert view
         async with asyncio.timeout(5):
             await at.bus.become("2" * 36)
+            await view.wait_for(0, None, at.bus.log)
             while (await fetch(at, "/beds/a"))[0] != 404:
                 await asyncio.sleep(0.01)
             await at.bus.become("1" * 36, Sown(bed="a", seed="oat"))
+            await view.wait_for(1, None, at.bus.log)
             while b"oat" not in (await fetch(at, "/beds/a"))[1]:
                 await asyncio.sleep(0.01)
 
