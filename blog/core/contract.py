@@ -34,8 +34,8 @@ class Meta:
 
     `author_hash` is the SHA-256 of the writer's `Blog-Author-Token` in hexadecimal, None without
     one; `author_token`, the token itself, is for pages and actions only, which hand it on to peers.
-    `new_id()` makes ids; with an `Idempotency-Key` the same request makes the same ids. `base_url` is
-    where the client sees this blog, for instance `https://blog.example`: what absolute links begin with.
+    `new_id()` makes ids; with an `Idempotency-Key` the same request makes the same ids. Absolute links
+    begin with `base_url`, for instance `https://blog.example`.
     """
 
     request_id: str
@@ -65,20 +65,16 @@ class Document:
     """An answer that is no JSON: `class Feed(Document, content_type="application/atom+xml")`."""
 
     content: bytes
-
     content_type: ClassVar[str] = "application/octet-stream"
 
     def __init_subclass__(cls, *, content_type: str = "", **kwargs: Any) -> None:
-        """Take the media type from the class line, where OpenAPI finds it too."""
+        """Take the media type from the class line."""
         super().__init_subclass__(**kwargs)
         cls.content_type = content_type or cls.content_type
 
 
 class ServerSent(NamedTuple):
-    """One server-sent event (WHATWG HTML §9.2): `data` is rendered as JSON.
-
-    `sequence` is that of the event it tells of: a client that was cut off goes on behind it.
-    """
+    """One server-sent event (WHATWG HTML §9.2) with `data` as JSON; it tells of the event `sequence`."""
 
     event: str
     data: Any
@@ -160,8 +156,8 @@ class Applied(NamedTuple):
 class Changes(Protocol):
     """What a stream handler gets as `changes`: the view's events, in order, each once.
 
-    From now on; or, for a client that was cut off and says where it was (`Last-Event-ID`), from there.
-    A client that missed too much is told so by the runtime, with an event `reset`.
+    From now on, or from where a client was cut off (`Last-Event-ID`); one that missed too much is told
+    so by the runtime, with an event `reset`.
     """
 
     def __aiter__(self) -> AsyncIterator[Applied]:
@@ -177,8 +173,7 @@ class Changes(Protocol):
 class Endpoint:
     """A handler behind a public route. `answer` makes a command's answer from its event.
 
-    `location` is where what a command made is found: a template of the event's fields. `is_hot`: a
-    query whose answers are kept, see `Service.query`.
+    `location`: where what a command made is found, a template of its event's fields; `is_hot`: see `query`.
     """
 
     kind: Kind
@@ -239,9 +234,8 @@ class Service:
         """Declare a query: request → rows → answer (model, list, dict, `Page` or `Document`).
 
         `answer_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.
-        `hot` promises that the answer depends on nothing but the view's rows, the path, the query
-        string, `meta.author_hash` and `meta.base_url`: answers to readers without a token are then
-        kept as bytes until the view changes.
+        `hot` promises that the answer depends only on rows, path, query string, `meta.author_hash` and
+        `meta.base_url`: what readers without a token get is then kept as bytes until the view changes.
         """
         limits = {"answer_timeout": answer_timeout}
         return self._endpoint("query", method, patterns, limits, is_hot=hot)
@@ -293,8 +287,6 @@ class Service:
         limits: Mapping[str, Any] = MappingProxyType({}),
         **options: Any,
     ) -> Callable[[H], H]:
-        """Declare an endpoint: `limits` are those of its routes, `options` fields of `Endpoint`."""
-
         def declare(handler: H) -> H:
             for pattern in patterns:
                 route = Route(method=method, pattern=pattern, **limits)
