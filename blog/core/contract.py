@@ -173,7 +173,7 @@ class Changes(Protocol):
 class Endpoint:
     """A handler behind a public route. `answer` makes a command's answer from its event.
 
-    `location`: where what a command made is found, a template of its event's fields; `is_hot`: see `query`.
+    `location`: where what a command made is found, a template of its event's fields; `is_hot`: `query`.
     """
 
     kind: Kind
