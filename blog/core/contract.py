@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
 
 from blog.core.decision import Answer
 from blog.core.events import Event
@@ -38,7 +38,8 @@ class Meta:
 
     `author_hash` is the SHA-256 of the writer's `Blog-Author-Token` in hexadecimal, None without
     one; `author_token`, the token itself, is for pages and actions only, which hand it on to peers.
-    `new_id()` makes ids; with an `Idempotency-Key` the same request makes the same ids.
+    `new_id()` makes ids; with an `Idempotency-Key` the same request makes the same ids. Absolute links
+    begin with `base_url`, for instance `https://blog.example`.
     """
 
     request_id: str
@@ -46,6 +47,7 @@ class Meta:
     author_hash: str | None = None
     author_token: str | None = None
     new_id: Callable[[], str] = new_id
+    base_url: str = ""
 
 
 class Page(NamedTuple):
@@ -55,12 +57,25 @@ class Page(NamedTuple):
     next: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class Document:
+    """An answer that is no JSON: `class Feed(Document, content_type="application/atom+xml")`."""
+
+    content: bytes
+    content_type: ClassVar[str] = "application/octet-stream"
+
+    def __init_subclass__(cls, *, content_type: str = "", **kwargs: Any) -> None:
+        """Take the media type from the class line."""
+        super().__init_subclass__(**kwargs)
+        cls.content_type = content_type or cls.content_type
+
+
 class ServerSent(NamedTuple):
-    """One server-sent event (WHATWG HTML §9.2): `data` is rendered as JSON."""
+    """One server-sent event (WHATWG HTML §9.2) with `data` as JSON; it tells of the event `sequence`."""
 
     event: str
     data: Any
-    id: str | None = None
+    sequence: int | None = None
 
 
 class Html(NamedTuple):
@@ -109,6 +124,16 @@ class Peer(Protocol):
         """Write `content`, once, however often the same `key` is sent. Raises as `get` does."""
         ...
 
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+        """Put `content` in the place of what is at `path`. Otherwise as `post`."""
+        ...
+
+    async def delete(
+        self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
+    ) -> PeerAnswer:
+        """Delete what is at `path`. Otherwise as `post`."""
+        ...
+
 
 class Peers(Protocol):
     """The other services by name: `peers.query.get("/posts")`."""
@@ -126,10 +151,14 @@ class Applied(NamedTuple):
 
 
 class Changes(Protocol):
-    """What a stream handler gets as `changes`: the view's events as they are applied, from now on."""
+    """What a stream handler gets as `changes`: the view's events, in order, each once.
+
+    From now on, or from where a client was cut off (`Last-Event-ID`); one that missed too much is told
+    so by the runtime, with an event `reset`.
+    """
 
     def __aiter__(self) -> AsyncIterator[Applied]:
-        """Iterate over what the view applies from now on; ends when the instance drains."""
+        """Iterate over what the view has applied; ends when the instance drains."""
         ...
 
     def read(self, method: Callable[..., R], *args: Any) -> Awaitable[R]:
@@ -141,7 +170,7 @@ class Changes(Protocol):
 class Endpoint:
     """A handler behind a public route. `answer` makes a command's answer from its event.
 
-    `location` is where what a command made is found: a template of the event's fields.
+    `location`: where what a command made is found, a template of its event's fields; `is_hot`: `query`.
     """
 
     kind: Kind
@@ -149,6 +178,7 @@ class Endpoint:
     handler: Handler
     answer: Answer | None = None
     location: str | None = None
+    is_hot: bool = False
 
     @property
     def status(self) -> int:
@@ -201,14 +231,20 @@ class Service:
         `DomainError`. With a view, what appends nothing is final only when the view has the log's
         head: it may be called again, and so it is when what an `Append` expected did not hold.
         """
-        return self._endpoint("command", method, patterns, answer, location, body_limit=body_limit)
+        limits = {"body_limit": body_limit}
+        return self._endpoint("command", method, patterns, limits, answer=answer, location=location)
 
-    def query(self, method: str, *patterns: str, answer_timeout: float | None = None) -> Callable[[H], H]:
-        """Declare a query: request → rows → answer (model, list, dict or `Page`).
+    def query(
+        self, method: str, *patterns: str, answer_timeout: float | None = None, hot: bool = False
+    ) -> Callable[[H], H]:
+        """Declare a query: request → rows → answer (model, list, dict, `Page` or `Document`).
 
         `answer_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.
+        `hot` promises that the answer depends only on rows, path, query string, `meta.author_hash` and
+        `meta.base_url`: what readers without a token get is then kept as bytes until the view changes.
         """
-        return self._endpoint("query", method, patterns, answer_timeout=answer_timeout)
+        limits = {"answer_timeout": answer_timeout}
+        return self._endpoint("query", method, patterns, limits, is_hot=hot)
 
     def stream(self, method: str, *patterns: str) -> Callable[[H], H]:
         """Declare a stream: an async generator of `ServerSent`, ended when the instance drains."""
@@ -254,16 +290,15 @@ class Service:
         kind: Kind,
         method: str,
         patterns: Sequence[str],
-        answer: Answer | None = None,
-        location: str | None = None,
-        **limits: Any,
+        limits: Mapping[str, Any] = MappingProxyType({}),
+        **options: Any,
     ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             for pattern in patterns:
                 route = Route(method=method, pattern=pattern, **limits)
                 if any((known.method, known.pattern) == (method, pattern) for known in self.routes):
                     raise TypeError(f"service {self.name} declares {method} {pattern} twice")
-                self.endpoints.append(Endpoint(kind, route, handler, answer, location))
+                self.endpoints.append(Endpoint(kind, route, handler, **options))
             return handler
 
         return declare

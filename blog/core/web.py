@@ -155,14 +155,23 @@ def unsupported(content_type: str, *content_types: str) -> UnsupportedMedia:
 def revalidated(request: web.Request, response: web.Response) -> web.Response:
     """Give the answer an ETag; make it 304 for who has it already (RFC 9110 §13.1.2, §15.4.5)."""
     assert isinstance(response.body, bytes)
-    etag = hashlib.sha256(response.body).hexdigest()[:32]
-    response.etag = etag
-    known = {tag.value for tag in request.if_none_match or ()}
-    if etag in known or "*" in known:
+    response.etag = etag = etag_of(response.body)
+    if has_already(request, etag):
         response.body = None
         response.set_status(HTTPStatus.NOT_MODIFIED)
         response.headers.popall(hdrs.CONTENT_TYPE, None)
     return response
+
+
+def etag_of(body: bytes) -> str:
+    """Name these bytes (RFC 9110 §8.8.3)."""
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def has_already(request: web.Request, etag: str) -> bool:
+    """Tell whether the client says that it has what `etag` names (RFC 9110 §13.1.2)."""
+    known = {tag.value for tag in request.if_none_match or ()}
+    return etag in known or "*" in known
 
 
 async def read_body(request: web.Request, *content_types: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from blog.bus.client import BusClient
 from blog.core.contract import Meta, Service
 from blog.core.errors import Unavailable
 from blog.core.ids import new_id, sha256_hex
@@ -27,6 +28,7 @@ class Host:
         self.service = service
         self.settings = settings
         self.member: Member
+        self.bus: BusClient
         self.commands: Commands
         self.reactor: Reactor
         self.view: ViewHost | None = None
@@ -57,6 +59,7 @@ class Host:
             now=self.member.clock.now(),
             author_hash=sha256_hex(token) if token else None,
             author_token=author_token,
+            base_url=base_url(request),
         )
 
     def _peers(self, request: web.Request, meta: Meta) -> Calls:
@@ -67,6 +70,12 @@ class Host:
             "traceparent": request.headers.get("traceparent"),
         }
         return Calls(self.member, {name: value for name, value in told.items() if value})
+
+
+def base_url(request: web.Request) -> str:
+    """Return where the client sees this blog: what the gateway says, else what was asked for here."""
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    return f"{scheme}://{request.headers.get('X-Forwarded-Host', request.host)}"
 
 
 def request_id(request: web.Request) -> str:

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from blog.core.contract import Endpoint, Page, Service
+from blog.core.contract import Document, Endpoint, Page, Service
 from blog.core.web import PROBLEM_TYPE, SEQUENCE_HEADER
 from blog.runtime.binding import Binding, Parameter, Source, bind
 
@@ -82,15 +82,13 @@ def _response(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> 
     headers = {"headers": {SEQUENCE_HEADER: _SEQUENCE}} if endpoint.kind == "command" else {}
     if endpoint.status == HTTPStatus.NO_CONTENT:
         return {"description": "It is so.", **headers}
-    media = _MEDIA.get(endpoint.kind, "application/json")
-    schema = {} if endpoint.kind in _MEDIA else _schema(service, _answer(endpoint), schemas)
+    media, schema = _MEDIA.get(endpoint.kind, "application/json"), {}
+    answer = get_type_hints(endpoint.answer or endpoint.handler).get("return")
+    if isinstance(answer, type) and issubclass(answer, Document):
+        media, schema = answer.content_type, {"type": "string"}
+    elif endpoint.kind not in _MEDIA and answer is not Page:
+        schema = _schema(service, answer, schemas)
     return {"description": "The answer.", **headers, "content": {media: {"schema": schema}}}
-
-
-def _answer(endpoint: Endpoint) -> Any:
-    handler = endpoint.answer or endpoint.handler
-    annotation = get_type_hints(handler).get("return")
-    return None if annotation is Page else annotation
 
 
 def _schema(service: Service, annotation: Any, schemas: dict[str, Any]) -> dict[str, Any]:

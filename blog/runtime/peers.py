@@ -80,12 +80,28 @@ class Call:
 
     async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
         """See `Peer.post`."""
+        return await self._write(hdrs.METH_POST, path, content, author_token, key)
+
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+        """See `Peer.put`."""
+        return await self._write(hdrs.METH_PUT, path, content, author_token, key)
+
+    async def delete(
+        self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
+    ) -> PeerAnswer:
+        """See `Peer.delete`."""
+        headers = {AUTHOR_HEADER: author_token, IDEMPOTENCY_HEADER: key}
+        return await self._ask(hdrs.METH_DELETE, path, headers, params=params)
+
+    async def _write(
+        self, method: str, path: str, content: Any, author_token: str, key: str
+    ) -> PeerAnswer:
         headers = {
             hdrs.CONTENT_TYPE: "application/json",
             AUTHOR_HEADER: author_token,
             IDEMPOTENCY_HEADER: key,
         }
-        return await self._ask(hdrs.METH_POST, path, headers, data=pydantic_core.to_json(content))
+        return await self._ask(method, path, headers, data=pydantic_core.to_json(content))
 
     async def _ask(self, method: str, path: str, headers: Mapping[str, str], **what: Any) -> PeerAnswer:
         """Ask one instance after the other until one answers."""

@@ -44,7 +44,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
     ) as member:
         host.member = member
         async with AsyncExitStack() as stack:
-            bus = await stack.enter_async_context(
+            bus = host.bus = await stack.enter_async_context(
                 BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
             )
             if service.view is not None:

@@ -43,6 +43,8 @@ class ViewHost:
     ) -> None:
         self.applied = 0
         """The last sequence that is in what readers read, of the log `log`."""
+        self.changed = 0
+        """Grows with every change of the rows, not later than `applied`."""
         self.log: str | None = None
         self._store = store
         self._bus = bus
@@ -163,12 +165,14 @@ class ViewHost:
         """Let readers have the new file once it holds what the head was; who listens comes back."""
         if self._store.is_building and through >= self._goal:
             await self._store.swap_in()
+            self.changed += 1
             log.info("view.swapped_in", applied=through)
             for listener in list(self._listeners):
                 listener.cut_off()
             await self._move(self.log, through)
 
     async def _publish(self, applied: list[Applied], through: int) -> None:
+        self.changed += bool(applied)
         for listener in list(self._listeners):
             listener.put(applied)
         await self._move(self.log, through)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.core.contract import Endpoint, Kind, Service
+from blog.core.contract import Document, Endpoint, Kind, Service
 from blog.core.events import Event
 from blog.core.instance import Route
 
@@ -58,3 +58,25 @@ def test_a_reaction_names_its_event() -> None:
     """Without the annotation nobody knows what it reacts to."""
     with pytest.raises(TypeError, match="annotate"):
         Service("bells").reaction(lambda: None)
+
+
+def test_a_document_knows_its_type() -> None:
+    """From the class line; what inherits has it too, others have their own."""
+
+    class Feed(Document, content_type="text/x-feed"):
+        """One."""
+
+    class Longer(Feed):
+        """More of it."""
+
+    assert (Feed(b"x").content_type, Longer(b"x").content_type) == ("text/x-feed", "text/x-feed")
+    assert Document(b"x").content_type == "application/octet-stream"
+
+
+def test_a_query_may_be_hot() -> None:
+    """Only one that says so."""
+    service = Service("bells")
+    service.query("GET", "/bells", hot=True)(list)
+    service.query("GET", "/towers", answer_timeout=3.0)(list)
+    assert [endpoint.is_hot for endpoint in service.endpoints] == [True, False]
+    assert [route.answer_timeout for route in service.routes] == [None, 3.0]

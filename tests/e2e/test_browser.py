@@ -238,6 +238,132 @@ async def test_every_state_fits_a_narrow_screen(reader: Open) -> None:
         assert width <= narrow["width"]
 
 
+async def found(reader: Reader, words: str) -> list[str]:
+    """Search by keyboard; return the titles of what is found."""
+    box = reader.page.get_by_role("searchbox", name="Search posts")
+    await box.fill(words)
+    await box.press("Enter")
+    await expect(reader.page.get_by_role("heading", level=1)).to_have_text("Found")
+    return await reader.page.locator("ol.posts h2").all_text_contents()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+async def test_posts_are_found(reader: Open, *, javascript: bool) -> None:
+    """By words of title and text, the newest first; nothing is said where nothing is found."""
+    async with reader(java_script_enabled=javascript) as author:
+        await author.write("Apple pie", "with cinnamon")
+        await author.write("Cinnamon rolls", "and sugar")
+        await author.page.goto(author.url)
+        assert await found(author, "cinnamon") == ["Cinnamon rolls", "Apple pie"]
+        await author.picture("search-found")
+        assert await found(author, "pie cinna") == ["Apple pie"]
+        assert await found(author, "salt OR sugar") == []
+        await expect(author.page.get_by_text("No post has all of these words")).to_be_visible()
+        await expect(author.page.get_by_role("searchbox")).to_have_value("salt OR sugar")
+        await author.picture("search-nothing")
+        await author.page.get_by_role("link", name="All posts").first.click()
+        await expect(author.page.locator("ol.posts > li")).to_have_count(2)
+        assert author.complaints == []
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+async def test_what_one_wrote_can_be_changed_and_taken_back(reader: Open, *, javascript: bool) -> None:
+    """A post and a comment: other words, then a question, then gone; another reader sees no way to it."""
+    async with reader(java_script_enabled=javascript) as author, reader() as other:
+        page = author.page
+        await author.write("First words", "text")
+        address = page.url
+        await author.comment("first comment")
+        comments = page.locator("ol.comments > li")
+        await comments.get_by_role("link", name="Edit").click()
+        await expect(page.get_by_role("textbox", name="Comment")).to_have_value("first comment")
+        await page.get_by_role("textbox", name="Comment").fill("second comment")
+        await author.picture("edit-comment")
+        await page.get_by_role("button", name="Save").click()
+        await expect(comments).to_contain_text("second comment")
+        await expect(comments).to_contain_text("edited")
+        await page.locator("article.post").get_by_role("link", name="Edit").click()
+        await page.get_by_label("Title").fill("Other words")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Other words")
+        await other.page.goto(address)
+        await expect(other.page.get_by_role("heading", level=1)).to_have_text("Other words")
+        await expect(other.page.get_by_role("link", name="Edit")).to_have_count(0)
+        await until_live(other)
+        await comments.get_by_role("link", name="Delete").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Delete this comment?")
+        await expect(page.locator("article.now")).to_contain_text("second comment")
+        await author.picture("delete-comment")
+        await page.get_by_role("link", name="Keep it").click()
+        await comments.get_by_role("link", name="Delete").click()
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_text("No comments yet.")).to_be_visible()
+        await expect(other.page.get_by_text("No comments yet.")).to_be_visible()
+        await page.locator("article.post").get_by_role("link", name="Delete").click()
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_text("Nobody has written anything yet.")).to_be_visible()
+        await expect(other.page.get_by_role("status")).to_contain_text("This post was deleted.")
+        assert author.complaints == other.complaints == []
+        gone = await page.goto(address)
+        assert gone
+        assert gone.status == 404
+
+
+async def test_what_changed_meanwhile_is_not_overwritten_unseen(reader: Open) -> None:
+    """Two windows of one author: the second sees what is there beside what was typed, and decides."""
+    async with reader() as author:
+        await author.write("One", "first")
+        page, address = author.page, author.page.url
+        await page.locator("article.post").get_by_role("link", name="Edit").click()
+        second = await page.context.new_page()
+        await second.goto(page.url)
+        for window, text in ((page, "of the first window"), (second, "of the second window")):
+            await window.get_by_label("Text").fill(text)
+            await window.get_by_role("button", name="Save").click()
+        await expect(page.locator("article.post")).to_contain_text("of the first window")
+        await expect(second.get_by_role("alert")).to_contain_text("It changed meanwhile.")
+        await expect(second.locator("article.now")).to_contain_text("of the first window")
+        await expect(second.get_by_label("Text")).to_have_value("of the second window")
+        await Reader(second, author.url).picture("conflict")
+        await second.get_by_role("button", name="Save").click()
+        await expect(second.locator("article.post")).to_contain_text("of the second window")
+        # the first window hears of it without a reload
+        await expect(page.locator("article.post")).to_contain_text("of the second window")
+        await page.goto(f"{address.partition('?')[0]}/delete")
+        await second.locator("article.post").get_by_role("link", name="Edit").click()
+        await second.get_by_label("Text").fill("of the third time")
+        await second.get_by_role("button", name="Save").click()
+        await expect(second.locator("article.post")).to_contain_text("of the third time")
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("alert")).to_contain_text("It was not deleted.")
+        await expect(page.locator("article.now")).to_contain_text("of the third time")
+
+
+async def test_what_was_missed_while_cut_off_is_shown(blog: RunningBlog, reader: Open) -> None:
+    """The instance that the page listened to is killed; what is written meanwhile appears by itself."""
+    async with reader() as author, reader() as other:
+        await author.write("Hello")
+        await other.page.goto(author.page.url)
+        await until_live(other)
+        blog.kill(blog.instances("query")[0].id)
+        await author.comment("written meanwhile")
+        theirs = other.page.locator("ol.comments > li")
+        await expect(theirs).to_have_class("approved", timeout=15_000)
+        await expect(theirs).to_contain_text("written meanwhile")
+
+
+async def test_a_reset_makes_the_page_take_a_fresh_copy(reader: Open) -> None:
+    """Too much was missed to be told of: the page looks again, as of the place that it is told."""
+    async with reader() as other:
+        await other.write("Hello")
+        reset = "id: 0-0:1\nevent: reset\ndata: {}\n\n"
+        await other.page.route(
+            "**/live", lambda route: route.fulfill(content_type="text/event-stream", body=reset)
+        )
+        async with other.page.expect_request(lambda request: request.url.endswith("after=1")):
+            await other.page.goto(other.page.url.partition("?")[0])
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Try until it is so; the test's own timeout ends it."""
     while not await condition():

@@ -155,3 +155,54 @@ async def test_a_page_says_what_is_not_running(blog: RunningBlog, gateway_client
 
 
 FORM = "application/x-www-form-urlencoded"
+
+
+async def test_authors_find_the_way_to_change_what_they_wrote(gateway_client: Client) -> None:
+    """Links on what is theirs, a form with what is there, a question; others get none of it."""
+    key = await key_of(gateway_client, "/write")
+    form = {"key": key, "title": "Mine <b>", "body": "some *text*"}
+    page = await gateway_client.post("/write", data=form)
+    post = str(page.url.path)
+    assert f'href="{post}/edit"' in await page.text()
+    said = {"key": await key_of(gateway_client, post), "content": "said"}
+    text = await (await gateway_client.post(post, data=said)).text()
+    links = re.findall(rf'href="({post}/comments/[^"]+)"', text)
+    assert [link.rpartition("/")[2] for link in links] == ["edit", "delete"]
+    shown = {}
+    for path in (f"{post}/edit", f"{post}/delete", *links):
+        answer = await gateway_client.get(path)
+        assert answer.status == 200, path
+        shown[path] = await answer.text()
+        assert 'name="sequence" value="' in shown[path]
+    assert 'value="Mine &lt;b&gt;"' in shown[f"{post}/edit"]
+    assert "some *text*</textarea>" in shown[f"{post}/edit"]
+    assert "said</textarea>" in shown[links[0]]
+    assert "cannot be brought back" in shown[f"{post}/delete"]
+    gateway_client.session.cookie_jar.clear()
+    assert "/edit" not in await (await gateway_client.get(post)).text()
+    for path in shown:
+        assert (await gateway_client.get(path)).status == 403
+
+
+async def test_posts_can_be_searched_for(gateway_client: Client) -> None:
+    """What was typed stays in the box, as text; the pages of what is found look for the same."""
+    for number in range(21):
+        answer = await gateway_client.post("/posts", json={"title": f"Tea {number}"})
+    await gateway_client.post("/posts", json={"title": "Coffee"})
+    after = answer.headers["Blog-Sequence"]
+    first = await (await gateway_client.get(f"/?search=te&after={after}")).text()
+    assert first.count("<article") == 20
+    assert "Coffee" not in first
+    older = re.search(r'href="([^"]+)" rel="next"', first)
+    assert older
+    second = await (await gateway_client.get(unescape(older[1]))).text()
+    assert second.count("<article") == 1
+    assert 'href="/?search=te"' in second
+    nothing = await (await gateway_client.get("/", params={"search": '"><script>'})).text()
+    assert "No post has all of these words" in nothing
+    assert "<script>" not in nothing
+    assert (await gateway_client.get("/", params={"search": "x" * 201})).status == 422
+    assert '<link rel="alternate" href="/feed.atom" type="application/atom+xml"' in nothing
+    feed = await gateway_client.get("/feed.atom")
+    assert feed.content_type == "application/atom+xml"
+    assert str(gateway_client.make_url("/read/")) in await feed.text()

@@ -144,3 +144,19 @@ async def test_an_answer_that_is_no_json_is_none(rig: Rig) -> None:
     await rig.add("a", lambda: web.Response(text="<html>"))
     with pytest.raises(Unavailable):
         await rig.peers.query.get("/posts")
+
+
+async def test_changing_and_deleting_carry_author_and_key(rig: Rig) -> None:
+    """As writing does, so that they may be repeated; what is deleted needs no body."""
+    await rig.add("gone", lambda: web.Response(status=500))
+    await rig.add("a", lambda: web.Response(status=204, headers={"Blog-Sequence": "8"}))
+    await rig.peers.query.put("/x", {"a": 1}, author_token="me", key="k1")
+    answer = await rig.peers.query.delete("/x", params={"sequence": "7"}, author_token="me", key="k2")
+    assert (answer.content, answer.sequence) == (None, 8)
+    took = [request for request in rig.asked if request.headers[INSTANCE_HEADER] == "a"]
+    assert [(request.method, request.path_qs) for request in took] == [
+        ("PUT", "/x"),
+        ("DELETE", "/x?sequence=7"),
+    ]
+    assert [request.headers[IDEMPOTENCY_HEADER] for request in took] == ["k1", "k2"]
+    assert {request.headers[AUTHOR_HEADER] for request in took} == {"me"}

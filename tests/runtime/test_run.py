@@ -42,7 +42,9 @@ async def test_an_instance_is_ready_only_when_it_has_caught_up(
         await asked.wait()
         member = life.member
         assert member is not None
-        known = gardens.session.discovery.instances[member.instance.id]
+        id_ = member.instance.id
+        await gardens.session.discovery.wait_until(lambda table: id_ in table.instances)
+        known = gardens.session.discovery.instances[id_]
         assert known.state is State.STARTING
         assert [await status(gardens, member, path) for path in ("/readyz", "/seeds")] == [503, 503]
         go_on.set()

@@ -1,67 +1,14 @@
 """The pages: what they show of what the peers say, and that nothing in it is ever run."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
 
-from blog.core.contract import AUTHOR_COOKIE, Html, Meta, PeerAnswer, Redirect
+from blog.core.contract import AUTHOR_COOKIE, Html, PeerAnswer, Redirect
 from blog.core.errors import BlogError, Invalid, NotFound, TooLarge, Unavailable
 from blog.core.ids import derived_id
 from blog.services.web.forms import CommentForm, PostForm
 from blog.services.web.markdown import excerpt, render
 from blog.services.web.service import comment, home, publish, read
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-POST, COMMENT = derived_id("post"), derived_id("comment")
-
-
-class FakePeer:
-    """Answers what it was told to, and remembers what it was asked."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-        self.asked: list[tuple[Any, ...]] = []
-
-    async def get(
-        self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
-        """Read."""
-        return self._note(path, params, after)
-
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
-        """Write."""
-        return self._note(path, content, author_token, key)
-
-    def _note(self, *asked: Any) -> PeerAnswer:
-        self.asked.append(asked)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        assert isinstance(self.answer, PeerAnswer)
-        return self.answer
-
-
-class FakePeers:
-    """Peers by name."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.by_name = {name: FakePeer(answer) for name, answer in answers.items()}
-
-    def __getattr__(self, service: str) -> FakePeer:
-        """Find one."""
-        return self.by_name[service]
-
-
-def meta(token: str | None = None) -> Meta:
-    """Make what a request would bring."""
-    return Meta(request_id="r", now=NOW, author_token=token)
-
-
-def a_post(**changes: Any) -> dict[str, Any]:
-    """Give a post as query shows it."""
-    known = {"id": POST, "title": "T", "body": "*b*", "author": "", "created_at": "x", "comments": []}
-    return known | changes
+from tests.services.peers import COMMENT, POST, FakePeers, a_post, meta
 
 
 @pytest.mark.parametrize(
@@ -195,14 +142,22 @@ async def test_a_comment_that_was_refused_is_shown_below_its_post() -> None:
 
 
 async def test_a_long_thread_has_pages() -> None:
-    """A full page leads to the next one, which is asked of comments from behind the last one shown."""
+    """A full page leads to the next one, which is asked for from behind the last one shown."""
     some = {"content": "x", "status": "approved"}
     full = [some | {"id": derived_id("c", n)} for n in range(100)]
     first = await read(POST, FakePeers(query=PeerAnswer(a_post(comments=full))))
     assert first.context["more"] == full[-1]["id"]
-    peers = FakePeers(query=PeerAnswer(a_post(comments=full)), comments=PeerAnswer([some]))
+    peers = FakePeers(query=PeerAnswer(a_post(comments=[some])))
     last = await read(POST, peers, after=8, behind=full[-1]["id"])
-    asked = (f"/posts/{POST}/comments", {"after": full[-1]["id"], "limit": "100"}, 8)
-    assert peers.comments.asked == [asked]
+    assert peers.query.asked == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
     assert len(last.context["comments"]) == 1
     assert last.context["more"] is None
+
+
+async def test_searching_asks_for_what_was_typed() -> None:
+    """A blank search is none; the next page looks for the same."""
+    for typed, asked in ((" two  words ", {"search": "two  words"}), (" ", {})):
+        peers = FakePeers(query=PeerAnswer({}, next={"before": POST, "search": "two words"}))
+        page = await home(peers, search=typed)
+        assert peers.query.asked == [("/posts", asked, None)]
+        assert page.context["search"] == asked.get("search", "")

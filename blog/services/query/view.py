@@ -1,143 +1,115 @@
-"""The read side: posts newest first, each with its comments."""
+"""How the rows of the read side are read: from a place on, so that every page costs the same."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from typing import Any
 
-from pydantic import BaseModel
-
-from blog.core.view import View, applies
-from blog.services.comments.events import CommentCreated, CommentUpdated, Status
-from blog.services.posts.events import PostCreated
+from blog.services.query.models import Comment, Post
+from blog.services.query.rows import QueryRows
+from blog.services.query.search import as_match, must_have_fts5
 
 SHOWN_COMMENTS = 100
-"""Comments that come with a post; more are at `/posts/{id}/comments`."""
+"""Comments that come with a post; more are behind the last of them."""
 
-
-class Comment(BaseModel):
-    """A comment in its post: until it is approved, only its author sees the content."""
-
-    id: str
-    content: str | None
-    author: str
-    status: Status
-    created_at: datetime
-
-
-class Post(BaseModel):
-    """A post with its first comments, oldest first."""
-
-    id: str
-    title: str
-    body: str
-    author: str
-    created_at: datetime
-    comments: list[Comment] = []
-
-
-class QueryView(View):
-    """Posts and comments in the order of the log; `number` is that order."""
-
-    schema = """
-    CREATE TABLE posts (
-      number INTEGER PRIMARY KEY,
-      id TEXT NOT NULL UNIQUE,
-      title TEXT NOT NULL,
-      body TEXT NOT NULL,
-      author TEXT NOT NULL,
-      created_at TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE comments (
-      number INTEGER PRIMARY KEY,
-      id TEXT NOT NULL UNIQUE,
-      post_id TEXT NOT NULL,
-      place INTEGER NOT NULL,        -- of the comment in its post, from 1
-      content TEXT NOT NULL,
-      author TEXT NOT NULL,
-      author_hash TEXT,
-      status TEXT NOT NULL,
-      created_at TEXT NOT NULL
-    ) STRICT;
-    CREATE UNIQUE INDEX comments_of_post ON comments (post_id, place);
-    """
-
-    @applies(PostCreated)
-    def add_post(self, db: sqlite3.Connection, event: PostCreated) -> None:
-        """Keep the post."""
-        db.execute(
-            "INSERT INTO posts (id, title, body, author, created_at) VALUES (?, ?, ?, ?, ?)",
-            (event.id, event.title, event.body, event.author, event.created_at.isoformat()),
-        )
-
-    @applies(CommentCreated)
-    def add_comment(self, db: sqlite3.Connection, event: CommentCreated) -> None:
-        """Keep the comment, pending, in the next place of its post."""
-        db.execute(
-            "INSERT INTO comments"
-            " (id, post_id, place, content, author, author_hash, status, created_at) VALUES (?, ?,"
-            " 1 + coalesce((SELECT max(place) FROM comments WHERE post_id = ?), 0),"
-            " ?, ?, ?, 'pending', ?)",
-            (
-                event.id,
-                event.post_id,
-                event.post_id,
-                event.content,
-                event.author,
-                event.author_hash,
-                event.created_at.isoformat(),
-            ),
-        )
-
-    @applies(CommentUpdated)
-    def update_comment(self, db: sqlite3.Connection, event: CommentUpdated) -> None:
-        """Take over status and content."""
-        db.execute(
-            "UPDATE comments SET status = ?, content = ? WHERE id = ?",
-            (event.status, event.content, event.id),
-        )
-
-    def posts(self, *, before: str | None, limit: int, reader: str | None) -> list[Post]:
-        """List posts, newest first, from behind the post `before`, as `reader` may see them."""
-        rows = self.db.execute(
-            "SELECT id, title, body, author, created_at FROM posts"
-            " WHERE ?1 IS NULL OR number < (SELECT number FROM posts WHERE id = ?1)"
-            " ORDER BY number DESC LIMIT ?2",
-            (before, limit),
-        )
-        return self._with_comments(rows, reader)
-
-    def post(self, post_id: str, *, reader: str | None) -> Post | None:
-        """Find one post, as `reader` may see it."""
-        rows = self.db.execute(
-            "SELECT id, title, body, author, created_at FROM posts WHERE id = ?", (post_id,)
-        )
-        return next(iter(self._with_comments(rows, reader)), None)
-
-    def comment(self, comment_id: str) -> Comment | None:
-        """Find one comment, as everybody may see it."""
-        rows = self.db.execute(f"{_COMMENT} WHERE id = ?", (None, comment_id))
-        return next((comment for _, comment in map(_as_comment, rows)), None)
-
-    def _with_comments(self, rows: Iterable[Sequence[object]], reader: str | None) -> list[Post]:
-        names = ("id", "title", "body", "author", "created_at")
-        posts = [Post.model_validate(dict(zip(names, row, strict=True))) for row in rows]
-        by_id = {post.id: post for post in posts}
-        marks = ",".join("?" * len(posts))
-        comments = self.db.execute(
-            f"{_COMMENT} WHERE post_id IN ({marks}) AND place <= ? ORDER BY post_id, place",
-            (reader, *by_id, SHOWN_COMMENTS),
-        )
-        for post_id, comment in map(_as_comment, comments):
-            by_id[post_id].comments.append(comment)
-        return posts
-
-
-_COMMENT = (
-    "SELECT post_id, id, author, status, created_at,"
-    " CASE WHEN status = 'approved' OR author_hash = ? THEN content END FROM comments"
+_EVERYTHING = 2**63 - 1  # above every number
+_POST = (
+    "SELECT number, id, author, created_at, edited_at, sequence, coalesce(author_hash = ?1, 0),"
+    " title, body FROM posts"
 )
+_POST_FIELDS = ("id", "author", "created_at", "edited_at", "sequence", "mine", "title", "body")
+_NEWEST = "number < ?2 ORDER BY number DESC LIMIT ?3"
+_MATCHING = (
+    "number IN (SELECT rowid FROM words WHERE words MATCH ?4 AND rowid < ?2"
+    " ORDER BY rowid DESC LIMIT ?3) ORDER BY number DESC"
+)
+_COMMENT = (
+    "SELECT id, author, created_at, edited_at, sequence, coalesce(author_hash = ?1, 0), status,"
+    " CASE WHEN status = 'approved' OR author_hash = ?1 THEN content END FROM comments"
+)
+_OF_POST = "post = (SELECT number FROM posts WHERE id = ?3)"
+_COMMENT_FIELDS = ("id", "author", "created_at", "edited_at", "sequence", "mine", "status", "content")
 
 
-def _as_comment(row: Sequence[str]) -> tuple[str, Comment]:
-    names = ("id", "author", "status", "created_at", "content")
-    return row[0], Comment.model_validate(dict(zip(names, row[1:], strict=True)))
+class QueryView(QueryRows):
+    """Posts newest first, each with its comments, as a `reader` (an author's hash) may see them."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        must_have_fts5(db)
+        super().__init__(db)
+
+    def posts(
+        self,
+        *,
+        limit: int,
+        reader: str | None = None,
+        below: int | None = None,
+        search: str | None = None,
+        comments: int = SHOWN_COMMENTS,
+    ) -> tuple[list[Post], bool]:
+        """List posts, newest first, from below the number `below`; tell whether there are more.
+
+        With `search`, only those that have all these words, in title or body. Each comes with its
+        first `comments`.
+        """
+        values: list[Any] = [reader, _EVERYTHING if below is None else below, limit + 1]
+        which = _NEWEST
+        if search is not None:
+            which = _MATCHING
+            values.append(as_match(search))
+        rows = self.db.execute(f"{_POST} WHERE {which}", values).fetchall()
+        return [self._post(row, reader, comments) for row in rows[:limit]], len(rows) > limit
+
+    def post(
+        self, post_id: str, *, reader: str | None = None, behind: int = 0, comments: int = SHOWN_COMMENTS
+    ) -> Post | None:
+        """Find one post with its first `comments` behind the number `behind`."""
+        row = self.db.execute(f"{_POST} WHERE id = ?2", (reader, post_id)).fetchone()
+        return self._post(row, reader, comments, behind) if row else None
+
+    def alone(self, post_id: str) -> Post | None:
+        """Find one post, without comments, as everybody may see it."""
+        return self.post(post_id, comments=0)
+
+    def comment(self, comment_id: str, reader: str | None = None) -> Comment | None:
+        """Find one comment."""
+        row = self.db.execute(f"{_COMMENT} WHERE id = ?2", (reader, comment_id)).fetchone()
+        return _as_comment(row) if row else None
+
+    def comment_of(self, post_id: str, comment_id: str, reader: str | None) -> Comment | None:
+        """Find one comment of a post."""
+        row = self.db.execute(
+            f"{_COMMENT} WHERE id = ?2 AND {_OF_POST}",
+            (reader, comment_id, post_id),
+        ).fetchone()
+        return _as_comment(row) if row else None
+
+    def number_of_post(self, post_id: str) -> int | None:
+        """Tell where a post is, or was."""
+        row = self.db.execute(
+            "SELECT number FROM posts WHERE id = ?1"
+            " UNION ALL SELECT number FROM gone WHERE id = ?1 AND post IS NULL",
+            (post_id,),
+        ).fetchone()
+        return row[0] if row else None
+
+    def number_of_comment(self, comment_id: str) -> int | None:
+        """Tell where a comment is, or was."""
+        row = self.db.execute(
+            "SELECT number FROM comments WHERE id = ?1"
+            " UNION ALL SELECT number FROM gone WHERE id = ?1 AND post IS NOT NULL",
+            (comment_id,),
+        ).fetchone()
+        return row[0] if row else None
+
+    def _post(self, row: Sequence[Any], reader: str | None, comments: int, behind: int = 0) -> Post:
+        number, *values = row
+        rows = self.db.execute(
+            f"{_COMMENT} WHERE post = ?2 AND number > ?3 ORDER BY number LIMIT ?4",
+            (reader, number, behind, comments),
+        )
+        fields = dict(zip(_POST_FIELDS, values, strict=True))
+        return Post.model_validate(fields | {"comments": [_as_comment(item) for item in rows]})
+
+
+def _as_comment(row: Sequence[Any]) -> Comment:
+    return Comment.model_validate(dict(zip(_COMMENT_FIELDS, row, strict=True)))

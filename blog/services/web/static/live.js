@@ -2,7 +2,8 @@
 // Everything that is shown is made by the server: new parts are taken from a fresh copy of this page.
 "use strict";
 
-const part = document.querySelector("[data-live]");
+const parts = [...document.querySelectorAll("[data-live]")];
+const post = parts[0]?.dataset.post;   // on the page of one post: its id
 const news = document.getElementById("news");
 
 function listen() {
@@ -29,18 +30,32 @@ function listen() {
     }
   }
 
-  for (const type of part.dataset.live.split(" ")) {
+  const sequence = (event) => Number(event.lastEventId.split(":").at(-1));
+
+  for (const type of new Set(parts.flatMap((part) => part.dataset.live.split(" ")))) {
     source.addEventListener(type, (event) => {
-      const id = part.dataset.post;
-      if (id && JSON.parse(event.data).post_id !== id) return;
-      wanted = Math.max(wanted, Number(event.lastEventId));
+      const { id, post_id } = JSON.parse(event.data);
+      if (post && (post_id ?? id) !== post) return;
+      if (post && type === "post-deleted") {
+        source.close();
+        tell("This post was deleted.");
+        return;
+      }
+      wanted = Math.max(wanted, sequence(event));
       refresh();
     });
   }
-  source.addEventListener("open", () => {
-    part.dataset.connected = "";
-    show(null).catch(() => {});  // what came before we listened, or while we were cut off
+  // too much was missed to be told of, or it is another log with other numbers
+  source.addEventListener("reset", (event) => {
+    wanted = sequence(event);
+    shown = wanted - 1;
+    refresh();
   });
+  source.addEventListener("open", () => {
+    for (const part of parts) part.dataset.connected = "";
+  });
+  // what came before we listened; what comes while we are cut off is sent when we are back
+  source.addEventListener("open", () => show(null).catch(() => {}), { once: true });
 }
 
 async function show(after) {
@@ -50,13 +65,20 @@ async function show(after) {
   const answer = await fetch(url);
   if (!answer.ok) throw new Error(answer.statusText);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const copy = fresh.getElementById(part.id);
+  for (const part of parts) replace(part, fresh.getElementById(part.id));
+}
+
+function replace(part, copy) {
   if (!copy || copy.innerHTML === part.innerHTML) return;
   const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   part.replaceChildren(...copy.childNodes);
   if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
-  news.textContent = part.dataset.post ? "The comments have changed." : "The posts have changed.";
-  setTimeout(() => { news.textContent = ""; }, 4000);
+  tell(part.dataset.said);
+  setTimeout(() => { if (news.textContent === part.dataset.said) news.textContent = ""; }, 4000);
+}
+
+function tell(text) {
+  news.textContent = text;
 }
 
 for (const form of document.querySelectorAll("form[data-busy]")) {
@@ -76,4 +98,4 @@ addEventListener("pageshow", () => {
   }
 });
 
-if (part) listen();
+if (parts.length) listen();

@@ -1,0 +1,68 @@
+"""Peers that answer what a test says, for tests of the pages."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from blog.core.contract import Meta, PeerAnswer
+from blog.core.ids import derived_id
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POST, COMMENT = derived_id("post"), derived_id("comment")
+
+
+class FakePeer:
+    """Answers what it was told to, and remembers what it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
+    ) -> PeerAnswer:
+        """Read."""
+        return self._note(path, params, after)
+
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+        """Write."""
+        return self._note(path, content, author_token, key)
+
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+        """Replace."""
+        return self._note("put", path, content, author_token, key)
+
+    async def delete(
+        self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
+    ) -> PeerAnswer:
+        """Delete."""
+        return self._note("delete", path, params, author_token, key)
+
+    def _note(self, *asked: Any) -> PeerAnswer:
+        self.asked.append(asked)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        assert isinstance(self.answer, PeerAnswer)
+        return self.answer
+
+
+class FakePeers:
+    """Peers by name."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.by_name = {name: FakePeer(answer) for name, answer in answers.items()}
+
+    def __getattr__(self, service: str) -> FakePeer:
+        """Find one."""
+        return self.by_name[service]
+
+
+def meta(token: str | None = None) -> Meta:
+    """Make what a request would bring."""
+    return Meta(request_id="r", now=NOW, author_token=token)
+
+
+def a_post(**changes: Any) -> dict[str, Any]:
+    """Give a post as query shows it."""
+    known = {"id": POST, "title": "T", "body": "*b*", "author": "", "created_at": "x", "comments": []}
+    return known | changes

@@ -1,0 +1,109 @@
+"""The pages on which authors change what they wrote: theirs only, asked twice, nothing lost."""
+
+import pytest
+
+from blog.core.contract import Html, PeerAnswer, Redirect
+from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, Unavailable
+from blog.services.web.changes import (
+    delete_comment,
+    delete_comment_page,
+    delete_post,
+    edit_comment,
+    edit_comment_page,
+    edit_post,
+    edit_post_page,
+)
+from blog.services.web.forms import CommentForm, Form, PostForm
+from tests.services.peers import COMMENT, POST, FakePeers, a_post, meta
+
+MINE = {"mine": True, "sequence": 5}
+
+
+async def test_the_form_for_other_words_holds_the_words_there_are() -> None:
+    """Of a post and of a comment, with the version that is seen."""
+    page = await edit_post_page(POST, FakePeers(query=PeerAnswer(a_post(**MINE))))
+    form = page.context["form"]
+    assert (page.template, form.title, form.body, form.sequence) == ("edit.html", "T", "*b*", 5)
+    peers = FakePeers(query=PeerAnswer({"id": COMMENT, "content": "c", **MINE}))
+    page = await edit_comment_page(POST, COMMENT, peers, behind=POST)
+    assert peers.query.asked == [(f"/posts/{POST}/comments/{COMMENT}", None, None)]
+    assert (page.context["form"].content, page.context["form"].sequence) == ("c", 5)
+    assert page.context["subject"].page() == f"/read/{POST}?behind={POST}#{COMMENT}"
+
+
+async def test_others_get_no_such_form() -> None:
+    """Neither for what is somebody else's, nor without being anybody."""
+    peers = FakePeers(query=PeerAnswer(a_post(sequence=5)), posts=PeerAnswer(None))
+    with pytest.raises(Forbidden):
+        await edit_post_page(POST, peers)
+    with pytest.raises(Forbidden):
+        await edit_post(POST, PostForm(title="x"), peers, meta())
+    assert peers.posts.asked == []
+
+
+async def test_other_words_are_put_with_the_version_that_was_seen() -> None:
+    """And the reader comes back to where it is shown."""
+    peers = FakePeers(posts=PeerAnswer({}, sequence=9), comments=PeerAnswer({}, sequence=10))
+    form = PostForm(title="T", body="b", sequence=5)
+    assert await edit_post(POST, form, peers, meta("mine")) == Redirect(f"/read/{POST}?after=9")
+    change = {"title": "T", "body": "b", "sequence": 5}
+    assert peers.posts.asked == [("put", f"/posts/{POST}", change, "mine", form.key)]
+    said = CommentForm(content="c", sequence=6, behind=POST)
+    answer = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
+    assert answer == Redirect(f"/read/{POST}?behind={POST}&after=10#{COMMENT}")
+    path = f"/posts/{POST}/comments/{COMMENT}"
+    assert peers.comments.asked == [("put", path, {"content": "c", "sequence": 6}, "mine", said.key)]
+
+
+async def test_deleting_says_which_version() -> None:
+    """After a comment the reader is back at its post, after a post at all posts."""
+    peers = FakePeers(posts=PeerAnswer(None, sequence=9), comments=PeerAnswer(None, sequence=10))
+    form = Form(sequence=5)
+    assert await delete_post(POST, form, peers, meta("mine")) == Redirect("/?after=9")
+    assert peers.posts.asked == [("delete", f"/posts/{POST}", {"sequence": "5"}, "mine", form.key)]
+    answer = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
+    assert answer == Redirect(f"/read/{POST}?after=10")
+    path = f"/posts/{POST}/comments/{COMMENT}"
+    assert peers.comments.asked == [("delete", path, {"sequence": "5"}, "mine", form.key)]
+
+
+async def test_what_changed_meanwhile_is_shown_beside_what_was_typed() -> None:
+    """Sent once more, it is about the version that is shown now; under another key."""
+    now = a_post(body="theirs", **MINE | {"sequence": 7})
+    peers = FakePeers(posts=Conflict("It changed."), query=PeerAnswer(now))
+    form = PostForm(title="T", body="typed", sequence=5)
+    page = await edit_post(POST, form, peers, meta("mine"))
+    assert isinstance(page, Html)
+    assert (page.status, page.context["changed"]) == (409, True)
+    assert (page.context["form"].body, page.context["form"].sequence) == ("typed", 7)
+    assert page.context["form"].key != form.key
+    assert "theirs" in page.context["html"]
+    asked = await delete_post(POST, Form(sequence=5), peers, meta("mine"))
+    assert isinstance(asked, Html)
+    assert (asked.template, asked.status, asked.context["form"].sequence) == ("delete.html", 409, 7)
+
+
+@pytest.mark.parametrize(
+    ("error", "same_key"),
+    [
+        (Invalid("x", errors=[{"loc": ["content"], "msg": "is empty"}]), False),
+        (Unavailable("The service comments is not running."), True),
+    ],
+)
+async def test_other_words_that_could_not_be_put_are_not_lost(
+    error: BlogError, *, same_key: bool
+) -> None:
+    """The form comes back as it was typed, with the version it was about."""
+    peers = FakePeers(comments=error, query=PeerAnswer({"id": COMMENT, "content": "c", **MINE}))
+    form = CommentForm(content="typed", sequence=4)
+    page = await edit_comment(POST, COMMENT, form, peers, meta("mine"))
+    assert isinstance(page, Html)
+    assert (page.context["form"].content, page.context["form"].sequence) == ("typed", 4)
+    assert (page.context["form"].key == form.key) is same_key
+
+
+async def test_it_is_asked_before_it_is_deleted() -> None:
+    """With what it is about."""
+    peers = FakePeers(query=PeerAnswer({"id": COMMENT, "content": "*c*", **MINE}))
+    page = await delete_comment_page(POST, COMMENT, peers)
+    assert (page.template, page.context["html"]) == ("delete.html", "<p><em>c</em></p>\n")
