@@ -98,7 +98,9 @@ class Subscription:
 
     async def wait(self) -> None:
         """Wait until something may have changed, the next try is due, or something is to be flushed."""
-        times = [due for due in (self.dispatch.next_due(), self._flush_due) if due is not None]
+        # while it is paused, what was due long ago is no reason to look again
+        next_due = None if self.is_paused else self.dispatch.next_due()
+        times = [due for due in (next_due, self._flush_due) if due is not None]
         try:
             async with asyncio.timeout(min(times) - self._clock.monotonic() if times else None):
                 await self.wake.wait()
