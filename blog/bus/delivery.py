@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -14,17 +15,20 @@ from blog.bus.dispatch import Batch
 from blog.bus.log import Log
 from blog.bus.outcome import Failure, NotSentError, read_answer
 from blog.bus.schema import Position
-from blog.bus.subscription import Subscription
+from blog.bus.subscription import AGAIN_AFTER, Subscription
 from blog.bus.window import Window
 from blog.core.clock import Clock
-from blog.core.errors import NotFound
+from blog.core.errors import BlogError, NotFound
 from blog.core.instance import Instance, State
+from blog.core.logs import get_logger
 from blog.core.reactions import PATH, Result
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.session import Session
 
 TIMEOUT = 10.0
 """Seconds that an instance has for one load."""
+
+log = get_logger()
 
 
 class _Payload(aiohttp.BytesPayload):
@@ -66,8 +70,10 @@ class Delivery:
                 for name, position in (await self._log.positions()).items():
                     self._start(group, name, position)
                 while True:
-                    await self._learn(group)
-                    await self._changed.wait()
+                    is_remembered = await self._learn(group)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None if is_remembered else AGAIN_AFTER):
+                            await self._changed.wait()
                     self._changed.clear()
         finally:
             for running in self._running.values():
@@ -114,20 +120,29 @@ class Delivery:
         serving = discovery.serving(instance.service)
         return instance.state is State.SUSPECT and any(one.state is State.READY for one in serving)
 
-    async def _learn(self, group: asyncio.TaskGroup) -> None:
-        """Take over what living instances say they react to."""
+    async def _learn(self, group: asyncio.TaskGroup) -> bool:
+        """Take over what living instances say they react to; tell whether the log remembers it all."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         for instance in self._session.discovery.instances.values():
             if instance.reactions:
                 wanted[instance.service] |= set(instance.reactions)
-        for name, types in wanted.items():
-            known = self._running.get(name)
-            if known is None:
-                await self._log.subscribe(name, frozenset(types))
-                self._start(group, name, Position(frozenset(types)))
-            elif not types <= known.types:
-                known.types |= types
-                await self._log.subscribe(name, frozenset(known.types))
+        return all([await self._subscribe(group, name, types) for name, types in wanted.items()])
+
+    async def _subscribe(self, group: asyncio.TaskGroup, name: str, types: set[str]) -> bool:
+        known = self._running.get(name)
+        if known is not None and types <= known.types:
+            return True
+        wanted = frozenset(types if known is None else types | known.types)
+        try:
+            await self._log.subscribe(name, wanted)
+        except BlogError as error:  # a full disk, for instance: it is asked again
+            log.warning("delivery.not_subscribed", subscription=name, why=error.detail)
+            return False
+        if known is None:
+            self._start(group, name, Position(wanted))
+        else:
+            known.types |= wanted
+        return True
 
     def _start(self, group: asyncio.TaskGroup, name: str, position: Position) -> None:
         self._running[name] = running = Subscription(name, position, self._log, self._clock)

@@ -18,6 +18,7 @@ from blog.bus import delivery as carrying
 from blog.bus.delivery import TIMEOUT
 from blog.bus.log import Log
 from blog.core.clock import SystemClock
+from blog.core.errors import StorageFull
 from blog.core.events import Envelope
 from blog.core.reactions import Delivery
 from blog.core.web import bearer
@@ -231,6 +232,23 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
     await rig.client.append([cause(20).model_copy(update={"type": "blog.New"})])
     await effects_of(rig, 21)
     assert got["old"][-1] == "blog.New"
+
+
+async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk ends neither the bus nor what it has to do once there is room again."""
+    subscribe, refusals = Log.subscribe, iter([StorageFull("The log's disk is full.")])
+
+    async def refusing(log: Log, name: str, types: frozenset[str]) -> None:
+        for refusal in refusals:
+            raise refusal
+        await subscribe(log, name, types)
+
+    monkeypatch.setattr(Log, "subscribe", refusing)
+    await rig.reactor("reactor", [CAUSE], effects)
+    await rig.client.append([cause(1)])
+    assert await effects_of(rig, 1) == ["c1"]
 
 
 async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
