@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from blog.bus.dispatch import Batch
+from blog.bus.dispatch import Batch, Dispatch
 from blog.bus.log import Log
 from blog.bus.outcome import Failure, NotSentError, read_answer
 from blog.bus.schema import Position
@@ -157,12 +157,13 @@ class Delivery:
                 cannot: set[str] = set()
                 while self._may_send(running) and (instance := self._turn(running.name, cannot)):
                     window, types = self._windows[instance.id], self._types_for(running, instance)
-                    load = running.dispatch.next_load(self._clock.monotonic(), window.room, types)
+                    dispatch = running.dispatch
+                    load = dispatch.next_load(self._clock.monotonic(), window.room, types)
                     if not load:
                         cannot.add(instance.id)
                         continue
                     window.in_flight += 1
-                    group.create_task(self._carry(running, load, instance))
+                    group.create_task(self._carry(running, dispatch, load, instance))
                 await running.wait()
 
     def _may_send(self, running: Subscription) -> bool:
@@ -187,10 +188,11 @@ class Delivery:
         known = {type_ for other in living for type_ in other.reactions}
         return running.types - known | set(instance.reactions)
 
-    async def _carry(self, running: Subscription, load: Sequence[Batch], instance: Instance) -> None:
-        """One attempt: post, and put down what came of it."""
+    async def _carry(
+        self, running: Subscription, dispatch: Dispatch, load: Sequence[Batch], instance: Instance
+    ) -> None:
+        """One attempt: post what `dispatch` gave, and put down what came of it."""
         window = self._windows[instance.id]
-        dispatch = running.dispatch
         began = perf_counter()
         try:
             outcome = await self._post(running.name, load, instance)

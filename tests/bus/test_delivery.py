@@ -4,7 +4,7 @@ import asyncio
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from blog.bus.log import Log
 from blog.core.clock import SystemClock
 from blog.core.errors import StorageFull
 from blog.core.events import Envelope
+from blog.core.instance import Instance
 from blog.core.reactions import Delivery
 from blog.core.web import bearer
 from tests.bus.conftest import TOKEN, Rig
@@ -249,6 +250,35 @@ async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
     await rig.reactor("reactor", [CAUSE], effects)
     await rig.client.append([cause(1)])
     assert await effects_of(rig, 1) == ["c1"]
+
+
+async def test_a_replay_right_before_a_load_leaves_drops_what_comes_of_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of the dispatcher that was; the new one knows nothing of it, and gives it out itself."""
+    turn, replays = carrying.Delivery._turn, list[asyncio.Task[None]]()
+
+    def turning(delivery: carrying.Delivery, service: str, cannot: Collection[str]) -> Instance | None:
+        instance = turn(delivery, service, cannot)
+        if instance is not None and not replays:
+            replay = delivery.find(service).replay(0)
+            replays.append(asyncio.get_running_loop().create_task(replay))
+        return instance
+
+    monkeypatch.setattr(carrying.Delivery, "_turn", turning)
+    attempts: list[str] = []
+
+    def react(delivery: Delivery) -> dict[str, Any]:
+        attempts.extend(item.id for item in delivery.events)
+        return effects(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1)])
+    assert await effects_of(rig, 1) == ["c1"]
+    async with asyncio.timeout(5):
+        while (await rig.get("/subscriptions"))[0]["watermark"] < 1:
+            await asyncio.sleep(0.01)
+    assert attempts == ["c1", "c1"]
 
 
 async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
