@@ -71,7 +71,7 @@ class Dispatch:
     @property
     def wants_more(self) -> bool:
         """Tell whether there is room for more of the log."""
-        return self.size < BACKLOG
+        return self.size + len(self._to_park) < BACKLOG
 
     @property
     def dead(self) -> frozenset[str]:

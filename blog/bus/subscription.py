@@ -76,9 +76,10 @@ class Subscription:
         if self._flush_due is not None and self._clock.monotonic() >= self._flush_due:
             await self.flush()
         dispatch = self.dispatch
+        await self._park()
         while dispatch.wants_more and dispatch.cursor < self._log.head:
             dispatch.load(*await self._log.read(dispatch.cursor, _PAGE, self.types))
-        await self._park()
+            await self._park()
         while dispatch.wants_more and (sequences := dispatch.to_unpark()):
             dispatch.unpark(await self._log.get_all(sequences))
 
@@ -93,6 +94,7 @@ class Subscription:
             await self._log.settle(self.name, parked, [], dispatch.settled_with(entries))
         except BlogError as error:
             log.warning("delivery.not_parked", subscription=self.name, why=error.detail)
+            self._flush_due = self._flush_due or self._clock.monotonic() + AGAIN_AFTER
             return
         dispatch.park(entries)
 

@@ -1,16 +1,18 @@
 """A subscription between the log and the dispatcher: what it holds, and when it looks again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from blog.bus.dispatch import BACKLOG, Dispatch
 from blog.bus.log import Log
 from blog.bus.outcome import Failure
-from blog.bus.schema import Position
-from blog.bus.subscription import Subscription
+from blog.bus.schema import Entry, Position, Settled, State
+from blog.bus.subscription import AGAIN_AFTER, Subscription
+from blog.core.errors import StorageFull
 from blog.core.events import Envelope
 from tests.fakes import FakeClock
 
@@ -52,3 +54,52 @@ async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: Log) ->
     await running.pause(is_paused=False)
     await running.wait()
     assert running.dispatch.may_send(clock.monotonic())
+
+
+async def dead(journal: Log, count: int, clock: FakeClock) -> Subscription:
+    """Give the subscription with `count` events of one key behind a dead one."""
+    for start in range(0, count + 1, 1000):
+        await journal.append([cause(n) for n in range(start, min(start + 1000, count + 1))])
+    await journal.settle("s", [Settled(1, "k", 1, State.DEAD, "never")], [], 1)
+    return Subscription("s", (await journal.positions())["s"], journal, clock)
+
+
+async def test_what_is_parked_passes_through_memory_page_by_page(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come behind a dead event, they are never held all at once."""
+    running = await dead(journal, 3 * BACKLOG, FakeClock())
+    park, sizes = Dispatch.park, list[int]()
+
+    def parking(dispatch: Dispatch, entries: Sequence[Entry]) -> None:
+        sizes.append(len(entries))
+        park(dispatch, entries)
+
+    monkeypatch.setattr(Dispatch, "park", parking)
+    await running.refill()
+    assert (sum(sizes), running.dispatch.parked) == (3 * BACKLOG, 3 * BACKLOG)
+    assert running.dispatch.watermark == journal.head
+    assert max(sizes) <= 500
+
+
+async def test_what_cannot_be_parked_is_bounded_and_parked_later(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: no more is taken in, and it is tried again without anybody's doing."""
+    clock = FakeClock()
+    running = await dead(journal, 2 * BACKLOG, clock)
+    with monkeypatch.context() as full:
+        full.setattr(journal, "settle", refusing)
+        await running.refill()
+    assert BACKLOG <= running.dispatch.parked < BACKLOG + 500
+    clock.advance(AGAIN_AFTER)
+    async with asyncio.timeout(1):
+        await running.wait()
+    await running.refill()
+    assert running.dispatch.parked == 2 * BACKLOG
+    assert running.dispatch.watermark == journal.head
+
+
+async def refusing(*_: object) -> None:
+    """Be a log that cannot write."""
+    raise StorageFull("The log's disk is full.")
