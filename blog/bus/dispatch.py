@@ -167,10 +167,8 @@ class Dispatch:
         `is_dead`: the last of them never worked, so that whatever comes after it is to be parked.
         """
         queue = self._queues[batch.key]
-        self._forget([queue.entries.popleft() for _ in range(count)])
-        self.size -= count
+        self._pass(queue, count)
         queue.in_flight = 0
-        queue.attempts = 0
         if is_dead:
             self._dead.add(batch.key)
             self._parked.setdefault(batch.key, [])
@@ -183,14 +181,27 @@ class Dispatch:
         else:
             del self._queues[batch.key]
 
-    def retry(self, batch: Batch, now: float, jitter: float, after: float | None = None) -> None:
-        """Try again later: the first event of `batch` did not work. `jitter` is in [0, 1)."""
+    def retry(
+        self, batch: Batch, now: float, jitter: float, after: float | None = None, *, behind: int = 0
+    ) -> None:
+        """Try again later: the event of `batch` behind the first `behind`, settled ones, did not work.
+
+        `jitter` is in [0, 1).
+        """
         queue = self._queues[batch.key]
+        self._pass(queue, behind)
         queue.in_flight = 0
         queue.attempts += 1
         self.retries += 1
         due = now + max(retry_delay(queue.attempts, jitter), after or 0.0)
         heapq.heappush(self._waiting, (due, batch.key))
+
+    def _pass(self, queue: _Queue, count: int) -> None:
+        """Forget the first `count` events of `queue`: the next one was not tried for its own sake."""
+        if count:
+            self._forget([queue.entries.popleft() for _ in range(count)])
+            self.size -= count
+            queue.attempts = 0
 
     # -- parking ------------------------------------------------------------------------------------
 

@@ -144,17 +144,18 @@ class Subscription:
     ) -> None:
         """Let the dispatcher know what is settled, and what is to be tried again."""
         if settled:
-            last = settled[-1]
-            is_dead = last.state is State.DEAD
-            self.attempts[last.state.value] += 1
-            dispatch.settle(batch, len(settled), is_dead=is_dead)
-            if is_dead:
-                log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
-        elif again is not None:
+            self.attempts[settled[-1].state.value] += 1
+        if again is not None:
             self.attempts["retry"] += 1
             log.info("delivery.failed", subscription=self.name, key=batch.key, why=again.reason)
             now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
-            dispatch.retry(batch, now, jitter, again.retry_after)
+            dispatch.retry(batch, now, jitter, again.retry_after, behind=len(settled))
+            return
+        last = settled[-1]
+        is_dead = last.state is State.DEAD
+        dispatch.settle(batch, len(settled), is_dead=is_dead)
+        if is_dead:
+            log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
 
     async def flush(self) -> None:
         """Write down the acknowledgements that were put off, and how far the position is."""

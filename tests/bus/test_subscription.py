@@ -14,6 +14,7 @@ from blog.bus.schema import Entry, Position, Settled, State
 from blog.bus.subscription import AGAIN_AFTER, Subscription
 from blog.core.errors import StorageFull
 from blog.core.events import Envelope
+from blog.core.reactions import Outcome, Result
 from tests.fakes import FakeClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,6 +55,27 @@ async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: Log) ->
     await running.pause(is_paused=False)
     await running.wait()
     assert running.dispatch.may_send(clock.monotonic())
+
+
+async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: Log) -> None:
+    """`retry_after` is obeyed wherever in a batch the event is that asks for it; it goes alone then."""
+    clock = FakeClock()
+    running = subscribed(journal, clock)
+    await journal.append([cause(n) for n in range(3)])
+    await running.refill()
+    load = running.dispatch.next_load(clock.monotonic())
+    await running.put_down(
+        load,
+        [
+            Result(id="c0", outcome=Outcome.DONE),
+            Result(id="c1", outcome=Outcome.RETRY, retry_after=5),
+            Result(id="c2", outcome=Outcome.RETRY),
+        ],
+    )
+    assert not running.dispatch.may_send(clock.monotonic() + 4.9)
+    [batch] = running.dispatch.next_load(clock.monotonic() + 5)
+    assert (batch.attempt, [entry.id for entry in batch.entries]) == (2, ["c1"])
+    assert running.attempts == {"done": 1, "retry": 1}
 
 
 async def dead(journal: Log, count: int, clock: FakeClock) -> Subscription:
