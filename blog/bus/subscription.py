@@ -162,12 +162,14 @@ class Subscription:
         late, self._late, self._flush_due = self._late, [], None
         if not late:
             return
+        dispatch = self.dispatch
         try:
-            await self._log.settle(self.name, late, [], self.dispatch.watermark)
+            await self._log.settle(self.name, late, [], dispatch.watermark)
         except BlogError as error:
             log.warning("delivery.not_flushed", subscription=self.name, why=error.detail)
-            self._late = late + self._late
-            self._flush_due = self._clock.monotonic() + AGAIN_AFTER
+            if dispatch is self.dispatch:  # a replay takes them back
+                self._late = late + self._late
+                self._flush_due = self._clock.monotonic() + AGAIN_AFTER
 
     # -- what operators want -------------------------------------------------------------------------
 

@@ -78,6 +78,28 @@ async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: Log) 
     assert running.attempts == {"done": 1, "retry": 1}
 
 
+async def test_a_replay_takes_back_what_could_not_be_flushed(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written down behind it, it would not be delivered again after a crash."""
+    running = subscribed(journal, FakeClock())
+    await journal.append([cause(1)])
+    await running.refill()
+    load = running.dispatch.next_load(0)
+    await running.put_down(load, [Result(id="c1", outcome=Outcome.DONE)])
+
+    async def replayed_meanwhile(*_: object) -> None:
+        await running.replay(0)
+        raise StorageFull("The log's disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(journal, "settle", replayed_meanwhile)
+        await running.flush()
+    await running.flush()
+    position = (await journal.positions())["s"]
+    assert (position.watermark, position.settled) == (0, frozenset())
+
+
 async def dead(journal: Log, count: int, clock: FakeClock) -> Subscription:
     """Give the subscription with `count` events of one key behind a dead one."""
     for start in range(0, count + 1, 1000):
