@@ -70,6 +70,7 @@ class Delivery:
                 for name, position in (await self._log.positions()).items():
                     self._start(group, name, position)
                 while True:
+                    self._forget_gone()
                     is_remembered = await self._learn(group)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(None if is_remembered else AGAIN_AFTER):
@@ -111,6 +112,13 @@ class Delivery:
                 for scope in scopes:
                     if not scope.expired():  # one that is just ending cannot be changed any more
                         scope.reschedule(now)
+
+    def _forget_gone(self) -> None:
+        """Keep no window of who is gone and has nothing any more: every start is another instance."""
+        known = self._session.discovery.instances
+        gone = [id_ for id_, window in self._windows.items() if not window.in_flight and id_ not in known]
+        for id_ in gone:
+            del self._windows[id_]
 
     def _is_doubtful(self, id_: str) -> bool:
         discovery = self._session.discovery
@@ -204,10 +212,10 @@ class Delivery:
             for batch in load:
                 dispatch.put_back(batch)
         else:
-            if isinstance(outcome, Failure) and outcome.is_too_much:
-                window.halve()
-            else:
+            if not isinstance(outcome, Failure):
                 window.grow(sum(len(batch.entries) for batch in load), took)
+            elif outcome.is_too_much:
+                window.halve()
             if dispatch is running.dispatch:
                 await running.put_down(load, outcome)
             else:

@@ -17,6 +17,7 @@ from aiohttp import web
 from blog.bus import delivery as carrying
 from blog.bus.delivery import TIMEOUT
 from blog.bus.log import Log
+from blog.bus.window import Window
 from blog.core.clock import SystemClock
 from blog.core.errors import StorageFull
 from blog.core.events import Envelope
@@ -311,6 +312,46 @@ async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
     assert sorted(await effects_of(rig, 8)) == [f"c{n}" for n in range(8)]
     assert asyncio.get_running_loop().time() - began < TIMEOUT
     stopped.resume()
+
+
+@pytest.mark.parametrize(
+    ("answer", "grows"),
+    [(effects, True), (lambda _: web.Response(status=500), False), (lambda _: {"results": []}, False)],
+)
+async def test_who_fails_fast_does_not_get_more_for_it(
+    rig: Rig,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[Delivery], Any],
+    grows: bool,  # noqa: FBT001 - a table
+) -> None:
+    """A window grows with success only."""
+    grown = asyncio.Event()
+    monkeypatch.setattr(Window, "grow", lambda *_: grown.set())
+    tried = asyncio.Event()
+
+    def react(delivery: Delivery) -> Any:
+        if delivery.attempt > 1 or grows:
+            tried.set()
+        return answer(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1)])
+    async with asyncio.timeout(5):
+        await tried.wait()
+        if grows:
+            await grown.wait()
+    assert grown.is_set() is grows
+
+
+async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) -> None:
+    """Every start is another instance: what is known of them must not add up."""
+    async with Log.open(tmp_path / "other.db") as log:
+        delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
+        [bus] = rig.session.discovery.serving("bus")
+        for id_ in ("gone", "gone-but-busy", bus.id):
+            delivery._windows[id_].in_flight = int(id_ == "gone-but-busy")
+        delivery._forget_gone()
+        assert set(delivery._windows) == {"gone-but-busy", bus.id}
 
 
 async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> None:
