@@ -187,13 +187,14 @@ class Delivery:
     def _types_for(self, running: Subscription, instance: Instance) -> Collection[str] | None:
         """Say which events `instance` may have, None for all.
 
-        While versions of a service run side by side, a new type goes to those who know it. What none
-        that lives knows is what the service has left behind: anybody may pass it over.
+        While versions of a service run side by side, a new type goes to those who know it, and waits for
+        one that is still starting. What none that lives knows is what the service has left behind:
+        anybody may pass it over.
         """
         if running.types <= set(instance.reactions):
             return None
-        living = self._session.discovery.serving(running.name)
-        known = {type_ for other in living for type_ in other.reactions}
+        living = self._session.discovery.instances.values()
+        known = {type_ for one in living if one.service == running.name for type_ in one.reactions}
         return running.types - known | set(instance.reactions)
 
     async def _carry(

@@ -237,6 +237,33 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
     assert got["old"][-1] == "blog.New"
 
 
+async def test_a_new_type_waits_for_who_is_still_starting(rig: Rig) -> None:
+    """It has subscribed already: an older version that is ready before it must not pass it over."""
+    got: dict[str, list[str]] = {"old": [], "new": []}
+
+    def reactor(name: str) -> Callable[[Delivery], Any]:
+        def react(delivery: Delivery) -> Any:
+            got[name] += [item.id for item in delivery.events]
+            return effects(delivery)
+
+        return react
+
+    await rig.reactor("reactor", [CAUSE], reactor("old"))
+    new = await rig.reactor("reactor", [CAUSE, "blog.New"], reactor("new"), is_ready=False)
+    async with asyncio.timeout(5):
+        while "blog.New" not in [
+            type_ for row in await rig.get("/subscriptions") for type_ in row["types"]
+        ]:
+            await asyncio.sleep(0.01)
+    await rig.client.append([cause(1).model_copy(update={"type": "blog.New"}), cause(2)])
+    assert await effects_of(rig, 1) == ["c2"]
+    await asyncio.sleep(0.1)
+    assert got == {"old": ["c2"], "new": []}
+    await new.ready()
+    assert await effects_of(rig, 2) == ["c2", "c1"]
+    assert got["new"] == ["c1"]
+
+
 async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
