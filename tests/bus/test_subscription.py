@@ -11,7 +11,7 @@ from blog.bus.dispatch import BACKLOG, Dispatch
 from blog.bus.log import Log
 from blog.bus.outcome import Failure
 from blog.bus.schema import Entry, Position, Settled, State
-from blog.bus.subscription import AGAIN_AFTER, Subscription
+from blog.bus.subscription import AGAIN_AFTER, FLUSH_AFTER, FLUSH_AT, Subscription
 from blog.core.errors import StorageFull
 from blog.core.events import Envelope
 from blog.core.reactions import Outcome, Result
@@ -76,6 +76,25 @@ async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: Log) 
     [batch] = running.dispatch.next_load(clock.monotonic() + 5)
     assert (batch.attempt, [entry.id for entry in batch.entries]) == (2, ["c1"])
     assert running.attempts == {"done": 1, "retry": 1}
+
+
+async def test_acknowledgements_wait_for_so_long_or_so_many(journal: Log) -> None:
+    """And no longer: 50 ms after the first one, or with the 200th, they are on disk."""
+    clock = FakeClock()
+    running = subscribed(journal, clock)
+    await journal.append([cause(n, f"k{n}") for n in range(FLUSH_AT + 1)])
+    await running.refill()
+    watermarks = []
+    for _ in range(FLUSH_AT + 1):
+        [batch] = running.dispatch.next_load(clock.monotonic(), 1)
+        await running.put_down([batch], [Result(id=batch.entries[0].id, outcome=Outcome.DONE)])
+        watermarks.append((await journal.positions())["s"].watermark)
+    assert watermarks == [0] * (FLUSH_AT - 1) + [FLUSH_AT] * 2
+    clock.advance(FLUSH_AFTER)
+    async with asyncio.timeout(1):
+        await running.wait()
+    await running.refill()
+    assert (await journal.positions())["s"].watermark == FLUSH_AT + 1
 
 
 async def test_a_replay_takes_back_what_could_not_be_flushed(
