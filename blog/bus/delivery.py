@@ -57,6 +57,8 @@ class Delivery:
         self._waiting: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
         """How long answers of an instance are waited for."""
         self._running: dict[str, Subscription] = {}
+        self._remembered: dict[str, frozenset[str]] = {}
+        """Which types the log knows that a subscription has."""
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -68,6 +70,7 @@ class Delivery:
         try:
             async with asyncio.TaskGroup() as group:
                 for name, position in (await self._log.positions()).items():
+                    self._remembered[name] = position.types
                     self._start(group, name, position)
                 while True:
                     self._forget_gone()
@@ -138,18 +141,20 @@ class Delivery:
 
     async def _subscribe(self, group: asyncio.TaskGroup, name: str, types: set[str]) -> bool:
         known = self._running.get(name)
-        if known is not None and types <= known.types:
+        if known is not None:
+            known.types |= types  # at once: what is appended meanwhile is not passed over
+            types = known.types
+        if types <= self._remembered.get(name, frozenset()):
             return True
-        wanted = frozenset(types if known is None else types | known.types)
+        wanted = frozenset(types)
         try:
             await self._log.subscribe(name, wanted)
         except BlogError as error:  # a full disk, for instance: it is asked again
             log.warning("delivery.not_subscribed", subscription=name, why=error.detail)
             return False
+        self._remembered[name] = wanted
         if known is None:
             self._start(group, name, Position(wanted))
-        else:
-            known.types |= wanted
         return True
 
     def _start(self, group: asyncio.TaskGroup, name: str, position: Position) -> None:

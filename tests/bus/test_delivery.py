@@ -1,6 +1,7 @@
 """Reactions over real sockets: one living instance each, until acknowledged, with effect once."""
 
 import asyncio
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -65,6 +66,13 @@ async def effects_of(rig: Rig, count: int) -> list[str]:
         while len(found := await rig.events(type=EFFECT, limit="1000")) < count:
             await asyncio.sleep(0.01)
     return [str(item.causationid) for item in found]
+
+
+async def until_subscribed(rig: Rig, type_: str) -> None:
+    """Wait until the bus has heard that somebody reacts to `type_`."""
+    async with asyncio.timeout(5):
+        while type_ not in [known for row in await rig.get("/subscriptions") for known in row["types"]]:
+            await asyncio.sleep(0.01)
 
 
 async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig) -> None:
@@ -224,6 +232,7 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
 
     await rig.reactor("reactor", [CAUSE], reactor("old"))
     new = await rig.reactor("reactor", [CAUSE, "blog.New"], reactor("new"))
+    await until_subscribed(rig, "blog.New")
     fresh = [cause(n, "same").model_copy(update={"type": "blog.New"}) for n in range(10, 20)]
     for n in range(10):
         await rig.client.append([cause(n, "same"), fresh[n]])
@@ -250,11 +259,7 @@ async def test_a_new_type_waits_for_who_is_still_starting(rig: Rig) -> None:
 
     await rig.reactor("reactor", [CAUSE], reactor("old"))
     new = await rig.reactor("reactor", [CAUSE, "blog.New"], reactor("new"), is_ready=False)
-    async with asyncio.timeout(5):
-        while "blog.New" not in [
-            type_ for row in await rig.get("/subscriptions") for type_ in row["types"]
-        ]:
-            await asyncio.sleep(0.01)
+    await until_subscribed(rig, "blog.New")
     await rig.client.append([cause(1).model_copy(update={"type": "blog.New"}), cause(2)])
     assert await effects_of(rig, 1) == ["c2"]
     await asyncio.sleep(0.1)
@@ -279,6 +284,18 @@ async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
     await rig.reactor("reactor", [CAUSE], effects)
     await rig.client.append([cause(1)])
     assert await effects_of(rig, 1) == ["c1"]
+    refusals = iter([StorageFull("The log's disk is full.")])
+    await rig.reactor("reactor", ["blog.New"], effects)
+    async with asyncio.timeout(5):
+        while (await remembered(rig)) != ["blog.Cause", "blog.New"]:
+            await asyncio.sleep(0.01)
+
+
+async def remembered(rig: Rig) -> list[str]:
+    """Read which types the log remembers."""
+    with closing(sqlite3.connect(rig.folder / "data" / "bus" / "log.db")) as db:
+        [types] = db.execute("SELECT types FROM subscriptions").fetchone()
+        return list(json.loads(types))
 
 
 async def test_a_replay_right_before_a_load_leaves_drops_what_comes_of_it(
