@@ -81,6 +81,8 @@ class AppendDoor:
         transport.set_write_buffer_limits()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
+        if connection.is_paused:
+            protocol.pause_writing()  # the transport will say when to go on: to somebody who has stopped
         protocol.data_received(data)
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> "AppendRequest":

@@ -4,27 +4,31 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from blog.bus.dispatch import Batch
+from blog.bus.dispatch import Batch, Dispatch
 from blog.bus.log import Log
 from blog.bus.outcome import Failure, NotSentError, read_answer
 from blog.bus.schema import Position
-from blog.bus.subscription import Subscription
+from blog.bus.subscription import AGAIN_AFTER, Subscription
 from blog.bus.window import Window
 from blog.core.clock import Clock
-from blog.core.errors import NotFound
+from blog.core.errors import BlogError, NotFound
 from blog.core.instance import Instance, State
+from blog.core.logs import get_logger
 from blog.core.reactions import PATH, Result
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.session import Session
 
 TIMEOUT = 10.0
 """Seconds that an instance has for one load."""
+
+log = get_logger()
 
 
 class _Payload(aiohttp.BytesPayload):
@@ -53,6 +57,8 @@ class Delivery:
         self._waiting: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
         """How long answers of an instance are waited for."""
         self._running: dict[str, Subscription] = {}
+        self._remembered: dict[str, frozenset[str]] = {}
+        """Which types the log knows that a subscription has."""
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -64,10 +70,14 @@ class Delivery:
         try:
             async with asyncio.TaskGroup() as group:
                 for name, position in (await self._log.positions()).items():
+                    self._remembered[name] = position.types
                     self._start(group, name, position)
                 while True:
-                    await self._learn(group)
-                    await self._changed.wait()
+                    self._forget_gone()
+                    is_remembered = await self._learn(group)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None if is_remembered else AGAIN_AFTER):
+                            await self._changed.wait()
                     self._changed.clear()
         finally:
             for running in self._running.values():
@@ -106,6 +116,13 @@ class Delivery:
                     if not scope.expired():  # one that is just ending cannot be changed any more
                         scope.reschedule(now)
 
+    def _forget_gone(self) -> None:
+        """Keep no window of who is gone and has nothing any more: every start is another instance."""
+        known = self._session.discovery.instances
+        gone = [id_ for id_, window in self._windows.items() if not window.in_flight and id_ not in known]
+        for id_ in gone:
+            del self._windows[id_]
+
     def _is_doubtful(self, id_: str) -> bool:
         discovery = self._session.discovery
         instance = discovery.instances.get(id_)
@@ -114,20 +131,31 @@ class Delivery:
         serving = discovery.serving(instance.service)
         return instance.state is State.SUSPECT and any(one.state is State.READY for one in serving)
 
-    async def _learn(self, group: asyncio.TaskGroup) -> None:
-        """Take over what living instances say they react to."""
+    async def _learn(self, group: asyncio.TaskGroup) -> bool:
+        """Take over what living instances say they react to; tell whether the log remembers it all."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         for instance in self._session.discovery.instances.values():
             if instance.reactions:
                 wanted[instance.service] |= set(instance.reactions)
-        for name, types in wanted.items():
-            known = self._running.get(name)
-            if known is None:
-                await self._log.subscribe(name, frozenset(types))
-                self._start(group, name, Position(frozenset(types)))
-            elif not types <= known.types:
-                known.types |= types
-                await self._log.subscribe(name, frozenset(known.types))
+        return all([await self._subscribe(group, name, types) for name, types in wanted.items()])
+
+    async def _subscribe(self, group: asyncio.TaskGroup, name: str, types: set[str]) -> bool:
+        known = self._running.get(name)
+        if known is not None:
+            known.types |= types  # at once: what is appended meanwhile is not passed over
+            types = known.types
+        if types <= self._remembered.get(name, frozenset()):
+            return True
+        wanted = frozenset(types)
+        try:
+            await self._log.subscribe(name, wanted)
+        except BlogError as error:  # a full disk, for instance: it is asked again
+            log.warning("delivery.not_subscribed", subscription=name, why=error.detail)
+            return False
+        self._remembered[name] = wanted
+        if known is None:
+            self._start(group, name, Position(wanted))
+        return True
 
     def _start(self, group: asyncio.TaskGroup, name: str, position: Position) -> None:
         self._running[name] = running = Subscription(name, position, self._log, self._clock)
@@ -142,12 +170,13 @@ class Delivery:
                 cannot: set[str] = set()
                 while self._may_send(running) and (instance := self._turn(running.name, cannot)):
                     window, types = self._windows[instance.id], self._types_for(running, instance)
-                    load = running.dispatch.next_load(self._clock.monotonic(), window.room, types)
+                    dispatch = running.dispatch
+                    load = dispatch.next_load(self._clock.monotonic(), window.room, types)
                     if not load:
                         cannot.add(instance.id)
                         continue
                     window.in_flight += 1
-                    group.create_task(self._carry(running, load, instance))
+                    group.create_task(self._carry(running, dispatch, load, instance))
                 await running.wait()
 
     def _may_send(self, running: Subscription) -> bool:
@@ -163,19 +192,21 @@ class Delivery:
     def _types_for(self, running: Subscription, instance: Instance) -> Collection[str] | None:
         """Say which events `instance` may have, None for all.
 
-        While versions of a service run side by side, a new type goes to those who know it. What none
-        that lives knows is what the service has left behind: anybody may pass it over.
+        While versions of a service run side by side, a new type goes to those who know it, and waits for
+        one that is still starting. What none that lives knows is what the service has left behind:
+        anybody may pass it over.
         """
         if running.types <= set(instance.reactions):
             return None
-        living = self._session.discovery.serving(running.name)
-        known = {type_ for other in living for type_ in other.reactions}
+        living = self._session.discovery.instances.values()
+        known = {type_ for one in living if one.service == running.name for type_ in one.reactions}
         return running.types - known | set(instance.reactions)
 
-    async def _carry(self, running: Subscription, load: Sequence[Batch], instance: Instance) -> None:
-        """One attempt: post, and put down what came of it."""
+    async def _carry(
+        self, running: Subscription, dispatch: Dispatch, load: Sequence[Batch], instance: Instance
+    ) -> None:
+        """One attempt: post what `dispatch` gave, and put down what came of it."""
         window = self._windows[instance.id]
-        dispatch = running.dispatch
         began = perf_counter()
         try:
             outcome = await self._post(running.name, load, instance)
@@ -187,10 +218,10 @@ class Delivery:
             for batch in load:
                 dispatch.put_back(batch)
         else:
-            if isinstance(outcome, Failure) and outcome.is_too_much:
-                window.halve()
-            else:
+            if not isinstance(outcome, Failure):
                 window.grow(sum(len(batch.entries) for batch in load), took)
+            elif outcome.is_too_much:
+                window.halve()
             if dispatch is running.dispatch:
                 await running.put_down(load, outcome)
             else:

@@ -16,6 +16,9 @@ from blog.bus.schema import Entry, Position
 
 MAX_BATCH = 100
 """Events that travel together."""
+MAX_CHARACTERS = 240_000
+"""Of their envelopes, unless one alone has more: in UTF-8 at most four bytes each, which is what an
+instance takes (`http.limits.BODY_LIMIT`)."""
 MAX_ATTEMPTS = 20
 BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
@@ -40,6 +43,32 @@ class Batch:
     key: str
     entries: tuple[Entry, ...]
     attempt: int
+
+
+class _Room:
+    """What one load may still take: so many events of `types` (None: any), in so many characters."""
+
+    def __init__(self, events: int, types: Collection[str] | None) -> None:
+        self._events = events
+        self._types = types
+        self._characters = MAX_CHARACTERS
+
+    def wants(self, entry: Entry) -> bool:
+        """Tell whether `entry` is of a type that may go there."""
+        return self._types is None or entry.type in self._types
+
+    def takes(self, entry: Entry) -> bool:
+        """Tell whether there is room for `entry`: the first may be of any size."""
+        fits = len(entry.envelope) <= self._characters or self._characters == MAX_CHARACTERS
+        return self._events > 0 and fits
+
+    def put(self, entry: Entry) -> bool:
+        """Take `entry`, or tell that it cannot go along."""
+        if not (self.wants(entry) and self.takes(entry)):
+            return False
+        self._events -= 1
+        self._characters -= len(entry.envelope)
+        return True
 
 
 class Dispatch:
@@ -71,7 +100,7 @@ class Dispatch:
     @property
     def wants_more(self) -> bool:
         """Tell whether there is room for more of the log."""
-        return self.size < BACKLOG
+        return self.size + len(self._to_park) < BACKLOG
 
     @property
     def dead(self) -> frozenset[str]:
@@ -117,14 +146,16 @@ class Dispatch:
         """
         load: list[Batch] = []
         others: list[str] = []
-        while room > 0 and self.may_send(now) and not (load and self._is_retry(self._free[0])):
-            key = self._free.popleft()
-            if types is not None and self._queues[key].entries[0].type not in types:
-                others.append(key)
+        space = _Room(room, types)
+        while self.may_send(now) and not (load and self._is_retry(self._free[0])):
+            queue = self._queues[self._free[0]]
+            if not space.wants(queue.entries[0]):
+                others.append(self._free.popleft())
                 continue
-            batch = self._next_batch(key, room, types)
+            if not space.takes(queue.entries[0]):
+                break
+            batch = self._next_batch(self._free.popleft(), space)
             load.append(batch)
-            room -= len(batch.entries)
             if batch.attempt > 1:
                 break
         self._free.extendleft(reversed(others))
@@ -133,11 +164,10 @@ class Dispatch:
     def _is_retry(self, key: str) -> bool:
         return self._queues[key].attempts > 0
 
-    def _next_batch(self, key: str, room: int, types: Collection[str] | None) -> Batch:
+    def _next_batch(self, key: str, room: "_Room") -> Batch:
         """Take events of a key: in flight until `settle`, `retry`, `postpone` or `put_back`."""
         queue = self._queues[key]
-        wanted = takewhile(lambda entry: types is None or entry.type in types, queue.entries)
-        entries = tuple(islice(wanted, 1 if queue.attempts else room))
+        entries = tuple(takewhile(room.put, islice(queue.entries, 1 if queue.attempts else None)))
         queue.in_flight = len(entries)
         return Batch(key, entries, queue.attempts + 1)
 
@@ -167,10 +197,8 @@ class Dispatch:
         `is_dead`: the last of them never worked, so that whatever comes after it is to be parked.
         """
         queue = self._queues[batch.key]
-        self._forget([queue.entries.popleft() for _ in range(count)])
-        self.size -= count
+        self._pass(queue, count)
         queue.in_flight = 0
-        queue.attempts = 0
         if is_dead:
             self._dead.add(batch.key)
             self._parked.setdefault(batch.key, [])
@@ -183,14 +211,27 @@ class Dispatch:
         else:
             del self._queues[batch.key]
 
-    def retry(self, batch: Batch, now: float, jitter: float, after: float | None = None) -> None:
-        """Try again later: the first event of `batch` did not work. `jitter` is in [0, 1)."""
+    def retry(
+        self, batch: Batch, now: float, jitter: float, after: float | None = None, *, behind: int = 0
+    ) -> None:
+        """Try again later: the event of `batch` behind the first `behind`, settled ones, did not work.
+
+        `jitter` is in [0, 1).
+        """
         queue = self._queues[batch.key]
+        self._pass(queue, behind)
         queue.in_flight = 0
         queue.attempts += 1
         self.retries += 1
         due = now + max(retry_delay(queue.attempts, jitter), after or 0.0)
         heapq.heappush(self._waiting, (due, batch.key))
+
+    def _pass(self, queue: _Queue, count: int) -> None:
+        """Forget the first `count` events of `queue`: the next one was not tried for its own sake."""
+        if count:
+            self._forget([queue.entries.popleft() for _ in range(count)])
+            self.size -= count
+            queue.attempts = 0
 
     # -- parking ------------------------------------------------------------------------------------
 

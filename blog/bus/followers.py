@@ -25,6 +25,9 @@ SLOW = 30.0
 PAGE = 500
 """Events of one page."""
 
+KEPT = 32
+"""Encoded pages that are kept until the next append: who is near the head is so in few places."""
+
 log = get_logger()
 
 
@@ -100,6 +103,8 @@ class Followers:
         known = self._pages.get((after, wanted))
         if known is None:
             self.encoded += 1
+            if len(self._pages) >= KEPT:
+                self._pages.clear()
             known = self._pages[after, wanted] = encode(page)
         return known
 

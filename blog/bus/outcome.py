@@ -86,7 +86,8 @@ def read_answer(
         return _results(load, body)
     reason = f"answered {status}: {body[:_TOLD].decode(errors='replace')}"
     if status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        seconds = float(retry_after) if retry_after.isdigit() else None
+        is_number = retry_after.isascii() and retry_after.isdigit()  # a superscript is a digit as well
+        seconds = float(retry_after) if is_number else None
         return Failure(reason, seconds, is_too_much=status in _TOO_MUCH)
     return Failure(reason, is_final=True)
 

@@ -76,9 +76,10 @@ class Subscription:
         if self._flush_due is not None and self._clock.monotonic() >= self._flush_due:
             await self.flush()
         dispatch = self.dispatch
+        await self._park()
         while dispatch.wants_more and dispatch.cursor < self._log.head:
             dispatch.load(*await self._log.read(dispatch.cursor, _PAGE, self.types))
-        await self._park()
+            await self._park()
         while dispatch.wants_more and (sequences := dispatch.to_unpark()):
             dispatch.unpark(await self._log.get_all(sequences))
 
@@ -93,12 +94,15 @@ class Subscription:
             await self._log.settle(self.name, parked, [], dispatch.settled_with(entries))
         except BlogError as error:
             log.warning("delivery.not_parked", subscription=self.name, why=error.detail)
+            self._flush_due = self._flush_due or self._clock.monotonic() + AGAIN_AFTER
             return
         dispatch.park(entries)
 
     async def wait(self) -> None:
         """Wait until something may have changed, the next try is due, or something is to be flushed."""
-        times = [due for due in (self.dispatch.next_due(), self._flush_due) if due is not None]
+        # while it is paused, what was due long ago is no reason to look again
+        next_due = None if self.is_paused else self.dispatch.next_due()
+        times = [due for due in (next_due, self._flush_due) if due is not None]
         try:
             async with asyncio.timeout(min(times) - self._clock.monotonic() if times else None):
                 await self.wake.wait()
@@ -140,29 +144,32 @@ class Subscription:
     ) -> None:
         """Let the dispatcher know what is settled, and what is to be tried again."""
         if settled:
-            last = settled[-1]
-            is_dead = last.state is State.DEAD
-            self.attempts[last.state.value] += 1
-            dispatch.settle(batch, len(settled), is_dead=is_dead)
-            if is_dead:
-                log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
-        elif again is not None:
+            self.attempts[settled[-1].state.value] += 1
+        if again is not None:
             self.attempts["retry"] += 1
             log.info("delivery.failed", subscription=self.name, key=batch.key, why=again.reason)
             now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
-            dispatch.retry(batch, now, jitter, again.retry_after)
+            dispatch.retry(batch, now, jitter, again.retry_after, behind=len(settled))
+            return
+        last = settled[-1]
+        is_dead = last.state is State.DEAD
+        dispatch.settle(batch, len(settled), is_dead=is_dead)
+        if is_dead:
+            log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
 
     async def flush(self) -> None:
         """Write down the acknowledgements that were put off, and how far the position is."""
         late, self._late, self._flush_due = self._late, [], None
         if not late:
             return
+        dispatch = self.dispatch
         try:
-            await self._log.settle(self.name, late, [], self.dispatch.watermark)
+            await self._log.settle(self.name, late, [], dispatch.watermark)
         except BlogError as error:
             log.warning("delivery.not_flushed", subscription=self.name, why=error.detail)
-            self._late = late + self._late
-            self._flush_due = self._clock.monotonic() + AGAIN_AFTER
+            if dispatch is self.dispatch:  # a replay takes them back
+                self._late = late + self._late
+                self._flush_due = self._clock.monotonic() + AGAIN_AFTER
 
     # -- what operators want -------------------------------------------------------------------------
 

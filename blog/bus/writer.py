@@ -11,6 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class Writer:
         self._db: sqlite3.Connection
         self._head = 0
         self._hash = b""
+        self._is_lost = False
+        """Whether a transaction that failed could not be taken back either."""
         self._new: list[Entry] = []
         """What the transaction that is open appends."""
 
@@ -125,25 +128,29 @@ class Writer:
     def _commit(self, jobs: list[_Queued]) -> None:
         outcomes: list[tuple[asyncio.Future[list[Appended]], list[Appended] | BlogError]] = []
         try:
+            if self._is_lost:
+                self._give_up()
             self._db.execute("BEGIN IMMEDIATE")
             outcomes.extend((future, self._do(job)) for job, future in jobs)
             began = time.perf_counter()
             self._db.execute("COMMIT")
             self.commits.took(time.perf_counter() - began)
-        except sqlite3.Error as error:
-            self._give_up()
-            failure = _failure(error)
+        except Exception as error:  # whatever it is: a thread that has ended answers nobody
             log.exception("log.write_failed", jobs=len(jobs))
-            outcomes = [(future, failure) for _, future in jobs]
+            outcomes = [(future, _failure(error)) for _, future in jobs]
+            with suppress(sqlite3.Error):
+                self._give_up()
         new, self._new = self._new, []
         self._loop.call_soon_threadsafe(self._answer, outcomes, new)
 
     def _give_up(self) -> None:
-        """Take back what was not committed."""
+        """Take back what was not committed. Where that fails, it comes before the next transaction."""
+        self._is_lost = True
         self._new = []
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._recall()
+        self._is_lost = False
 
     def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], new: Sequence[Entry]) -> None:
         """Answer in the loop; who has given up meanwhile is passed over."""
@@ -259,7 +266,7 @@ class Writer:
         return row[0] if row else None
 
 
-def _failure(error: sqlite3.Error) -> BlogError:
-    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+def _failure(error: Exception) -> BlogError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StorageFull("The log's disk is full.", headers={"Retry-After": "10"})
     return Unavailable("The log cannot write to its disk.", headers={"Retry-After": "1"})

@@ -21,7 +21,7 @@ from blog.core.settings import ServiceSettings
 from blog.core.view import View
 from blog.runtime.view import ViewHost
 
-_VIEW_TIMEOUT = 5.0  # seconds that a reaction waits for the view to have the cause
+_VIEW_TIMEOUT = 5.0  # seconds that the reactions of one load wait for the view to have the causes
 log = get_logger()
 
 
@@ -38,23 +38,31 @@ class Reactor:
         self._calls = {kind: _Call.of(reaction, settings) for kind, reaction in service.reactions.items()}
 
     async def handle(self, delivery: Delivery) -> DeliveryAnswer:
-        """React to each event in order; what comes after one that is to be tried again waits."""
+        """React to each event in order; what comes after one of its key that is to be tried again waits.
+
+        The view is waited for once, not for each event: whoever delivers waits as well.
+        """
         results: list[Result] = []
+        waiting: set[str] = set()
+        until = self._clock.monotonic() + _VIEW_TIMEOUT
         for cause in delivery.events:
-            if results and results[-1].outcome is Outcome.RETRY:
+            if cause.subject in waiting:
                 results.append(_retry(cause, "an earlier event comes first"))
-            else:
-                results.append(await self._react(cause))
+                continue
+            result = await self._react(cause, until)
+            results.append(result)
+            if result.outcome is Outcome.RETRY:
+                waiting.add(cause.subject)
         return DeliveryAnswer(results=tuple(results))
 
-    async def _react(self, cause: Envelope) -> Result:
+    async def _react(self, cause: Envelope, until: float) -> Result:
         call = self._calls.get(cause.type)
         if call is None:
             return self._skip(cause)
         if is_later(cause, call.event):
             return _retry(cause, f"a newer instance has to: this one reads version {call.event.version}")
         try:
-            following = await self._run(call, cause)
+            following = await self._run(call, cause, until)
         except Unavailable as error:
             return _retry(cause, error.detail)
         except (DomainError, ValidationError) as error:
@@ -72,10 +80,10 @@ class Reactor:
             log.warning("event.skipped", type=cause.type, id=cause.id, why="nothing reacts to it here")
         return Result(id=cause.id, outcome=Outcome.DONE)
 
-    async def _run(self, call: "_Call", cause: Envelope) -> list[Event]:
+    async def _run(self, call: "_Call", cause: Envelope, until: float) -> list[Event]:
         event = call.event.model_validate(cause.data)
         if call.wants_view:
-            outcome = await self._with_view(call, cause, event)
+            outcome = await self._with_view(call, cause, event, until)
         else:
             outcome = call.handler(event, **call.arguments)
         if inspect.isawaitable(outcome):
@@ -84,8 +92,9 @@ class Reactor:
             return [outcome]
         return list(outcome or ())
 
-    async def _with_view(self, call: "_Call", cause: Envelope, event: Event) -> Any:
-        if self._view is None or not await self._view.wait_for(cause.sequence or 0, _VIEW_TIMEOUT):
+    async def _with_view(self, call: "_Call", cause: Envelope, event: Event, until: float) -> Any:
+        left = max(0.0, until - self._clock.monotonic())
+        if self._view is None or not await self._view.wait_for(cause.sequence or 0, left):
             raise Unavailable("the view has not caught up with the cause")
         return await self._view.read(lambda view: call.handler(event, view=view, **call.arguments))
 

@@ -258,4 +258,4 @@ def _digest(sha256: bytes) -> str:
 def _seconds(headers: Mapping[str, str]) -> float:
     """Read `Retry-After`, of which little is believed."""
     value = headers.get(hdrs.RETRY_AFTER, "")
-    return min(float(value), 5.0) if value.isdigit() else 1.0
+    return min(float(value), 5.0) if value.isascii() and value.isdigit() else 1.0

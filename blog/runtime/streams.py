@@ -186,14 +186,17 @@ async def _send(
     ended = asyncio.Event()
 
     async def pump() -> None:
-        async for item in items:
-            await response.write(_encode(item, log_id))
+        with suppress(ConnectionError):
+            async for item in items:
+                await response.write(_encode(item, log_id))
         ended.set()
 
     async def beat() -> None:
-        while True:
-            await response.write(b": still here\n\n")
-            await asyncio.sleep(HEARTBEAT)
+        with suppress(ConnectionError):  # each for itself: both wait for a client that does not read
+            while True:
+                await response.write(b": still here\n\n")
+                await asyncio.sleep(HEARTBEAT)
+        ended.set()
 
     async def end_with_instance() -> None:
         await draining.wait()

@@ -123,7 +123,7 @@ class ViewHost:
     @contextmanager
     def changes(self) -> Iterator["Listener"]:
         """Listen to what is applied from now on."""
-        listener = Listener(self)
+        listener = Listener(self, self._listeners.discard)
         self._listeners.add(listener)
         try:
             yield listener
@@ -190,8 +190,9 @@ class ViewHost:
 class Listener:
     """The `changes` of one stream: what the view applies from when it was made."""
 
-    def __init__(self, host: ViewHost) -> None:
+    def __init__(self, host: ViewHost, leave: Callable[["Listener"], None]) -> None:
         self._host = host
+        self._leave = leave
         self._queue: asyncio.Queue[Applied | None] = asyncio.Queue()
 
     def put(self, applied: list[Applied]) -> None:
@@ -203,7 +204,8 @@ class Listener:
             self._queue.put_nowait(item)
 
     def cut_off(self) -> None:
-        """End the stream behind what it has got."""
+        """End the stream behind what it has got; what comes later is not kept for it."""
+        self._leave(self)
         self._queue.put_nowait(None)
 
     async def read(self, method: Callable[..., R], *args: Any) -> R:

@@ -89,7 +89,9 @@ class Rig:
         await self._running.pop().aclose()
         await self.session.discovery.wait_until(lambda table: not table.serving("bus"))
 
-    async def reactor(self, service: str, types: list[str], react: React) -> Member:
+    async def reactor(
+        self, service: str, types: list[str], react: React, *, is_ready: bool = True
+    ) -> Member:
         """Run an instance of `service` that answers deliveries with what `react` returns."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -109,7 +111,8 @@ class Rig:
                 reactions=tuple(types),
             )
         )
-        await member.ready()
+        if is_ready:
+            await member.ready()
         return member
 
     async def send(

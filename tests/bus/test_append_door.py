@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 from blog.bus import append_door
 from blog.core.events import BATCH_TYPE, Envelope
@@ -134,6 +135,23 @@ async def test_whatever_else_is_asked_the_door_behind_answers(rig: Rig) -> None:
         assert is_in_front(rig) == 0
     async with wire(rig) as line:
         assert (await line.ask(b"nonsense\r\n\r\n"))[0] == 400
+
+
+async def test_the_door_behind_knows_that_the_client_does_not_read(rig: Rig) -> None:
+    """It takes over a connection as it is: answers before have filled it up."""
+    async with wire(rig) as line:
+        assert (await line.ask(append(event("e"))))[0] == 200
+        assert rig.bus.member is not None
+        door = rig.bus.member._front
+        assert isinstance(door, append_door.AppendDoor)
+        [connection] = door.places.open
+        connection.pause_writing()
+        door.hand_over(connection, HEAD)
+        behind = connection.transport.get_protocol()
+        assert isinstance(behind, BaseProtocol)
+        assert behind.writing_paused
+        behind.resume_writing()
+        assert (await line.answer())[0] == 200
 
 
 @pytest.mark.parametrize(

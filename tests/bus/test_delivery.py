@@ -1,10 +1,11 @@
 """Reactions over real sockets: one living instance each, until acknowledged, with effect once."""
 
 import asyncio
+import json
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,11 @@ from aiohttp import web
 from blog.bus import delivery as carrying
 from blog.bus.delivery import TIMEOUT
 from blog.bus.log import Log
+from blog.bus.window import Window
 from blog.core.clock import SystemClock
+from blog.core.errors import StorageFull
 from blog.core.events import Envelope
+from blog.core.instance import Instance
 from blog.core.reactions import Delivery
 from blog.core.web import bearer
 from tests.bus.conftest import TOKEN, Rig
@@ -64,6 +68,13 @@ async def effects_of(rig: Rig, count: int) -> list[str]:
     return [str(item.causationid) for item in found]
 
 
+async def until_subscribed(rig: Rig, type_: str) -> None:
+    """Wait until the bus has heard that somebody reacts to `type_`."""
+    async with asyncio.timeout(5):
+        while type_ not in [known for row in await rig.get("/subscriptions") for known in row["types"]]:
+            await asyncio.sleep(0.01)
+
+
 async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig) -> None:
     """Turns go round; what follows is in the log once."""
     served: Counter[str] = Counter()
@@ -77,7 +88,8 @@ async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig
 
     for name in ("one", "two"):
         await rig.reactor("reactor", [CAUSE], counting(name))
-    await rig.client.append([cause(n) for n in range(40)])
+    for n in range(40):  # one load each, so that turns count, not who was heard of first
+        await rig.client.append([cause(n)])
     assert sorted(await effects_of(rig, 40)) == sorted(f"c{n}" for n in range(40))
     assert min(served["one"], served["two"]) >= 10
 
@@ -220,6 +232,7 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
 
     await rig.reactor("reactor", [CAUSE], reactor("old"))
     new = await rig.reactor("reactor", [CAUSE, "blog.New"], reactor("new"))
+    await until_subscribed(rig, "blog.New")
     fresh = [cause(n, "same").model_copy(update={"type": "blog.New"}) for n in range(10, 20)]
     for n in range(10):
         await rig.client.append([cause(n, "same"), fresh[n]])
@@ -231,6 +244,87 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
     await rig.client.append([cause(20).model_copy(update={"type": "blog.New"})])
     await effects_of(rig, 21)
     assert got["old"][-1] == "blog.New"
+
+
+async def test_a_new_type_waits_for_who_is_still_starting(rig: Rig) -> None:
+    """It has subscribed already: an older version that is ready before it must not pass it over."""
+    got: dict[str, list[str]] = {"old": [], "new": []}
+
+    def reactor(name: str) -> Callable[[Delivery], Any]:
+        def react(delivery: Delivery) -> Any:
+            got[name] += [item.id for item in delivery.events]
+            return effects(delivery)
+
+        return react
+
+    await rig.reactor("reactor", [CAUSE], reactor("old"))
+    new = await rig.reactor("reactor", [CAUSE, "blog.New"], reactor("new"), is_ready=False)
+    await until_subscribed(rig, "blog.New")
+    await rig.client.append([cause(1).model_copy(update={"type": "blog.New"}), cause(2)])
+    assert await effects_of(rig, 1) == ["c2"]
+    await asyncio.sleep(0.1)
+    assert got == {"old": ["c2"], "new": []}
+    await new.ready()
+    assert await effects_of(rig, 2) == ["c2", "c1"]
+    assert got["new"] == ["c1"]
+
+
+async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk ends neither the bus nor what it has to do once there is room again."""
+    subscribe, refusals = Log.subscribe, iter([StorageFull("The log's disk is full.")])
+
+    async def refusing(log: Log, name: str, types: frozenset[str]) -> None:
+        for refusal in refusals:
+            raise refusal
+        await subscribe(log, name, types)
+
+    monkeypatch.setattr(Log, "subscribe", refusing)
+    await rig.reactor("reactor", [CAUSE], effects)
+    await rig.client.append([cause(1)])
+    assert await effects_of(rig, 1) == ["c1"]
+    refusals = iter([StorageFull("The log's disk is full.")])
+    await rig.reactor("reactor", ["blog.New"], effects)
+    async with asyncio.timeout(5):
+        while (await remembered(rig)) != ["blog.Cause", "blog.New"]:
+            await asyncio.sleep(0.01)
+
+
+async def remembered(rig: Rig) -> list[str]:
+    """Read which types the log remembers."""
+    with closing(sqlite3.connect(rig.folder / "data" / "bus" / "log.db")) as db:
+        [types] = db.execute("SELECT types FROM subscriptions").fetchone()
+        return list(json.loads(types))
+
+
+async def test_a_replay_right_before_a_load_leaves_drops_what_comes_of_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of the dispatcher that was; the new one knows nothing of it, and gives it out itself."""
+    turn, replays = carrying.Delivery._turn, list[asyncio.Task[None]]()
+
+    def turning(delivery: carrying.Delivery, service: str, cannot: Collection[str]) -> Instance | None:
+        instance = turn(delivery, service, cannot)
+        if instance is not None and not replays:
+            replay = delivery.find(service).replay(0)
+            replays.append(asyncio.get_running_loop().create_task(replay))
+        return instance
+
+    monkeypatch.setattr(carrying.Delivery, "_turn", turning)
+    attempts: list[str] = []
+
+    def react(delivery: Delivery) -> dict[str, Any]:
+        attempts.extend(item.id for item in delivery.events)
+        return effects(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1)])
+    assert await effects_of(rig, 1) == ["c1"]
+    async with asyncio.timeout(5):
+        while (await rig.get("/subscriptions"))[0]["watermark"] < 1:
+            await asyncio.sleep(0.01)
+    assert attempts == ["c1", "c1"]
 
 
 async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
@@ -262,6 +356,46 @@ async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
     assert sorted(await effects_of(rig, 8)) == [f"c{n}" for n in range(8)]
     assert asyncio.get_running_loop().time() - began < TIMEOUT
     stopped.resume()
+
+
+@pytest.mark.parametrize(
+    ("answer", "grows"),
+    [(effects, True), (lambda _: web.Response(status=500), False), (lambda _: {"results": []}, False)],
+)
+async def test_who_fails_fast_does_not_get_more_for_it(
+    rig: Rig,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[Delivery], Any],
+    grows: bool,  # noqa: FBT001 - a table
+) -> None:
+    """A window grows with success only."""
+    grown = asyncio.Event()
+    monkeypatch.setattr(Window, "grow", lambda *_: grown.set())
+    tried = asyncio.Event()
+
+    def react(delivery: Delivery) -> Any:
+        if delivery.attempt > 1 or grows:
+            tried.set()
+        return answer(delivery)
+
+    await rig.reactor("reactor", [CAUSE], react)
+    await rig.client.append([cause(1)])
+    async with asyncio.timeout(5):
+        await tried.wait()
+        if grows:
+            await grown.wait()
+    assert grown.is_set() is grows
+
+
+async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) -> None:
+    """Every start is another instance: what is known of them must not add up."""
+    async with Log.open(tmp_path / "other.db") as log:
+        delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
+        [bus] = rig.session.discovery.serving("bus")
+        for id_ in ("gone", "gone-but-busy", bus.id):
+            delivery._windows[id_].in_flight = int(id_ == "gone-but-busy")
+        delivery._forget_gone()
+        assert set(delivery._windows) == {"gone-but-busy", bus.id}
 
 
 async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What may go out now: order within a key, keys in parallel, tries, and the position."""
 
 import random
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,14 @@ from blog.bus.dispatch import (
     BACKLOG,
     MAX_ATTEMPTS,
     MAX_BATCH,
+    MAX_CHARACTERS,
     Batch,
     Dispatch,
     is_exhausted,
     retry_delay,
 )
 from blog.bus.schema import Entry, Position
+from blog.http.limits import BODY_LIMIT
 
 
 def entry(sequence: int, key: str = "k") -> Entry:
@@ -55,6 +58,25 @@ def test_one_batch_of_a_key_is_in_flight() -> None:
     assert out(dispatch) == []
     dispatch.settle(batch, 1)
     assert [sequences(batch) for batch in out(dispatch)] == [[2]]
+
+
+@pytest.mark.parametrize("keys", ["aaaa", "abcd", "aabb"])
+def test_a_load_has_a_size(keys: str) -> None:
+    """So that an instance takes it; an event that is larger than that goes alone."""
+    sizes = [MAX_CHARACTERS // 2, MAX_CHARACTERS // 2, MAX_CHARACTERS + 1, 1]
+    dispatch = Dispatch()
+    entries = [
+        entry(n, key)._replace(envelope="x" * size)
+        for n, key, size in zip(count(1), keys, sizes, strict=False)
+    ]
+    dispatch.load(entries, len(entries))
+    loads = []
+    while load := dispatch.next_load(0.0):
+        loads.append([one.sequence for batch in load for one in batch.entries])
+        for batch in load:
+            dispatch.settle(batch, len(batch.entries))
+    assert loads == [[1, 2], [3], [4]]
+    assert MAX_CHARACTERS * 4 < BODY_LIMIT
 
 
 def test_a_batch_has_a_limit() -> None:

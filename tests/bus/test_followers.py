@@ -92,6 +92,31 @@ async def test_a_page_is_encoded_once_for_all_who_are_equally_far(tmp_path: Any)
         assert not followers.positions()
 
 
+async def test_few_pages_are_kept_while_nothing_is_appended(tmp_path: Any) -> None:
+    """From wherever followers come back to a quiet log: a page for each would not be given back."""
+    async with Log.open(tmp_path / "log.db") as log:
+        followers = Followers(log)
+        await log.append([event(n) for n in range(100)])
+        for after in range(100):
+            page = await log.read(after, streams.PAGE)
+            assert followers._encoded(after, Wanted(), page) == streams.encode(page)
+        assert len(followers._pages) <= streams.KEPT
+
+
+async def test_a_quiet_follower_is_told_how_far_it_is(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then, even where nothing of what it wants comes."""
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.05)
+    await rig.client.append([event(1)])
+    told: list[int] = []
+    async with asyncio.timeout(5):
+        async for batch in rig.client.follow(0, ["blog.Other"]):
+            assert not batch.events
+            told.append(batch.through)
+            if len(told) == 3:
+                break
+    assert told == [1, 1, 1]
+
+
 async def test_who_reads_too_slowly_is_cut_off_and_comes_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

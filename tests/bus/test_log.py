@@ -18,6 +18,7 @@ from blog.bus.client import Appended
 from blog.bus.expectation import Expected
 from blog.bus.log import Log, LogLockedError
 from blog.bus.schema import Entry, Settled, State
+from blog.bus.writer import Writer
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
 from blog.core.events import Envelope
 
@@ -181,6 +182,37 @@ async def test_a_failing_transaction_is_undone_and_told(tmp_path: Path) -> None:
             await log.append([event("good"), event("bad")])
         assert log.head == 1
         assert await log.append([event("b")]) == [Appended("b", 2)]
+
+
+async def test_what_no_file_can_hold_does_not_end_the_writer(tmp_path: Path) -> None:
+    """Whatever goes wrong with a transaction, its writers hear of it, and the next one is done."""
+    async with Log.open(tmp_path / "log.db") as log, asyncio.timeout(5):
+        await log.append([event("a")])
+        with pytest.raises(Unavailable):
+            await log.settle("s", [Settled(1, "k", 20, State.DEAD, "half a \ud800 pair")], [], 0)
+        assert await log.append([event("b")]) == [Appended("b", 2)]
+
+
+async def test_a_transaction_that_cannot_be_taken_back_is_so_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails twice in a row: no event of it gets into another one's transaction."""
+    async with Log.open(tmp_path / "log.db") as log, asyncio.timeout(5):
+        await log.append([event("a")])
+        recall, failures = Writer._recall, iter([sqlite3.OperationalError("disk I/O error")] * 2)
+
+        def failing(writer: Writer) -> None:
+            for failure in failures:
+                raise failure
+            recall(writer)
+
+        monkeypatch.setattr(Writer, "_recall", failing)
+        bad = event("bad").model_copy(update={"subject": "half a \ud800 pair"})
+        for one in (bad, event("b")):
+            with pytest.raises(Unavailable):
+                await log.append([event("good"), one])
+        assert await log.append([event("b")]) == [Appended("b", 2)]
+        assert [entry.id for entry in (await log.read(0, 10))[0]] == ["a", "b"]
 
 
 WRITER = """

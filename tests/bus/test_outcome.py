@@ -56,6 +56,12 @@ def test_statuses_mean_try_again_or_never(status: int, expected: Failure) -> Non
     assert read_answer([BATCH], status, "7", b"no") == expected
 
 
+@pytest.mark.parametrize("text", ["", "soon", "\u00b2", "-1", "1.5"])
+def test_a_time_that_is_none_is_left_out(text: str) -> None:
+    """Whatever an instance says there."""
+    assert read_answer([BATCH], 500, text, b"no") == Failure("answered 500: no")
+
+
 @pytest.mark.parametrize(
     "body", [b"no json", b"{}", answer("done"), answer("done", "done", "done", "done")]
 )

@@ -74,6 +74,24 @@ async def test_a_sequence_in_an_event_is_the_logs_to_give(rig: Rig) -> None:
     assert stored.sequence == 1
 
 
+async def test_whatever_is_taken_can_be_followed(rig: Rig) -> None:
+    """However deeply it is nested: an event that stops its readers would stop them for ever."""
+    depth, status = 1, 200
+    while status == 200:
+        depth += 1
+        data = json.loads('{"x":' * depth + "1" + "}" * depth)
+        one = event(f"e{depth}").model_copy(update={"data": data})
+        status, _ = await rig.send(one.to_json(), "application/cloudevents+json")
+    assert (status, depth > 100) == (400, True)
+    seen: list[str] = []
+    async with asyncio.timeout(5):
+        async for page in rig.client.follow(0):
+            seen += [item.id for item in page.events]
+            if len(seen) == depth - 2:
+                break
+    assert seen == [f"e{n}" for n in range(2, depth)]
+
+
 async def test_unknown_extensions_are_kept(rig: Rig) -> None:
     """The log does not know what others may need."""
     await rig.send(event("a").to_json()[:-1] + ',"partof":"x"}', "application/cloudevents+json")

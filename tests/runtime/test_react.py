@@ -1,6 +1,7 @@
 """Reactions: outcomes, what follows, and ids that are the same on every run."""
 
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,7 +10,9 @@ from blog.core.contract import Service
 from blog.core.errors import Invalid, Unavailable
 from blog.core.events import Envelope, Event
 from blog.core.reactions import Delivery, DeliveryAnswer, Outcome
+from blog.core.view import View
 from blog.runtime.react import Reactor
+from blog.runtime.view import ViewHost
 from tests.fakes import FakeClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,6 +100,57 @@ async def test_what_comes_after_a_retry_waits() -> None:
         Outcome.RETRY,
         Outcome.RETRY,
     ]
+
+
+async def test_one_key_does_not_hold_up_another() -> None:
+    """Several travel in one load; only what is of the same key has to wait."""
+    knocks = [("a", "busy"), ("b", ""), ("a", ""), ("b", "")]
+    events = tuple(
+        Envelope.of(Knocked(door=door, mood=mood), id=f"k{n}", service="street", time=NOW)
+        for n, (door, mood) in enumerate(knocks)
+    )
+    answer = await answering().handle(Delivery(subscription="porter", attempt=1, events=events))
+    assert [result.outcome for result in answer.results] == ["retry", "done", "retry", "done"]
+
+
+class Porch(View):
+    """What a porter looks at."""
+
+
+class LateView:
+    """A view that has nothing yet, and takes what time it is given to say so."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.waits: list[float] = []
+        self._clock = clock
+
+    async def wait_for(self, sequence: int, timeout: float) -> bool:
+        """Let the time pass."""
+        assert sequence > 0
+        self.waits.append(timeout)
+        self._clock.advance(timeout)
+        return False
+
+
+async def test_a_view_that_is_late_is_waited_for_once() -> None:
+    """Not for each event: a load would take longer than the bus waits for its answer."""
+    service, clock = Service("porter"), FakeClock()
+    late = LateView(clock)
+
+    @service.reaction
+    def open_door(knock: Knocked, view: Porch) -> Opened:
+        raise AssertionError(f"{view} has not got {knock}")
+
+    reactor = Reactor(service, clock, None, cast("ViewHost", late))
+    events = tuple(
+        Envelope.of(Knocked(door=door), id=door, service="street", time=NOW).model_copy(
+            update={"sequence": 1}
+        )
+        for door in "abc"
+    )
+    answer = await reactor.handle(Delivery(subscription="porter", attempt=1, events=events))
+    assert {result.outcome for result in answer.results} == {Outcome.RETRY}
+    assert late.waits == [5.0, 0.0, 0.0]
 
 
 async def test_data_that_cannot_be_read_is_dead() -> None:

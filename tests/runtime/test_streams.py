@@ -5,16 +5,17 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.core.contract import Changes, ServerSent, Service
 from blog.core.events import Event
 from blog.core.view import View, applies
-from blog.runtime.streams import LAST_EVENT_ID, MOST_MISSED, Place
+from blog.runtime.streams import LAST_EVENT_ID, MOST_MISSED, Place, _send
 from tests.fakes import FakeBus, Hosted, hosted
 
 
@@ -262,3 +263,33 @@ def test_a_place_is_read_or_it_is_none(text: str) -> None:
 def test_a_place_is_read_as_it_was_written(log: Any, sequence: int) -> None:
     """The same there and back."""
     assert Place.parse(str(Place(str(log), sequence))) == Place(str(log), sequence)
+
+
+class _Stuck:
+    """What a client is sent that reads nothing, and then is gone."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.gone = asyncio.Event()
+
+    async def write(self, _: bytes) -> None:
+        """Wait until there is room, or nobody to have it."""
+        self.waiting += 1
+        await self.gone.wait()
+        raise ConnectionResetError
+
+
+async def test_a_client_that_does_not_read_and_goes_is_no_failure() -> None:
+    """Event and heartbeat both waited for it."""
+    stuck = _Stuck()
+
+    async def items() -> AsyncIterator[ServerSent]:
+        yield ServerSent("struck", {}, 1)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        draining = asyncio.Event()
+        sending = _send(cast("web.StreamResponse", stuck), items(), "log", draining)
+        group.create_task(sending)
+        while stuck.waiting < 2:
+            await asyncio.sleep(0)
+        stuck.gone.set()

@@ -123,6 +123,26 @@ async def test_live_events_are_published_in_order(tmp_path: Path) -> None:
         assert host.applied == 15
 
 
+async def test_who_listens_too_slowly_is_cut_off(tmp_path: Path) -> None:
+    """Behind what it has got; nothing more is kept for it, however long it does not look."""
+    log = Log(*sown(1, 1))
+    async with following(tmp_path, log) as host:
+        await host.catch_up_at_start()
+        with host.changes() as changes, host.changes() as reading:
+            for first in range(2, 3002, 100):
+                await log.add(*sown(first, first + 99))
+                for _ in range(100):
+                    await anext(reading)
+            await host.catch_up()
+            got = [applied.sequence async for applied in changes]
+            assert got == list(range(2, 2 + len(got)))
+            assert 900 <= len(got) <= 1000
+            assert changes._queue.empty()
+            await log.add(row(3002, "one more"))
+            assert (await anext(reading)).sequence == 3002
+            assert changes._queue.empty()
+
+
 async def test_a_build_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     """It asks only for what is missing, and the file of the older program stays until the swap."""
     log = Log(*sown(1, 300))
