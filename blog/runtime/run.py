@@ -1,6 +1,9 @@
 """Run: the composition of one service instance: settings → door → session → view → ready → drain."""
 
 from contextlib import AsyncExitStack
+from functools import partial
+
+from prometheus_client import Gauge
 
 from blog.bus.client import BusClient
 from blog.core.background import background
@@ -17,6 +20,8 @@ from blog.runtime.host import Host
 from blog.runtime.react import Reactor
 from blog.runtime.view import ViewHost
 from blog.runtime.web import make_app
+
+VIEW_APPLIED = "The last sequence of the log that the view holds."
 
 log = get_logger()
 
@@ -50,6 +55,8 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
                 folder = settings.data_dir / service.name
                 host.view = await stack.enter_async_context(ViewHost.open(service.view, folder, bus))
                 await stack.enter_async_context(background(host.view.keep_up()))
+                applied = Gauge("blog_view_applied", VIEW_APPLIED, registry=member.metrics)
+                applied.set_function(partial(getattr, host.view, "applied"))
             host.commands = Commands(service.name, bus, lifecycle.clock)
             host.reactor = Reactor(service, lifecycle.clock, own_settings, host.view)
             if await lifecycle.until_stopping(_get_ready(host)):
