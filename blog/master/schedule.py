@@ -71,7 +71,9 @@ def coming(entries: Sequence[Entry], zone: tzinfo, now: datetime) -> Iterator[Ch
 
 
 def _times(entry: Entry, zone: tzinfo, now: datetime) -> Iterable[Change]:
-    return (Change(time, entry) for time in CronSim(entry.at, now.astimezone(zone)))
+    # within an hour that comes twice, what came in its first pass is not to come any more
+    times = (time for time in CronSim(entry.at, now.astimezone(zone)) if _utc(time) > now)
+    return (Change(time, entry) for time in times)
 
 
 def _utc(time: datetime) -> datetime:
