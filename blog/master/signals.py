@@ -39,8 +39,9 @@ class Signals:
         self._since: dict[str, tuple[State, datetime]] = {}
 
     async def read(self) -> None:
-        """Ask all three once, at the same time."""
-        await asyncio.gather(self._read_registry(), self._read_gateway(), self._read_bus())
+        """Ask all three once; the registry first, as it knows where the bus is."""
+        await self._read_registry()
+        await asyncio.gather(self._read_gateway(), self._read_bus())
 
     def load(self, service: str) -> Load:
         """Return what the ready instances of `service` have to do, all together."""
