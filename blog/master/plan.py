@@ -43,6 +43,8 @@ class Copy:
     """Whether it is the first to be stopped when there are too many (a rollout wants it gone)."""
     start_at: float = float("-inf")
     backoff: Backoff = field(default_factory=Backoff)
+    last_words: list[str] = field(default_factory=list, compare=False)
+    """The last lines that it logged before it crashed last."""
 
     @property
     def name(self) -> str:

@@ -122,13 +122,14 @@ class Rollouts:
         """Let the old ones stay, and have those go that did not get ready."""
         for copy in self._copies(rollout):
             copy.goes_first = not copy.goes_first and not self._is_ready(copy)
-            if copy.goes_first and copy.name in self._master.running:
+            if copy.goes_first:
                 rollout.said += [f"{copy.name} | {line}" for line in self._last_lines(copy)]
         self._surge(rollout, 0)
         return why
 
     def _last_lines(self, copy: Copy) -> list[str]:
-        return self._master.running[copy.name].last_lines()[-3:]
+        running = self._master.running.get(copy.name)
+        return (copy.last_words or (running.last_lines() if running else []))[-3:]
 
     def _surge(self, rollout: Rollout, more: int) -> None:
         self._master.surge[rollout.service] = more

@@ -108,8 +108,9 @@ class Master:
         now = self._clock.monotonic()
         delay = copy.backoff.crashed(now - copy.started)
         copy.start_at = now + delay
+        copy.last_words = running.last_lines()
         if copy.backoff.is_loop:
-            last = running.last_lines()[-3:]
+            last = copy.last_words[-3:]
             log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.backoff.crashes, last=last)
         else:
             log.warning("copy.crashed", copy=copy.name, code=code, again_in_s=round(delay, 1))

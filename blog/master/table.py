@@ -99,21 +99,17 @@ class Table:
             "name": copy.name,
             "restarts": copy.backoff.total,
             "pid": running.pid if running and copy.is_running else 0,
-            "last_lines": self._last_lines(copy) if copy.backoff.is_loop else [],
+            "last_lines": copy.last_words[-_SHOWN_LINES:] if copy.backoff.is_loop else [],
         }
 
     def _crash_loops(self, service: str) -> list[dict[str, Any]]:
         """List the copies that crash again and again, with their last words."""
         healthy = {copy.name for one in self._signals.instances if (copy := self._master.copy_of(one))}
         return [
-            {"name": copy.name, "last_lines": self._last_lines(copy)}
+            {"name": copy.name, "last_lines": copy.last_words[-_SHOWN_LINES:]}
             for copy in self._master.copies
             if copy.service == service and copy.backoff.is_loop and copy.name not in healthy
         ]
-
-    def _last_lines(self, copy: Copy) -> list[str]:
-        running = self._master.running.get(copy.name)
-        return running.last_lines()[-_SHOWN_LINES:] if running else []
 
     def _age(self, started: datetime) -> int:
         return max(0, round((self._clock.now() - started).total_seconds()))

@@ -60,6 +60,7 @@ async def test_what_crashes_comes_back(master: Master, runtime: FakeRuntime) -> 
     await until(lambda: len(runtime.copies) == 2)
     assert runtime.copies[1].name == "comments-1"
     assert master.copies[0].backoff.total == 1
+    assert master.copies[0].last_words == ["comments-1: one", "comments-1: two"]
 
 
 async def test_what_waits_after_a_crash_is_just_forgotten(master: Master, runtime: FakeRuntime) -> None:

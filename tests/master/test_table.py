@@ -104,8 +104,9 @@ async def test_a_copy_that_nobody_has_heard_of_yet(bench: Bench) -> None:
     """It starts; one that crashes again and again is called that, with its last words."""
     assert {row["state"] for row in await bench.table.rows()} == {"starting"}
     bench.master.copies[0].backoff.crashes = 3
+    bench.master.copies[0].last_words = ["one", "two"]
     row = (await bench.table.rows())[0]
-    assert (row["state"], row["last_lines"]) == ("crash loop", ["comments-1: one", "comments-1: two"])
+    assert (row["state"], row["last_lines"]) == ("crash loop", ["one", "two"])
 
 
 async def test_a_stranger_is_shown_too(bench: Bench) -> None:
