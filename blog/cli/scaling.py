@@ -64,7 +64,7 @@ async def _wait(names: Sequence[str], timeout: float) -> int:
     while True:
         rows = [row for row in (await ask("GET", "/services"))["services"] if row["service"] in names]
         late = [row for row in rows if not row["ready"] == row["wanted"] == row["copies"]]
-        loops = [one for row in late for one in row["crash_loops"]]
+        loops = [one for row in late if row["ready"] < row["wanted"] for one in row["crash_loops"]]
         if not late or loops or time.monotonic() > deadline:
             break
         await asyncio.sleep(_LOOK_EVERY)

@@ -108,7 +108,8 @@ class Table:
         return [
             {"name": copy.name, "last_lines": copy.last_words[-_SHOWN_LINES:]}
             for copy in self._master.copies
-            if copy.service == service and copy.backoff.is_loop and copy.name not in healthy
+            if copy.service == service and copy.backoff.is_loop
+            if copy.name not in healthy and not copy.is_stopping
         ]
 
     def _age(self, started: datetime) -> int:

@@ -21,7 +21,7 @@ def test_the_schedule_of_a_file(tmp_path: Path) -> None:
     assert sorted(row["replicas"] for row in rows) == [1, 5]
     assert {row["timezone"] for row in rows} == {"Europe/Berlin"}
     shown = blog(tmp_path, "schedule").stdout
-    assert shown.count("comments") == 6
+    assert shown.count("comments") == 3
     assert "10:00" in shown
 
 

@@ -1,19 +1,24 @@
 """What the sources say, and that a source which does not answer is "not known", never zero."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import BaseTestServer, TestServer
+from aiohttp.test_utils import BaseTestServer, TestClient, TestServer
 
+from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
 from blog.gateway.stats import Stats
 from blog.master.autoscale import Load
 from blog.master.signals import Signals
+from blog.testing.harness import RunningBlog
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import an_instance
+
+Client: TypeAlias = TestClient[Any, Any]
 
 TOKEN = "secret"
 
@@ -147,6 +152,24 @@ async def test_how_far_behind_each_view_is(world: World) -> None:
     assert (await world.signals.behind())[one.id] == 10
     world.applied = ""
     assert await world.signals.behind() == {}
+
+
+async def test_a_running_blog_says_all_of_it(blog: RunningBlog, gateway_client: Client) -> None:
+    """Each source as it really answers: rates, views that are not behind, events that do not wait."""
+    async with aiohttp.ClientSession() as http:
+        signals = Signals(http, blog.registry_url, blog.token, SystemClock())
+        await signals.read()
+        async with gateway_client.post("/posts", json={"title": "Hello"}) as answer:
+            assert answer.status == 201
+        await signals.read()
+        assert signals.rate("posts").per_second > 0
+        assert signals.load("moderation") == Load(in_flight=0, lag=0)
+        assert signals.load("query") == Load(in_flight=0, lag=None)
+        async with asyncio.timeout(5):
+            while set((await signals.behind()).values()) != {0}:
+                await asyncio.sleep(0.01)
+        behind = await signals.behind()
+        assert {id_.partition("-")[0] for id_ in behind} == {"posts", "comments", "query"}
 
 
 async def test_since_when_it_is_in_its_state(world: World) -> None:
