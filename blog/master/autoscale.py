@@ -69,6 +69,13 @@ def _copies(total: float, each: float, current: int) -> int:
     return math.ceil(total / each)
 
 
+def _within(target: Target, wish: Need) -> Need:
+    """Return what is wished as far as it may be; it says so where it is not all of it."""
+    if wish.copies > target.max:
+        return Need(target.max, f"{wish.why}; max is {target.max}")
+    return wish._replace(copies=max(wish.copies, target.min))
+
+
 @dataclass(slots=True)
 class Autoscaler:
     """Judges one service again and again. It remembers since when less would do, and how much less."""
@@ -86,7 +93,7 @@ class Autoscaler:
         if most is None or (most.copies < current and not all_known):
             self._since = None
             return None
-        most = most._replace(copies=min(max(most.copies, target.min, 1), target.max))
+        most = _within(target, most)
         if most.copies >= current:
             self._since = None
             return most if most.copies > current else None

@@ -92,6 +92,9 @@ def test_it_says_why() -> None:
     found = Autoscaler().judge(LAGGING, Load(in_flight=0, lag=350), 1, 0.0)
     assert found is not None
     assert found.why == "load: 350 events behind, 100 each"
+    found = Autoscaler().judge(TARGET, Load(in_flight=1000), 1, 0.0)
+    assert found is not None
+    assert found.why == "load: 1000 in flight, 20 each; max is 6"
 
 
 TARGETS = st.builds(
