@@ -50,6 +50,7 @@ class Subscription:
     def row(self) -> dict[str, Any]:
         """Describe it: lag, in flight and parked in events, retries since the start.
 
+        `waiting` is how many are to be delivered: unlike `lag`, it does not grow behind one that fails.
         `dead` is how many keys wait behind an event that never worked, `oldest` the sequence of the
         first event that is to be delivered, `since` its time.
         """
@@ -60,6 +61,7 @@ class Subscription:
             "types": sorted(self.types),
             "watermark": dispatch.watermark,
             "lag": self._log.head - dispatch.watermark,
+            "waiting": dispatch.size + self._log.head - dispatch.cursor,
             "oldest": oldest.sequence if oldest else None,
             "since": json.loads(oldest.envelope)["time"] if oldest else None,
             "in_flight": dispatch.in_flight,

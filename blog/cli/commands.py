@@ -8,6 +8,8 @@ import click
 
 _SCALE_HELP = "How many copies, for instance comments=3; may be given several times."
 
+_SECONDS = click.FloatRange(0, 3600, min_open=True)
+
 
 class Commands(click.Group):
     """Our commands, and one more for everything that can run (`blog posts`)."""
@@ -61,20 +63,50 @@ def down() -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Rows for scripts.")
-def ps(*, as_json: bool) -> None:
-    """Show who is running."""
-    from blog.cli.control import show_instances  # noqa: PLC0415 - heavy
+@click.option("-w", "--watch", is_flag=True, help="Keep it up to date until Ctrl-C.")
+def ps(*, as_json: bool, watch: bool) -> None:
+    """Show who is running, how many of each there should be, and why."""
+    from blog.cli.ps import show  # noqa: PLC0415 - heavy
 
-    show_instances(as_json=as_json)
+    show(as_json=as_json, watch=watch)
 
 
 @cli.command()
 @click.argument("wanted", nargs=-1, required=True, metavar="NAME=N...")
-def scale(wanted: tuple[str, ...]) -> None:
-    """Run another number of copies, for instance: blog scale comments=3."""
-    from blog.cli.control import change_scale  # noqa: PLC0415 - heavy
+@click.option(
+    "--wait", is_flag=True, help="Return once they are ready; exit code 1 if they do not get so."
+)
+@click.option("--timeout", default=60.0, show_default=True, type=_SECONDS, help="Seconds to wait.")
+def scale(wanted: tuple[str, ...], *, wait: bool, timeout: float) -> None:
+    """Run another number of copies, for instance: blog scale comments=3.
 
-    change_scale(wanted)
+    That holds, whatever schedule and load say, until: blog scale comments=auto.
+    """
+    from blog.cli.scaling import scale as change  # noqa: PLC0415 - heavy
+
+    sys.exit(change(wanted, wait=wait, timeout=timeout))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Rows for scripts.")
+@click.option("-n", "count", default=3, show_default=True, type=click.IntRange(1, 100), help="Of each.")
+def schedule(*, as_json: bool, count: int) -> None:
+    """Show which schedules of blog.toml come into force next."""
+    from blog.cli.scaling import show_schedule  # noqa: PLC0415 - heavy
+
+    show_schedule(count, as_json=as_json)
+
+
+@cli.command()
+@click.argument("service")
+@click.option(
+    "--timeout", default=60.0, show_default=True, type=_SECONDS, help="Seconds for each to get ready."
+)
+def rollout(service: str, *, timeout: float) -> None:
+    """Replace the copies of SERVICE one by one; stop, with exit code 1, when a new one gets not ready."""
+    from blog.cli.scaling import roll_out  # noqa: PLC0415 - heavy
+
+    sys.exit(roll_out(service, timeout))
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """Commands to a blog that runs: they speak to its control socket."""
 
 import asyncio
+import fcntl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,14 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from blog.cli.rows import show_rows, wide_console
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.master.control import short
-from blog.master.desired import parse
 from blog.master.up import LOCK, lock_for_life
 
-_COLUMNS = ("name", "state", "address", "uptime_s", "in_flight", "restarts", "id")
 _OK = 300
 _DOWN_TIMEOUT = 40.0
 _LOOK_EVERY = 0.05
@@ -27,23 +25,6 @@ def stop() -> None:
     asyncio.run(_stop())
 
 
-def show_instances(*, as_json: bool) -> None:
-    """Print a row per instance."""
-    rows = asyncio.run(instances(load(Settings).data_dir))
-    show_rows(rows, _COLUMNS, as_json=as_json)
-    if as_json:
-        return
-    console = wide_console()
-    for row in rows:
-        for line in row.get("last_lines", ()):
-            console.print(f"{row['name']} | {line}")
-
-
-def change_scale(words: tuple[str, ...]) -> None:
-    """Ask for another number of copies."""
-    asyncio.run(_call("PUT", "/scale", json=parse(words)))
-
-
 def show_logs(services: tuple[str, ...], *, follow: bool) -> None:
     """Print log lines as they come."""
     asyncio.run(_print_logs(services, follow=follow))
@@ -51,34 +32,40 @@ def show_logs(services: tuple[str, ...], *, follow: bool) -> None:
 
 async def instances(data_dir: Path) -> list[dict[str, Any]]:
     """Return the rows of `blog ps`. Raises SettingsError when no blog runs."""
-    async with _connected(data_dir) as http, http.get("http://blog/instances") as answer:
-        rows: list[dict[str, Any]] = await answer.json()
+    async with connected(data_dir) as http, http.get("http://blog/instances") as answer:
+        rows: list[dict[str, Any]] = await answered(answer)
         return rows
 
 
 async def _stop() -> None:
-    await _call("POST", "/down")
+    await ask("POST", "/down")
     lock = load(Settings).data_dir / "run" / LOCK
     async with asyncio.timeout(_DOWN_TIMEOUT):
         while not lock_for_life(lock):  # noqa: ASYNC110 - another process, which frees it at its end
             await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _call(method: str, path: str, **options: Any) -> None:
-    data_dir = load(Settings).data_dir
+async def ask(method: str, path: str, **options: Any) -> Any:
+    """Return what the running blog answers. Raises SettingsError when none runs, or it says no."""
     async with (
-        _connected(data_dir) as http,
+        connected(load(Settings).data_dir) as http,
         http.request(method, f"http://blog{path}", **options) as answer,
     ):
-        if answer.status >= _OK:
-            raise SettingsError((await answer.json(content_type=None))["detail"])
+        return await answered(answer)
+
+
+async def answered(answer: aiohttp.ClientResponse) -> Any:
+    """Return the JSON of an answer; of one that goes on, nothing. Raises SettingsError for a problem."""
+    if answer.status >= _OK:
+        raise SettingsError((await answer.json(content_type=None))["detail"])
+    return await answer.json() if answer.content_type == "application/json" else None
 
 
 async def _print_logs(services: tuple[str, ...], *, follow: bool) -> None:
     query = [("service", name) for name in services] + [("follow", str(follow).lower())]
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
-        _connected(load(Settings).data_dir) as http,
+        connected(load(Settings).data_dir) as http,
         http.get("http://blog/logs", params=query, timeout=timeout) as answer,
     ):
         async for chunk in answer.content.iter_any():
@@ -91,8 +78,21 @@ def socket_path(data_dir: Path) -> Path:
     return data_dir / "run" / "control.sock"
 
 
+def is_running() -> bool:
+    """Tell whether a blog runs in the data directory."""
+    run = load(Settings).data_dir / "run"
+    if not (run / LOCK).exists():
+        return False
+    with (run / LOCK).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @asynccontextmanager
-async def _connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
+async def connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a client of the control socket. Raises SettingsError when nobody listens there."""
     nobody = f"No blog runs in {data_dir} (BLOG_DATA_DIR); start one with `blog up`."
     path = socket_path(data_dir)

@@ -16,7 +16,8 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
 from blog.core.settings import Settings
-from blog.master.desired import checked, parse, read
+from blog.master.desired import checked, parse
+from blog.master.policy_file import PolicyFile
 from blog.master.programs import defaults
 from blog.master.up import Blog, registry_url
 from blog.master.up import up as running_blog
@@ -29,19 +30,23 @@ _LOOK_EVERY = 0.05
 def start(scales: tuple[str, ...], *, detach: bool, in_process: bool) -> int:
     """Run the blog here, or in the background; return the exit code. Raises SettingsError."""
     settings = load_and_warn(service="master")
-    desired = checked(defaults() | read(FILE) | parse(scales), defaults())
+    file = PolicyFile(FILE, defaults())
+    said = checked(parse(scales), defaults())
     if detach:
         return asyncio.run(_detached(settings))
-    in_loop(lambda: _attached(settings, desired, in_process=in_process))
+    in_loop(lambda: _attached(settings, file, said, in_process=in_process))
     return 0
 
 
-async def _attached(settings: Settings, desired: dict[str, int], *, in_process: bool) -> None:
+async def _attached(
+    settings: Settings, file: PolicyFile, said: dict[str, int | None], *, in_process: bool
+) -> None:
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     stopping = asyncio.Event()
     on_signals(stopping.set)
-    async with running_blog(settings, desired, SystemClock(), stopping, in_process=in_process) as blog:
+    starting = running_blog(settings, file, SystemClock(), stopping, said=said, in_process=in_process)
+    async with starting as blog:
         async with background(_tell(blog, console, began)):
             await stopping.wait()
         console.print("draining and stopping …")

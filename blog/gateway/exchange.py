@@ -210,7 +210,7 @@ class Exchange:
         if head.status == _SWITCHING:
             self._switch(self._relay)
         elif self._relay.is_stream:
-            self._proxy.stream_began(self)
+            self._proxy.stream_began(self, asked)
 
     def answer_came(self, data: bytes) -> None:
         """Take a piece of it."""
@@ -378,7 +378,7 @@ class Exchange:
             touched=lambda: self._wait(IDLE_TIMEOUT),
             ended=self._tunnel_ended,
         )
-        self._proxy.stream_began(self)
+        self._proxy.stream_began(self, self._asked)
         self._connection = None
         self._tunnel.open(client.detach(), connection.detach())
         self._wait(IDLE_TIMEOUT)

@@ -5,6 +5,7 @@ from aiohttp import web
 from blog.core.settings import Settings
 from blog.core.web import problems, requires_token
 from blog.gateway.routing import RouteTable
+from blog.gateway.stats import StatsCollector
 from blog.http.limits import BODY_LIMIT
 from blog.registry.service import Registry
 
@@ -41,3 +42,12 @@ def show_routes(table: RouteTable) -> web.RouteDef:
         )
 
     return web.get("/v1/routes", show)
+
+
+def show_stats(counted: StatsCollector) -> web.RouteDef:
+    """Make `GET /v1/stats`: what is counted per service, as JSON, for who scales by it."""
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(text=counted.total().model_dump_json(), content_type="application/json")
+
+    return web.get("/v1/stats", show)

@@ -82,9 +82,10 @@ class Proxy:
         """Answer with a problem; return its status."""
         return self._replies.problem(client, asked.head, error, asked.trace.request_id, asked.cors or b"")
 
-    def stream_began(self, exchange: Exchange) -> None:
+    def stream_began(self, exchange: Exchange, asked: Asked) -> None:
         """Note an answer that does not end by itself: draining does not wait for it, but ends it."""
         self._endless.add(exchange)
+        asked.stats.streams += 1
         self._operations.requests.add(-1)
         self._operations.streams.add(1)
 
@@ -99,6 +100,7 @@ class Proxy:
         seconds = self.now() - asked.began
         if exchange in self._endless:
             self._endless.discard(exchange)
+            asked.stats.streams -= 1
             self._operations.streams.add(-1)
         else:
             self._operations.requests.add(-1)

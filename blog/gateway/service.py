@@ -2,17 +2,16 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 from blog.core.background import background
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, environ_of
-from blog.gateway.inner import inner_app, show_routes
+from blog.gateway.inner import inner_app, show_routes, show_stats
 from blog.gateway.known_log import registry_of
 from blog.gateway.public import Public, certificate_of
 from blog.gateway.routing import RouteTable
-from blog.gateway.stats import Snapshot, StatsCollector
+from blog.gateway.stats import StatsCollector
 from blog.gateway.turns import follow_routes
 from blog.gateway.workers import Workers
 from blog.http.limits import server_options
@@ -38,7 +37,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             registry = await stack.enter_async_context(registry_of(SERVICE, settings, lifecycle))
         routes = RouteTable()
         inner = inner_app(settings, registry)
-        inner.add_routes([show_routes(routes)])
+        counted = StatsCollector()
+        inner.add_routes([show_routes(routes), show_stats(counted)])
         bound = _bind(settings)
         stack.callback(bound.close)
         address = address_of(bound)
@@ -62,20 +62,21 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
                 own_registry=settings.embed_registry,
             )
         )
+        member.metrics.register(counted)
         # what still uses the member's connections ends before they do
         stack.push_async_callback(doors.aclose)
         log.info("gateway.opened", public=address, inner=member.instance.address)
         if public is not None:
+            counted.snapshots = lambda: [public.stats.snapshot()]
             await _serve_here(stack, public, member, lifecycle)
         else:
-            await _serve_by_workers(stack, settings, address, routes, member, lifecycle)
+            await _serve_by_workers(stack, settings, address, routes, counted, member, lifecycle)
 
 
 async def _serve_here(
     stack: AsyncExitStack, public: Public, member: Member, lifecycle: Lifecycle
 ) -> None:
     """Serve the public port in this process."""
-    _show(member, lambda: [public.stats.snapshot()])
     await stack.enter_async_context(public.open(member.session, member.http, member.operations))
     await stack.enter_async_context(background(public.drain(member.unlisted, member.draining)))
     if await lifecycle.until_stopping(_get_ready(member)):
@@ -87,6 +88,7 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
     settings: Settings,
     address: str,
     routes: RouteTable,
+    counted: StatsCollector,
     member: Member,
     lifecycle: Lifecycle,
 ) -> None:
@@ -99,7 +101,7 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
         }
     )
     workers = Workers(told, os.environ | environ_of(told), member.operations)
-    _show(member, workers.snapshots)
+    counted.snapshots = workers.snapshots
     stack.callback(follow_routes(member.discovery, routes))
     await stack.enter_async_context(workers.running())
 
@@ -118,10 +120,6 @@ def _bind(settings: Settings) -> socket.socket:
         return bind(settings.host, settings.public_port, shared=settings.workers > 1)
     except OSError as error:
         raise cannot_listen(error, settings.host, "BLOG_PUBLIC_PORT", settings.public_port) from None
-
-
-def _show(member: Member, snapshots: Callable[[], Iterable[Snapshot]]) -> None:
-    member.metrics.register(StatsCollector(snapshots))
 
 
 async def _get_ready(member: Member) -> None:

@@ -23,13 +23,14 @@ _CLASSES = range(6)
 class ServiceStats:
     """What was counted for one service. `classes[2]` are the 2xx; `buckets` is one longer than BOUNDS."""
 
-    __slots__ = ("buckets", "classes", "in_flight", "seconds")
+    __slots__ = ("buckets", "classes", "in_flight", "seconds", "streams")
 
     def __init__(self) -> None:
         self.classes = [0] * len(_CLASSES)
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self.in_flight = 0
+        self.streams = 0
 
     def served(self, status: int, seconds: float) -> None:
         """Count an answer."""
@@ -39,12 +40,13 @@ class ServiceStats:
 
 
 class Counted(BaseModel):
-    """The numbers of one service."""
+    """The numbers of one service. `streams` are those in flight that do not end by themselves."""
 
     classes: list[int]
     buckets: list[int]
     seconds: float
     in_flight: int
+    streams: int = 0
 
     def __add__(self, other: "Counted") -> "Counted":
         """Add up."""
@@ -53,6 +55,7 @@ class Counted(BaseModel):
             buckets=[mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)],
             seconds=self.seconds + other.seconds,
             in_flight=self.in_flight + other.in_flight,
+            streams=self.streams + other.streams,
         )
 
 
@@ -83,7 +86,8 @@ class Snapshot(BaseModel):
     def ended(self) -> "Snapshot":
         """Return what stays of a process that has ended: it has nothing open any more."""
         services = {
-            name: counted.model_copy(update={"in_flight": 0}) for name, counted in self.services.items()
+            name: counted.model_copy(update={"in_flight": 0, "streams": 0})
+            for name, counted in self.services.items()
         }
         return self.model_copy(
             update={"services": services, "connections": 0, "requests": 0, "streams": 0}
@@ -108,6 +112,7 @@ class Stats:
                     buckets=list(one.buckets),
                     seconds=one.seconds,
                     in_flight=one.in_flight,
+                    streams=one.streams,
                 )
                 for name, one in self.services.items()
             },
@@ -125,12 +130,16 @@ class Stats:
 class StatsCollector(Collector):
     """Shows what `snapshots()` give, added up, to Prometheus."""
 
-    def __init__(self, snapshots: Callable[[], Iterable[Snapshot]]) -> None:
-        self._snapshots = snapshots
+    def __init__(self, snapshots: Callable[[], Iterable[Snapshot]] = tuple) -> None:
+        self.snapshots = snapshots
+
+    def total(self) -> Snapshot:
+        """Add them up."""
+        return sum(self.snapshots(), Snapshot())
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
-        total = sum(self._snapshots(), Snapshot())
+        total = self.total()
         requests = CounterMetricFamily(
             "blog_gateway_requests", "Requests answered.", labels=("service", "status")
         )

@@ -1,35 +1,51 @@
 """Control of a running blog: HTTP over a Unix socket in its data directory."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from aiohttp import web
-from pydantic import RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from blog.core.errors import Invalid, SettingsError
-from blog.core.web import parsed, problems, read_body
-from blog.master.service import Master
+from blog.core.events import NDJSON_TYPE
+from blog.core.web import number, parsed, problems, read_body
+from blog.master.control_loop import ControlLoop
+from blog.master.rollout import PATIENCE
+from blog.master.rollouts import Rollouts
 from blog.master.table import Table
 
 _MAX_PATH = 100  # a Unix socket's address has 108 bytes
 _TAIL = 100  # lines of the past that `logs` shows
 _LOOK_EVERY = 0.2
+_MAX_COMING = 100  # changes of each schedule that are shown
 _CLOSE_TIMEOUT = 0.1
 
 
-class _Wanted(RootModel[dict[str, int]]):
-    """`{"comments": 3}`."""
+class _Said(RootModel[dict[str, int | Literal["auto"]]]):
+    """`{"comments": 3, "posts": "auto"}`."""
+
+
+class _Asked(BaseModel):
+    """A rollout: of which service, and the seconds that a new copy has to get ready."""
+
+    service: str
+    timeout: float = Field(default=PATIENCE, gt=0, le=3600)
 
 
 class Control:
     """The routes."""
 
-    def __init__(self, master: Master, table: Table, logs: Path, stopping: asyncio.Event) -> None:
-        self._master = master
+    def __init__(
+        self, loop: ControlLoop, table: Table, rollouts: Rollouts, logs: Path, stopping: asyncio.Event
+    ) -> None:
+        self._loop = loop
         self._table = table
+        self._rollouts = rollouts
         self._logs = logs
         self._stopping = stopping
 
@@ -39,7 +55,10 @@ class Control:
         app.add_routes(
             [
                 web.get("/instances", self._instances),
+                web.get("/services", self._services),
                 web.put("/scale", self._scale),
+                web.get("/schedule", self._schedule),
+                web.post("/rollouts", self._roll_out),
                 web.get("/logs", self._show_logs),
                 web.post("/down", self._down),
             ]
@@ -49,13 +68,39 @@ class Control:
     async def _instances(self, _: web.Request) -> web.Response:
         return web.json_response(await self._table.rows())
 
+    async def _services(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            {"services": await self._table.services(), "problem": self._loop.file.problem}
+        )
+
     async def _scale(self, request: web.Request) -> web.Response:
-        wanted = parsed(_Wanted, await read_body(request, "application/json")).root
+        said = parsed(_Said, await read_body(request, "application/json")).root
         try:
-            self._master.scale(wanted)
+            counts = self._loop.say({name: None if n == "auto" else n for name, n in said.items()})
         except SettingsError as error:
             raise Invalid(error.detail) from None
-        return web.json_response(self._master.desired)
+        return web.json_response(counts)
+
+    async def _schedule(self, request: web.Request) -> web.Response:
+        count = min(number(request, "count", 1), _MAX_COMING)
+        coming = self._loop.coming(count)
+        return web.json_response({"coming": coming, "problem": self._loop.file.problem})
+
+    async def _roll_out(self, request: web.Request) -> web.StreamResponse:
+        """Begin one; send what happens, a line of JSON each, and at the end whether it failed and why."""
+        asked = parsed(_Asked, await read_body(request, "application/json"))
+        rollout = self._rollouts.begin(asked.service, asked.timeout)
+        response = web.StreamResponse(headers={"Content-Type": NDJSON_TYPE})
+        await response.prepare(request)
+        told = 0
+        with suppress(ConnectionError):  # who does not wait for it does not stop it
+            while rollout.failure is None or told < len(rollout.said):
+                for line in rollout.said[told:]:
+                    await response.write(json.dumps({"said": line}).encode() + b"\n")
+                    told += 1
+                await asyncio.sleep(_LOOK_EVERY)
+            await response.write(json.dumps({"failure": rollout.failure}).encode() + b"\n")
+        return response
 
     async def _down(self, _: web.Request) -> web.Response:
         self._stopping.set()

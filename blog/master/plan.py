@@ -39,8 +39,12 @@ class Copy:
     started: float = 0.0
     is_running: bool = False
     is_stopping: bool = False
+    goes_first: bool = False
+    """Whether it is the first to be stopped when there are too many (a rollout wants it gone)."""
     start_at: float = float("-inf")
     backoff: Backoff = field(default_factory=Backoff)
+    last_words: list[str] = field(default_factory=list, compare=False)
+    """The last lines that it logged before it crashed last."""
 
     @property
     def name(self) -> str:
@@ -57,18 +61,25 @@ class Plan(NamedTuple):
 
 
 def plan(desired: Mapping[str, int], copies: Iterable[Copy], now: float) -> Plan:
-    """Compare; new copies get the lowest free number, victims are the newest."""
+    """Compare; new copies get the lowest free number, victims are the newest.
+
+    Before those, whoever is down after a crash; and before those, whoever is to go first.
+    """
     kept = [copy for copy in copies if not copy.is_stopping]
     start: list[Copy] = []
     stop: list[Copy] = []
     for service, count in desired.items():
-        mine = sorted((c for c in kept if c.service == service), key=lambda c: (c.started, c.number))
+        mine = sorted((c for c in kept if c.service == service), key=_least_to_go)
         stop += mine[count:]
         start += [c for c in mine[:count] if not c.is_running and c.start_at <= now]
         taken = {c.number for c in copies if c.service == service}
         start += [Copy(service, number) for number in _free(taken, count - len(mine))]
     waiting = [c.start_at for c in kept if not c.is_running and c.start_at > now and c not in stop]
     return Plan(start, stop, min(waiting, default=None))
+
+
+def _least_to_go(copy: Copy) -> tuple[bool, bool, float, int]:
+    return copy.goes_first, not copy.is_running, copy.started, copy.number
 
 
 def _free(taken: set[int], count: int) -> list[int]:

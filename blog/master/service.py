@@ -1,15 +1,17 @@
 """The master keeps as many copies running as there should be: it compares, then acts."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from blog.core.background import background
 from blog.core.clock import Clock
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.master.desired import checked
 from blog.master.plan import Copy, plan
-from blog.master.programs import BUS, GATEWAY
+from blog.master.programs import BUS, GATEWAY, defaults
 from blog.master.runtimes import Running, Runtime
 
 log = get_logger()
@@ -22,6 +24,8 @@ class Master:
         self.desired = dict(desired)
         self.running: dict[str, Running] = {}
         self.copies: list[Copy] = []
+        self.surge: Counter[str] = Counter()
+        """Copies beyond those: a rollout has one more for a while."""
         self._runtime = runtime
         self._clock = clock
         self._changed = asyncio.Event()
@@ -41,20 +45,26 @@ class Master:
 
     def scale(self, wanted: Mapping[str, int]) -> None:
         """Want another number of copies. Raises SettingsError for what cannot be."""
-        self.desired |= checked(wanted, self.desired)
-        log.info("scale.wanted", **dict(wanted))
+        if wanted.items() <= self.desired.items():
+            return
+        self.desired |= {n: c for n, c in checked(wanted, defaults()).items() if c is not None}
+        self.look()
+
+    def look(self) -> None:
+        """Compare again: something about the copies was changed from outside."""
         self._changed.set()
 
-    def copy_of(self, pid: int) -> Copy | None:
-        """Find the copy that runs in the process `pid`."""
-        return next(
-            (c for c in self.copies if c.name in self.running and self.running[c.name].pid == pid), None
-        )
+    def copy_of(self, instance: Instance) -> Copy | None:
+        """Find the copy that this is an instance of."""
+        pid = int(instance.metadata.get("pid", "0"))
+        mine = (copy for copy in self.copies if copy.service == instance.service)
+        return next((c for c in mine if c.name in self.running and self.running[c.name].pid == pid), None)
 
     async def _reconcile(self) -> None:
         while True:
             self._changed.clear()
-            todo = plan(self.desired, self.copies, self._clock.monotonic())
+            desired = {name: count + self.surge[name] for name, count in self.desired.items()}
+            todo = plan(desired, self.copies, self._clock.monotonic())
             for copy in todo.stop:
                 self._stop(copy)
             for copy in todo.start:
@@ -80,6 +90,7 @@ class Master:
             self._group.create_task(self.running[copy.name].end())
         else:
             self.copies.remove(copy)
+            self.running.pop(copy.name, None)
 
     async def _watch(self, copy: Copy, running: Running) -> None:
         """Wait for the end of a copy; one that was not asked to end crashed."""
@@ -97,8 +108,9 @@ class Master:
         now = self._clock.monotonic()
         delay = copy.backoff.crashed(now - copy.started)
         copy.start_at = now + delay
+        copy.last_words = running.last_lines()
         if copy.backoff.is_loop:
-            last = running.last_lines()[-3:]
+            last = copy.last_words[-3:]
             log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.backoff.crashes, last=last)
         else:
             log.warning("copy.crashed", copy=copy.name, code=code, again_in_s=round(delay, 1))

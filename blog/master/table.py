@@ -1,46 +1,71 @@
-"""Who runs: the registry's table and the master's copies as one list of rows, for `blog ps`."""
+"""Who runs, and how many of each and why: what registry, gateway, bus and master know, as rows."""
 
 from datetime import datetime
 from typing import Any
 
-import aiohttp
-
 from blog.core.clock import Clock
-from blog.core.instance import Instance
-from blog.core.web import bearer
+from blog.core.instance import Instance, State
+from blog.master.plan import Copy
+from blog.master.scaler import Scaler
 from blog.master.service import Master
+from blog.master.signals import Signals
+
+CRASH_LOOP = "crash loop"
+_SHOWN_LINES = 5
 
 
 class Table:
-    """Reads the registry at `url` and lays the master's knowledge beside it."""
+    """Lays beside each other what the signals say, what runs and what is wanted."""
 
-    def __init__(
-        self, master: Master, http: aiohttp.ClientSession, url: str, token: str | None, clock: Clock
-    ) -> None:
+    def __init__(self, master: Master, scaler: Scaler, signals: Signals, clock: Clock) -> None:
         self._master = master
-        self._http = http
-        self._url = url
-        self._headers = bearer(token)
+        self._scaler = scaler
+        self._signals = signals
         self._clock = clock
 
     async def rows(self) -> list[dict[str, Any]]:
         """List every instance, and every copy that the registry does not know (yet, or any more)."""
-        rows = [self._of_instance(instance) for instance in await self._instances()]
-        named = {row["name"] for row in rows}
-        rows += [self._of_copy(name) for name in self._silent() if name not in named]
+        await self._signals.read()
+        behind = await self._signals.behind()
+        instances = self._signals.instances
+        known = [(one, self._master.copy_of(one)) for one in instances]
+        rows = [self._of_instance(one, copy, behind.get(one.id)) for one, copy in known]
+        named = {copy.name for _, copy in known if copy is not None}
+        rows += [self._of_copy(copy) for copy in self._master.copies if copy.name not in named]
+        rows = [row | self._of_service(row["service"]) for row in rows]
         return sorted(rows, key=lambda row: (row["service"], row["name"] or row["id"]))
 
-    async def _instances(self) -> list[Instance]:
-        try:
-            async with self._http.get(f"{self._url}/v1/services", headers=self._headers) as answer:
-                services = (await answer.json())["services"]
-        except (aiohttp.ClientError, OSError, LookupError):
-            return []
-        return [Instance.model_validate(row) for rows in services.values() for row in rows]
+    async def services(self) -> list[dict[str, Any]]:
+        """List how many of each service there should be and are ready, why, and what they have to do."""
+        await self._signals.read()
+        return [
+            {
+                "service": name,
+                "ready": sum(
+                    one.service == name and one.state is State.READY for one in self._signals.instances
+                ),
+                "copies": sum(copy.service == name for copy in self._master.copies),
+                "crash_loops": self._crash_loops(name),
+                "in_flight": self._signals.load(name).in_flight,
+                "waiting": self._signals.waiting(name),
+                **self._of_service(name),
+            }
+            for name in sorted(self._scaler.wanted)
+        ]
 
-    def _of_instance(self, instance: Instance) -> dict[str, Any]:
-        copy = self._master.copy_of(int(instance.metadata.get("pid", "0")))
-        is_named = copy is not None and copy.service == instance.service
+    def _of_service(self, name: str) -> dict[str, Any]:
+        """Return what all copies of a service share. The rates are those through the gateway."""
+        wanted = self._scaler.wanted.get(name)
+        rate = self._signals.rate(name)
+        return {
+            "wanted": wanted.copies if wanted else None,
+            "why": wanted.why if wanted else "not run by this master",
+            "requests_s": round(rate.per_second, 1),
+            "p99_ms": None if rate.p99 is None else round(rate.p99 * 1000, 1),
+        }
+
+    def _of_instance(self, instance: Instance, copy: Copy | None, behind: int | None) -> dict[str, Any]:
+        """Describe an instance. `behind`: events that its view lacks, else those that wait for it."""
         return {
             "id": instance.id,
             "service": instance.service,
@@ -48,32 +73,44 @@ class Table:
             "address": instance.address,
             "version": instance.version,
             "uptime_s": self._age(instance.started_at),
+            "since_s": self._age(self._signals.since(instance)),
             "in_flight": instance.load.in_flight,
-            "name": copy.name if copy and is_named else "",
-            "restarts": copy.backoff.total if copy and is_named else 0,
+            "behind": self._signals.waiting(instance.service) if behind is None else behind,
+            "name": copy.name if copy else "",
+            "restarts": copy.backoff.total if copy else 0,
             "pid": int(instance.metadata.get("pid", "0")),
         }
 
-    def _silent(self) -> list[str]:
-        return [copy.name for copy in self._master.copies]
-
-    def _of_copy(self, name: str) -> dict[str, Any]:
-        copy = next(copy for copy in self._master.copies if copy.name == name)
+    def _of_copy(self, copy: Copy) -> dict[str, Any]:
+        running = self._master.running.get(copy.name)
         state = "starting" if copy.is_running else "crashed"
-        running = self._master.running.get(name)
+        state = "stopping" if copy.is_stopping else state
+        since = max(0.0, self._clock.monotonic() - copy.started)
         return {
             "id": "",
             "service": copy.service,
-            "state": "crash loop" if copy.backoff.is_loop and not copy.is_running else state,
+            "state": CRASH_LOOP if copy.backoff.is_loop else state,
             "address": "",
             "version": "",
-            "uptime_s": 0,
+            "uptime_s": round(since) if copy.is_running else 0,
+            "since_s": round(since),
             "in_flight": 0,
-            "name": name,
+            "behind": None,
+            "name": copy.name,
             "restarts": copy.backoff.total,
             "pid": running.pid if running and copy.is_running else 0,
-            "last_lines": running.last_lines()[-3:] if running and copy.backoff.is_loop else [],
+            "last_lines": copy.last_words[-_SHOWN_LINES:] if copy.backoff.is_loop else [],
         }
+
+    def _crash_loops(self, service: str) -> list[dict[str, Any]]:
+        """List the copies that crash again and again, with their last words."""
+        healthy = {copy.name for one in self._signals.instances if (copy := self._master.copy_of(one))}
+        return [
+            {"name": copy.name, "last_lines": copy.last_words[-_SHOWN_LINES:]}
+            for copy in self._master.copies
+            if copy.service == service and copy.backoff.is_loop
+            if copy.name not in healthy and not copy.is_stopping
+        ]
 
     def _age(self, started: datetime) -> int:
         return max(0, round((self._clock.now() - started).total_seconds()))

@@ -12,15 +12,22 @@ from pathlib import Path
 import aiohttp
 from pydantic import SecretStr
 
+from blog.core.background import background
 from blog.core.clock import Clock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
 from blog.core.settings import Settings
 from blog.master.control import Control, served
+from blog.master.control_loop import ControlLoop
 from blog.master.in_process import InProcess
+from blog.master.plan import Copy
+from blog.master.policy_file import PolicyFile
 from blog.master.processes import Processes
+from blog.master.rollouts import Rollouts
 from blog.master.runtimes import Runtime
+from blog.master.scaler import Scaler
 from blog.master.service import Master
+from blog.master.signals import Signals
 from blog.master.table import Table
 from blog.registry.session import Session
 
@@ -47,6 +54,12 @@ class Blog:
         [gateway] = self.session.discovery.serving("gateway")
         return f"http://{gateway.metadata['public']}"
 
+    def is_ready(self, copy: Copy) -> bool:
+        """Tell whether others know the instance of this copy as ready."""
+        of_service = self.session.discovery.serving(copy.service)
+        ready = (item for item in of_service if item.state is State.READY)
+        return any(self.master.copy_of(item) is copy for item in ready)
+
     async def wait_until_ready(self) -> None:
         """Return when as many instances of each service are ready as should be."""
         desired = self.master.desired
@@ -59,18 +72,20 @@ class Blog:
 
 
 @asynccontextmanager
-async def up(
+async def up(  # noqa: PLR0913 - the whole composition, in one place
     settings: Settings,
-    desired: Mapping[str, int],
+    file: PolicyFile,
     clock: Clock,
     stopping: asyncio.Event,
     *,
+    said: Mapping[str, int | None],
     in_process: bool,
 ) -> AsyncIterator[Blog]:
     """Run the whole blog while the body runs; then drain it and leave nothing running.
 
-    `stopping` is set when somebody asks for the end over the control socket. Raises SettingsError
-    when a port is taken, or when a blog already runs in this data directory.
+    How many of each: as `file` says, overruled by hand with `said`. `stopping` is set when somebody asks
+    for the end over the control socket. Raises SettingsError when a port is taken, or when a blog already
+    runs in this data directory.
     """
     run = settings.data_dir / "run"
     run.mkdir(parents=True, exist_ok=True)
@@ -82,11 +97,19 @@ async def up(
             runtime = await stack.enter_async_context(InProcess.open(settings, clock))
         else:
             runtime = Processes(settings)
-        blog = await stack.enter_async_context(running(runtime, settings, desired, clock))
-        table = Table(blog.master, blog.http, registry_url(settings), settings.secret, clock)
-        control = Control(blog.master, table, settings.data_dir / "logs", stopping)
+        blog = await stack.enter_async_context(running(runtime, settings, {}, clock))
+        scaler = Scaler(file.policies, run / "scale.json")
+        scaler.recall()
+        scaler.say(said)
+        signals = Signals(blog.http, registry_url(settings), settings.secret, clock)
+        loop = ControlLoop(blog.master, scaler, signals, file, clock)
+        rollouts = await stack.enter_async_context(Rollouts.open(blog.master, blog.is_ready, clock))
+        table = Table(blog.master, scaler, signals, clock)
+        control = Control(loop, table, rollouts, settings.data_dir / "logs", stopping)
         await stack.enter_async_context(served(control.app(), run / "control.sock"))
+        await stack.enter_async_context(background(loop.run()))
         yield blog
+        scaler.forget()
 
 
 @asynccontextmanager

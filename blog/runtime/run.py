@@ -1,6 +1,9 @@
 """Run: the composition of one service instance: settings → door → session → view → ready → drain."""
 
 from contextlib import AsyncExitStack
+from functools import partial
+
+from prometheus_client import Gauge
 
 from blog.bus.client import BusClient
 from blog.core.background import background
@@ -18,6 +21,8 @@ from blog.runtime.react import Reactor
 from blog.runtime.siblings import Siblings
 from blog.runtime.view import ViewHost
 from blog.runtime.web import make_app
+
+VIEW_APPLIED = "The last sequence of the log that the view holds."
 
 log = get_logger()
 
@@ -54,6 +59,8 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
                     ViewHost.open(service.view, folder, bus, fetch)
                 )
                 await stack.enter_async_context(background(host.view.keep_up()))
+                applied = Gauge("blog_view_applied", VIEW_APPLIED, registry=member.metrics)
+                applied.set_function(partial(getattr, host.view, "applied"))
             host.commands = Commands(service.name, bus, lifecycle.clock)
             host.reactor = Reactor(service, lifecycle.clock, own_settings, host.view)
             if await lifecycle.until_stopping(_get_ready(host)):

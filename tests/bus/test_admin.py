@@ -91,7 +91,7 @@ async def test_a_paused_subscription_gets_nothing(rig: Rig) -> None:
     await subscription(rig, paused=False)
     assert await post(rig, "/subscriptions/reactor/pause") == 204
     await rig.client.append([cause(0), cause(1)])
-    row = await subscription(rig, paused=True, lag=2, oldest=1)
+    row = await subscription(rig, paused=True, lag=2, waiting=2, oldest=1)
     assert row["since"] == "2026-01-01T00:00:00Z"
     await rig.crash_bus()
     await rig.start_bus()

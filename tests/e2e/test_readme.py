@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 import blog.services
 from blog.core.contract import Meta
 from blog.core.settings import Settings
+from blog.master.desired import read
 from blog.master.programs import defaults
 from blog.testing.harness import GatewayServer, running_blog
 
@@ -47,6 +48,16 @@ def test_its_functions_can_be_called() -> None:
     scope: dict[str, Any] = {"NOW": datetime.now(UTC), "meta": Meta("r", datetime.now(UTC))}
     exec("from blog.services.claps.service import *\n" + BLOCKS[1], scope)  # noqa: S102
     scope["test_clapping"]()
+
+
+def test_its_blog_toml_can_be_read(tmp_path: Path) -> None:
+    """Word by word."""
+    [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "blog.toml").write_text(text)
+    comments = read(tmp_path / "blog.toml", defaults())["comments"]
+    assert comments.replicas == 2
+    assert comments.autoscale is not None
+    assert len(comments.schedule) == 2
 
 
 def test_its_lines_of_containers_start_every_service() -> None:

@@ -67,7 +67,9 @@ async def test_websockets_of_aiohttp(rig: Any) -> None:
         await socket.send_bytes(b"x" * (1 << 20))
         assert await socket.receive_bytes() == b"x" * (1 << 20)
         assert rig.member.operations.streams.count == 1
+        assert sum(one.streams for one in rig.stats.services.values()) == 1
     await until(lambda: is_at_rest(rig))
+    assert sum(one.streams for one in rig.stats.services.values()) == 0
 
 
 async def test_websockets_of_another_library(rig: Any) -> None:

@@ -59,3 +59,14 @@ def test_half_a_minute_of_health_forgives() -> None:
     assert backoff.crashed(HEALTHY_AFTER) == pytest.approx(0.2)
     assert not backoff.is_loop
     assert backoff.total == 6
+
+
+def test_who_is_to_go_first_goes_first() -> None:
+    """Then whoever is down, then the newest."""
+    oldest, middle, newest = copies("c", 1.0, 2.0, 3.0)
+    oldest.goes_first = True
+    middle.is_running = False
+    todo = plan({"c": 0}, [oldest, middle, newest], 10.0)
+    assert [copy.name for copy in todo.stop] == ["c-3", "c-2", "c-1"]
+    assert plan({"c": 2}, [oldest, middle, newest], 10.0).stop == [oldest]
+    assert plan({"c": 1}, [oldest, middle, newest], 10.0).stop == [middle, oldest]

@@ -1,0 +1,70 @@
+"""A runtime without processes, and the instances that its copies would announce."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from blog.core.instance import Instance, Load, State
+
+
+class FakeCopy:
+    """A copy that lives until it is asked to end, or crashes when a test says so."""
+
+    def __init__(self, service: str, name: str, pid: int) -> None:
+        self.service = service
+        self.name = name
+        self.pid = pid
+        self.is_asked_to_end = False
+        self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> int:
+        """Wait for the end."""
+        return await asyncio.shield(self._code)
+
+    async def end(self) -> None:
+        """Drain, which takes no time."""
+        self.is_asked_to_end = True
+        self.crash(0)
+
+    def crash(self, code: int = 1) -> None:
+        """End by itself."""
+        if not self._code.done():
+            self._code.set_result(code)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it has ended."""
+        return self._code.done()
+
+    def last_lines(self) -> list[str]:
+        """Say why."""
+        return [f"{self.name}: one", f"{self.name}: two"]
+
+
+class FakeRuntime:
+    """Starts fake copies; those of the services in `crashing` end at once."""
+
+    def __init__(self) -> None:
+        self.copies: list[FakeCopy] = []
+        self.crashing: set[str] = set()
+
+    async def start(self, service: str, name: str) -> FakeCopy:
+        """Start one."""
+        copy = FakeCopy(service, name, 1000 + len(self.copies))
+        self.copies.append(copy)
+        if service in self.crashing:
+            copy.crash()
+        return copy
+
+    def living(self, service: str) -> list[str]:
+        """Name those that have not ended."""
+        return [copy.name for copy in self.copies if copy.service == service and not copy.is_over]
+
+
+def an_instance(
+    service: str, pid: int = 1, *, state: State = State.READY, in_flight: int = 0, address: str = "h:1"
+) -> Instance:
+    """Make an instance as the registry would list it."""
+    announced = Instance.announce(
+        service, address=address, started_at=datetime(2026, 1, 1, tzinfo=UTC), metadata={"pid": str(pid)}
+    )
+    return announced.model_copy(update={"state": state, "load": Load(in_flight=in_flight)})
