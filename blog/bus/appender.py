@@ -85,7 +85,8 @@ class Appender(Generic[R]):
                 _fail(batch, error)
                 return
             for waiting in batch:
-                await self._carry([waiting])
+                if not waiting.results.done():
+                    await self._carry([waiting])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
             _fail(batch, error)
         else:

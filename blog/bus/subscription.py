@@ -195,8 +195,14 @@ class Subscription:
         after = min(after, self._log.head)
         self.dispatch = Dispatch(Position(frozenset(self.types), after))
         self._late, self._flush_due = [], None
-        await self._log.replay(self.name, after)
-        self.wake.set()
+        try:
+            await self._log.replay(self.name, after)
+        except BlogError:
+            # nothing was taken back: on from what is on disk, as after a restart
+            self.dispatch = Dispatch((await self._log.positions())[self.name])
+            raise
+        finally:
+            self.wake.set()
 
     def __repr__(self) -> str:
         """Show the name and the position."""

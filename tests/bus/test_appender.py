@@ -109,3 +109,16 @@ async def test_who_has_given_up_is_passed_over(log: Log, appender: Appender[Any]
     assert await sent[1] == [1]
     await turns()
     assert [event for batch in log.batches for event in batch] == list(range(AT_ONCE))
+
+
+async def test_who_gives_up_while_it_is_asked_for_each_is_passed_over(
+    log: Log, appender: Appender[Any]
+) -> None:
+    """A whole batch may be refused, by a full disk: nobody waits for answers that nobody wants."""
+    waiting = [appender.append([event]) for event in ('"refused"', "1", "2")]
+    await turns()
+    waiting[1].cancel()
+    log.go.set()
+    assert await waiting[2] == [2]
+    assert isinstance(waiting[0].exception(), Conflict)
+    assert log.batches == [["refused", 1, 2], ["refused"], [2]]

@@ -163,6 +163,28 @@ async def test_what_cannot_be_parked_is_bounded_and_parked_later(
     assert running.dispatch.watermark == journal.head
 
 
+async def test_a_replay_that_the_log_refuses_changes_nothing(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is dead stays dead and can be redriven, and what was out comes again."""
+    running = await dead(journal, 2, FakeClock())
+    await journal.append([cause(9, "other")])
+    await running.refill()
+    running.dispatch.next_load(0)
+    with monkeypatch.context() as full:
+        full.setattr(journal, "replay", refusing)
+        with pytest.raises(StorageFull):
+            await running.replay(0)
+    await running.refill()
+    assert running.dispatch.dead == {"k"}
+    [batch] = running.dispatch.next_load(0)
+    assert batch.key == "other"
+    await running.revive(1, again=True)
+    await running.refill()
+    [batch] = running.dispatch.next_load(0)
+    assert [entry.id for entry in batch.entries] == ["c0", "c1", "c2"]
+
+
 async def refusing(*_: object) -> None:
     """Be a log that cannot write."""
     raise StorageFull("The log's disk is full.")
