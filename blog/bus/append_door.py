@@ -93,7 +93,7 @@ class AppendDoor:
             return AppendRequest(self, connection, head, is_over=True)
         self.count(1)
         request = AppendRequest(self, connection, head)
-        if not head.has_body:
+        if not request.is_welcome() or not head.has_body:
             request.body_ended()
         elif head.get(b"expect"):
             connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -138,7 +138,7 @@ class AppendDoor:
 class AppendRequest:
     """One request to append, from its head to its answer."""
 
-    __slots__ = ("_connection", "_door", "_head", "_is_over", "_pieces", "_size")
+    __slots__ = ("_connection", "_content_type", "_door", "_head", "_is_over", "_pieces", "_size")
 
     def __init__(
         self, door: AppendDoor, connection: ServerConnection, head: RequestHead, *, is_over: bool = False
@@ -149,6 +149,15 @@ class AppendRequest:
         self._pieces: list[bytes] = []
         self._size = 0
         self._is_over = is_over
+        self._content_type = ""
+
+    def is_welcome(self) -> bool:
+        """Tell whether the head is in order and the body worth reading; else say what is wrong."""
+        try:
+            self._content_type = self._door.check(self._head)
+        except BlogError as error:
+            self._fail(error)
+        return not self._is_over
 
     def body_came(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -164,8 +173,7 @@ class AppendRequest:
         if self._is_over:
             return
         try:
-            content_type = self._door.check(self._head)
-            asked = read_append(content_type, _query(self._head), b"".join(self._pieces))
+            asked = read_append(self._content_type, _query(self._head), b"".join(self._pieces))
             future = self._door.log.appending(*asked)
         except BlogError as error:
             self._fail(error)

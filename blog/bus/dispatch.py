@@ -12,13 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
+from blog.bus.room import MAX_BATCH, Room
 from blog.bus.schema import Entry, Position
 
-MAX_BATCH = 100
-"""Events that travel together."""
-MAX_CHARACTERS = 240_000
-"""Of their envelopes, unless one alone has more: in UTF-8 at most four bytes each, which is what an
-instance takes (`http.limits.BODY_LIMIT`)."""
 MAX_ATTEMPTS = 20
 BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
@@ -43,32 +39,6 @@ class Batch:
     key: str
     entries: tuple[Entry, ...]
     attempt: int
-
-
-class _Room:
-    """What one load may still take: so many events of `types` (None: any), in so many characters."""
-
-    def __init__(self, events: int, types: Collection[str] | None) -> None:
-        self._events = events
-        self._types = types
-        self._characters = MAX_CHARACTERS
-
-    def wants(self, entry: Entry) -> bool:
-        """Tell whether `entry` is of a type that may go there."""
-        return self._types is None or entry.type in self._types
-
-    def takes(self, entry: Entry) -> bool:
-        """Tell whether there is room for `entry`: the first may be of any size."""
-        fits = len(entry.envelope) <= self._characters or self._characters == MAX_CHARACTERS
-        return self._events > 0 and fits
-
-    def put(self, entry: Entry) -> bool:
-        """Take `entry`, or tell that it cannot go along."""
-        if not (self.wants(entry) and self.takes(entry)):
-            return False
-        self._events -= 1
-        self._characters -= len(entry.envelope)
-        return True
 
 
 class Dispatch:
@@ -146,7 +116,7 @@ class Dispatch:
         """
         load: list[Batch] = []
         others: list[str] = []
-        space = _Room(room, types)
+        space = Room(room, types)
         while self.may_send(now) and not (load and self._is_retry(self._free[0])):
             queue = self._queues[self._free[0]]
             if not space.wants(queue.entries[0]):
@@ -164,7 +134,7 @@ class Dispatch:
     def _is_retry(self, key: str) -> bool:
         return self._queues[key].attempts > 0
 
-    def _next_batch(self, key: str, room: "_Room") -> Batch:
+    def _next_batch(self, key: str, room: Room) -> Batch:
         """Take events of a key: in flight until `settle`, `retry`, `postpone` or `put_back`."""
         queue = self._queues[key]
         entries = tuple(takewhile(room.put, islice(queue.entries, 1 if queue.attempts else None)))

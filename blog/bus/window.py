@@ -1,6 +1,6 @@
 """Window: how much an instance gets at a time. Pure; it adapts to what the instance can do."""
 
-from blog.bus.dispatch import MAX_BATCH
+from blog.bus.room import MAX_BATCH
 
 FIRST_WINDOW, MAX_WINDOW = 2, 16
 FIRST_ROOM = 16

@@ -192,6 +192,13 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(
         assert (status, fields["connection"]) == (413, "close")
 
 
+async def test_a_stranger_is_turned_away_before_the_body_is_read(rig: Rig) -> None:
+    """Whoever has no token sends nothing that is kept."""
+    async with wire(rig) as line:
+        status, fields, _ = await line.ask(append(b"x" * 5000, token="wrong")[:-1000])
+        assert (status, fields["connection"]) == (401, "close")
+
+
 async def test_who_goes_away_leaves_nothing(rig: Rig) -> None:
     """What it began is appended, and draining does not wait for it."""
     assert rig.bus.member is not None

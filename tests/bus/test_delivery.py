@@ -25,7 +25,7 @@ from blog.core.events import Envelope
 from blog.core.instance import Instance
 from blog.core.reactions import Delivery
 from blog.core.web import bearer
-from tests.bus.conftest import TOKEN, Rig
+from tests.bus.conftest import TOKEN, Rig, hang_up
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CAUSE, EFFECT = "blog.Cause", "blog.Effect"
@@ -338,7 +338,7 @@ async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
     dying = await rig.reactor("reactor", [CAUSE], react)
     await rig.reactor("reactor", [CAUSE], react)
     # nobody listens any more, but the session still says that it lives
-    await dying._runner.cleanup()
+    await hang_up(dying)
     for n in range(2):  # one load each: it is everybody's turn
         await rig.client.append([cause(n)])
         await effects_of(rig, n + 1)
@@ -448,7 +448,7 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
     for start in range(0, 400, 50):
         await rig.client.append([cause(n, keys[n]) for n in range(start, start + 50)])
         if start == 100:
-            await killed._runner.cleanup()  # nobody listens any more, and nobody has said goodbye
+            await hang_up(killed)  # nobody listens any more, and nobody has said goodbye
         if start == 250:
             await rig.reactor("reactor", [CAUSE], react)
     parked = [f"c{n}" for n in range(78, 400) if keys[n] == "k7"]

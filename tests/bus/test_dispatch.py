@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from blog.bus.dispatch import (
     BACKLOG,
     MAX_ATTEMPTS,
-    MAX_BATCH,
-    MAX_CHARACTERS,
     Batch,
     Dispatch,
     is_exhausted,
     retry_delay,
 )
+from blog.bus.room import MAX_BATCH, MAX_CHARACTERS
 from blog.bus.schema import Entry, Position
 from blog.http.limits import BODY_LIMIT
 

@@ -1,6 +1,6 @@
 """How much an instance gets at a time."""
 
-from blog.bus.dispatch import MAX_BATCH
+from blog.bus.room import MAX_BATCH
 from blog.bus.window import MAX_WINDOW, Window
 
 
