@@ -17,7 +17,7 @@ from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
 from blog.lifecycle.run_file import living
-from blog.master.up import known_token
+from blog.master.doors import known_token
 
 _COLUMNS = ("id", "type", "key", "attempts", "parked", "reason")
 _LINE_BUFFER = 1 << 20

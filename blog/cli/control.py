@@ -14,17 +14,10 @@ from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.master.control import short
 from blog.master.desired import parse
-from blog.master.up import LOCK, lock_for_life
+from blog.master.resume import Record
 
 _COLUMNS = ("name", "state", "address", "uptime_s", "in_flight", "restarts", "id")
 _OK = 300
-_DOWN_TIMEOUT = 40.0
-_LOOK_EVERY = 0.05
-
-
-def stop() -> None:
-    """Ask for the end and wait until nothing runs any more."""
-    asyncio.run(_stop())
 
 
 def show_instances(*, as_json: bool) -> None:
@@ -41,7 +34,7 @@ def show_instances(*, as_json: bool) -> None:
 
 def change_scale(words: tuple[str, ...]) -> None:
     """Ask for another number of copies."""
-    asyncio.run(_call("PUT", "/scale", json=parse(words)))
+    asyncio.run(call("PUT", "/scale", json=parse(words)))
 
 
 def show_logs(services: tuple[str, ...], *, follow: bool) -> None:
@@ -56,15 +49,8 @@ async def instances(data_dir: Path) -> list[dict[str, Any]]:
         return rows
 
 
-async def _stop() -> None:
-    await _call("POST", "/down")
-    lock = load(Settings).data_dir / "run" / LOCK
-    async with asyncio.timeout(_DOWN_TIMEOUT):
-        while not lock_for_life(lock):  # noqa: ASYNC110 - another process, which frees it at its end
-            await asyncio.sleep(_LOOK_EVERY)
-
-
-async def _call(method: str, path: str, **options: Any) -> None:
+async def call(method: str, path: str, **options: Any) -> None:
+    """Ask a running blog to do something. Raises SettingsError when none runs, or it says no."""
     data_dir = load(Settings).data_dir
     async with (
         _connected(data_dir) as http,
@@ -94,7 +80,7 @@ def socket_path(data_dir: Path) -> Path:
 @asynccontextmanager
 async def _connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a client of the control socket. Raises SettingsError when nobody listens there."""
-    nobody = f"No blog runs in {data_dir} (BLOG_DATA_DIR); start one with `blog up`."
+    nobody = _nobody(data_dir)
     path = socket_path(data_dir)
     if not path.exists():
         raise SettingsError(nobody)
@@ -104,3 +90,12 @@ async def _connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
                 yield http
             except aiohttp.ClientConnectorError:
                 raise SettingsError(nobody) from None
+
+
+def _nobody(data_dir: Path) -> str:
+    if Record.read(data_dir) is not None:
+        return (
+            f"The `blog up` of {data_dir} (BLOG_DATA_DIR) was killed, what it started may run still:"
+            " `blog up` takes it over, `blog down` ends it."
+        )
+    return f"No blog runs in {data_dir} (BLOG_DATA_DIR); start one with `blog up`."

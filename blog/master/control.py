@@ -125,12 +125,15 @@ def _log_files(folder: Path, services: frozenset[str]) -> list[Path]:
 
 def _news(file: Path, read: dict[Path, int]) -> bytes:
     """Return the whole lines added since the last look; at the first look only the last ones."""
+    begin = read.get(file, 0)
     with file.open("rb") as handle:
-        handle.seek(read.get(file, 0))
+        if begin > handle.seek(0, os.SEEK_END):  # it began anew
+            begin = 0
+        handle.seek(begin)
         text = handle.read()
     end = text.rfind(b"\n") + 1
     lines = text[:end].splitlines()
     if file not in read:
         lines = lines[-_TAIL:]
-    read[file] = read.get(file, 0) + end
+    read[file] = begin + end
     return b"".join(f"{file.stem} | ".encode() + line + b"\n" for line in lines)

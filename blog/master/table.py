@@ -39,8 +39,7 @@ class Table:
         return [Instance.model_validate(row) for rows in services.values() for row in rows]
 
     def _of_instance(self, instance: Instance) -> dict[str, Any]:
-        copy = self._master.copy_of(int(instance.metadata.get("pid", "0")))
-        is_named = copy is not None and copy.service == instance.service
+        copy = self._master.copy_of(instance)
         return {
             "id": instance.id,
             "service": instance.service,
@@ -49,8 +48,8 @@ class Table:
             "version": instance.version,
             "uptime_s": self._age(instance.started_at),
             "in_flight": instance.load.in_flight,
-            "name": copy.name if copy and is_named else "",
-            "restarts": copy.backoff.total if copy and is_named else 0,
+            "name": copy.name if copy else "",
+            "restarts": copy.backoff.total if copy else 0,
             "pid": int(instance.metadata.get("pid", "0")),
         }
 
