@@ -130,8 +130,8 @@ class Processes:
             path.unlink()
 
     def _started(self, service: str, name: str, lock: int) -> ProcessCopy:
-        log = CopyLog(self._logs / f"{name}.log")
         try:
+            log = CopyLog(self._logs / f"{name}.log")
             with log.open() as output:
                 child = subprocess.Popen(  # noqa: S603 - a service of ours
                     [sys.executable, "-m", "blog", service, LOCK_OPTION, str(lock)],
