@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import docker
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
@@ -74,7 +74,7 @@ class Containers:
         try:
             await self._engine.call(self._remove_mine)
         except FAILURES as error:
-            log.warning("containers.not_cleared", why=why(error))
+            raise _no_work(error) from None
 
     def _adopt(self, container: Container) -> Adopted:
         """Take over a container; what it logged meanwhile comes into its log."""
@@ -149,7 +149,14 @@ class Containers:
             container.remove(force=True, v=True)
         for network in self._networks(client):
             if self._is_mine(network.attrs.get("Labels")):
-                network.remove()
+                self._remove_network(network)
+
+    def _remove_network(self, network: Network) -> None:
+        """Remove it, unless somebody has put something else into it."""
+        try:
+            network.remove()
+        except APIError as error:
+            log.warning("network.kept", name=network.name, why=why(error))
 
 
 def _no_work(error: BaseException) -> SettingsError:

@@ -5,6 +5,7 @@ it is too long it is moved to `….log.1` and begins anew: written by the copy, 
 """
 
 import asyncio
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ MAX_SIZE = 16 << 20
 """Bytes of a log at which it begins anew; the one before is kept, so twice as much is on the disk."""
 REMEMBERED = 20
 """Lines that tell why a copy crashed."""
+SHOWN = 100
+"""Lines of the past that `blog logs` shows."""
 _LOOK_EVERY = 5.0
 _END = 16 << 10  # bytes, in which the last lines are looked for
 
@@ -52,6 +55,31 @@ class CopyLog:
         except OSError:
             return []
         return text.decode(errors="replace").splitlines()[-REMEMBERED:]
+
+
+def files(folder: Path, services: frozenset[str]) -> list[Path]:
+    """List the logs of `services` (none named: all)."""
+    found = sorted(folder.glob("*.log"))
+    return [file for file in found if not services or file.stem.rpartition("-")[0] in services]
+
+
+def news(file: Path, read: dict[Path, int]) -> bytes:
+    """Return the whole lines added since the last look; at the first look only the last ones.
+
+    `read` remembers how far each was read. Each line has the copy's name before it.
+    """
+    begin = read.get(file, 0)
+    with file.open("rb") as handle:
+        if begin > handle.seek(0, os.SEEK_END):  # it has begun anew
+            begin = 0
+        handle.seek(begin)
+        text = handle.read()
+    end = text.rfind(b"\n") + 1
+    lines = text[:end].splitlines()
+    if file not in read:
+        lines = lines[-SHOWN:]
+    read[file] = begin + end
+    return b"".join(f"{file.stem} | ".encode() + line + b"\n" for line in lines)
 
 
 async def keep_small(folder: Path) -> None:

@@ -37,14 +37,12 @@ class Engine:
         """Connect to the engine that DOCKER_HOST names. Raises SettingsError when none answers."""
         pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="docker")
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
-                client = await asyncio.get_running_loop().run_in_executor(pool, _connected)
-        except FAILURES as error:
-            raise SettingsError(f"No Docker engine answers here (DOCKER_HOST): {why(error)}") from None
-        try:
-            yield Engine(client, pool)
+            client = await _client(pool)
+            try:
+                yield Engine(client, pool)
+            finally:
+                client.close()
         finally:
-            client.close()
             pool.shutdown(wait=False)
 
     async def call(self, work: Callable[[docker.DockerClient], T]) -> T:
@@ -57,6 +55,14 @@ def why(error: BaseException) -> str:
     """Say in one line what an engine said."""
     said = error.explanation if isinstance(error, APIError) else None
     return " ".join(str(said or str(error) or type(error).__name__).split())
+
+
+async def _client(pool: ThreadPoolExecutor) -> docker.DockerClient:
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT):
+            return await asyncio.get_running_loop().run_in_executor(pool, _connected)
+    except FAILURES as error:
+        raise SettingsError(f"No Docker engine answers here (DOCKER_HOST): {why(error)}") from None
 
 
 def _connected() -> docker.DockerClient:

@@ -72,7 +72,7 @@ class LastingRuntime(Runtime, Protocol):
         ...
 
     async def clear(self) -> None:
-        """Remove what is left of the runtime itself, once every copy has ended."""
+        """Remove what is left of the runtime itself, once every copy has ended. Raises SettingsError."""
         ...
 
 

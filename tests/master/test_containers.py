@@ -159,6 +159,19 @@ async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
     network.reload()
 
 
+async def test_a_network_that_others_are_in_stays(client: Any, settings: Settings) -> None:
+    """The blog made it, but its end must not be theirs."""
+    async with Containers.open(settings) as runtime:
+        await runtime.prepare(settings)
+        guest = client.containers.run(
+            IMAGE, ["posts"], detach=True, network=settings.name, name=f"{settings.name}-guest"
+        )
+        await runtime.clear()
+    guest.reload()
+    assert guest.status == "running"
+    assert client.networks.list(names=[settings.name])
+
+
 async def test_without_an_image_nothing_begins(client: Any, settings: Settings) -> None:
     """It says how to make one."""
     missing = settings.model_copy(update={"image": f"{settings.name}:none"})

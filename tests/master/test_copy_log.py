@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from blog.master.copy_log import REMEMBERED, CopyLog, move_long
+from blog.master.copy_log import REMEMBERED, SHOWN, CopyLog, files, move_long, news
 
 
 def test_last_lines_are_those_of_this_copy(tmp_path: Path) -> None:
@@ -50,3 +50,31 @@ def test_how_it_ends_can_be_asked(tmp_path: Path) -> None:
     assert log.ends_with(b"two\n")
     assert not log.ends_with(b"one\n")
     assert not log.ends_with(b"before\none\ntwo\n")
+
+
+def test_news_are_whole_lines_each_with_its_name(tmp_path: Path) -> None:
+    """At the first look the last ones, then what was added; also where it has begun anew meanwhile."""
+    path = tmp_path / "my-service-1.log"
+    path.write_text("".join(f"{number}\n" for number in range(SHOWN + 1)) + "half a")
+    read: dict[Path, int] = {}
+    first = news(path, read).splitlines()
+    assert (len(first), first[0], first[-1]) == (SHOWN, b"my-service-1 | 1", b"my-service-1 | 100")
+    with path.open("a") as file:
+        file.write(" line\nand half")
+        file.flush()
+        assert news(path, read) == b"my-service-1 | half a line\n"
+        move_long(tmp_path, max_size=1)
+        file.write("new\n")
+    assert news(path, read) == b"my-service-1 | new\n"
+    assert news(path, read) == b""
+
+
+def test_logs_are_found_by_service(tmp_path: Path) -> None:
+    """By the whole name, not its beginning; a log that has been put aside is none."""
+    for name in ("posts-1.log", "posts-12.log", "posts-more-1.log", "posts-1.log.1"):
+        (tmp_path / name).touch()
+    assert [file.name for file in files(tmp_path, frozenset({"posts"}))] == [
+        "posts-1.log",
+        "posts-12.log",
+    ]
+    assert len(files(tmp_path, frozenset())) == 3

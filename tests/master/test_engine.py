@@ -1,8 +1,7 @@
 """The engine: it is there or it is not, and says in one line what is wrong."""
 
+import asyncio
 import gc
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,20 @@ from blog.core.errors import SettingsError
 from blog.master.engine import Engine, why
 
 
-@pytest.fixture
-def untidy() -> Iterator[None]:
-    """Have the SDK's sockets that it forgets to close collected here, not in a later test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-@pytest.mark.usefixtures("untidy")
+# the SDK does not close a socket that could not be connected: here, not in a later test
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_without_an_engine_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It names the variable that says where to look."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
-    with pytest.raises(SettingsError, match="DOCKER_HOST") as failure:
+    said = ""
+    try:
         async with Engine.open():
             pass
-    said = failure.value.detail
-    failure.value.__context__ = None
+    except SettingsError as error:
+        said = error.detail
+    await asyncio.sleep(0)
+    gc.collect()
+    assert "DOCKER_HOST" in said
     assert "\n" not in said
 
 
