@@ -103,13 +103,14 @@ async def test_the_signal_goes_to_the_process_not_to_its_number(tmp_path: Path) 
     """A copy that has ended gets none, though its number may be another's by now."""
     sent: list[int] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(signal, "pidfd_send_signal", lambda *_: sent.append(1))
         with stand_in(lock_of(tmp_path, "posts-1")) as process:
             async with Processes.open(tmp_path) as runtime:
                 [found] = runtime.adopted
                 process.kill()
                 process.wait()
                 await found.running.wait()
+                for module, name in ((signal, "pidfd_send_signal"), (os, "kill"), (os, "killpg")):
+                    patched.setattr(module, name, lambda *_: sent.append(1))
                 await found.running.end()
     assert sent == []
 
