@@ -102,16 +102,15 @@ async def test_a_lock_of_nobody_is_no_copy(tmp_path: Path) -> None:
 async def test_the_signal_goes_to_the_process_not_to_its_number(tmp_path: Path) -> None:
     """A copy that has ended gets none, though its number may be another's by now."""
     sent: list[int] = []
-    with pytest.MonkeyPatch.context() as patched:
-        with stand_in(lock_of(tmp_path, "posts-1")) as process:
-            async with Processes.open(tmp_path) as runtime:
-                [found] = runtime.adopted
-                process.kill()
-                process.wait()
-                await found.running.wait()
-                for module, name in ((signal, "pidfd_send_signal"), (os, "kill"), (os, "killpg")):
-                    patched.setattr(module, name, lambda *_: sent.append(1))
-                await found.running.end()
+    with pytest.MonkeyPatch.context() as patched, stand_in(lock_of(tmp_path, "posts-1")) as process:
+        async with Processes.open(tmp_path) as runtime:
+            [found] = runtime.adopted
+            process.kill()
+            process.wait()
+            await found.running.wait()
+            for module, name in ((signal, "pidfd_send_signal"), (os, "kill"), (os, "killpg")):
+                patched.setattr(module, name, lambda *_: sent.append(1))
+            await found.running.end()
     assert sent == []
 
 
