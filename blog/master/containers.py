@@ -61,7 +61,7 @@ class Containers:
             raise _no_work(error) from None
 
     async def start(self, service: str, name: str) -> Running:
-        """Start one container."""
+        """Start one container; one that runs under this name already is taken over."""
         copy_log = CopyLog(self._logs / f"{name}.log")
         try:
             container = await self._engine.call(lambda client: self._run(client, service, name))
@@ -123,9 +123,15 @@ class Containers:
         return [network for network in client.networks.list(names=[name]) if network.name == name]
 
     def _run(self, client: docker.DockerClient, service: str, name: str) -> Container:
-        """Make and start a container; one that could not be started is not left behind."""
+        """Make and start a container; one that could not be started is not left behind.
+
+        One that runs already under this name is it: the engine may have started it for a master that died
+        meanwhile.
+        """
         made = options(self._settings, service, name, self._mine, os.environ)
-        self._remove_dead(client, made["name"])
+        running = self._running(client, made["name"])
+        if running is not None:
+            return running
         container: Container = client.containers.create(**made)
         try:
             container.start()
@@ -135,14 +141,18 @@ class Containers:
             raise
         return container
 
-    def _remove_dead(self, client: docker.DockerClient, name: str) -> None:
-        """Make room for the next one of this name."""
+    def _running(self, client: docker.DockerClient, name: str) -> Container | None:
+        """Return ours of this name if it runs; if it does not, make room for the next one."""
         try:
             container = client.containers.get(name)
         except NotFound:
-            return
-        if self._is_mine(container.labels) and container.status not in _LIVING:
-            container.remove(force=True, v=True)
+            return None
+        if not self._is_mine(container.labels):
+            return None
+        if container.status in _LIVING:
+            return container
+        container.remove(force=True, v=True)
+        return None
 
     def _remove_mine(self, client: docker.DockerClient) -> None:
         for container in self._list_mine(client):

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 import requests
 
+from blog.master.processes import LOCK_OPTION
 from tests.e2e.conftest import Blog, running_in, wait_until
 from tests.e2e.test_kill import SERVICES, Traffic, a_post
 
@@ -130,6 +132,25 @@ def test_what_died_meanwhile_is_started_again(up: Callable[..., Blog]) -> None:
         a_post(blog)
         assert blog.stop() == 0
         assert not running_in(blog.folder)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_killed_while_it_starts_nothing_is_doubled(up: Callable[..., Blog], count: int) -> None:
+    """At any moment: what had just been forked is found by the next one, or was never there."""
+    blog = up()
+    locks = blog.folder / "data" / "run" / "copies"
+    wait_until(lambda: len(list(locks.glob("*.lock"))) >= count, 30)
+    blog.kill()
+    try:
+        blog.start()
+        blog.wait_until_ready(**COPIES | {"comments": 1})
+        running = [words.split() for words in running_in(blog.folder) if LOCK_OPTION in words]
+        assert sorted(words[3] for words in running) == sorted(COPIES)
+        assert blog.stop() == 0
+        assert not running_in(blog.folder)
+    finally:
+        blog.stop()
+        failing(blog, "down")
 
 
 def test_down_ends_what_a_killed_master_left(up: Callable[..., Blog]) -> None:

@@ -103,6 +103,21 @@ async def test_a_killed_one_says_how_it_ended(client: Any, settings: Settings) -
         assert named(client, settings.name) == []
 
 
+async def test_a_name_that_runs_is_not_started_again(client: Any, settings: Settings) -> None:
+    """Whoever starts it gets the one that runs; one that was made and never started is replaced."""
+    async with Containers.open(settings) as runtime:
+        made = client.containers.create(
+            IMAGE, ["posts"], name=f"{settings.name}-{COPY}",
+            labels={"blog.name": settings.name, "blog.data_dir": str(settings.data_dir)},
+        )  # fmt: skip
+        copy = await started(runtime, settings)
+        assert [one.id for one in named(client, settings.name)] != [made.id]
+        again = await started(runtime, settings)
+        assert again.pid == copy.pid
+        await copy.end()
+        await again.wait()
+
+
 async def test_one_that_cannot_run_says_why(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit code and the last lines are what a crash loop shows."""
     monkeypatch.setenv("BLOG_LOG_LEVEL", "loud")
