@@ -36,6 +36,11 @@ class Record(BaseModel):
     public_port: int
     admin_port: int
 
+    @property
+    def registry_url(self) -> str:
+        """Where the registry in the gateway is, for this machine."""
+        return f"http://{self.host}:{self.admin_port}"
+
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
         """Read what was left; None when the last blog ended in order."""

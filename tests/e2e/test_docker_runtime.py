@@ -89,6 +89,7 @@ def test_a_whole_blog_in_containers(contained: Contained, up: Callable[..., Blog
     requests.post(blog.url + path, json={"content": "I like it"}, timeout=10).raise_for_status()
     wait_until(lambda: settled(blog, path))
     only_two_doors_are_published(blog, contained)
+    assert "blog.CommentUpdated" in blog.cli("events")
 
     blog.cli("scale", "comments=5")
     wait_until(lambda: len(blog.ready("comments")) == 5, 60)
