@@ -2,7 +2,7 @@
 # Works with the classic builder: nothing in it needs BuildKit.
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates
+ && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates binutils
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
 # the tools that build the package stay here, what runs goes to /opt/blog; both are pinned by hash
@@ -14,7 +14,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY blog blog
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/blog/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
- && /opt/blog/bin/pip uninstall -y pip
+ && /opt/blog/bin/pip uninstall -y pip \
+ && find /opt/blog -name '*.so' -exec strip --strip-unneeded {} +
 
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="blog" \

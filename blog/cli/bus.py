@@ -17,7 +17,8 @@ from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
 from blog.lifecycle.run_file import living
-from blog.master.up import known_token
+from blog.master.doors import known_token
+from blog.master.resume import Record
 
 _COLUMNS = ("id", "type", "key", "attempts", "parked", "reason")
 _LINE_BUFFER = 1 << 20
@@ -97,7 +98,10 @@ async def _url(http: aiohttp.ClientSession, settings: Settings) -> str:
     here = [one.address for one in living(settings.data_dir) if one.id.startswith(f"{SERVICE}-")]
     if here:
         return "http://" + here[0].replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-    for registry in settings.registry:
+    # of containers of ours the registry is known, whatever the environment says
+    record = Record.read(settings.data_dir)
+    registries = settings.registry if record is None else (record.registry_url,)
+    for registry in registries:
         try:
             rows = await _answer(await http.get(f"{registry}/v1/services/{SERVICE}"))
         except aiohttp.ClientError:
@@ -106,5 +110,5 @@ async def _url(http: aiohttp.ClientSession, settings: Settings) -> str:
             return f"http://{rows[0]['address']}"
     raise SettingsError(
         f"No bus runs in {settings.data_dir} (BLOG_DATA_DIR), and no registry at"
-        f" {', '.join(settings.registry)} (BLOG_REGISTRY) knows one."
+        f" {', '.join(registries)} (BLOG_REGISTRY) knows one."
     )

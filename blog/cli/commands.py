@@ -3,9 +3,15 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from blog.master.resume import Lasting
+
+_RUNTIME = click.Choice(["process", "docker"])
+_RUNTIME_HELP = "What copies are: processes of this machine, or containers of BLOG_IMAGE."
 _SCALE_HELP = "How many copies, for instance comments=3; may be given several times."
 
 _SECONDS = click.FloatRange(0, 3600, min_open=True)
@@ -45,20 +51,25 @@ def cli() -> None:
 @cli.command()
 @click.option("-d", "--detach", is_flag=True, help="Return once it is ready; it goes on running.")
 @click.option("--scale", "scales", multiple=True, metavar="NAME=N", help=_SCALE_HELP)
+@click.option("--runtime", type=_RUNTIME, default="process", show_default=True, help=_RUNTIME_HELP)
 @click.option("--in-process", is_flag=True, help="Everything in one process and event loop.")
-def up(*, detach: bool, scales: tuple[str, ...], in_process: bool) -> None:
-    """Start the whole blog on this machine; Ctrl-C drains and stops it."""
+def up(*, detach: bool, scales: tuple[str, ...], runtime: "Lasting", in_process: bool) -> None:
+    """Start the whole blog on this machine; Ctrl-C drains and stops it.
+
+    Copies that a killed `blog up` left running are taken over.
+    """
     from blog.cli.up import start  # noqa: PLC0415 - heavy
 
-    sys.exit(start(scales, detach=detach, in_process=in_process))
+    sys.exit(start(scales, detach=detach, kind="in-process" if in_process else runtime))
 
 
 @cli.command()
-def down() -> None:
-    """Drain and stop the running blog."""
-    from blog.cli.control import stop  # noqa: PLC0415 - heavy
+@click.option("--runtime", type=_RUNTIME, help="What it runs in, if its data directory is gone.")
+def down(*, runtime: "Lasting | None") -> None:
+    """Drain and stop the running blog; or the copies that a killed `blog up` left running."""
+    from blog.cli.down import stop  # noqa: PLC0415 - heavy
 
-    stop()
+    stop(runtime)
 
 
 @cli.command()
@@ -246,13 +257,13 @@ def main() -> int:
 def _runner(name: str) -> click.Command:
     """Make the command that runs one instance of `name`."""
 
-    def run(*, with_parent: bool, adopt: bool = False, workers: int | None = None) -> None:
+    def run(*, copy_lock: int | None, adopt: bool = False, workers: int | None = None) -> None:
         from blog.cli.process import run_instance  # noqa: PLC0415 - heavy
 
         overrides = {} if workers is None else {"workers": workers}
-        run_instance(name, with_parent=with_parent, adopt=adopt, **overrides)
+        run_instance(name, lock=copy_lock, adopt=adopt, **overrides)
 
-    options: list[click.Parameter] = [click.Option(["--with-parent"], is_flag=True, hidden=True)]
+    options: list[click.Parameter] = [click.Option(["--copy-lock"], type=int, hidden=True)]
     if name == "bus":
         adopt = "Take this log as the one that counts from now on."
         options.append(click.Option(["--adopt"], is_flag=True, help=adopt))

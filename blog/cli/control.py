@@ -13,16 +13,10 @@ import aiohttp
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.master.control import short
-from blog.master.up import LOCK, lock_for_life
+from blog.master.resume import Record
+from blog.master.up import LOCK
 
 _OK = 300
-_DOWN_TIMEOUT = 40.0
-_LOOK_EVERY = 0.05
-
-
-def stop() -> None:
-    """Ask for the end and wait until nothing runs any more."""
-    asyncio.run(_stop())
 
 
 def show_logs(services: tuple[str, ...], *, follow: bool) -> None:
@@ -35,14 +29,6 @@ async def instances(data_dir: Path) -> list[dict[str, Any]]:
     async with connected(data_dir) as http, http.get("http://blog/instances") as answer:
         rows: list[dict[str, Any]] = await answered(answer)
         return rows
-
-
-async def _stop() -> None:
-    await ask("POST", "/down")
-    lock = load(Settings).data_dir / "run" / LOCK
-    async with asyncio.timeout(_DOWN_TIMEOUT):
-        while not lock_for_life(lock):  # noqa: ASYNC110 - another process, which frees it at its end
-            await asyncio.sleep(_LOOK_EVERY)
 
 
 async def ask(method: str, path: str, **options: Any) -> Any:
@@ -94,7 +80,7 @@ def is_running() -> bool:
 @asynccontextmanager
 async def connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a client of the control socket. Raises SettingsError when nobody listens there."""
-    nobody = f"No blog runs in {data_dir} (BLOG_DATA_DIR); start one with `blog up`."
+    nobody = _nobody(data_dir)
     path = socket_path(data_dir)
     if not path.exists():
         raise SettingsError(nobody)
@@ -104,3 +90,12 @@ async def connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
                 yield http
             except aiohttp.ClientConnectorError:
                 raise SettingsError(nobody) from None
+
+
+def _nobody(data_dir: Path) -> str:
+    if Record.read(data_dir) is not None:
+        return (
+            f"The `blog up` of {data_dir} (BLOG_DATA_DIR) was killed, what it started may run still:"
+            " `blog up` takes it over, `blog down` ends it."
+        )
+    return f"No blog runs in {data_dir} (BLOG_DATA_DIR); start one with `blog up`."

@@ -1,7 +1,6 @@
 """One instance as a process: settings, logs, event loop, signals, exit code."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,25 +12,24 @@ from blog.core import logs
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.lifecycle.lifecycle import Lifecycle
+from blog.master.copy_lock import claim
 from blog.master.programs import program
 
-_STDIN = 0
 
-
-def run_instance(name: str, *, with_parent: bool, adopt: bool, **overrides: object) -> None:
-    """Run the program `name` until SIGTERM or SIGINT; with a parent also until stdin closes.
+def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: object) -> None:
+    """Run the program `name` until SIGTERM or SIGINT; `lock` is the descriptor of a copy's lock.
 
     `overrides` win over the settings of the environment.
     Raises SettingsError. What nobody expected is logged and ends the process with code 1.
     """
+    if lock is not None:
+        claim(lock)
     settings = load_and_warn(overrides, service=name)
     run = program(name, adopt=adopt)
 
     async def live() -> None:
         lifecycle = Lifecycle(SystemClock())
         on_signals(lifecycle.stop)
-        if with_parent:
-            _when_stdin_closes(lifecycle.stop)
         await run(settings, lifecycle)
 
     try:
@@ -61,17 +59,6 @@ def on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-
-
-def _when_stdin_closes(stop: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-
-    def look() -> None:
-        if not os.read(_STDIN, 1024):
-            loop.remove_reader(_STDIN)
-            stop()
-
-    loop.add_reader(_STDIN, look)
 
 
 def _settings_error(error: BaseException) -> SettingsError | None:

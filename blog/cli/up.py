@@ -1,14 +1,17 @@
 """`blog up`: the whole blog in front of a person: progress, addresses, an orderly end."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from blog.cli.control import instances
+from blog.cli.down import kept
 from blog.cli.process import in_loop, on_signals
 from blog.cli.settings import load_and_warn
 from blog.core.background import background
@@ -19,6 +22,7 @@ from blog.core.settings import Settings
 from blog.master.desired import checked, parse
 from blog.master.policy_file import PolicyFile
 from blog.master.programs import defaults
+from blog.master.resume import Kind
 from blog.master.up import Blog, registry_url
 from blog.master.up import up as running_blog
 
@@ -27,30 +31,37 @@ _DETACHED_TIMEOUT = 60.0
 _LOOK_EVERY = 0.05
 
 
-def start(scales: tuple[str, ...], *, detach: bool, in_process: bool) -> int:
+def start(scales: tuple[str, ...], *, detach: bool, kind: Kind) -> int:
     """Run the blog here, or in the background; return the exit code. Raises SettingsError."""
     settings = load_and_warn(service="master")
     file = PolicyFile(FILE, defaults())
     said = checked(parse(scales), defaults())
     if detach:
         return asyncio.run(_detached(settings))
-    in_loop(lambda: _attached(settings, file, said, in_process=in_process))
+    in_loop(lambda: _attached(settings, file, said, kind))
     return 0
 
 
 async def _attached(
-    settings: Settings, file: PolicyFile, said: dict[str, int | None], *, in_process: bool
+    settings: Settings, file: PolicyFile, said: dict[str, int | None], kind: Kind
 ) -> None:
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     stopping = asyncio.Event()
     on_signals(stopping.set)
-    starting = running_blog(settings, file, SystemClock(), stopping, said=said, in_process=in_process)
-    async with starting as blog:
+    _on_hangup(stopping.set)
+    async with running_blog(settings, file, SystemClock(), stopping, said=said, kind=kind) as blog:
         async with background(_tell(blog, console, began)):
             await stopping.wait()
         console.print("draining and stopping …")
-    console.print(f"stopped after {time.monotonic() - began:.1f} s; nothing is left running")
+    took = time.monotonic() - began
+    console.print(f"stopped after {took:.1f} s; nothing is left running{kept(settings, kind)}")
+
+
+def _on_hangup(stop: Callable[[], None]) -> None:
+    """End in order when the terminal is closed, unless `nohup` asks to go on."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop)
 
 
 async def _tell(blog: Blog, console: Console, began: float) -> None:

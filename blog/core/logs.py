@@ -2,8 +2,27 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+
+
+class Lines:
+    """Where lines go. One that cannot be written (a full disk) is lost, and nothing else is."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write a line, if possible."""
+        with suppress(OSError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        """Let it be seen, if possible."""
+        with suppress(OSError):
+            self._file.flush()
 
 
 def configure(level: str = "info", log_format: str = "auto", **bound: str) -> None:
@@ -27,7 +46,7 @@ def configure(level: str = "info", log_format: str = "auto", **bound: str) -> No
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Lines(sys.stdout))),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(**bound)

@@ -83,6 +83,12 @@ class Settings(ServiceSettings):
     admin_port: Port = Field(
         default=4000, description="the gateway's inner door: registry, metrics; never published"
     )
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,30}$")] = Field(
+        default="blog", description="what containers, network and volume are called: blog-comments-2"
+    )
+    image: str = Field(
+        default="blog", min_length=1, description="the image of containers (`blog up --runtime docker`)"
+    )
     data_dir: Path = Field(default=Path("data"), description="the bus's log; views; run files")
     token: SecretStr | None = Field(
         default=None, description="shared secret for registry, bus and inner endpoints"

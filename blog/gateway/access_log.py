@@ -6,6 +6,7 @@ On a terminal they are written as everything else is, one by one.
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quote
 from time import time
@@ -105,6 +106,7 @@ class AccessLog:
 
 
 def _to_stdout(lines: bytes) -> None:
-    sys.stdout.flush()  # what others have said before
-    sys.stdout.buffer.write(lines)
-    sys.stdout.buffer.flush()
+    with suppress(OSError):  # a full disk costs lines, as in `core.logs`
+        sys.stdout.flush()  # what others have said before
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()

@@ -7,6 +7,7 @@ any other way is a crash: listener and connections close, and nobody is told.
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -103,7 +104,7 @@ class Member:
             version=version("blog"),
             routes=routes,
             reactions=reactions,
-            metadata={"pid": str(os.getpid()), **(metadata or {})},
+            metadata={"pid": str(os.getpid()), "host": socket.gethostname(), **(metadata or {})},
         )
         member = Member(lifecycle, instance)
         member.operations.install(app)

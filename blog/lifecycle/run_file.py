@@ -40,12 +40,12 @@ class RunFile(BaseModel):
             address=address,
             host=socket.gethostname(),
             pid=os.getpid(),
-            began=_began(os.getpid()),
+            began=began(os.getpid()),
         )
 
     def is_alive(self) -> bool:
         """Tell whether its process still runs here."""
-        return self.host == socket.gethostname() and self.began == _began(self.pid) != ""
+        return self.host == socket.gethostname() and self.began == began(self.pid) != ""
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _remove_dead(data_dir: Path) -> None:
             (_folder(data_dir) / f"{item.id}.json").unlink(missing_ok=True)
 
 
-def _began(pid: int) -> str:
+def began(pid: int) -> str:
     """Return when the process began (proc(5), field 22 of stat); "" when there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -15,12 +15,12 @@ from blog.core.errors import Invalid, SettingsError
 from blog.core.events import NDJSON_TYPE
 from blog.core.web import number, parsed, problems, read_body
 from blog.master.control_loop import ControlLoop
+from blog.master.copy_log import files, news
 from blog.master.rollout import PATIENCE
 from blog.master.rollouts import Rollouts
 from blog.master.table import Table
 
 _MAX_PATH = 100  # a Unix socket's address has 108 bytes
-_TAIL = 100  # lines of the past that `logs` shows
 _LOOK_EVERY = 0.2
 _MAX_COMING = 100  # changes of each schedule that are shown
 _CLOSE_TIMEOUT = 0.1
@@ -115,8 +115,8 @@ class Control:
         read: dict[Path, int] = {}
         with suppress(ConnectionError):
             while True:
-                for file in _log_files(self._logs, services):
-                    await response.write(_news(file, read))
+                for file in files(self._logs, services):
+                    await response.write(news(file, read))
                 if not follow or self._stopping.is_set():
                     break
                 await asyncio.sleep(_LOOK_EVERY)
@@ -160,22 +160,3 @@ def short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-def _log_files(folder: Path, services: frozenset[str]) -> list[Path]:
-    """List the logs of `services` (none named: all)."""
-    files = sorted(folder.glob("*.log"))
-    return [file for file in files if not services or file.stem.rpartition("-")[0] in services]
-
-
-def _news(file: Path, read: dict[Path, int]) -> bytes:
-    """Return the whole lines added since the last look; at the first look only the last ones."""
-    with file.open("rb") as handle:
-        handle.seek(read.get(file, 0))
-        text = handle.read()
-    end = text.rfind(b"\n") + 1
-    lines = text[:end].splitlines()
-    if file not in read:
-        lines = lines[-_TAIL:]
-    read[file] = read.get(file, 0) + end
-    return b"".join(f"{file.stem} | ".encode() + line + b"\n" for line in lines)

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from blog.core.clock import Clock
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.master.programs import GATEWAY, program
+from blog.master.runtimes import Adopted
 
 log = get_logger()
 
@@ -37,6 +39,10 @@ class TaskCopy:
             self._code, self._why = 1, [repr(error)]
         finally:
             self._ended.set()
+
+    def is_home_of(self, instance: Instance) -> bool:
+        """Tell whether `instance` runs in this task."""
+        return self.lifecycle.member is not None and self.lifecycle.member.instance.id == instance.id
 
     def owned_by(self, task: asyncio.Task[None]) -> None:
         """Know the task that it lives in."""
@@ -65,6 +71,9 @@ class TaskCopy:
 
 class InProcess:
     """Starts programs as tasks; the others announce at the gateway that was started first."""
+
+    adopted: tuple[Adopted, ...] = ()
+    """None: a task ends with its process."""
 
     def __init__(self, settings: Settings, clock: Clock, group: asyncio.TaskGroup) -> None:
         self.copies: list[TaskCopy] = []

@@ -1,94 +1,163 @@
-"""Copies as local processes: each in a session of its own, its output in a file and a short memory.
+"""Copies as local processes: each in a session of its own, its output in its log, its name locked by it.
 
-A child ends when its standard input closes, so none outlives the master, however that ends.
+Nothing ties a copy to its master: one that is killed leaves a blog that serves, and the next one finds
+every copy by its lock.
 """
 
 import asyncio
 import os
 import signal
+import socket
+import subprocess
 import sys
-from collections import deque
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from blog.core.errors import SettingsError
+from blog.core.instance import Instance
 from blog.core.settings import PREFIX, Settings
+from blog.lifecycle.run_file import began
+from blog.master import copy_lock
+from blog.master.copy_log import CopyLog
+from blog.master.runtimes import Adopted, NotStarted, Running
 
-WITH_PARENT = "--with-parent"
+LOCK_OPTION = "--copy-lock"
 KILL_AFTER = 10.0
 """Seconds that a copy has to drain."""
-_REMEMBERED = 20
-_MAX_LINE = 1 << 20
-_MAX_LOG = 16 << 20  # bytes of a copy's log file at which a new one is begun
+_CLAIMED_WITHIN = 15.0  # Python starts in less, also on a busy machine
+_LOOK_EVERY = 0.02
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class ProcessCopy:
-    """One process."""
+    """One process: a `child` of ours, or of a master before."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log_file: Path) -> None:
-        self._process = process
-        self._log_file = log_file
-        self._lines: deque[str] = deque(maxlen=_REMEMBERED)
+    def __init__(
+        self, holder: copy_lock.Holder, log: CopyLog, child: subprocess.Popen[bytes] | None
+    ) -> None:
+        self.pid, self._pidfd = holder
+        self._log = log
+        self._child = child
+        self._code: int | None = None
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._pidfd, self._has_ended)
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
+    def is_home_of(self, instance: Instance) -> bool:
+        """Tell whether `instance` runs in this process."""
+        host = instance.metadata.get("host", socket.gethostname())
+        return (host, instance.metadata.get("pid")) == (socket.gethostname(), str(self.pid))
 
-    async def wait(self) -> int:
-        """Keep what it prints until it ends; return the exit code (negative: the signal)."""
-        assert self._process.stdout is not None
-        with self._log_file.open("ab", buffering=0) as file:
-            async for line in self._process.stdout:
-                with suppress(OSError):  # a full disk costs lines of a log, not the whole blog
-                    file.write(line)
-                self._lines.append(line.decode(errors="replace").rstrip())
-        return await self._process.wait()
+    async def wait(self) -> int | None:
+        """Wait until it has ended. The exit code of somebody else's child is nobody's to know."""
+        await self._ended.wait()
+        return self._code
 
     async def end(self) -> None:
         """SIGTERM, and SIGKILL for one that does not end in time."""
         self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(KILL_AFTER):
-                await self._process.wait()
+                await self._ended.wait()
         except TimeoutError:
             self._signal(signal.SIGKILL)
+            await self._ended.wait()
 
     def last_lines(self) -> list[str]:
-        """Return the last lines it printed."""
-        return list(self._lines)
+        """Return the last lines it logged."""
+        return self._log.last_lines()
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        """Send a signal to this process: the descriptor never means another one, as an id may."""
+        if not self._ended.is_set():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _has_ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        if self._child is not None:
+            self._code = self._child.wait()
+        self._ended.set()
+
+    def __repr__(self) -> str:
+        """Show which."""
+        return (
+            f"<ProcessCopy {self._log.path.stem}: {self.pid}{', ended' if self._ended.is_set() else ''}>"
+        )
 
 
 class Processes:
     """Starts `python -m blog NAME` with the settings that the master has, on any free port."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._logs = settings.data_dir / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
+    def __init__(self, data_dir: Path) -> None:
+        self.adopted: list[Adopted] = []
+        self._logs = data_dir / "logs"
+        self._locks = data_dir / "run" / "copies"
+        self._settings: Settings
 
-    async def start(self, service: str, name: str) -> ProcessCopy:
-        """Start one process."""
-        log_file = self._logs / f"{name}.log"
-        if log_file.exists() and log_file.stat().st_size > _MAX_LOG:
-            log_file.replace(log_file.with_suffix(".log.1"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "blog",
-            service,
-            WITH_PARENT,
-            env=self._environment(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            limit=_MAX_LINE,
-        )
-        return ProcessCopy(process, log_file)
+    @staticmethod
+    @asynccontextmanager
+    async def open(data_dir: Path) -> AsyncIterator["Processes"]:
+        """Find the copies that run in `data_dir` already. Raises SettingsError for one out of reach."""
+        processes = Processes(data_dir)
+        processes._locks.mkdir(parents=True, exist_ok=True)
+        for path in sorted(processes._locks.glob("*.lock")):
+            if (found := await processes._found(path)) is not None:
+                processes.adopted.append(found)
+        yield processes
+
+    async def prepare(self, settings: Settings) -> None:
+        """Start copies with `settings` from now on."""
+        self._settings = settings
+
+    async def start(self, service: str, name: str) -> Running:
+        """Start one process; one that runs under this name already is taken over."""
+        path = self._locks / f"{name}.lock"
+        try:
+            lock = copy_lock.take(path)
+            if lock is not None:
+                return self._started(service, name, lock)
+            found = await self._found(path)
+        except (OSError, SettingsError) as error:
+            return NotStarted(str(error))
+        return NotStarted(f"{name} ran already, and ended") if found is None else found.running
+
+    async def clear(self) -> None:
+        """Remove the files of the locks."""
+        for path in self._locks.glob("*.lock"):
+            path.unlink()
+
+    def _started(self, service: str, name: str, lock: int) -> ProcessCopy:
+        try:
+            log = CopyLog(self._logs / f"{name}.log")
+            with log.open() as output:
+                child = subprocess.Popen(  # noqa: S603 - a service of ours
+                    [sys.executable, "-m", "blog", service, LOCK_OPTION, str(lock)],
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=(lock,),
+                )
+        finally:
+            os.close(lock)
+        return ProcessCopy(copy_lock.Holder(child.pid, os.pidfd_open(child.pid)), log, child)
+
+    async def _found(self, path: Path) -> Adopted | None:
+        """Take over the copy with this lock, if it lives. One that was just forked says so soon."""
+        deadline = time.monotonic() + _CLAIMED_WITHIN
+        while copy_lock.is_held(path):
+            holder = copy_lock.holder(path)
+            if holder is not None and holder.pid:
+                copy = ProcessCopy(holder, CopyLog(self._logs / f"{path.stem}.log"), None)
+                return Adopted(path.stem.rpartition("-")[0], path.stem, _age(holder.pid), copy)
+            if holder is not None or time.monotonic() > deadline:
+                raise SettingsError(f"{path.stem} runs, but not where it could be reached from: {path}.")
+            await asyncio.sleep(_LOOK_EVERY)
+        return None
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of a child: ours, but where to listen and to announce."""
@@ -105,3 +174,9 @@ class Processes:
             "TOKEN": settings.secret or "",
         }
         return dict(os.environ) | {PREFIX + name: value for name, value in own.items()}
+
+
+def _age(pid: int) -> float:
+    """Return for how many seconds a process has run; 0 when it is gone."""
+    ticks = began(pid)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / _TICKS if ticks else 0.0

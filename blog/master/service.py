@@ -11,8 +11,8 @@ from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.master.desired import checked
 from blog.master.plan import Copy, plan
-from blog.master.programs import BUS, GATEWAY, defaults
-from blog.master.runtimes import Running, Runtime
+from blog.master.programs import defaults, names
+from blog.master.runtimes import Running, Runtime, end_in_order
 
 log = get_logger()
 
@@ -34,10 +34,14 @@ class Master:
     @staticmethod
     @asynccontextmanager
     async def open(runtime: Runtime, desired: Mapping[str, int], clock: Clock) -> AsyncIterator["Master"]:
-        """Keep the copies running while the body runs; then drain them all, the gateway last."""
+        """Keep the copies running while the body runs; then drain them all, the gateway last.
+
+        What ran before is taken over: it is in `copies` from the beginning.
+        """
         master = Master(runtime, desired, clock)
         async with asyncio.TaskGroup() as master._group:
             try:
+                master._adopt()
                 async with background(master._reconcile()):
                     yield master
             finally:
@@ -56,9 +60,19 @@ class Master:
 
     def copy_of(self, instance: Instance) -> Copy | None:
         """Find the copy that this is an instance of."""
-        pid = int(instance.metadata.get("pid", "0"))
-        mine = (copy for copy in self.copies if copy.service == instance.service)
-        return next((c for c in mine if c.name in self.running and self.running[c.name].pid == pid), None)
+        mine = (c for c in self.copies if c.service == instance.service and c.name in self.running)
+        return next((c for c in mine if self.running[c.name].is_home_of(instance)), None)
+
+    def _adopt(self) -> None:
+        """Take over what runs already; what no service is any more is ended."""
+        for found in self._runtime.adopted:
+            began = self._clock.monotonic() - found.age
+            copy = Copy(found.service, found.number, began, is_running=True)
+            self.copies.append(copy)
+            self.running[copy.name] = found.running
+            self._group.create_task(self._watch(copy, found.running))
+            if copy.service not in names():
+                self._stop(copy)
 
     async def _reconcile(self) -> None:
         while True:
@@ -104,7 +118,7 @@ class Master:
             self._crashed(copy, running, code)
         self._changed.set()
 
-    def _crashed(self, copy: Copy, running: Running, code: int) -> None:
+    def _crashed(self, copy: Copy, running: Running, code: int | None) -> None:
         now = self._clock.monotonic()
         delay = copy.backoff.crashed(now - copy.started)
         copy.start_at = now + delay
@@ -116,14 +130,10 @@ class Master:
             log.warning("copy.crashed", copy=copy.name, code=code, again_in_s=round(delay, 1))
 
     async def _end_all(self) -> None:
-        """Services first, while bus and registry can still hear them out; the gateway last."""
-        for tier in (None, BUS, GATEWAY):
-            ending = [c for c in self.copies if c.is_running and (tier or c.service) == c.service]
-            if tier is None:
-                ending = [c for c in ending if c.service not in (BUS, GATEWAY)]
-            for copy in ending:
-                copy.is_stopping = True
-            await asyncio.gather(*(self.running[copy.name].end() for copy in ending))
+        ending = [copy for copy in self.copies if copy.is_running]
+        for copy in ending:
+            copy.is_stopping = True
+        await end_in_order((copy.service, self.running[copy.name]) for copy in ending)
 
     def __repr__(self) -> str:
         """Show the copies."""

@@ -49,14 +49,23 @@ class Blog:
             **variables,
         }
         self.output = (folder / "up.txt").open("a+")
+        self.start(*options)
+
+    def start(self, *options: str) -> None:
+        """Type `blog up`, once more where the one before was killed."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "blog", "up", *options],
             env=self.environ,
-            cwd=folder,
+            cwd=self.folder,
             stdout=self.output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def kill(self) -> None:
+        """Kill -9 `blog up`, and nothing else: what it started goes on. End that with `blog down`."""
+        self.process.kill()
+        self.process.wait(20)
 
     def cli(self, *words: str) -> str:
         """Run a command of the same blog; return what it printed."""

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from blog.core.instance import Instance, Load, State
+from blog.master.runtimes import Adopted
 
 
 class FakeCopy:
@@ -15,6 +16,10 @@ class FakeCopy:
         self.pid = pid
         self.is_asked_to_end = False
         self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def is_home_of(self, instance: Instance) -> bool:
+        """Tell by the process that the instance says it runs in."""
+        return instance.metadata.get("pid") == str(self.pid)
 
     async def wait(self) -> int:
         """Wait for the end."""
@@ -46,6 +51,7 @@ class FakeRuntime:
     def __init__(self) -> None:
         self.copies: list[FakeCopy] = []
         self.crashing: set[str] = set()
+        self.adopted: list[Adopted] = []
 
     async def start(self, service: str, name: str) -> FakeCopy:
         """Start one."""

@@ -1,0 +1,53 @@
+"""Doors: the ports that a blog listens at, and the token that its inner doors want to see."""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from blog.core.errors import SettingsError
+from blog.core.settings import Settings
+
+TOKEN = "token"  # noqa: S105 - a file name
+"""In the run folder: what the inner doors want to see."""
+
+
+def with_token(settings: Settings, path: Path) -> Settings:
+    """Use the token of the settings, else that of the file; make one if there is none."""
+    if settings.token is None:
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(32))
+        return settings.model_copy(update={"token": SecretStr(path.read_text().strip())})
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(settings.token.get_secret_value())
+    return settings
+
+
+def with_ports(settings: Settings) -> Settings:
+    """Make sure that both doors' ports can be had; 0 becomes a free one. Raises SettingsError."""
+    ports: dict[str, int] = {}
+    for name in ("public_port", "admin_port"):
+        port: int = getattr(settings, name)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                raise SettingsError(
+                    f"BLOG_{name.upper()}={port}: cannot listen on {settings.host}:{port}:"
+                    f" {os.strerror(error.errno or 0)}; set another BLOG_{name.upper()}."
+                ) from None
+            ports[name] = probe.getsockname()[1]
+    return settings.model_copy(update=ports)
+
+
+def known_token(data_dir: Path) -> str | None:
+    """Return the token of the blog that runs, or ran, in `data_dir`; None when there is none."""
+    try:
+        return (data_dir / "run" / TOKEN).read_text().strip() or None
+    except FileNotFoundError:
+        return None
