@@ -1,6 +1,19 @@
-"""What holds for every test: properties have no deadline, as how long one takes says nothing of it."""
+"""What holds for every test."""
 
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from hypothesis import settings
 
+# how long an example of a property takes says nothing of it
 settings.register_profile("blog", deadline=None)
 settings.load_profile("blog")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_come() -> Iterator[None]:
+    """Take back how a test set logging up: its output is captured in a file that is closed after it."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
