@@ -1,14 +1,20 @@
 """Inner door: the registry's API where it is embedded, and what the gateway knows. Never published."""
 
+from ipaddress import ip_address
+
 from aiohttp import web
 
+from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.core.web import problems, requires_token
 from blog.gateway.routing import RouteTable
 from blog.http.limits import BODY_LIMIT
 from blog.registry.service import Registry
 
+_ADVICE = "whoever is in this network can join and read; set BLOG_TOKEN, the same for everybody"
 _OPEN = ("/healthz", "/readyz")
+
+log = get_logger()
 
 
 def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
@@ -20,6 +26,8 @@ def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
         ],
         client_max_size=BODY_LIMIT,
     )
+    if settings.secret is None and not _is_loopback(settings.host):
+        log.warning("door.unguarded", host=settings.host, next=_ADVICE)
     if registry is not None:
         app.add_routes(registry.routes())
     return app
@@ -41,3 +49,10 @@ def show_routes(table: RouteTable) -> web.RouteDef:
         )
 
     return web.get("/v1/routes", show)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -28,6 +28,7 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
             own_registry=True,
         ) as member,
     ):
+        member.metrics.register(registry.metrics())
         if await lifecycle.until_stopping(_get_ready(member)):
             await member.serve_until_stopped()
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.core.instance import Departure, Instance, Load, State
-from blog.registry.membership import LOST_AFTER, PROBE_EVERY, SUSPECT_AFTER, Membership, Probe
+from blog.core.instance import Instance, Load, State
+from blog.registry.membership import LOST_AFTER, PROBE_EVERY, SUSPECT_AFTER, Cause, Membership, Probe
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -122,7 +122,7 @@ def test_joining_again_keeps_the_state() -> None:
 def test_leaving_and_dying_are_different_words() -> None:
     """Followers are told which."""
     table = ready("a", "b")
-    table.remove("a", Departure.LEFT)
+    table.remove("a", Cause.LEFT)
     table.probed("b", Probe.REFUSED, 1.0)
     assert {c.instance.id: c.why for c in table.take_changes()} == {"a": "left", "b": "lost"}
 
@@ -183,7 +183,7 @@ def test_followers_that_apply_the_changes_have_the_table(
             case "drain":
                 table.drain(id_)
             case "left":
-                table.remove(id_, Departure.LEFT)
+                table.remove(id_, Cause.LEFT)
             case result:
                 table.probed(id_, Probe[result.upper()], now)
         table.expire(now)
