@@ -66,8 +66,10 @@ class Simulated(asyncio.Protocol):
             self._take(frame)
 
     def beat(self) -> None:
-        """Say that it lives."""
+        """Say that it lives; and that it is ready, until it has been dialled back."""
         self.transport.write(BEAT)
+        if self.instance is not None and self.joined.done() and not self.ready.done():
+            self.transport.write(READY)
 
     def say(self, encoded: bytes) -> None:
         """Say something else."""

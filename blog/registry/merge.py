@@ -34,8 +34,8 @@ class Source:
         now = {instance.id: instance for instance in said.instances}
         if not said.complete:
             self.kept |= self.told
-        self.kept = {id_: row for id_, row in self.kept.items() if not said.complete and id_ not in now}
         self.told, self.is_whole = now, said.complete
+        self.kept = {id_: row for id_, row in self.kept.items() if self._has_use_of(id_)}
         concerned = before | now.keys()
         return concerned, concerned - self.told.keys() - self.kept.keys()
 
@@ -47,7 +47,8 @@ class Source:
             self.told.pop(id_, None)
         for instance in said.put:
             self.told[instance.id] = instance
-            self.kept.pop(instance.id, None)
+            if not self._has_use_of(instance.id):
+                self.kept.pop(instance.id, None)
         put = {instance.id for instance in said.put}
         return gone | put, gone - put
 
@@ -55,6 +56,11 @@ class Source:
         """Keep no rows of who is gone."""
         for id_ in gone:
             self.kept.pop(id_, None)
+
+    def _has_use_of(self, kept_id: str) -> bool:
+        """Tell whether a kept row says more than what is told: nothing, or that it starts."""
+        told = self.told.get(kept_id)
+        return not self.is_whole if told is None else told.state is State.STARTING
 
     def __repr__(self) -> str:
         """Show how much is told and kept."""
@@ -65,13 +71,15 @@ def merged(instance_id: str, sources: Iterable[Source]) -> Instance | None:
     """Return the row of an instance; None: nobody has it.
 
     What is told counts before what is kept. What is only kept, while another registry is whole and
-    does not have it, is in doubt: it gets traffic only when nobody else can answer.
+    does not have it, is in doubt: it gets traffic only when nobody else can answer. A registry that was
+    restarted tells that somebody starts whom it has not dialled yet: what is kept of that address holds.
     """
     known = tuple(sources)
     told = _best(row for source in known if (row := source.told.get(instance_id)))
-    if told is not None:
-        return told
     kept = _best(row for source in known if (row := source.kept.get(instance_id)))
+    if told is not None:
+        was_dialled = kept is not None and kept.address == told.address
+        return kept if was_dialled and told.state is State.STARTING else told
     in_doubt = kept is not None and kept.state is State.READY and any(one.is_whole for one in known)
     return kept.model_copy(update={"state": State.SUSPECT}) if kept and in_doubt else kept
 

@@ -110,8 +110,9 @@ class Sessions:
             log.info("instance.joined", id=said.instance.id, address=said.instance.address)
         address = said.instance.address if said.instance else None
         talk.say(Joined(epoch=self._registry.epoch, log=self._registry.log, address=address))
-        # what is not told yet comes with the next delta, on top of this
-        self._publisher.tell_table([talk], complete=self._table.is_complete(now))
+        # what is not told yet comes with the next delta, and after it all of this again
+        is_complete = self._table.is_complete(now) and not self._table.has_changes()
+        self._publisher.tell_table([talk], complete=is_complete)
         self._registry.take_note()
 
     async def _greet(self, talk: Conversation, instance_id: str) -> None:

@@ -15,7 +15,7 @@ from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.conversation import UNHEARD
 from blog.registry.membership import Cause
-from blog.registry.messages import parse_from_registry
+from blog.registry.messages import Beat, parse_from_registry
 from blog.registry.service import Registry, registry_app
 from blog.registry.session import Session
 
@@ -252,6 +252,30 @@ async def test_a_drain_is_acknowledged_by_every_follower() -> None:
             assert pending
             slow.resume()
         assert slow.discovery.instances["p1"].state is State.DRAINING
+
+
+async def test_a_storm_of_beats_makes_nobody_else_suspect() -> None:
+    """One that beats as fast as it can; the registry reads the others all the same."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        quiet = await world.open(await world.door("p1"))
+        storm = await world.open(await world.door("p2"))
+        for session in (quiet, storm):
+            await session.ready()
+        await seen(follower, lambda table: set(table.values()) == {State.READY} and len(table) == 2)
+        states = set[State]()
+        follower.discovery.on_change(
+            lambda: states.update(one.state for one in follower.discovery.instances.values())
+        )
+        version = world.registry.publisher.version
+        [line] = storm._lines.values()
+        for _ in range(20_000):
+            line.say(Beat())
+        async with asyncio.timeout(30):
+            await line.wait_until_sent()
+        await quiet.drain()
+        assert states <= {State.READY, State.DRAINING}
+        assert world.registry.publisher.version == version + 1
 
 
 async def test_leaving_is_seen_as_leaving() -> None:
