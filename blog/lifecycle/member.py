@@ -25,6 +25,7 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
 from blog.lifecycle.registries import outward, own_url, registries_of
 from blog.lifecycle.run_file import run_file
+from blog.registry.address import joined
 from blog.registry.discovery import Discovery
 from blog.registry.session import Session
 
@@ -101,7 +102,7 @@ class Member:
         """
         instance = Instance.announce(
             service,
-            address=f"{settings.host}:0",
+            address=joined(settings.host, "0"),
             started_at=lifecycle.clock.now(),
             version=version("blog"),
             routes=routes,

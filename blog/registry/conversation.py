@@ -41,10 +41,6 @@ class Conversation:
         self._transport = transport
         self._unheard = 0
 
-    def follows(self, service: str) -> bool:
-        """Tell whether it wants to know of `service`."""
-        return EVERY_SERVICE in self.follow or service in self.follow
-
     def say(self, message: FromRegistry) -> None:
         """Send `message`."""
         self.say_frame(frame(message.to_json()))
@@ -81,6 +77,11 @@ class Conversation:
     def __repr__(self) -> str:
         """Show who it is with."""
         return f"<Conversation with {self.instance_id or 'a follower'}, acked {self.acked}>"
+
+
+def wants(follow: frozenset[str], service: str) -> bool:
+    """Tell whether who follows `follow` wants to know of `service`."""
+    return EVERY_SERVICE in follow or service in follow
 
 
 def frame(text: str) -> bytes:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from blog.core.logs import get_logger
-from blog.registry.conversation import Conversation, frame
+from blog.registry.conversation import Conversation, frame, wants
 from blog.registry.membership import Change
 from blog.registry.messages import EVERY_SERVICE, Drained
 
@@ -27,12 +27,20 @@ class Publisher:
         self.changed = asyncio.Condition()
         self._epoch = epoch
         self._rows: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._alike: defaultdict[frozenset[str], set[Conversation]] = defaultdict(set)
         self._of_instance: defaultdict[str, set[Conversation]] = defaultdict(set)
         self._draining: dict[str, tuple[str, int] | None] = {}
 
     def open(self, talk: Conversation) -> None:
         """Begin to tell `talk`."""
         self.conversations.add(talk)
+        self._alike[talk.follow].add(talk)
+
+    def follows(self, talk: Conversation, follow: frozenset[str]) -> None:
+        """Note what `talk` wants to know of."""
+        self._leave_alike(talk)
+        talk.follow = follow
+        self._alike[follow].add(talk)
 
     def belongs(self, talk: Conversation, instance_id: str | None) -> None:
         """Note whose conversation it is; None: nobody's any more."""
@@ -47,6 +55,7 @@ class Publisher:
     def close(self, talk: Conversation) -> None:
         """Tell `talk` nothing more."""
         self.conversations.discard(talk)
+        self._leave_alike(talk)
         self.waiting.discard(talk)
         self.belongs(talk, None)
         self.settle_drains()
@@ -65,14 +74,12 @@ class Publisher:
             self.version += 1
             self.changed.notify_all()
         rows = {change.instance.id: self._put(change) for change in changes}
-        encoded: dict[frozenset[str], bytes | None] = {}
-        for talk in self.conversations:
-            if talk.follow not in encoded:
-                encoded[talk.follow] = self._delta(changes, rows, talk)
-            message = encoded[talk.follow]
+        for follow, talks in self._alike.items():
+            message = self._delta(changes, rows, follow)
             if message is not None:
-                talk.told = self.version
-                talk.say_frame(message)
+                for talk in talks:
+                    talk.told = self.version
+                    talk.say_frame(message)
 
     def tell_table(self, talks: Iterable[Conversation], *, complete: bool) -> None:
         """Send the whole table as it was told up to now."""
@@ -121,9 +128,9 @@ class Publisher:
         self._rows[instance.service][instance.id] = row
         return row
 
-    def _delta(self, changes: list[Change], rows: dict[str, str], talk: Conversation) -> bytes | None:
+    def _delta(self, changes: list[Change], rows: dict[str, str], follow: frozenset[str]) -> bytes | None:
         """Encode what a follow set has to know of `changes`; None if it is nothing."""
-        seen = [change for change in changes if talk.follows(change.instance.service)]
+        seen = [change for change in changes if wants(follow, change.instance.service)]
         if not seen:
             return None
         put = ",".join(rows[change.instance.id] for change in seen if change.why is None)
@@ -139,11 +146,17 @@ class Publisher:
         for service in self._rows if EVERY_SERVICE in follow else follow & self._rows.keys():
             yield from self._rows[service].values()
 
+    def _leave_alike(self, talk: Conversation) -> None:
+        self._alike[talk.follow].discard(talk)
+        if not self._alike[talk.follow]:
+            del self._alike[talk.follow]
+
     def _all_know(self, instance_id: str, service: str, version: int) -> bool:
         return all(
             talk.acked >= version or talk.instance_id == instance_id
-            for talk in self.conversations
-            if talk.follows(service)
+            for follow, talks in self._alike.items()
+            if wants(follow, service)
+            for talk in talks
         )
 
     def __repr__(self) -> str:

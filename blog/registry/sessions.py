@@ -101,7 +101,7 @@ class Sessions:
         self._registry.take_note()
 
     def _join(self, talk: Conversation, said: Join) -> None:
-        talk.follow = frozenset(said.follow)
+        self._publisher.follows(talk, frozenset(said.follow))
         now = self._registry.now()
         self._table.expect(said.known, now)
         if said.instance is not None and self._registry.accepts_log(said.instance):

@@ -127,6 +127,17 @@ class Hosts:
         """Plug it in again."""
         ip("-n", self.namespace("switch"), "link", "set", self._port(name), "up")
 
+    def masquerade(self, name: str, inside: str, target: str, port: str) -> None:
+        """Make a host a router with NAT for the network `inside`; `port` is forwarded to `target`."""
+        nat = ("iptables", "-w", "-t", "nat", "-A")
+        commands = [
+            ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
+            (*nat, "POSTROUTING", "-s", inside, "-o", "eth0", "-j", "MASQUERADE"),
+            (*nat, *f"PREROUTING -i eth0 -p tcp --dport {port} -j DNAT --to".split(), target),
+        ]
+        for command in commands:
+            ip("netns", "exec", self.namespace(name), *command)
+
     def _port(self, name: str) -> str:
         return f"to-{self._names.index(name) + 1}"
 
