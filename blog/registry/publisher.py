@@ -7,13 +7,23 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.registry.conversation import Conversation, frame, wants
 from blog.registry.membership import Change
 from blog.registry.messages import EVERY_SERVICE, Drained
 
 log = get_logger()
+
+
+@dataclass(slots=True)
+class _Drain:
+    """In which version it was told (None: not yet), and who has to acknowledge that."""
+
+    version: int | None = None
+    waits_for: set[Conversation] = field(default_factory=set)
 
 
 class Publisher:
@@ -29,7 +39,7 @@ class Publisher:
         self._rows: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._alike: defaultdict[frozenset[str], set[Conversation]] = defaultdict(set)
         self._of_instance: defaultdict[str, set[Conversation]] = defaultdict(set)
-        self._draining: dict[str, tuple[str, int] | None] = {}
+        self._draining: dict[str, _Drain] = {}
 
     def open(self, talk: Conversation) -> None:
         """Begin to tell `talk`."""
@@ -58,6 +68,8 @@ class Publisher:
         self._leave_alike(talk)
         self.waiting.discard(talk)
         self.belongs(talk, None)
+        for drain in self._draining.values():
+            drain.waits_for.discard(talk)
         self.settle_drains()
 
     def of(self, instance_id: str) -> tuple[Conversation, ...]:
@@ -98,17 +110,21 @@ class Publisher:
 
     def drains(self, instance_id: str) -> None:
         """Tell this instance later that everybody knows of its draining."""
-        self._draining[instance_id] = None
+        self._draining[instance_id] = _Drain()
 
     def acked(self, talk: Conversation, version: int) -> None:
         """Note that a follower acts on the table as of `version`."""
         talk.acked = version
-        self.settle_drains()
+        for drain in self._draining.values():
+            if drain.version is not None and version >= drain.version:
+                drain.waits_for.discard(talk)
+        if self._draining:
+            self.settle_drains()
 
     def settle_drains(self) -> None:
         """Tell draining instances whom nobody will pick any more that this is so."""
-        for instance_id, told in list(self._draining.items()):
-            if told is not None and self._all_know(instance_id, *told):
+        for instance_id, drain in list(self._draining.items()):
+            if drain.version is not None and not drain.waits_for:
                 del self._draining[instance_id]
                 for talk in self.of(instance_id):
                     talk.say(Drained())
@@ -123,7 +139,7 @@ class Publisher:
             self._draining.pop(instance.id, None)
             return json.dumps({"id": instance.id, "why": change.why})
         if instance.id in self._draining:
-            self._draining[instance.id] = (instance.service, self.version)
+            self._draining[instance.id] = _Drain(self.version, self._who_has_to_know(instance))
         row = instance.model_dump_json(exclude={"load"})
         self._rows[instance.service][instance.id] = row
         return row
@@ -151,13 +167,10 @@ class Publisher:
         if not self._alike[talk.follow]:
             del self._alike[talk.follow]
 
-    def _all_know(self, instance_id: str, service: str, version: int) -> bool:
-        return all(
-            talk.acked >= version or talk.instance_id == instance_id
-            for follow, talks in self._alike.items()
-            if wants(follow, service)
-            for talk in talks
-        )
+    def _who_has_to_know(self, instance: Instance) -> set[Conversation]:
+        """Return everybody who may send it something, but itself."""
+        followed = (talks for follow, talks in self._alike.items() if wants(follow, instance.service))
+        return set().union(*followed) - self._of_instance.get(instance.id, set())
 
     def __repr__(self) -> str:
         """Show the version and how many are told."""
