@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test check format bench bench-gateway bench-bus chaos image clean
+.PHONY: help setup lock up test check format bench bench-gateway bench-bus bench-registry chaos image clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,8 +47,11 @@ bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefi
 bench-bus: setup ## measure the bus, the views and the whole chain; beside NATS JetStream
 	$(BIN)/python benchmarks/bus.py $(BENCH_ARGS)
 
+bench-registry: setup ## measure a registry with a thousand and ten thousand simulated instances
+	$(BIN)/python benchmarks/registry.py
+
 chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
-	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py --timeout 900 $(PYTEST_ARGS)
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py tests/e2e/test_partition.py tests/e2e/test_two_gateways.py --timeout 900 $(PYTEST_ARGS)
 
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .

@@ -1,7 +1,10 @@
 """Inner door: the registry's API where it is embedded, and what the gateway knows. Never published."""
 
+from ipaddress import ip_address
+
 from aiohttp import web
 
+from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.core.web import problems, requires_token
 from blog.gateway.routing import RouteTable
@@ -9,7 +12,10 @@ from blog.gateway.stats import StatsCollector
 from blog.http.limits import BODY_LIMIT
 from blog.registry.service import Registry
 
+_ADVICE = "whoever is in this network can join and read; set BLOG_TOKEN, the same for everybody"
 _OPEN = ("/healthz", "/readyz")
+
+log = get_logger()
 
 
 def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
@@ -21,6 +27,8 @@ def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
         ],
         client_max_size=BODY_LIMIT,
     )
+    if settings.secret is None and not _is_loopback(settings.host):
+        log.warning("door.unguarded", host=settings.host, next=_ADVICE)
     if registry is not None:
         app.add_routes(registry.routes())
     return app
@@ -51,3 +59,10 @@ def show_stats(counted: StatsCollector) -> web.RouteDef:
         return web.Response(text=counted.total().model_dump_json(), content_type="application/json")
 
     return web.get("/v1/stats", show)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -3,6 +3,7 @@
 from blog.core.settings import Settings
 from blog.gateway.inner import inner_app
 from blog.gateway.known_log import registry_of
+from blog.gateway.public import raise_file_limit
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
@@ -16,6 +17,7 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
     It announces itself at itself, so that it is listed like everybody else. Raises SettingsError
     when the port is taken.
     """
+    raise_file_limit()
     async with (
         registry_of(SERVICE, settings, lifecycle) as registry,
         Member.join(
@@ -28,6 +30,7 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
             own_registry=True,
         ) as member,
     ):
+        member.metrics.register(registry.metrics())
         if await lifecycle.until_stopping(_get_ready(member)):
             await member.serve_until_stopped()
 

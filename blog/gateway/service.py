@@ -46,7 +46,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         public = None
         if settings.workers == 1:
             public = Public(settings, lifecycle.clock, routes)
-            await doors.enter_async_context(public.listening(bound))
         else:
             certificate_of(settings)  # to fail here, not in every worker
         member = await stack.enter_async_context(
@@ -65,9 +64,15 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         member.metrics.register(counted)
         # what still uses the member's connections ends before they do
         stack.push_async_callback(doors.aclose)
+        if registry is not None:
+            member.metrics.register(registry.metrics())
+        # a gateway that comes back beside another one knows from its registry who is there
+        if not await lifecycle.until_stopping(member.session.wait_until_tried()):
+            return
         log.info("gateway.opened", public=address, inner=member.instance.address)
         if public is not None:
             counted.snapshots = lambda: [public.stats.snapshot()]
+            await doors.enter_async_context(public.listening(bound))
             await _serve_here(stack, public, member, lifecycle)
         else:
             await _serve_by_workers(stack, settings, address, routes, counted, member, lifecycle)
@@ -93,11 +98,10 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
     lifecycle: Lifecycle,
 ) -> None:
     """Keep processes that serve the public port; this one knows who is there, and tells them."""
-    inner = "http://" + member.instance.address if settings.embed_registry else None
     told = settings.model_copy(
         update={
             "public_port": int(address.rpartition(":")[2]),
-            "registry": (inner,) if inner else settings.registry,
+            "registry": member.registries,
         }
     )
     workers = Workers(told, os.environ | environ_of(told), member.operations)

@@ -56,6 +56,7 @@ async def work(settings: Settings, told: int) -> None:
                 token=settings.secret,
             )
         )
+        await session.wait_until_tried()
         await session.discovery.wait_until(lambda table: table.epoch is not None)
         await stack.enter_async_context(public.listening(bound))
         await stack.enter_async_context(public.open(session, http, operations))

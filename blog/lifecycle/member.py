@@ -8,7 +8,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import Any, Protocol, TypeAlias
@@ -24,7 +24,9 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
+from blog.lifecycle.registries import outward, own_url, registries_of
 from blog.lifecycle.run_file import run_file
+from blog.registry.address import joined
 from blog.registry.discovery import Discovery
 from blog.registry.session import Session
 
@@ -69,6 +71,8 @@ class Member:
         self.draining = asyncio.Event()
         self.http: aiohttp.ClientSession
         self.session: Session
+        self.registries: tuple[str, ...]
+        """Where it announces itself, its own registry first."""
         self._runner: web.AppRunner
         self._front: Front | None = None
         self._instance = instance
@@ -99,7 +103,7 @@ class Member:
         """
         instance = Instance.announce(
             service,
-            address=f"{settings.host}:0",
+            address=joined(settings.host, "0"),
             started_at=lifecycle.clock.now(),
             version=version("blog"),
             routes=routes,
@@ -112,9 +116,9 @@ class Member:
             close = await member._bind(stack, app, door or {}, front)
             name_and_port = port or ("BLOG_PORT", settings.port)
             address = await listen(member._runner, settings.host, *name_and_port, front=front)
-            registries = [_own(address)] if own_registry else settings.registry
             stack.enter_context(run_file(settings.data_dir, instance.id, address))
-            await member._meet(stack, settings, registries, address, follow)
+            own = own_url(address) if own_registry else None
+            await member._meet(stack, settings, address, follow, own)
             # a second time, to come first in a crash: the probe that follows must be refused
             stack.push_async_callback(close)
             await stack.enter_async_context(background(member._measure_lag()))
@@ -149,19 +153,21 @@ class Member:
         self,
         stack: AsyncExitStack,
         settings: Settings,
-        registries: Sequence[str],
         address: str,
         follow: Collection[str],
+        own: str | None,
     ) -> None:
-        """Open the client and the session, which announces us at `address`."""
+        """Open the client and the session, which announces us; `own` is our own registry."""
+        self.registries = registries_of(settings, own)
         self.http = await stack.enter_async_context(_client())
         self.session = await stack.enter_async_context(
             Session(
                 http=self.http,
-                registries=registries,
+                registries=self.registries,
                 clock=self.clock,
                 instance=self._instance.model_copy(update={"address": address}),
-                advertise=settings.advertise,
+                # over loopback the local end says nothing of where others find us
+                advertise=settings.advertise or (outward(address) if own else None),
                 follow=follow,
                 token=settings.secret,
                 load=self._load,
@@ -291,11 +297,6 @@ def cannot_listen(error: OSError, host: str, setting: str, port: int) -> Setting
     if error.errno == errno.EADDRINUSE:
         return SettingsError(_IN_USE.format(name=setting, port=port, host=host))
     return SettingsError(f"{setting}={port}: cannot listen on {host}: {error}")
-
-
-def _own(address: str) -> str:
-    """Return the URL of a door of this process; bound to every address, it is reached at loopback."""
-    return "http://" + address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 
 
 def _client() -> aiohttp.ClientSession:

@@ -1,14 +1,15 @@
-"""The reading side: a local table that follows the registry.
+"""The reading side: a local table that follows the registries, merged from what each of them says.
 
 While cut off, the last good table is kept; no source of an empty table but an explicit one.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from types import MappingProxyType
 
 from blog.core.instance import Instance, State
+from blog.registry.merge import Source, merged
 from blog.registry.messages import Delta, Joined, Snapshot
 from blog.registry.rotation import Rotation
 
@@ -24,6 +25,7 @@ class Discovery:
         self.follow = tuple(follow)
         self.epoch: str | None = None
         self.version = 0
+        self._sources: defaultdict[str, Source] = defaultdict(Source)
         self._instances: dict[str, Instance] = {}
         self._ready: defaultdict[str, Rotation] = defaultdict(Rotation)
         self._suspect: defaultdict[str, Rotation] = defaultdict(Rotation)
@@ -41,21 +43,30 @@ class Discovery:
         bus = next(iter(self.serving(BUS)), None)
         return (bus.metadata.get(LOG_KEY) if bus else None) or self._joined_log
 
-    def apply(self, message: Joined | Snapshot | Delta) -> None:
-        """Take over what the registry said, and tell who listens."""
+    def apply(self, message: Joined | Snapshot | Delta, source: str = "") -> None:
+        """Take over what the registry `source` said, and tell who listens."""
         match message:
             case Joined():
-                self._joined_log = message.log
+                self._joined_log = message.log or self._joined_log
             case Snapshot():
-                self._replace(message)
+                self.epoch, self.version = message.epoch, message.version
+                was_whole = self._sources[source].is_whole
+                concerned, gone = self._sources[source].snapshot(message)
+                self._forget(gone)
+                # the first one that is whole puts what others keep in doubt
+                self._settle(concerned if was_whole else concerned | self._instances.keys())
             case Delta():
                 self.version = message.version
-                for gone in message.gone:
-                    self._remove(gone.id)
-                for instance in message.put:
-                    self._put(instance)
-        for callback in list(self._callbacks):
-            callback()
+                concerned, gone = self._sources[source].delta(message)
+                self._forget(gone)
+                self._settle(concerned)
+        self._tell()
+
+    def cut_off(self, source: str) -> None:
+        """Keep what the registry `source` said, until it or another one knows better."""
+        if source in self._sources:
+            self._settle(self._sources[source].cut_off() | self._instances.keys())
+            self._tell()
 
     def serving(self, service: str) -> tuple[Instance, ...]:
         """List who may get traffic: the ready ones, or the suspects when nobody is ready."""
@@ -89,15 +100,23 @@ class Discovery:
         finally:
             stop()
 
-    def _replace(self, snapshot: Snapshot) -> None:
-        """Take over a whole table; one that is not complete does not take anybody out."""
-        self.epoch, self.version = snapshot.epoch, snapshot.version
-        listed = {instance.id for instance in snapshot.instances}
-        if snapshot.complete:
-            for known in [known for known in self._instances if known not in listed]:
-                self._remove(known)
-        for instance in snapshot.instances:
-            self._put(instance)
+    def _tell(self) -> None:
+        for callback in list(self._callbacks):
+            callback()
+
+    def _forget(self, gone: Iterable[str]) -> None:
+        """Take somebody out of what is kept: a registry that is there knows better."""
+        for source in self._sources.values():
+            source.forget(gone)
+
+    def _settle(self, concerned: Iterable[str]) -> None:
+        """Work out anew the rows of who is concerned."""
+        for id_ in tuple(concerned):
+            row = merged(id_, self._sources.values())
+            if row is None:
+                self._remove(id_)
+            elif row is not self._instances.get(id_):
+                self._put(row)
 
     def _put(self, instance: Instance) -> None:
         self._instances[instance.id] = instance

@@ -1,11 +1,13 @@
 """Who is alive: the rules, pure. Facts and `now` (monotonic seconds) in, changes and probes out.
 
-The rules for mass loss (half of the instances silent at once: it is us who are cut off), for restarts
-(epochs, `complete` snapshots) and for several registries belong here too, in `_expire` and `join`.
+Silence counts in the registry's own time: what its loop was late is never counted against anybody.
 """
 
+import heapq
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import NamedTuple
 
 from blog.core.instance import Departure, Instance, Load, State
@@ -16,6 +18,14 @@ PROBE_EVERY = 0.5
 """Seconds between probes of a suspect."""
 LOST_AFTER = 10.0
 """Seconds of silence in all until a suspect is lost."""
+GUARDED_FROM = 4
+"""Instances from which on losing half of them at once is our fault, not theirs."""
+GUARD_WINDOW = 5.0
+"""Seconds within which they go silent then."""
+RETURN_WITHIN = 5.0
+"""Seconds after its start in which a registry waits for everybody to come back."""
+PROBES_AT_ONCE = 50
+"""Suspects that one call of `expire` hands out: a registry that is cut off has better things to do."""
 
 
 class Signal(Enum):
@@ -35,7 +45,8 @@ TRANSITIONS: dict[State, dict[Signal, State]] = {
         Signal.ADMITTED: State.READY,
         Signal.DRAINS: State.DRAINING,
     },
-    State.DRAINING: {},
+    # who asks again (over a new socket) waits until followers have acknowledged that again
+    State.DRAINING: {Signal.DRAINS: State.DRAINING},
 }
 """What a signal makes of a state; a signal that is not listed changes nothing."""
 
@@ -48,6 +59,21 @@ class Probe(Enum):
     REFUSED = auto()
 
 
+class Cause(StrEnum):
+    """Why an instance is not in the table any more."""
+
+    LEFT = "left"
+    REFUSED = "refused"
+    SILENT = "silent"
+    LEASE_ENDED = "lease_ended"
+    FORCED = "forced"
+
+    @property
+    def departure(self) -> Departure:
+        """What followers are told: it left, or it was lost."""
+        return Departure.LEFT if self is Cause.LEFT else Departure.LOST
+
+
 class Change(NamedTuple):
     """One row of the table as it is now, or with `why` if the instance is gone."""
 
@@ -57,117 +83,217 @@ class Change(NamedTuple):
 
 @dataclass(slots=True)
 class _Record:
-    """What is kept of one instance beside its row."""
+    """What is kept of one instance beside its row; `patience` is how long it may be silent."""
 
     instance: Instance
     heard: float
-    lease: float | None = None
+    lease: float | None
+    patience: float
+    load: Load
     probed: float = float("-inf")
 
 
 class Membership:
-    """The table of instances. Each call notes what changed; `take_changes` hands that out."""
+    """The table of instances. Each call notes what changed; `take_changes` hands that out.
 
-    def __init__(self) -> None:
+    `began` is when the registry started: who was there before has to come back first.
+    """
+
+    def __init__(self, began: float = 0.0) -> None:
+        self.joins = self.suspicions = self.guards = 0
+        self.departures = Counter[Cause]()
+        self.is_guarded = False
+        """Set while nobody is lost for being silent, since half of all are: it is we who are cut off."""
         self._records: dict[str, _Record] = {}
+        self._suspects: set[str] = set()
         self._changes: dict[str, Change] = {}
+        self._stretched = 0.0
+        self._complete_at = began + RETURN_WITHIN
+        self._expected: set[str] = set()
+        self._met: set[str] = set()
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         """Everybody in the table, with their last known load."""
-        return tuple(record.instance for record in self._records.values())
+        return tuple(_shown(record) for record in self._records.values())
 
     def get(self, instance_id: str) -> Instance | None:
         """Return the row of an instance, None if there is none."""
         record = self._records.get(instance_id)
-        return record.instance if record else None
+        return _shown(record) if record else None
+
+    def counts(self) -> Counter[State]:
+        """Count the instances by state."""
+        return Counter(record.instance.state for record in self._records.values())
+
+    # What instances say.
 
     def join(self, instance: Instance, now: float, lease: float | None = None) -> None:
         """Enter `instance` as starting; with a `lease` (seconds) it is gone when no beat renews it.
 
-        An instance that joins again (its socket came back) keeps its state.
+        An instance that joins again at the same address (its socket came back) keeps its state;
+        nobody gets traffic at another address before that was dialled.
         """
         known = self._records.get(instance.id)
-        state = known.instance.state if known else State.STARTING
-        self._records[instance.id] = _Record(instance, now, lease)
-        self._enter(self._records[instance.id], state)
-        self._signal(instance.id, Signal.HEARD)
+        state = _state_of_return(known.instance, instance) if known else State.STARTING
+        if known is None:
+            self.joins += 1
+        self._met.add(instance.id)
+        self._expected.discard(instance.id)
+        record = _Record(instance, self._time(now), lease, lease or SUSPECT_AFTER, instance.load)
+        self._records[instance.id] = record
+        self._enter(record, state)
+        self._signal(record, Signal.HEARD)
 
     def beat(self, instance_id: str, load: Load | None, now: float) -> bool:
-        """Note a sign of life; tell whether the instance is known."""
+        """Note a sign of life; tell whether the instance is known. Load is no change."""
         record = self._records.get(instance_id)
         if record is None:
             return False
-        record.heard = now
+        record.heard = self._time(now)
         if load is not None:
-            # not a change that anybody is told of: load is read from here
-            record.instance = record.instance.model_copy(update={"load": load})
-        self._signal(instance_id, Signal.HEARD)
+            record.load = load
+        if record.instance.state is State.SUSPECT:
+            self._signal(record, Signal.HEARD)
         return True
 
     def admit(self, instance_id: str) -> None:
         """Let others see the instance as ready: the dial-back worked."""
-        self._signal(instance_id, Signal.ADMITTED)
+        self._signal(self._records.get(instance_id), Signal.ADMITTED)
 
     def drain(self, instance_id: str) -> None:
         """Give the instance no new traffic."""
-        self._signal(instance_id, Signal.DRAINS)
+        self._signal(self._records.get(instance_id), Signal.DRAINS)
 
-    def remove(self, instance_id: str, why: Departure) -> None:
+    def remove(self, instance_id: str, cause: Cause) -> None:
         """Take the instance out of the table, if it is in it."""
         record = self._records.pop(instance_id, None)
         if record is not None:
+            self.departures[cause] += 1
+            self._suspects.discard(instance_id)
             gone = record.instance.model_copy(update={"state": State.GONE})
-            self._changes[instance_id] = Change(gone, why)
+            self._changes[instance_id] = Change(gone, cause.departure)
 
-    def probed(self, instance_id: str, result: Probe, now: float) -> None:
-        """Draw the conclusion from a probe: refused is gone, answered is alive, silent is suspect."""
+    # What the registry finds out.
+
+    def probed(self, instance_id: str, result: Probe, now: float, address: str | None = None) -> None:
+        """Draw the conclusion from a probe: refused is gone, answered is alive, silent is suspect.
+
+        A probe of another `address` than it has by now says nothing.
+        """
+        record = self._records.get(instance_id)
+        if record is None or address not in (None, record.instance.address):
+            return
         match result:
             case Probe.REFUSED:
-                self.remove(instance_id, Departure.LOST)
+                self.remove(instance_id, Cause.REFUSED)
             case Probe.ANSWERED:
-                self.beat(instance_id, None, now)
+                # a lease is renewed by who holds it, unless it is we who cannot hear that
+                if record.lease is None or self.is_guarded:
+                    record.heard = self._time(now)
+                self._signal(record, Signal.HEARD)
             case Probe.SILENT:
-                self._signal(instance_id, Signal.SILENT)
+                self._signal(record, Signal.SILENT)
 
-    def expire(self, now: float) -> list[Instance]:
-        """Let time pass: suspect, or take out, who has been silent; return whom to probe now."""
-        for instance_id, record in list(self._records.items()):
-            self._expire(instance_id, record, now)
-        due = [record for record in self._records.values() if _needs_probe(record, now)]
-        for record in due:
-            record.probed = now
-        return [record.instance for record in due]
+    def expire(self, now: float, late: float = 0.0) -> list[Instance]:
+        """Let time pass: suspect, or take out, who has been silent; return whom to probe now.
+
+        `late` is by how many seconds this call comes later than it was meant to.
+        """
+        self._stretched += late
+        time = self._time(now)
+        overdue = [one for one in self._records.values() if one.heard + one.patience <= time]
+        self._guard(overdue, time)
+        for record in overdue:
+            self._expire(record, time)
+        return self._to_probe(overdue, time)
+
+    def has_changes(self) -> bool:
+        """Tell whether `take_changes` has something."""
+        return bool(self._changes)
 
     def take_changes(self) -> list[Change]:
         """Hand out what changed since the last call, one change per instance."""
         changes, self._changes = list(self._changes.values()), {}
         return changes
 
-    def _expire(self, instance_id: str, record: _Record, now: float) -> None:
-        silence = now - record.heard
-        if silence >= (record.lease or LOST_AFTER):
-            self.remove(instance_id, Departure.LOST)
-        elif record.lease is None and silence >= SUSPECT_AFTER:
-            self._signal(instance_id, Signal.SILENT)
+    # A restart.
 
-    def _signal(self, instance_id: str, signal: Signal) -> None:
-        record = self._records.get(instance_id)
-        if record is None:
+    def expect(self, ids: Iterable[str], now: float) -> None:
+        """Note who a follower knew before; at the start of a registry they have to come back."""
+        if now < self._complete_at:
+            self._expected.update(id_ for id_ in ids if id_ not in self._met)
+
+    def is_complete(self, now: float) -> bool:
+        """Tell whether nobody is missing only because the registry has just started."""
+        return not self._expected or now >= self._complete_at
+
+    def _time(self, now: float) -> float:
+        return now - self._stretched
+
+    def _guard(self, overdue: list[_Record], time: float) -> None:
+        """Begin when half of all go silent at once; end when more than half are heard again."""
+        total = len(self._records)
+        if self.is_guarded:
+            self.is_guarded = total > 0 and 2 * len(overdue) >= total
+            if not self.is_guarded:
+                self._excuse(overdue, time)
             return
-        state = TRANSITIONS[record.instance.state].get(signal)
-        if state is not None:
-            self._enter(record, state)
+        recent = sum(time - (one.heard + one.patience) < GUARD_WINDOW for one in overdue)
+        if total >= GUARDED_FROM and 2 * recent >= total:
+            self.is_guarded = True
+            self.guards += 1
+
+    @staticmethod
+    def _excuse(overdue: list[_Record], time: float) -> None:
+        """Count the silence of who is not heard yet from its beginning: the others came first."""
+        for record in overdue:
+            record.heard = time - record.patience
+
+    def _expire(self, record: _Record, time: float) -> None:
+        is_over = record.lease is not None or time - record.heard >= LOST_AFTER
+        if is_over and not self.is_guarded:
+            ended = Cause.SILENT if record.lease is None else Cause.LEASE_ENDED
+            self.remove(record.instance.id, ended)
+        else:
+            self._signal(record, Signal.SILENT)
+
+    def _to_probe(self, overdue: list[_Record], time: float) -> list[Instance]:
+        doubted = {record.instance.id for record in overdue} | self._suspects
+        records = [self._records[id_] for id_ in doubted if id_ in self._records]
+        due = [record for record in records if time - record.probed >= PROBE_EVERY]
+        first = heapq.nsmallest(PROBES_AT_ONCE, due, key=lambda record: record.probed)
+        for record in first:
+            record.probed = time
+        return [record.instance for record in first]
+
+    def _signal(self, record: _Record | None, signal: Signal) -> None:
+        if record is not None:
+            state = TRANSITIONS[record.instance.state].get(signal)
+            if state is not None:
+                self._enter(record, state)
 
     def _enter(self, record: _Record, state: State) -> None:
         record.instance = record.instance.model_copy(update={"state": state})
         self._changes[record.instance.id] = Change(record.instance)
+        if state is State.SUSPECT:
+            self.suspicions += 1
+            self._suspects.add(record.instance.id)
+        else:
+            self._suspects.discard(record.instance.id)
 
     def __repr__(self) -> str:
         """Show the table, a word per instance."""
-        table = ", ".join(f"{item.id}={item.state}" for item in self.instances)
-        return f"<Membership: {table or 'nobody'}>"
+        rows = (record.instance for record in self._records.values())
+        table = ", ".join(f"{item.id}={item.state}" for item in rows)
+        return f"<Membership{' (guarded)' * self.is_guarded}: {table or 'nobody'}>"
 
 
-def _needs_probe(record: _Record, now: float) -> bool:
-    return record.instance.state is State.SUSPECT and now - record.probed >= PROBE_EVERY
+def _state_of_return(known: Instance, now: Instance) -> State:
+    """Return the state of who joins again."""
+    is_same = known.address == now.address or known.state is State.DRAINING
+    return known.state if is_same else State.STARTING
+
+
+def _shown(record: _Record) -> Instance:
+    return record.instance.model_copy(update={"load": record.load})

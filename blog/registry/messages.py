@@ -19,11 +19,15 @@ class _Message(BaseModel):
 
 
 class Join(_Message):
-    """First message of a session. Without an instance it only follows."""
+    """First message of a session. Without an instance it only follows.
+
+    `known` are the ids in its table: a registry that has just started waits for them.
+    """
 
     type: Literal["join"] = "join"
     instance: Instance | None = None
     follow: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 class SayReady(_Message):
@@ -126,8 +130,14 @@ class Drained(_Message):
     type: Literal["drained"] = "drained"
 
 
+class Alive(_Message):
+    """The registry is there: every second to everybody, so that a dead one is noticed."""
+
+    type: Literal["alive"] = "alive"
+
+
 FromRegistry = Annotated[
-    Joined | Agreed | Refused | Snapshot | Delta | Drained, Field(discriminator="type")
+    Joined | Agreed | Refused | Snapshot | Delta | Drained | Alive, Field(discriminator="type")
 ]
 
 _from_instance: TypeAdapter[FromInstance] = TypeAdapter(FromInstance)

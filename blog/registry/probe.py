@@ -25,6 +25,11 @@ class Answer(NamedTuple):
     why: str
     is_ready: bool = False
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the instance itself answered, ready or not."""
+        return self.result is Probe.ANSWERED
+
 
 class Prober:
     """Dials instances, each time over a connection of its own."""

@@ -8,8 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
 from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
-from blog.core.instance import Address, Departure, Instance, Load, Route, State
+from blog.core.instance import Address, Instance, Load, Route, State
 from blog.core.web import invalid, parsed, read_body
+from blog.registry.conversation import peer_of
+from blog.registry.membership import Cause
 from blog.registry.messages import Refused
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Rest:
         self._registry.membership.join(instance, self._registry.now(), lease.ttl)
         self._registry.take_note()
         if known is None or known.state is State.STARTING or known.address != lease.address:
-            await self._admit(instance)
+            await self._admit(instance, peer_of(request))
         return self._row(id_)
 
     def _instance(self, request: web.Request, lease: Lease, known: Instance | None) -> Instance:
@@ -76,10 +78,10 @@ class Rest:
         except ValidationError as error:
             raise invalid(error) from None
 
-    async def _admit(self, instance: Instance) -> None:
-        answer = await self._registry.dial_back(instance)
+    async def _admit(self, instance: Instance, peer: str) -> None:
+        answer = await self._registry.dial_back(instance, peer)
         if isinstance(answer, Refused):
-            self._registry.membership.remove(instance.id, Departure.LOST)
+            self._registry.membership.remove(instance.id, Cause.REFUSED)
             raise Invalid(
                 f"Dialled {answer.tried}/readyz: {answer.why}", tried=answer.tried, why=answer.why
             )
@@ -91,8 +93,11 @@ class Rest:
             raise NotFound(f"There is no instance {id_}.")
         if self._registry.has_session(id_) and request.query.get("force") != "true":
             raise Conflict(f"{id_} holds a session; ?force=true takes it out all the same.")
-        self._registry.membership.remove(id_, Departure.LEFT)
-        self._registry.take_note()
+        if request.query.get("force") == "true":
+            self._registry.force_out(id_)
+        else:
+            self._registry.membership.remove(id_, Cause.LEFT)
+            self._registry.take_note()
         return web.Response(status=204)
 
     async def _all(self, _: web.Request) -> web.Response:

@@ -4,48 +4,40 @@ It lives in the gateway's process, behind the inner door, or alone (`blog regist
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
-from aiohttp import WSMsgType, web
-from pydantic import ValidationError
+from aiohttp import WSCloseCode, web
+from prometheus_client.registry import Collector
 
-from blog.core.background import background
+from blog.core.background import Crew, background
 from blog.core.clock import Clock
 from blog.core.ids import new_id
-from blog.core.instance import Departure, Instance
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import problems, requires_token
-from blog.registry.conversation import Conversation
+from blog.registry.address import advice
 from blog.registry.discovery import BUS, LOG_KEY
-from blog.registry.membership import Membership
-from blog.registry.messages import (
-    Ack,
-    Agreed,
-    Beat,
-    Drain,
-    FromInstance,
-    Join,
-    Joined,
-    Leave,
-    Refused,
-    Report,
-    SayReady,
-    Snapshot,
-    parse_from_instance,
-)
+from blog.registry.doubts import Doubts
+from blog.registry.membership import Cause, Membership
+from blog.registry.messages import Agreed, Refused
+from blog.registry.metrics import RegistryCollector
 from blog.registry.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
 from blog.registry.publisher import Publisher
 from blog.registry.rest import Rest
+from blog.registry.sessions import Sessions
 
 ADOPT_KEY = "adopt"
 """In a bus instance's metadata: take its log as the one that counts from now on."""
 
+ALIVE_EVERY = 1.0
+"""Seconds between two signs of life to everybody who holds a session."""
+
 _FLUSH_AFTER = 0.01  # seconds in which changes are collected into one delta
 _TICK = 0.1
-_MAX_MESSAGE = 1 << 20
+_UNKNOWN = "you are not in the table; join again"
 
 log = get_logger()
 
@@ -69,31 +61,41 @@ class Registry:
         remember_log: Callable[[str], None] = _ignore,
     ) -> None:
         self.epoch = new_id()
-        self.membership = Membership()
+        self.membership = Membership(clock.monotonic())
         self.log = known_log
         self._clock = clock
         self._token = token
         self._remember_log = remember_log
-        self.publisher = Publisher()
+        self.publisher = Publisher(self.epoch)
         self._dirty = asyncio.Event()
         self._stack = AsyncExitStack()
-        self._group: asyncio.TaskGroup
+        self._crew = Crew("registry")
+        self._doubts = Doubts(self._look)
         self._prober: Prober
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
         """Start the clockwork: expiry, deltas, probes."""
         self._prober = await self._stack.enter_async_context(Prober.open(self._token))
-        self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
-        await self._stack.enter_async_context(background(self._tick(), self._flush()))
+        await self._stack.enter_async_context(self._crew)
+        self._is_open = True
+        await self._stack.enter_async_context(self._doubts)
+        clockwork = background(self._tick(), self._flush(), self._say_alive())
+        await self._stack.enter_async_context(clockwork)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop; sockets are closed by whoever serves them."""
+        self._is_open = False
         await self._stack.aclose()
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to mount on an inner door."""
-        return [web.get("/v1/session", self._session), *Rest(self).routes()]
+        return [web.get("/v1/session", Sessions(self).serve), *Rest(self).routes()]
+
+    def metrics(self) -> Collector:
+        """Return what shows this registry to Prometheus."""
+        return RegistryCollector(self.epoch, self.membership, self.publisher)
 
     def now(self) -> float:
         """Return the time that membership counts in."""
@@ -105,89 +107,40 @@ class Registry:
 
     def has_session(self, instance_id: str) -> bool:
         """Tell whether the instance holds a socket to us."""
-        return self.publisher.has(instance_id)
+        return bool(self.publisher.of(instance_id))
 
     def take_note(self) -> None:
         """Tell followers soon: the table may have changed."""
         self._dirty.set()
 
-    async def dial_back(self, instance: Instance) -> Refused | Agreed:
-        """Dial the instance at its address; it is ready for others when it answers."""
+    async def dial_back(self, instance: Instance, peer: str) -> Refused | Agreed:
+        """Dial the instance at its address; it is ready for others when it answers.
+
+        `peer` is where it comes from, which explains why an address is wrong.
+        """
         answer = await self._prober.dial(instance, DIAL_BACK_TIMEOUT)
-        if not answer.is_ready:
-            log.warning("instance.refused", id=instance.id, tried=instance.address, why=answer.why)
-            return Refused(tried=instance.address, why=answer.why)
-        self.membership.admit(instance.id)
-        self.take_note()
-        return Agreed()
+        if answer.is_ready:
+            self.membership.admit(instance.id)
+            self.take_note()
+            return Agreed()
+        # who answers is at the right address, and only not ready yet
+        why = answer.why if answer.is_there else f"{answer.why}; {advice(instance.address, peer)}"
+        log.warning("instance.refused", id=instance.id, tried=instance.address, why=why)
+        return Refused(tried=instance.address, why=why)
 
-    # Sessions.
-
-    async def _session(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2)
-        await socket.prepare(request)
-        talk = Conversation(socket)
-        self.publisher.conversations.add(talk)
-        try:
-            async with background(talk.send(), talk.close_when_cut()):
-                await self._listen(talk)
-        finally:
-            self.publisher.conversations.discard(talk)
-            self._closed(talk)
-        return socket
-
-    async def _listen(self, talk: Conversation) -> None:
-        async for message in talk.socket:
-            if message.type is not WSMsgType.TEXT:
-                break
-            try:
-                said = parse_from_instance(message.data)
-            except ValidationError as error:
-                first = error.errors()[0]
-                await talk.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-                return
-            self._take(talk, said)
-
-    def _take(self, talk: Conversation, said: FromInstance) -> None:
-        match said:
-            case Join():
-                self._join(talk, said)
-            case Ack():
-                self.publisher.acked(talk, said.version)
-            case Report():
-                self._probe_soon(said.id, said.why)
-            case _ if talk.instance_id is not None:
-                self._take_of_instance(talk, talk.instance_id, said)
-
-    def _take_of_instance(self, talk: Conversation, id_: str, said: FromInstance) -> None:
-        match said:
-            case Beat():
-                self.membership.beat(id_, said.load, self.now())
-            case SayReady():
-                self._group.create_task(self._greet(talk, id_))
-            case Drain():
-                self.membership.drain(id_)
-                self.publisher.drains(id_)
-            case Leave():
-                self.membership.remove(id_, Departure.LEFT)
-                talk.instance_id = None
+    def force_out(self, instance_id: str) -> None:
+        """Take an instance out although it may live; it comes back only by joining anew."""
+        self.membership.remove(instance_id, Cause.FORCED)
+        self.send_away(instance_id)
         self.take_note()
 
-    def _join(self, talk: Conversation, said: Join) -> None:
-        talk.follow = frozenset(said.follow)
-        if said.instance is not None and self._accepts_log(said.instance):
-            talk.instance_id = said.instance.id
-            self.membership.join(said.instance, self.now())
-            log.info("instance.joined", id=said.instance.id, address=said.instance.address)
-        address = said.instance.address if said.instance else None
-        talk.say(Joined(epoch=self.epoch, log=self.log, address=address))
-        # what is not told yet comes with the next delta, on top of this
-        table = tuple(item for item in self.membership.instances if talk.follows(item.service))
-        version = self.publisher.version
-        talk.say(Snapshot(epoch=self.epoch, version=version, complete=True, instances=table))
-        self.take_note()
+    def send_away(self, instance_id: str) -> None:
+        """Close the sessions of who is not in the table (lost, and back): it joins again at once."""
+        for talk in self.publisher.of(instance_id):
+            self.publisher.belongs(talk, None)
+            self.start(talk.refuse(_UNKNOWN, WSCloseCode.TRY_AGAIN_LATER))
 
-    def _accepts_log(self, instance: Instance) -> bool:
+    def accepts_log(self, instance: Instance) -> bool:
         """Tell whether the instance may join: a bus with another log than the known one may not."""
         theirs = instance.metadata.get(LOG_KEY)
         if instance.service != BUS or theirs is None:
@@ -197,40 +150,46 @@ class Registry:
             self._remember_log(theirs)
         return self.log == theirs
 
-    async def _greet(self, talk: Conversation, instance_id: str) -> None:
-        instance = self.membership.get(instance_id)
-        if instance is not None:
-            talk.say(await self.dial_back(instance))
-
-    def _closed(self, talk: Conversation) -> None:
-        """Look at once whether the instance behind a closed socket is still there."""
-        if talk.instance_id is not None and not self.has_session(talk.instance_id):
-            self._probe_soon(talk.instance_id, "its session closed")
-        self.publisher.settle_drains()
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside everything else, for as long as the registry runs."""
+        if self._is_open:
+            self._crew.start(work)
+        else:
+            work.close()
 
     # Probes and time.
 
-    def _probe_soon(self, instance_id: str, why: str) -> None:
+    def doubt(self, instance_id: str, why: str) -> None:
+        """Look at once whether an instance is still there."""
+        if self.membership.get(instance_id) is not None:
+            log.info("instance.doubted", id=instance_id, why=why)
+            self._doubts.begin(instance_id)
+
+    async def _look(self, instance_id: str) -> None:
         instance = self.membership.get(instance_id)
         if instance is not None:
-            log.info("instance.doubted", id=instance_id, why=why)
-            probe = self._probe(instance)
-            try:
-                self._group.create_task(probe)
-            except RuntimeError:  # the registry itself is closing
-                probe.close()
-
-    async def _probe(self, instance: Instance) -> None:
-        answer = await self._prober.dial(instance, PROBE_TIMEOUT)
-        self.membership.probed(instance.id, answer.result, self.now())
-        self.take_note()
+            answer = await self._prober.dial(instance, PROBE_TIMEOUT)
+            self.membership.probed(instance_id, answer.result, self.now(), instance.address)
+            self.take_note()
 
     async def _tick(self) -> None:
+        meant = self.now()
         while True:
-            for instance in self.membership.expire(self.now()):
-                self._group.create_task(self._probe(instance))
-            self.take_note()
+            late = max(0.0, self.now() - meant)
+            was_guarded = self.membership.is_guarded
+            for instance in self.membership.expire(self.now(), late):
+                self._doubts.begin(instance.id)
+            if self.membership.is_guarded != was_guarded:
+                log.warning("registry.guarded", guarded=not was_guarded, table=repr(self.membership))
+            if self.membership.has_changes() or self._has_to_complete():
+                self.take_note()
+            meant = self.now() + _TICK
             await asyncio.sleep(_TICK)
+
+    async def _say_alive(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_EVERY)
+            self.publisher.tell_alive()
 
     # Telling followers.
 
@@ -242,7 +201,13 @@ class Registry:
             changes = self.membership.take_changes()
             if changes:
                 await self.publisher.tell(changes)
+            if self._has_to_complete():
+                self.publisher.tell_table(tuple(self.publisher.waiting), complete=True)
             self.publisher.settle_drains()
+
+    def _has_to_complete(self) -> bool:
+        """Tell whether somebody waits for a complete table, which it is by now."""
+        return bool(self.publisher.waiting) and self.membership.is_complete(self.now())
 
     def __repr__(self) -> str:
         """Show epoch, version and table."""

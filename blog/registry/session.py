@@ -16,7 +16,9 @@ from blog.core.clock import Clock
 from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
+from blog.registry.address import guess
 from blog.registry.discovery import Discovery
+from blog.registry.line import UNHEARD, Line
 from blog.registry.messages import (
     Ack,
     Agreed,
@@ -41,6 +43,7 @@ DRAIN_TIMEOUT = 1.5
 _LEAVE_TIMEOUT = 1.0
 _FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 2.0, 0.3, 10.0, 30
 _WARN_EVERY = 10  # failed tries between two lines about it
+_HANDSHAKE_TIMEOUT = 5.0
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
 _ADVICE = "trying again; set BLOG_REGISTRY if the registry (in the gateway) is elsewhere"
 _SET_IT = "trying again; set BLOG_ADVERTISE to the host:port that others can dial"
@@ -48,26 +51,11 @@ _SET_IT = "trying again; set BLOG_ADVERTISE to the host:port that others can dia
 log = get_logger()
 
 
-class _Line:
-    """One open socket to a registry, and what was agreed over it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.outbox: asyncio.Queue[FromInstance] = asyncio.Queue()
-        self.is_joined = False
-        self.is_agreed = False
-        self.is_drained = asyncio.Event()
-
-    def say(self, message: FromInstance) -> None:
-        """Send `message` as soon as the socket takes it."""
-        self.outbox.put_nowait(message)
-
-
 class Session:
     """Announces `instance` at each of `registries` and follows the services in `follow`.
 
-    Without an instance it only follows. Without `advertise` the address is the local end of the
-    connection to the registry, with the port of `instance.address`.
+    Without an instance it only follows. Without `advertise` the address that a registry gets is the
+    local end of the connection to it, with the port of `instance.address`, the address listened on.
     """
 
     def __init__(  # noqa: PLR0913 - what an instance tells of itself
@@ -85,13 +73,15 @@ class Session:
         self.instance = instance
         self.discovery = Discovery(follow)
         self._http = http
-        self._registries = registries
+        self._registries = tuple(dict.fromkeys(url.rstrip("/") for url in registries))
         self._clock = clock
         self._advertise = advertise
         self._headers = bearer(token)
         self._load = load
-        self._lines: dict[str, _Line] = {}
-        self._source: str | None = None
+        self._bound = instance.address if instance else ""
+        self._lines: dict[str, Line] = {}
+        self._untried = set(self._registries)
+        self._tried = asyncio.Event()
         self._joined = asyncio.Event()
         self._agreed = asyncio.Event()
         self._running = asyncio.Event()
@@ -102,7 +92,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         """Start keeping up the sessions; does not wait for any."""
-        tasks = (self._keep_up(url.rstrip("/")) for url in self._registries)
+        tasks = (self._keep_up(url) for url in self._registries)
         await self._stack.enter_async_context(background(*tasks))
         return self
 
@@ -113,6 +103,10 @@ class Session:
     async def wait_until_joined(self) -> None:
         """Return when a registry has taken the instance in; tries for ever."""
         await self._joined.wait()
+
+    async def wait_until_tried(self) -> None:
+        """Return when every registry has told what it knows, or could not be reached at once."""
+        await self._tried.wait()
 
     async def ready(self) -> None:
         """Say ready, now and after each reconnect; return when a registry dialled back."""
@@ -139,7 +133,7 @@ class Session:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_TIMEOUT):
                 for line in list(self._lines.values()):
-                    await line.outbox.join()
+                    await line.wait_until_sent()
 
     def pause(self) -> None:
         """Say nothing more until `resume`, like a stopped process (for tests)."""
@@ -169,40 +163,44 @@ class Session:
                 if failures % _WARN_EVERY == _WARN_EVERY - 1:
                     log.warning("registry.unreachable", url=url, why=str(error), next=_ADVICE)
                 failures += 1
+            self._has_tried(url)
             if not self._has_left:
                 await asyncio.sleep(reconnect_delay(failures))
 
     async def _connect(self, url: str) -> None:
-        line = _Line(url)
-        async with self._http.ws_connect(
-            f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=0
-        ) as socket:
-            self._lines[url] = line
-            try:
-                self._introduce(line, socket)
-                async with background(self._send(line, socket), self._beat(line)):
-                    await self._listen(line, socket)
-            finally:
-                del self._lines[url]
-                self._hand_over(url)
+        async with asyncio.timeout(_HANDSHAKE_TIMEOUT) as deadline:
+            async with self._http.ws_connect(
+                f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=0
+            ) as socket:
+                deadline.reschedule(None)
+                line = self._lines[url] = Line(url, socket)
+                try:
+                    self._introduce(line)
+                    async with background(line.send(self._running), self._beat(line)):
+                        await self._listen(line)
+                finally:
+                    del self._lines[url]
+                    self.discovery.cut_off(url)
 
-    def _introduce(self, line: _Line, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Say who we are, with the address that the registry sees us at."""
+    def _introduce(self, line: Line) -> None:
+        """Say who we are, with the address that this registry sees us at, and whom we know."""
         if self.instance is not None:
-            address = self._advertise or _local_end(socket, self.instance.address)
+            address = self._advertise or guess(self._bound, line.local_host)
             self.instance = self.instance.model_copy(update={"address": address})
-        line.say(Join(instance=self.instance, follow=self.discovery.follow))
+        known = tuple(self.discovery.instances)
+        line.say(Join(instance=self.instance, follow=self.discovery.follow, known=known))
 
-    async def _listen(self, line: _Line, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
+    async def _listen(self, line: Line) -> None:
+        async for message in line.socket:
             await self._running.wait()
+            line.heard()
             if message.type is not aiohttp.WSMsgType.TEXT:
                 break
             self._take(line, parse_from_registry(message.data))
-        if socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
+        if line.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
             log.error("registry.refused", url=line.url, why="it did not understand us")
 
-    def _take(self, line: _Line, message: FromRegistry) -> None:
+    def _take(self, line: Line, message: FromRegistry) -> None:
         match message:
             case Joined():
                 self._on_joined(line, message)
@@ -214,42 +212,29 @@ class Session:
             case Drained():
                 line.is_drained.set()
             case Snapshot() | Delta():
-                if self._source == line.url:
-                    self.discovery.apply(message)
+                self.discovery.apply(message, line.url)
                 line.say(Ack(version=message.version))
+                self._has_tried(line.url)
 
-    def _on_joined(self, line: _Line, joined: Joined) -> None:
-        if self._source is None:
-            self._source = line.url
-        if self._source == line.url:
-            self.discovery.apply(joined)
-        if not line.is_joined:
-            line.is_joined = True
-            for message in self._wants:
-                line.say(message)
+    def _on_joined(self, line: Line, joined: Joined) -> None:
+        self.discovery.apply(joined, line.url)
+        line.is_joined = True
+        for message in self._wants:
+            line.say(message)
         self._joined.set()
 
-    def _hand_over(self, lost: str) -> None:
-        """Follow another registry when the one that was followed is gone; it tells all again."""
-        if self._source != lost:
-            return
-        self._source = next((url for url, line in self._lines.items() if line.is_joined), None)
-        if self._source is not None:
-            self._lines[self._source].say(Join(instance=self.instance, follow=self.discovery.follow))
+    def _has_tried(self, url: str) -> None:
+        self._untried.discard(url)
+        if not self._untried:
+            self._tried.set()
 
-    async def _send(self, line: _Line, socket: aiohttp.ClientWebSocketResponse) -> None:
-        while True:
-            message = await line.outbox.get()
-            await self._running.wait()
-            with suppress(ConnectionError, aiohttp.ClientError):  # the listener sees it close
-                await socket.send_str(message.to_json())
-            line.outbox.task_done()
-
-    async def _beat(self, line: _Line) -> None:
+    async def _beat(self, line: Line) -> None:
         while True:
             await asyncio.sleep(BEAT_EVERY)
             await self._running.wait()
-            if self.instance is not None and line.is_joined:
+            if line.is_dead():
+                raise TimeoutError(f"nothing heard for {UNHEARD} s")
+            if line.is_joined:
                 line.say(Beat(load=self._load()))
                 if SayReady() in self._wants and not line.is_agreed:
                     line.say(SayReady())
@@ -264,10 +249,3 @@ def reconnect_delay(failures: int) -> float:
     """Return the seconds until the next try: full jitter, up to 0.3 s at first, up to 10 s later."""
     cap = _SOON if failures <= _PATIENCE else _LATE
     return random.uniform(0, min(cap, _FIRST_DELAY * _GROWTH**failures))  # noqa: S311 - no secret
-
-
-def _local_end(socket: aiohttp.ClientWebSocketResponse, bound: str) -> str:
-    """Return our end of the connection to the registry, with the port that we listen on."""
-    host = socket.get_extra_info("sockname")[0]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{bound.rpartition(':')[2]}"

@@ -26,7 +26,11 @@ async def problem_of(answer: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/events", "/readyz", "/metrics", "/reactions", "/v1/services", "/"]
+    "path",
+    [
+        *("/nowhere", "/events", "/readyz", "/metrics", "/reactions", "/"),
+        *("/v1/services", "/v1/session", "/v1/watch", "/v1/prometheus", "/v1/routes"),
+    ],
 )
 async def test_no_route_is_404(rig: Any, path: str) -> None:
     """A problem with the request's id; inner paths are not there."""

@@ -13,7 +13,9 @@ from aiohttp.test_utils import TestServer
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
-from blog.registry.messages import parse_from_registry
+from blog.registry.conversation import UNHEARD
+from blog.registry.membership import Cause
+from blog.registry.messages import Beat, parse_from_registry
 from blog.registry.service import Registry, registry_app
 from blog.registry.session import Session
 
@@ -63,7 +65,7 @@ class World:
             )
         return Session(
             http=self.http,
-            registries=[self.url],
+            registries=options.pop("registries", [self.url]),
             clock=SystemClock(),
             instance=instance,
             token=TOKEN,
@@ -78,14 +80,23 @@ class World:
 
 
 @asynccontextmanager
+async def running(port: int = 0) -> AsyncIterator[tuple[Registry, str]]:
+    """Run a registry; give it and its URL."""
+    async with Registry(clock=SystemClock(), token=TOKEN) as registry:
+        server = TestServer(registry_app(registry, TOKEN), port=port)
+        await server.start_server(shutdown_timeout=0.05)
+        try:
+            yield registry, str(server.make_url("/"))
+        finally:
+            await server.close()
+
+
+@asynccontextmanager
 async def a_world() -> AsyncIterator[World]:
     """Run a registry on a free port."""
     async with AsyncExitStack() as stack:
-        registry = await stack.enter_async_context(Registry(clock=SystemClock(), token=TOKEN))
-        server = TestServer(registry_app(registry, TOKEN))
-        await server.start_server()
-        stack.push_async_callback(server.close)
-        world = World(stack, registry, str(server.make_url("/")))
+        registry, url = await stack.enter_async_context(running())
+        world = World(stack, registry, url)
         world.http = await stack.enter_async_context(aiohttp.ClientSession())
         yield world
 
@@ -187,6 +198,86 @@ async def test_a_closed_socket_with_an_answered_probe_is_not_lost() -> None:
         await seen(follower, lambda table: table == {"p1": State.READY})
 
 
+async def test_a_lost_one_that_speaks_again_joins_again() -> None:
+    """Stopped for longer than 10 s, its socket still open: it is sent away, and comes back by itself."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        session = await world.open(await world.door("p1"))
+        await session.ready()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+        session.pause()
+        world.registry.membership.remove("p1", Cause.SILENT)
+        world.registry.take_note()
+        await seen(follower, lambda table: table == {})
+        session.resume()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+
+
+async def test_who_is_forced_out_and_lives_comes_back() -> None:
+    """Its session is closed, and joining again is up to it."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        session = await world.open(await world.door("p1"))
+        await session.ready()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+        world.registry.force_out("p1")
+        await seen(follower, lambda table: table == {})
+        await seen(follower, lambda table: table == {"p1": State.READY})
+
+
+async def test_a_follower_that_is_silent_for_long_is_given_up() -> None:
+    """A machine without power acknowledges nothing: no drain waits for it for ever."""
+    async with a_world() as world:
+        await world.open(None, follow=["posts"])
+        [talk] = world.registry.publisher.conversations
+        for _ in range(UNHEARD + 1):
+            talk.say_alive()
+        async with asyncio.timeout(5):
+            while talk in world.registry.publisher.conversations:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_drain_is_acknowledged_by_every_follower() -> None:
+    """As long as one of them does not know, the instance waits."""
+    async with a_world() as world:
+        slow = await world.open(None, follow=["posts"])
+        await world.open(None, follow=["*"])
+        session = await world.open(await world.door("p1"))
+        await session.ready()
+        await seen(slow, lambda table: table == {"p1": State.READY})
+        slow.pause()
+        async with asyncio.TaskGroup() as group:
+            draining = group.create_task(session.drain())
+            _, pending = await asyncio.wait([draining], timeout=0.5)
+            assert pending
+            slow.resume()
+        assert slow.discovery.instances["p1"].state is State.DRAINING
+
+
+async def test_a_storm_of_beats_makes_nobody_else_suspect() -> None:
+    """One that beats as fast as it can; the registry reads the others all the same."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        quiet = await world.open(await world.door("p1"))
+        storm = await world.open(await world.door("p2"))
+        for session in (quiet, storm):
+            await session.ready()
+        await seen(follower, lambda table: set(table.values()) == {State.READY} and len(table) == 2)
+        states = set[State]()
+        follower.discovery.on_change(
+            lambda: states.update(one.state for one in follower.discovery.instances.values())
+        )
+        version = world.registry.publisher.version
+        [line] = storm._lines.values()
+        for _ in range(20_000):
+            line.say(Beat())
+        async with asyncio.timeout(30):
+            await line.wait_until_sent()
+        await quiet.drain()
+        assert states <= {State.READY, State.DRAINING}
+        assert world.registry.publisher.version == version + 1
+
+
 async def test_leaving_is_seen_as_leaving() -> None:
     """No probe, no doubt."""
     async with a_world() as world:
@@ -250,10 +341,14 @@ async def test_what_cannot_be_understood_closes_the_session_with_a_reason(text: 
             assert message.extra
 
 
-async def test_without_the_token_nothing_is_told() -> None:
-    """Sessions and REST alike."""
+@pytest.mark.parametrize("token", [None, "", "secreT", "secret2", "\u0160ecret"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_without_the_token_nothing_is_told(token: str | None, method: str) -> None:
+    """Joins, beats, reads and removals, over sessions and REST alike."""
     async with a_world() as world:
-        for path in ("v1/services", "v1/session", "v1/watch", "v1/prometheus"):
-            async with world.http.get(world.url + path) as response:
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        paths = ("services", "session", "watch", "prometheus", "services/x", "services/x/instances/y")
+        for path in paths:
+            async with world.http.request(method, f"{world.url}v1/{path}", headers=headers) as response:
                 assert response.status == 401
                 assert response.content_type == "application/problem+json"

@@ -1,0 +1,122 @@
+"""Where an instance is found: the guess is right, or the refusal says what to set. On real networks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.e2e import hosts as places
+from tests.e2e.conftest import wait_until
+from tests.e2e.hosts import AUTH, THINGS, Hosts, Process, ip, wait_until_ready
+
+REGISTRY, PORT = "10.77.0.3", "8000"
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    """Plug in a reader and a registry; there is place for more."""
+    places.require()
+    made = Hosts(tmp_path)
+    try:
+        made.add("reader")
+        assert made.add("registry") == REGISTRY
+        made.run("registry", "registry")
+        with made.inside("reader"):
+            wait_until_ready(f"http://{REGISTRY}:4000", 1, "registry")
+            yield made
+    finally:
+        made.close()
+
+
+def things(hosts: Hosts, host: str, registry: str = REGISTRY, **variables: str) -> Process:
+    """Run an instance at a port that is known."""
+    url = f"http://{registry}:4000"
+    return hosts.run(host, str(THINGS), "1", BLOG_REGISTRY=url, BLOG_PORT=PORT, **variables)
+
+
+def address_of(state: str = "ready", registry: str = REGISTRY) -> str:
+    """Return the address of the one instance, once it is in this state."""
+
+    def rows() -> list[str]:
+        try:
+            answer = requests.get(f"http://{registry}:4000/v1/services/things", headers=AUTH, timeout=5)
+        except requests.ConnectionError:
+            return []
+        return [row["address"] for row in answer.json() if row["state"] == state]
+
+    [found] = wait_until(rows, 20)
+    return str(found)
+
+
+def refusal(process: Process) -> str:
+    """Return why the instance was refused, as it says itself."""
+    return str(wait_until(lambda: process.logged("instance.refused"), 20)[0]["why"])
+
+
+def test_of_several_interfaces_it_is_the_one_that_leads_to_the_registry(hosts: Hosts) -> None:
+    """Another one may be the first, or the default route."""
+    address = hosts.add("two-homed")
+    space = hosts.namespace("two-homed")
+    ip("-n", space, "link", "add", "other0", "type", "bridge")
+    ip("-n", space, "addr", "add", "192.168.99.1/24", "dev", "other0")
+    ip("-n", space, "link", "set", "other0", "up")
+    ip("-n", space, "route", "add", "default", "dev", "other0")
+    things(hosts, "two-homed")
+    assert address_of() == f"{address}:{PORT}"
+
+
+def test_one_address_that_it_listens_on_is_its_address(hosts: Hosts) -> None:
+    """Even if the way to the registry begins at another one."""
+    hosts.add("two-addresses")
+    space = hosts.namespace("two-addresses")
+    ip("-n", space, "addr", "add", "10.77.0.200/24", "dev", "eth0")
+    things(hosts, "two-addresses", BLOG_HOST="10.77.0.200")
+    assert address_of() == f"10.77.0.200:{PORT}"
+
+
+def test_over_ipv6_it_is_found_by_ipv6(hosts: Hosts) -> None:
+    """In brackets, and dialled back there."""
+    for number, name in enumerate(("reader", "registry-six", "six"), start=1):
+        if name != "reader":
+            hosts.add(name)
+        place = ("addr", "add", f"fd77::{number}/64", "dev", "eth0", "nodad")
+        ip("-n", hosts.namespace(name), *place)
+    hosts.run("registry-six", "registry", BLOG_HOST="::")
+    things(hosts, "six", "[fd77::2]", BLOG_HOST="::")
+    assert address_of(registry="[fd77::2]") == f"[fd77::3]:{PORT}"
+
+
+def test_who_listens_for_itself_alone_is_told_so(hosts: Hosts) -> None:
+    """The most frequent mistake: BLOG_HOST was left at loopback on another machine."""
+    address = hosts.add("shy")
+    process = things(hosts, "shy", BLOG_HOST="127.0.0.1")
+    assert "BLOG_HOST=0.0.0.0" in refusal(process)
+    assert address_of("starting") == f"{address}:{PORT}"
+
+
+def test_an_address_of_the_registrys_own_machine_is_refused_with_the_right_one(hosts: Hosts) -> None:
+    """Loopback, advertised from elsewhere."""
+    address = hosts.add("misled")
+    process = things(hosts, "misled", BLOG_ADVERTISE=f"127.0.0.1:{PORT}")
+    assert f"BLOG_ADVERTISE={address}:{PORT}" in refusal(process)
+
+
+def test_behind_nat_it_is_told_to_forward_a_port_and_then_found_there(hosts: Hosts) -> None:
+    """Its own address means nothing outside; the one of the router does, with a port forwarded."""
+    router = hosts.add("router")
+    hosts.add_namespace("hidden")
+    outside, inside = hosts.namespace("router"), hosts.namespace("hidden")
+    ip("link", "add", "lan0", "netns", outside, "type", "veth", "peer", "name", "eth0", "netns", inside)
+    for space, device, address in ((outside, "lan0", "192.168.7.1"), (inside, "eth0", "192.168.7.2")):
+        ip("-n", space, "addr", "add", f"{address}/24", "dev", device)
+        ip("-n", space, "link", "set", device, "up")
+    ip("-n", inside, "route", "add", "default", "via", "192.168.7.1")
+    hosts.masquerade("router", "192.168.7.0/24", f"192.168.7.2:{PORT}", "9000")
+    lost = things(hosts, "hidden")
+    why = refusal(lost)
+    assert "NAT" in why
+    assert router in why
+    lost.end()
+    things(hosts, "hidden", BLOG_ADVERTISE=f"{router}:9000")
+    assert address_of() == f"{router}:9000"

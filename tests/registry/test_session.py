@@ -1,0 +1,146 @@
+"""One instance and several registries: each may die, restart, fall silent or be cut off."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from blog.core.clock import SystemClock
+from blog.core.instance import State
+from blog.registry import line as lines
+from blog.registry import session as sessions
+from blog.registry.session import Session, reconnect_delay
+from tests.registry.test_service import TOKEN, World, a_world, running, seen
+
+READY = {"p1": State.READY}
+
+
+async def pair(stack: AsyncExitStack, world: World) -> tuple[AsyncExitStack, Session, Session]:
+    """Open a second registry; give what ends it, an instance at both and a follower of both."""
+    second = AsyncExitStack()
+    stack.push_async_callback(second.aclose)
+    _, url = await second.enter_async_context(running())
+    both = [world.url, url]
+    follower = await world.open(None, follow=["posts"], registries=both)
+    session = await world.open(await world.door("p1"), registries=both)
+    await session.ready()
+    await seen(follower, lambda table: table == READY)
+    await session.wait_until_tried()
+    async with asyncio.timeout(5):
+        while not all(line.is_agreed for line in session._lines.values()) or len(session._lines) < 2:
+            await asyncio.sleep(0.01)
+    return second, session, follower
+
+
+async def test_an_instance_is_at_each_of_them() -> None:
+    """Independent sessions; one that is not there keeps nobody waiting."""
+    async with a_world() as world, running() as (other, url):
+        door = await world.door("p1")
+        session = await world.open(door, registries=[world.url, url, "http://127.0.0.1:9"])
+        await session.ready()
+        async with asyncio.timeout(5):
+            await session.wait_until_tried()
+            while not (world.registry.membership.get("p1") and other.membership.get("p1")):
+                await asyncio.sleep(0.01)
+
+
+async def test_one_of_two_dies_and_nobody_notices() -> None:
+    """The other one knows; and what happens from then on comes from it."""
+    async with a_world() as world, AsyncExitStack() as stack:
+        second, session, follower = await pair(stack, world)
+        states = list[dict[str, State]]()
+        follower.discovery.on_change(
+            lambda: states.append({one.id: one.state for one in follower.discovery.instances.values()})
+        )
+        await second.aclose()
+        async with asyncio.timeout(5):
+            while len(follower._lines) > 1:
+                await asyncio.sleep(0.01)
+        assert all(state == READY for state in states)
+        async with asyncio.timeout(5):
+            await session.drain()
+        await seen(follower, lambda table: table == {"p1": State.DRAINING})
+        await session.leave()
+        await seen(follower, lambda table: table == {})
+
+
+async def test_all_registries_die_and_the_table_stays() -> None:
+    """The last good list; when one is there again, with another epoch, it is taken over."""
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(a_world())
+        first = AsyncExitStack()
+        _, url = await first.enter_async_context(running())
+        follower = await world.open(None, follow=["posts"], registries=[url])
+        session = await world.open(await world.door("p1"), registries=[url])
+        await session.ready()
+        await seen(follower, lambda table: table == READY)
+        before, states = follower.discovery.epoch, list[dict[str, State]]()
+        follower.discovery.on_change(
+            lambda: states.append({one.id: one.state for one in follower.discovery.instances.values()})
+        )
+        await first.aclose()
+        async with asyncio.timeout(5):
+            while follower._lines or session._lines:
+                await asyncio.sleep(0.01)
+        assert set(follower.discovery.instances) == {"p1"}
+        await stack.enter_async_context(running(int(url.rstrip("/").rpartition(":")[2])))
+        async with asyncio.timeout(5):
+            await follower.discovery.wait_until(lambda table: table.epoch != before)
+        await seen(follower, lambda table: table == READY)
+        async with asyncio.timeout(5):
+            while not session._lines or not all(line.is_agreed for line in session._lines.values()):
+                await asyncio.sleep(0.01)
+        assert all(state == READY for state in states)
+
+
+async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine lost power, or it was stopped: the socket is open, and says nothing any more."""
+    monkeypatch.setattr(sessions, "BEAT_EVERY", 0.02)
+
+    async def mute(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(timeout=0.05)
+        await socket.prepare(request)
+        async for _ in socket:
+            pass
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", mute)
+    server = TestServer(app)
+    await server.start_server()
+    async with aiohttp.ClientSession() as http:
+        url = str(server.make_url("/"))
+        follower = Session(http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
+        async with follower, asyncio.timeout(5):
+            while not follower._lines:
+                await asyncio.sleep(0.001)
+            [line] = follower._lines.values()
+            while line in follower._lines.values():
+                await asyncio.sleep(0.001)
+            assert line._unheard == lines.UNHEARD + 1
+    await server.close()
+
+
+async def test_a_registry_with_nothing_to_tell_still_speaks() -> None:
+    """Every second: a follower of a quiet blog keeps its socket."""
+    async with a_world() as world:
+        follower = await world.open(None, follow=["posts"])
+        [line] = follower._lines.values()
+        for talk in world.registry.publisher.conversations:
+            talk.say_alive()
+        line._unheard = lines.UNHEARD
+        async with asyncio.timeout(5):
+            while line._unheard:
+                await asyncio.sleep(0.01)
+        assert list(follower._lines.values()) == [line]
+
+
+def test_reconnecting_is_soon_at_first_and_never_later_than_ten_seconds() -> None:
+    """Full jitter: a thousand instances do not come back in the same moment."""
+    assert all(0 <= reconnect_delay(1) <= 0.3 for _ in range(100))
+    late = [reconnect_delay(100) for _ in range(200)]
+    assert 5 < max(late) <= 10
+    assert min(late) < 5
