@@ -21,6 +21,7 @@ STOP_AFTER = 10.0
 """Seconds that a copy has to drain, as with `docker stop`."""
 _REMOVED_WITHIN = 20.0
 _AGAIN_AFTER = 1.0
+_OVERLAP = 2.0
 
 log = get_logger()
 
@@ -98,12 +99,16 @@ class ContainerCopy:
 
     def _write_log(self) -> None:
         """Write lines as they come; return when the container has ended, or the engine went away."""
-        lines = self._container.logs(stream=True, follow=True, since=self._since or None)
+        # the clocks of engine and file differ: a little is read again, and what is there is passed over
+        since = max(0.0, self._since - _OVERLAP)
+        known = self._log.recent() if self._since else frozenset()
+        chunks = self._container.logs(stream=True, follow=True, since=since or None)
         with self._log.open() as file:
-            for number, line in enumerate(lines):
+            for line in (line for chunk in chunks for line in chunk.splitlines(keepends=True)):
                 self._since = time.time()
-                if number == 0 and self._log.ends_with(line):
-                    continue  # the clocks of engine and file differ by a little
+                if line in known:
+                    continue
+                known = frozenset()
                 with suppress(OSError):  # a full disk costs lines
                     file.write(line)
 

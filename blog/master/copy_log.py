@@ -21,6 +21,7 @@ SHOWN = 100
 """Lines of the past that `blog logs` shows."""
 _LOOK_EVERY = 5.0
 _END = 16 << 10  # bytes, in which the last lines are looked for
+_RECENT = 1 << 20  # bytes, in which what is told twice is looked for
 
 log = get_logger()
 
@@ -37,12 +38,12 @@ class CopyLog:
         """Open it for whoever writes it."""
         return self.path.open("ab", buffering=0)
 
-    def ends_with(self, text: bytes) -> bool:
-        """Tell whether these are the last bytes of it."""
+    def recent(self) -> frozenset[bytes]:
+        """Return the lines of its end, each with its line break."""
         with suppress(OSError), self.path.open("rb") as file:
-            file.seek(max(0, _size(self.path) - len(text)))
-            return file.read() == text
-        return False
+            file.seek(max(0, _size(self.path) - _RECENT))
+            return frozenset(file.read(_RECENT).splitlines(keepends=True))
+        return frozenset()
 
     def last_lines(self) -> list[str]:
         """Return the last lines that this copy logged, not those of an earlier one of its name."""
