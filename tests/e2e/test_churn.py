@@ -6,9 +6,11 @@ BLOG_CHURN_MINUTES says for how long, without it a quarter of one; BLOG_CHURN_SE
 import fcntl
 import os
 import random
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,3 +117,17 @@ def is_held(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def test_what_is_left_over_is_found(tmp_path: Path) -> None:
+    """The proof of the test above: a held lock, a socket, and descriptors that nobody closes."""
+    before = Size.of(os.getpid())
+    assert not Size.of(os.getpid()).has_grown(before)
+    (tmp_path / "free.lock").touch()
+    with ExitStack() as stack:
+        held = [stack.enter_context((tmp_path / "held.lock").open("w")) for _ in range(20)]
+        fcntl.flock(held[0], fcntl.LOCK_EX)
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(os.path.relpath(tmp_path / "control.sock"))  # an address has 108 bytes
+        assert left_over(tmp_path) == [tmp_path / "held.lock", tmp_path / "control.sock"]
+        assert Size.of(os.getpid()).has_grown(before)
