@@ -84,10 +84,10 @@ class Churn:
             return self._roll_out(step.service)
         return self._strike(step)
 
-    def scale(self, service: str, copies: int, *words: str) -> bool:
-        """Want another number of copies; with `--wait` return when they are there."""
+    def scale(self, service: str, copies: int) -> bool:
+        """Want another number of copies, and do not wait: `--wait` gives up when it sees a crash loop."""
         self._wanted[service] = copies
-        return self._called("scale", f"{service}={copies}", *words)
+        return self._called("scale", f"{service}={copies}")
 
     def _roll_out(self, service: str) -> bool:
         return bool(self._calm(service)) and self._called("rollout", service)
@@ -100,7 +100,8 @@ class Churn:
     def _strike(self, step: Step) -> bool:
         """Hurt one of those who are ready, if another one can answer meanwhile; the bus is alone."""
         if self._wanted[step.service] == 1 and step.service != "bus":
-            self.scale(step.service, 2, "--wait", "--timeout", "120")
+            self.scale(step.service, 2)
+            wait_until(lambda: self._calm(step.service), 60)
         rows = self._calm(step.service)
         if not rows:
             return False

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
+from blog.lifecycle.run_file import RunFile, living, run_file
 from tests.e2e.churn import START, Churn, Readers, course
 from tests.e2e.conftest import Blog, running_in, wait_until
 from tests.e2e.soundness import problems
@@ -24,7 +25,7 @@ from tests.e2e.trouble import new_post, wait_until_settled, writing
 
 SECONDS = 60 * float(os.environ.get("BLOG_CHURN_MINUTES", "0.25"))
 CALLERS, PAUSE = 16, 0.25
-MORE_DESCRIPTORS, MORE_THREADS, MORE_MEMORY = 8, 8, 48
+MORE_DESCRIPTORS, MORE_THREADS, MORE_MEMORY = 10, 8, 64
 """By how much who lived all through may have grown; memory in MiB."""
 TIMEOUT = SECONDS * 1.5 + 900
 
@@ -73,7 +74,7 @@ def test_churn_is_seen_by_nobody_and_leaves_nothing_over(up: Callable[..., Blog]
         told = len(notes.told())
         wait_until(lambda: len(notes.told()) > told + CALLERS, 60)
         for name, count in START.items():
-            churn.scale(name, count, "--wait", "--timeout", "120")
+            churn.scale(name, count)
     wait_until_settled(blog, tmp_path / "data", START | {"bus": 1})
     print(f"{readers.answers} reads; {len(notes.told())} written; not: {notes.failed()}; {churn.done}")
     assert readers.wrong == []
@@ -102,10 +103,11 @@ def warmed_up(blog: Blog) -> list[str]:
     return paths
 
 
-def left_over(data: Path) -> list[Path]:
-    """List the sockets that are still there, and the locks that somebody still holds."""
+def left_over(data: Path) -> list[Path | RunFile]:
+    """List the locks that somebody still holds, sockets that are still there, and who says it runs."""
     held = [path for path in data.rglob("*.lock") if path.is_file() and is_held(path)]
-    return held + [path for path in data.rglob("*") if path.is_socket()]
+    sockets = (path for path in data.rglob("*") if path.is_socket())
+    return [*held, *sockets, *living(data)]
 
 
 def is_held(path: Path) -> bool:
@@ -120,7 +122,7 @@ def is_held(path: Path) -> bool:
 
 
 def test_what_is_left_over_is_found(tmp_path: Path) -> None:
-    """The proof of the test above: a held lock, a socket, and descriptors that nobody closes."""
+    """The proof of the test above: a held lock, a socket, a run file, descriptors that nobody closes."""
     before = Size.of(os.getpid())
     assert not Size.of(os.getpid()).has_grown(before)
     (tmp_path / "free.lock").touch()
@@ -129,5 +131,8 @@ def test_what_is_left_over_is_found(tmp_path: Path) -> None:
         fcntl.flock(held[0], fcntl.LOCK_EX)
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         listener.bind(os.path.relpath(tmp_path / "control.sock"))  # an address has 108 bytes
-        assert left_over(tmp_path) == [tmp_path / "held.lock", tmp_path / "control.sock"]
+        stack.enter_context(run_file(tmp_path, "comments-x", "127.0.0.1:1"))
+        found = [tmp_path / "held.lock", tmp_path / "control.sock", *living(tmp_path)]
+        assert len(found) == 3
+        assert left_over(tmp_path) == found
         assert Size.of(os.getpid()).has_grown(before)
