@@ -3,6 +3,7 @@
 `python -m tests.e2e.blog_writer PORT NOTES CALLERS POST...`: a line `sent MARK` before a request, then
 `done MARK SEQUENCE` for a 201, else `failed MARK STATUS RETRY-AFTER`, or `failed MARK lost`: no answer.
 Every other caller has an Idempotency-Key and repeats what failed until it is taken; others go on.
+WRITER_PAUSE: the seconds that a caller does nothing after each write.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from itertools import count
 
 PAUSE = 0.02
 """Seconds before somebody who was refused comes again."""
+REST = float(os.environ.get("WRITER_PAUSE", "0"))
 
 
 class Writer:
@@ -33,6 +35,7 @@ class Writer:
             else:
                 path, content = f"/posts/{self._posts[n % len(self._posts)]}/comments", {"content": mark}
             await self._until_taken(mark, path, json.dumps(content).encode(), has_key=has_key)
+            await asyncio.sleep(REST)
 
     async def _until_taken(self, mark: str, path: str, body: bytes, *, has_key: bool) -> None:
         while not await self._once(mark, path, body, has_key=has_key):

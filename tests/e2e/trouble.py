@@ -5,7 +5,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -56,14 +56,17 @@ def strike(blog: Blog, fault: Fault, chance: random.Random) -> None:
 
 
 @contextmanager
-def writing(blog: Blog, folder: Path) -> Iterator[Notes]:
-    """Have a process of its own write through the gateway while the body runs; read what it notes."""
+def writing(blog: Blog, folder: Path, callers: int = CALLERS, pause: float = 0.0) -> Iterator[Notes]:
+    """Have a process of its own write through the gateway while the body runs; read what it notes.
+
+    `pause`: the seconds that a caller does nothing after each write.
+    """
     posts = [new_post(blog, f"post-{n}") for n in range(10)]
     port, path = blog.url.rpartition(":")[2], folder / "notes.txt"
-    command = [sys.executable, "-m", "tests.e2e.blog_writer", port, str(path), str(CALLERS), *posts]
+    command = [sys.executable, "-m", "tests.e2e.blog_writer", port, str(path), str(callers), *posts]
     notes = Notes(path)
-    with running(command, folder):
-        wait_until(lambda: len(notes.told()) > CALLERS)
+    with running(command, folder, WRITER_PAUSE=str(pause)):
+        wait_until(lambda: len(notes.told()) > callers)
         yield notes
 
 
@@ -77,9 +80,9 @@ def new_post(blog: Blog, title: str) -> str:
     return str(wait_until(answer))
 
 
-def wait_until_settled(blog: Blog, data: Path) -> int:
+def wait_until_settled(blog: Blog, data: Path, counts: Mapping[str, int] = COPIES) -> int:
     """Wait until all are ready, no comment is pending, and every view has everything; return the head."""
-    for service, count in COPIES.items():
+    for service, count in counts.items():
         wait_until(lambda: len(blog.ready(service)) == count, 60)
     head: int = wait_until(lambda: settled_log(data), SETTLED_WITHIN, step=0.5)
     copies = sum(len(blog.ready(service)) for service in ("comments", "query"))
