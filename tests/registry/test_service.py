@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -10,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.core.clock import SystemClock
+from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.conversation import UNHEARD
@@ -80,9 +81,9 @@ class World:
 
 
 @asynccontextmanager
-async def running(port: int = 0) -> AsyncIterator[tuple[Registry, str]]:
+async def running(port: int = 0, clock: Clock | None = None) -> AsyncIterator[tuple[Registry, str]]:
     """Run a registry; give it and its URL."""
-    async with Registry(clock=SystemClock(), token=TOKEN) as registry:
+    async with Registry(clock=clock or SystemClock(), token=TOKEN) as registry:
         server = TestServer(registry_app(registry, TOKEN), port=port)
         await server.start_server(shutdown_timeout=0.05)
         try:
@@ -92,10 +93,10 @@ async def running(port: int = 0) -> AsyncIterator[tuple[Registry, str]]:
 
 
 @asynccontextmanager
-async def a_world() -> AsyncIterator[World]:
+async def a_world(clock: Clock | None = None) -> AsyncIterator[World]:
     """Run a registry on a free port."""
     async with AsyncExitStack() as stack:
-        registry, url = await stack.enter_async_context(running())
+        registry, url = await stack.enter_async_context(running(clock=clock))
         world = World(stack, registry, url)
         world.http = await stack.enter_async_context(aiohttp.ClientSession())
         yield world
@@ -352,3 +353,35 @@ async def test_without_the_token_nothing_is_told(token: str | None, method: str)
             async with world.http.request(method, f"{world.url}v1/{path}", headers=headers) as response:
                 assert response.status == 401
                 assert response.content_type == "application/problem+json"
+
+
+class SetClock(SystemClock):
+    """The wall clock of a machine whose time somebody sets."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        """Tell the wrong time."""
+        return super().now() + self.ahead
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_a_wall_clock_that_jumps_ends_nobody(days: int) -> None:
+    """How long somebody was silent is told by a clock that nobody sets; who comes later is welcome."""
+    clock = SetClock()
+    async with a_world(clock) as world:
+        follower = await world.open(None, follow=["*"])
+        first = await world.open(await world.door("first"))
+        await first.ready()
+        await seen(follower, lambda table: table == {"first": State.READY})
+        changes: list[dict[str, State]] = []
+        follower.discovery.on_change(
+            lambda: changes.append({one.id: one.state for one in follower.discovery.instances.values()})
+        )
+        clock.ahead = timedelta(days=days)
+        world.registry.membership.expire(world.registry.now())
+        second = await world.open(await world.door("second"))
+        await second.ready()
+        await seen(follower, lambda table: table == {"first": State.READY, "second": State.READY})
+        assert {table["first"] for table in changes} == {State.READY}
