@@ -262,10 +262,11 @@ async def test_a_new_type_waits_for_who_is_still_starting(rig: Rig) -> None:
     await until_subscribed(rig, "blog.New")
     await rig.client.append([cause(1).model_copy(update={"type": "blog.New"}), cause(2)])
     assert await effects_of(rig, 1) == ["c2"]
-    await asyncio.sleep(0.1)
-    assert got == {"old": ["c2"], "new": []}
+    await rig.client.append([cause(3)])  # whoever would have passed it over has by then
+    assert await effects_of(rig, 2) == ["c2", "c3"]
+    assert got == {"old": ["c2", "c3"], "new": []}
     await new.ready()
-    assert await effects_of(rig, 2) == ["c2", "c1"]
+    assert await effects_of(rig, 3) == ["c2", "c3", "c1"]
     assert got["new"] == ["c1"]
 
 
