@@ -17,7 +17,8 @@ from blog.gateway.workers import Workers
 from blog.http.limits import server_options
 from blog.http.listener import address_of, bind
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.lifecycle.member import Member, cannot_listen
+from blog.lifecycle.member import Member
+from blog.lifecycle.ports import cannot_listen
 
 SERVICE = "gateway"
 PUBLIC = "public"

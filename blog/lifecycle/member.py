@@ -5,25 +5,24 @@ any other way is a crash: listener and connections close, and nobody is told.
 """
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from blog.core.background import background
-from blog.core.errors import SettingsError
 from blog.core.instance import Instance, Load, Route
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
+from blog.lifecycle.ports import Front, listen, sweep
 from blog.lifecycle.registries import outward, own_url, registries_of
 from blog.lifecycle.run_file import run_file
 from blog.registry.address import joined
@@ -35,27 +34,9 @@ DRAIN_DEADLINE = 8.5
 
 _LAG_INTERVAL = 0.25
 _CLOSE_TIMEOUT = 0.05  # what is still open when the drain is over is cut; aiohttp reads 0 as "for ever"
-_IN_USE = "{name}={port}: {host}:{port} is taken; another blog may run here, or set another {name}."
 
-_SWEEP_INTERVAL = 0.25
-
-ProtocolFactory: TypeAlias = Callable[[], asyncio.Protocol]
 
 log = get_logger()
-
-
-class Front(Protocol):
-    """A door in front of the aiohttp app, on the same port: it answers what it can answer faster."""
-
-    def in_front_of(self, behind: ProtocolFactory) -> ProtocolFactory:
-        """Return what makes the protocol of each connection; `behind` makes one of aiohttp's."""
-        ...
-
-    def sweep(self) -> None:
-        """Do now and then what is to be done."""
-
-    def close(self) -> None:
-        """End the connections that were not handed over."""
 
 
 class Member:
@@ -139,7 +120,7 @@ class Member:
         )
         await self._runner.setup()
         if front is not None:
-            await stack.enter_async_context(background(_sweep(front)))
+            await stack.enter_async_context(background(sweep(front)))
 
         async def close() -> None:
             if front is not None:
@@ -251,52 +232,6 @@ class Member:
     def __repr__(self) -> str:
         """Show who it is and what it has open."""
         return f"<Member {self.instance.id} at {self.instance.address}: {self.operations!r}>"
-
-
-class _Site(web.TCPSite):
-    """A port whose connections come to `front` first."""
-
-    def __init__(self, runner: web.AppRunner, host: str, port: int, front: Front) -> None:
-        super().__init__(runner, host, port)
-        self._where = (host, port)
-        self._front = front
-
-    async def start(self) -> None:
-        """Listen."""
-        await web.BaseSite.start(self)
-        assert self._runner.server is not None
-        protocol = self._front.in_front_of(self._runner.server)
-        self._server = await asyncio.get_running_loop().create_server(protocol, *self._where)
-
-
-async def listen(
-    runner: web.AppRunner, host: str, setting: str, port: int, *, front: Front | None = None
-) -> str:
-    """Bind `runner` on host and port (0: any free one); return the address, `host:port`.
-
-    Raises SettingsError that names `setting` when the port is taken or may not be bound.
-    """
-    site = web.TCPSite(runner, host, port) if front is None else _Site(runner, host, port, front)
-    try:
-        await site.start()
-    except OSError as error:
-        raise cannot_listen(error, host, setting, port) from None
-    bound = runner.addresses[0]
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return f"{shown}:{bound[1]}"
-
-
-async def _sweep(front: Front) -> None:
-    while True:
-        await asyncio.sleep(_SWEEP_INTERVAL)
-        front.sweep()
-
-
-def cannot_listen(error: OSError, host: str, setting: str, port: int) -> SettingsError:
-    """Make the error that says which setting to change."""
-    if error.errno == errno.EADDRINUSE:
-        return SettingsError(_IN_USE.format(name=setting, port=port, host=host))
-    return SettingsError(f"{setting}={port}: cannot listen on {host}: {error}")
 
 
 def _client() -> aiohttp.ClientSession:
