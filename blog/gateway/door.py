@@ -41,7 +41,11 @@ _NO_MATCH = Match(NOBODY, "")
 _UPGRADES_REFUSED = frozenset(
     {b"h2c"}
 )  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
-_starting = Unavailable("This gateway is still starting.", headers={"Retry-After": "1"})
+_starting = Unavailable("This gateway is still starting; retry after 1 s.", headers={"Retry-After": "1"})
+_incomplete = Unavailable(
+    "This gateway has just started and does not know every service yet; retry after 1 s.",
+    headers={"Retry-After": "1"},
+)
 
 log = get_logger()
 
@@ -150,7 +154,7 @@ class Door:
         self, connection: ServerConnection, asked: Asked, noted: Noted, passed: bytes, client: Client
     ) -> Handling:
         head, proxy = asked.head, self._proxy
-        if proxy is None or not proxy.turns.is_known():
+        if proxy is None:
             raise _starting
         if self._origins and cors.is_preflight(head.method, noted):
             origin = cors.allowed_origin(noted[b"origin"], self._origins)
@@ -209,10 +213,12 @@ class Door:
 
     @staticmethod
     def _route(turns: Turns, head: RequestHead) -> Match:
-        """Find the service. Raises NoRoute or MethodNotAllowed."""
+        """Find the service. Raises NoRoute or MethodNotAllowed; Unavailable while those may be wrong."""
         match turns.routes.router.match(head.method.decode(), head.raw_path):
             case Match() as found:
                 return found
+            case _ if not turns.is_complete():
+                raise _incomplete
             case NoSuchPath():
                 raise NoRoute(f"Nobody here answers at {head.raw_path[:200]}.")
             case NoSuchMethod(allowed=allowed):
@@ -234,7 +240,10 @@ class Door:
     ) -> Handling:
         assert self._inside is not None
         wanted = noted[b"access-control-request-method"].decode("latin-1")
-        match = self._inside.turns.routes.router.match(wanted, asked.head.raw_path)
+        turns = self._inside.turns
+        match = turns.routes.router.match(wanted, asked.head.raw_path)
+        if not (isinstance(match, Match) or turns.is_complete()):
+            raise _incomplete  # browsers remember what a preflight says
         methods = match.allowed if isinstance(match, NoSuchMethod) else (wanted,)
         fields = cors.preflight(asked.head.get(b"access-control-request-headers"), origin, methods)
         self._replies.send(connection, asked.head, 204, fields, b"", asked.trace.request_id)
@@ -246,6 +255,8 @@ class Door:
         """Merge what the services say of themselves; that takes a while."""
         inside = self._inside
         assert inside is not None
+        if not inside.turns.is_complete():
+            raise _incomplete
         waiting = Waiting()
 
         async def describe() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from blog.core.settings import Settings
+from blog.gateway.known_services import SERVICES, recall_services, remember_services_at
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.registry.service import Registry
 
@@ -13,13 +14,16 @@ LOG_ID = "log-id"
 
 
 def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry:
-    """Make the registry that lives in the process `name`, with the log that was known there before."""
+    """Make the registry that lives in the process `name`, with what was known there before."""
     path = settings.data_dir / name / LOG_ID
+    services = settings.data_dir / name / SERVICES
     return Registry(
         clock=lifecycle.clock,
         token=settings.secret,
         known_log=recall(path),
         remember_log=remember_at(path),
+        known_services=recall_services(services),
+        remember_services=remember_services_at(services),
     )
 
 

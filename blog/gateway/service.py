@@ -128,7 +128,7 @@ def _bind(settings: Settings) -> socket.socket:
 
 
 async def _get_ready(member: Member) -> None:
-    """Be ready once the registry has said who is there."""
+    """Be ready once the table is complete: until then what is not known may still come."""
     await member.session.wait_until_joined()
-    await member.discovery.wait_until(lambda discovery: discovery.epoch is not None)
+    await member.discovery.wait_until(lambda discovery: discovery.is_complete)
     await member.ready()

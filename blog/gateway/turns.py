@@ -50,9 +50,9 @@ class Turns:
         self._changed()
         return self._discovery.on_change(self._changed)
 
-    def is_known(self) -> bool:
-        """Tell whether a registry has said who is there, at least once."""
-        return self._discovery.epoch is not None
+    def is_complete(self) -> bool:
+        """Return whether nobody is missing from the table, so that every route is known."""
+        return self._discovery.is_complete
 
     def next(self, service: str, tried: Collection[str], now: float) -> Target | None:
         """Return whose turn it is among those not tried and not at their limit.

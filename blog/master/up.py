@@ -108,14 +108,15 @@ async def running(
     """Run `desired` on `runtime` and follow the registry."""
     async with (
         aiohttp.ClientSession() as http,
+        Master.open(runtime, desired, clock) as master,
         Session(
             http=http,
             registries=[registry_url(settings)],
             clock=clock,
             follow=("*",),
             token=settings.secret,
+            expects=lambda: master.desired or None,
         ) as session,
-        Master.open(runtime, desired, clock) as master,
     ):
         yield Blog(settings, master, session, http)
 

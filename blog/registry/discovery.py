@@ -25,6 +25,8 @@ class Discovery:
         self.follow = tuple(follow)
         self.epoch: str | None = None
         self.version = 0
+        self.is_complete = False
+        """Set once a registry has told a table from which nobody is missing, for good."""
         self._sources: defaultdict[str, Source] = defaultdict(Source)
         self._instances: dict[str, Instance] = {}
         self._ready: defaultdict[str, Rotation] = defaultdict(Rotation)
@@ -51,6 +53,7 @@ class Discovery:
             case Snapshot():
                 self.epoch, self.version = message.epoch, message.version
                 was_whole = self._sources[source].is_whole
+                self.is_complete = self.is_complete or message.complete
                 concerned, gone = self._sources[source].snapshot(message)
                 self._forget(gone)
                 # the first one that is whole puts what others keep in doubt

@@ -5,12 +5,13 @@ Silence counts in the registry's own time: what its loop was late is never count
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple
 
 from blog.core.instance import Departure, Instance, Load, State
+from blog.registry.completeness import Completeness
 
 SUSPECT_AFTER = 3.0
 """Seconds without a beat until an instance is suspect."""
@@ -22,8 +23,6 @@ GUARDED_FROM = 4
 """Instances from which on losing half of them at once is our fault, not theirs."""
 GUARD_WINDOW = 5.0
 """Seconds within which they go silent then."""
-RETURN_WITHIN = 5.0
-"""Seconds after its start in which a registry waits for everybody to come back."""
 PROBES_AT_ONCE = 50
 """Suspects that one call of `expire` hands out: a registry that is cut off has better things to do."""
 
@@ -91,15 +90,16 @@ class _Record:
     patience: float
     load: Load
     probed: float = float("-inf")
+    is_counted: bool = False
 
 
 class Membership:
     """The table of instances. Each call notes what changed; `take_changes` hands that out.
 
-    `began` is when the registry started: who was there before has to come back first.
+    `began` is when the registry started, `before` how many instances of each service it knew before that.
     """
 
-    def __init__(self, began: float = 0.0) -> None:
+    def __init__(self, began: float = 0.0, before: Mapping[str, int] | None = None) -> None:
         self.joins = self.suspicions = self.guards = 0
         self.departures = Counter[Cause]()
         self.is_guarded = False
@@ -108,9 +108,8 @@ class Membership:
         self._suspects: set[str] = set()
         self._changes: dict[str, Change] = {}
         self._stretched = 0.0
-        self._complete_at = began + RETURN_WITHIN
-        self._expected: set[str] = set()
-        self._met: set[str] = set()
+        self._serving = Counter[str]()
+        self._completeness = Completeness(began, before)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -126,6 +125,10 @@ class Membership:
         """Count the instances by state."""
         return Counter(record.instance.state for record in self._records.values())
 
+    def serving(self) -> dict[str, int]:
+        """Count the instances of each service that may get traffic."""
+        return dict(+self._serving)
+
     # What instances say.
 
     def join(self, instance: Instance, now: float, lease: float | None = None) -> None:
@@ -138,8 +141,8 @@ class Membership:
         state = _state_of_return(known.instance, instance) if known else State.STARTING
         if known is None:
             self.joins += 1
-        self._met.add(instance.id)
-        self._expected.discard(instance.id)
+        else:
+            self._count(known, is_serving=False)
         record = _Record(instance, self._time(now), lease, lease or SUSPECT_AFTER, instance.load)
         self._records[instance.id] = record
         self._enter(record, state)
@@ -171,6 +174,8 @@ class Membership:
         if record is not None:
             self.departures[cause] += 1
             self._suspects.discard(instance_id)
+            self._count(record, is_serving=False)
+            self._completeness.met(instance_id)
             gone = record.instance.model_copy(update={"state": State.GONE})
             self._changes[instance_id] = Change(gone, cause.departure)
 
@@ -220,13 +225,16 @@ class Membership:
     # A restart.
 
     def expect(self, ids: Iterable[str], now: float) -> None:
-        """Note who a follower knew before; at the start of a registry they have to come back."""
-        if now < self._complete_at:
-            self._expected.update(id_ for id_ in ids if id_ not in self._met)
+        """Note whom a follower knew before; at the start of a registry they have to come back."""
+        self._completeness.expect(ids, now)
+
+    def expect_services(self, services: Mapping[str, int]) -> None:
+        """Note how many of each service a master keeps running; at the start they have to be ready."""
+        self._completeness.name(services)
 
     def is_complete(self, now: float) -> bool:
-        """Tell whether nobody is missing only because the registry has just started."""
-        return not self._expected or now >= self._complete_at
+        """Return whether nobody is missing only because the registry has just started."""
+        return self._completeness.is_reached(now, self._serving)
 
     def _time(self, now: float) -> float:
         return now - self._stretched
@@ -276,11 +284,19 @@ class Membership:
     def _enter(self, record: _Record, state: State) -> None:
         record.instance = record.instance.model_copy(update={"state": state})
         self._changes[record.instance.id] = Change(record.instance)
+        self._count(record, is_serving=record.instance.is_serving())
+        if state is not State.STARTING:
+            self._completeness.met(record.instance.id)
         if state is State.SUSPECT:
             self.suspicions += 1
             self._suspects.add(record.instance.id)
         else:
             self._suspects.discard(record.instance.id)
+
+    def _count(self, record: _Record, *, is_serving: bool) -> None:
+        if record.is_counted is not is_serving:
+            record.is_counted = is_serving
+            self._serving[record.instance.service] += 1 if is_serving else -1
 
     def __repr__(self) -> str:
         """Show the table, a word per instance."""

@@ -21,13 +21,15 @@ class _Message(BaseModel):
 class Join(_Message):
     """First message of a session. Without an instance it only follows.
 
-    `known` are the ids in its table: a registry that has just started waits for them.
+    `known` are the ids in its table: a registry that has just started waits for them. A master says how
+    many of each service it keeps running (`expects`): such a registry waits until they are ready.
     """
 
     type: Literal["join"] = "join"
     instance: Instance | None = None
     follow: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    expects: dict[str, int] | None = None
 
 
 class SayReady(_Message):

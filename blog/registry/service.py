@@ -4,7 +4,7 @@ It lives in the gateway's process, behind the inner door, or alone (`blog regist
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Self
@@ -42,7 +42,7 @@ _UNKNOWN = "you are not in the table; join again"
 log = get_logger()
 
 
-def _ignore(_: str) -> None:
+def _ignore(_: object) -> None:
     """Keep nothing."""
 
 
@@ -50,22 +50,27 @@ class Registry:
     """Knows who is alive. Mount `routes()` and keep it in `async with` while the app serves.
 
     `known_log` is the identity of the log that belongs to this blog, `remember_log` keeps one.
+    `known_services` is how many instances of each service this registry knew before it was restarted;
+    `remember_services` gets that as it changes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is kept over a restart, and what keeps it
         self,
         *,
         clock: Clock,
         token: str | None = None,
         known_log: str | None = None,
         remember_log: Callable[[str], None] = _ignore,
+        known_services: Mapping[str, int] | None = None,
+        remember_services: Callable[[Mapping[str, int]], None] = _ignore,
     ) -> None:
         self.epoch = new_id()
-        self.membership = Membership(clock.monotonic())
+        self.membership = Membership(clock.monotonic(), known_services)
         self.log = known_log
         self._clock = clock
         self._token = token
         self._remember_log = remember_log
+        self._remember_services = remember_services
         self.publisher = Publisher(self.epoch)
         self._dirty = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -88,6 +93,7 @@ class Registry:
         """Stop; sockets are closed by whoever serves them."""
         self._is_open = False
         await self._stack.aclose()
+        self._remember()
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to mount on an inner door."""
@@ -183,8 +189,14 @@ class Registry:
                 log.warning("registry.guarded", guarded=not was_guarded, table=repr(self.membership))
             if self.membership.has_changes() or self._has_to_complete():
                 self.take_note()
+            self._remember()
             meant = self.now() + _TICK
             await asyncio.sleep(_TICK)
+
+    def _remember(self) -> None:
+        """Keep who is there over a restart; what was known before counts until everybody is back."""
+        if self.membership.is_complete(self.now()):
+            self._remember_services(self.membership.serving())
 
     async def _say_alive(self) -> None:
         while True:

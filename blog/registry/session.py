@@ -5,7 +5,7 @@ Reconnecting never gives up. Leaving the context without `leave` is what a crash
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
@@ -17,6 +17,7 @@ from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
 from blog.registry.address import guess
+from blog.registry.completeness import GATEWAY
 from blog.registry.discovery import Discovery
 from blog.registry.line import UNHEARD, Line
 from blog.registry.messages import (
@@ -41,8 +42,8 @@ from blog.registry.messages import (
 BEAT_EVERY = 1.0
 DRAIN_TIMEOUT = 1.5
 _LEAVE_TIMEOUT = 1.0
-_FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 2.0, 0.3, 10.0, 30
-_WARN_EVERY = 10  # failed tries between two lines about it
+_FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 2.0, 0.3, 0.6, 30
+_WARN_FIRST = 10  # failed tries until a line about it; the next one comes after twice as many
 _HANDSHAKE_TIMEOUT = 5.0
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
 _ADVICE = "trying again; set BLOG_REGISTRY if the registry (in the gateway) is elsewhere"
@@ -56,6 +57,7 @@ class Session:
 
     Without an instance it only follows. Without `advertise` the address that a registry gets is the
     local end of the connection to it, with the port of `instance.address`, the address listened on.
+    `expects` is a master's: how many of each service it keeps running now.
     """
 
     def __init__(  # noqa: PLR0913 - what an instance tells of itself
@@ -69,6 +71,7 @@ class Session:
         follow: Collection[str] = (),
         token: str | None = None,
         load: Callable[[], Load] = Load,
+        expects: Callable[[], Mapping[str, int] | None] = lambda: None,
     ) -> None:
         self.instance = instance
         self.discovery = Discovery(follow)
@@ -78,6 +81,7 @@ class Session:
         self._advertise = advertise
         self._headers = bearer(token)
         self._load = load
+        self._expects = expects
         self._bound = instance.address if instance else ""
         self._lines: dict[str, Line] = {}
         self._untried = set(self._registries)
@@ -160,9 +164,9 @@ class Session:
                 await self._connect(url)
                 failures = 0
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                if failures % _WARN_EVERY == _WARN_EVERY - 1:
-                    log.warning("registry.unreachable", url=url, why=str(error), next=_ADVICE)
                 failures += 1
+                if is_worth_a_line(failures):
+                    log.warning("registry.unreachable", url=url, why=str(error), next=_ADVICE)
             self._has_tried(url)
             if not self._has_left:
                 await asyncio.sleep(reconnect_delay(failures))
@@ -187,8 +191,15 @@ class Session:
         if self.instance is not None:
             address = self._advertise or guess(self._bound, line.local_host)
             self.instance = self.instance.model_copy(update={"address": address})
-        known = tuple(self.discovery.instances)
-        line.say(Join(instance=self.instance, follow=self.discovery.follow, known=known))
+        expects = self._expects()
+        line.say(
+            Join(
+                instance=self.instance,
+                follow=self.discovery.follow,
+                known=tuple(_missed(self.discovery)),
+                expects=None if expects is None else dict(expects),
+            )
+        )
 
     async def _listen(self, line: Line) -> None:
         async for message in line.socket:
@@ -246,6 +257,22 @@ class Session:
 
 
 def reconnect_delay(failures: int) -> float:
-    """Return the seconds until the next try: full jitter, up to 0.3 s at first, up to 10 s later."""
+    """Return the seconds until the next try: full jitter, up to 0.3 s at first, up to 0.6 s later.
+
+    It does not grow beyond that: a registry that returns after hours has everybody back within a second.
+    """
     cap = _SOON if failures <= _PATIENCE else _LATE
-    return random.uniform(0, min(cap, _FIRST_DELAY * _GROWTH**failures))  # noqa: S311 - no secret
+    return random.uniform(0, min(cap, _FIRST_DELAY * _GROWTH ** min(failures, _PATIENCE)))  # noqa: S311
+
+
+def is_worth_a_line(failures: int) -> bool:
+    """Return whether to log this failure: the 10th, 20th, 40th, 80th … in a row."""
+    times, rest = divmod(failures, _WARN_FIRST)
+    return rest == 0 and times.bit_count() == 1
+
+
+def _missed(discovery: Discovery) -> Iterator[str]:
+    """Yield whom a registry that has just started would miss; its gateway went with the one before."""
+    for instance in discovery.instances.values():
+        if instance.is_serving() and instance.service != GATEWAY:
+            yield instance.id

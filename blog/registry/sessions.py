@@ -104,6 +104,8 @@ class Sessions:
         self._publisher.follows(talk, frozenset(said.follow))
         now = self._registry.now()
         self._table.expect(said.known, now)
+        if said.expects is not None:
+            self._table.expect_services(said.expects)
         if said.instance is not None and self._registry.accepts_log(said.instance):
             self._publisher.belongs(talk, said.instance.id)
             self._table.join(said.instance, now)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -18,9 +18,12 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import Route
 from blog.core.settings import Settings
+from blog.gateway.known_services import SERVICES, recall_services, remember_services_at
 from blog.gateway.service import run
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
+from blog.registry.completeness import RETURN_WITHIN
+from blog.registry.session import Session
 from tests.http.test_tls import write_certificate
 
 TOKEN = "secret"
@@ -33,14 +36,38 @@ def settings_in(folder: Path, **options: object) -> Settings:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]]:
-    """Run a gateway; give it once it is ready."""
+async def starting(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]]:
+    """Run a gateway; give it once others can join, which is before it is ready."""
     lifecycle = Lifecycle(SystemClock())
-    async with asyncio.timeout(15), background(run(settings, lifecycle)):
+    async with asyncio.timeout(60), background(run(settings, lifecycle)):
         while lifecycle.member is None:
             await asyncio.sleep(0)
-        member = lifecycle.member
-        await member.discovery.wait_until(lambda table: bool(table.serving("gateway")))
+        yield lifecycle, lifecycle.member
+
+
+@asynccontextmanager
+async def named(settings: Settings, member: Member, **counts: int) -> AsyncIterator[None]:
+    """Tell the registry of the gateway `member`, as a master does, how many of each service to wait for."""
+    async with Session(
+        http=member.http,
+        registries=[f"http://{member.instance.address}"],
+        clock=SystemClock(),
+        token=settings.secret,
+        expects=lambda: counts,
+    ) as session:
+        await session.wait_until_joined()
+        yield
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]]:
+    """Run a gateway that has nobody to wait for; give it once it is ready."""
+    async with starting(settings) as (lifecycle, member):
+        embeds = settings.embed_registry
+        async with named(settings, member) if embeds else nullcontext():
+            await member.discovery.wait_until(
+                lambda table: any(one.id == member.instance.id for one in table.serving("gateway"))
+            )
         yield lifecycle, member
 
 
@@ -51,15 +78,15 @@ async def answer_at_once(_: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def service(
-    settings: Settings, registry: str, handler: Handler = answer_at_once
+    settings: Settings, registry: str, handler: Handler = answer_at_once, name: str = "things"
 ) -> AsyncIterator[Member]:
-    """Run an instance with one route; give it once it is ready."""
+    """Run an instance with one route, `/` and its name; give it once it is ready."""
     app = web.Application()
-    app.router.add_get("/things", handler)
+    app.router.add_get(f"/{name}", handler)
     settings = settings.model_copy(update={"registry": (registry,)})
-    routes = (Route(method="GET", pattern="/things"),)
+    routes = (Route(method="GET", pattern=f"/{name}"),)
     async with Member.join(
-        Lifecycle(SystemClock()), settings, app, service="things", routes=routes
+        Lifecycle(SystemClock()), settings, app, service=name, routes=routes
     ) as member:
         await member.session.wait_until_joined()
         await member.ready()
@@ -187,3 +214,107 @@ async def test_the_public_door_speaks_tls(tmp_path: Path) -> None:
         url = f"https://{member.instance.metadata['public']}/things"
         async with client.get(url, ssl=False) as answer:
             assert (answer.status, await answer.text()) == (200, "https")
+
+
+Asked = tuple[str, str]
+
+
+async def statuses(
+    client: aiohttp.ClientSession, member: Member, *asked: Asked, origin: str = ""
+) -> dict[Asked, int]:
+    """Ask the public port of `member`; each 503 has to say when to come again."""
+    url = f"http://{member.instance.metadata['public']}"
+    found: dict[Asked, int] = {}
+    headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"} if origin else {}
+    for method, path in asked:
+        async with client.request(method, url + path, headers=headers) as answer:
+            found[method, path] = answer.status
+            assert answer.status != 503 or int(answer.headers["Retry-After"]) >= 1
+    return found
+
+
+async def is_ready(client: aiohttp.ClientSession, member: Member) -> bool:
+    """Ask as Kubernetes does."""
+    async with client.get(f"http://{member.instance.address}/readyz") as answer:
+        return answer.status == 200
+
+
+async def wait_until_open(client: aiohttp.ClientSession, member: Member) -> None:
+    """Wait until the public port answers."""
+    while True:
+        try:
+            await statuses(client, member, ("GET", "/"))
+        except aiohttp.ClientConnectorError:
+            await asyncio.sleep(0.01)
+        else:
+            return
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("by_memory", [True, False])
+async def test_what_is_not_known_yet_is_never_said_not_to_exist(
+    tmp_path: Path, workers: int, *, by_memory: bool
+) -> None:
+    """Until everybody is there who was before, or whom the master starts: 503, and not ready.
+
+    What is known is served at once; then 404 and 405 are true, and the gateway is ready.
+    """
+    unknown: list[Asked] = [("GET", "/others"), ("POST", "/nowhere"), ("PUT", "/things"), ("HEAD", "/")]
+    site = "https://site.example"
+    settings = settings_in(tmp_path, workers=workers, cors_origins=site)
+    names = {"things": 1, "others": 1}
+    if by_memory:
+        remember_services_at(tmp_path / "gateway" / SERVICES)(names)
+    async with (
+        starting(settings) as (_, member),
+        aiohttp.ClientSession() as client,
+        nullcontext() if by_memory else named(settings, member, **names),
+    ):
+        registry = f"http://{member.instance.address}"
+        await wait_until_open(client, member)
+        assert set((await statuses(client, member, *unknown, ("GET", "/things"))).values()) == {503}
+        async with service(settings, registry):
+            while (await statuses(client, member, ("GET", "/things")))["GET", "/things"] != 200:
+                await asyncio.sleep(0.01)
+            assert set((await statuses(client, member, *unknown)).values()) == {503}
+            assert set((await statuses(client, member, ("GET", "/openapi.json"))).values()) == {503}
+            preflight = ("OPTIONS", "/things")
+            assert await statuses(client, member, preflight, origin=site) == {preflight: 503}
+            assert not await is_ready(client, member)
+            async with service(settings, registry, name="others"):
+                while not await is_ready(client, member):
+                    await asyncio.sleep(0.01)
+                while (await statuses(client, member, ("GET", "/nowhere")))["GET", "/nowhere"] != 404:
+                    assert workers > 1  # they hear of it a moment later
+                    await asyncio.sleep(0.01)
+                found = await statuses(client, member, *unknown, ("GET", "/openapi.json"))
+                assert list(found.values()) == [200, 404, 405, 404, 200]
+                assert await statuses(client, member, preflight, origin=site) == {preflight: 204}
+
+
+async def test_a_gateway_alone_waits_for_five_seconds(tmp_path: Path) -> None:
+    """Nobody has named anybody: then nobody is missing."""
+    async with starting(settings_in(tmp_path)) as (_, member), aiohttp.ClientSession() as client:
+        await wait_until_open(client, member)
+        began = member.clock.monotonic()
+        assert await statuses(client, member, ("GET", "/")) == {("GET", "/"): 503}
+        await member.discovery.wait_until(lambda table: table.is_complete)
+        assert member.clock.monotonic() - began > RETURN_WITHIN / 2
+        assert await statuses(client, member, ("GET", "/")) == {("GET", "/"): 404}
+
+
+async def test_who_was_there_is_waited_for_after_a_restart(tmp_path: Path) -> None:
+    """A gateway that comes back knows its services by name, and is not ready before they are."""
+    settings = settings_in(tmp_path)
+    path = tmp_path / "gateway" / SERVICES
+    async with gateway(settings) as (_, member), service(settings, f"http://{member.instance.address}"):
+        while "things" not in recall_services(path):
+            await asyncio.sleep(0.01)
+    assert recall_services(path) == {"things": 1} | recall_services(path)
+    async with starting(settings) as (_, member), aiohttp.ClientSession() as client:
+        await wait_until_open(client, member)
+        assert await statuses(client, member, ("GET", "/things")) == {("GET", "/things"): 503}
+        async with service(settings, f"http://{member.instance.address}"):
+            while not await is_ready(client, member):
+                await asyncio.sleep(0.01)
+            assert await statuses(client, member, ("GET", "/things")) == {("GET", "/things"): 200}

@@ -12,7 +12,6 @@ from blog.registry.membership import (
     LOST_AFTER,
     PROBE_EVERY,
     PROBES_AT_ONCE,
-    RETURN_WITHIN,
     SUSPECT_AFTER,
     Cause,
     Membership,
@@ -313,26 +312,38 @@ def test_what_the_registry_was_late_is_not_counted() -> None:
 # Restarts.
 
 
-def test_a_registry_is_complete_when_everybody_is_back() -> None:
-    """Everybody whom its followers knew."""
-    table = Membership(began=100.0)
-    assert table.is_complete(100.0)
-    table.expect(["a", "b"], 100.1)
-    table.join(instance("a"), 100.2)
-    assert not table.is_complete(100.2)
+def test_a_registry_is_complete_when_everybody_it_knew_is_ready() -> None:
+    """Joining is not enough: who starts cannot answer yet. Who drains or is gone is not waited for."""
+    table = Membership(began=100.0, before={"posts": 1})
+    table.expect(["a", "b", "c"], 100.1)
+    for id_ in ("a", "b", "c"):
+        table.join(instance(id_), 100.2)
+        assert not table.is_complete(100.2)
+    table.admit("a")
     table.expect(["a"], 100.3)
-    table.join(instance("b"), 100.4)
-    assert table.is_complete(100.4)
+    table.drain("b")
+    assert not table.is_complete(100.3)
+    table.remove("c", Cause.LEFT)
+    assert table.is_complete(100.3)
 
 
-def test_it_does_not_wait_for_ever_for_who_died_meanwhile() -> None:
-    """5 s, and whoever reconnects later is told at once what is known."""
-    table = Membership(began=100.0)
-    table.expect(["a"], 100.1)
-    assert not table.is_complete(100.0 + RETURN_WITHIN - 0.1)
-    assert table.is_complete(100.0 + RETURN_WITHIN)
-    table.expect(["b"], 100.0 + RETURN_WITHIN)
-    assert table.is_complete(100.0 + RETURN_WITHIN)
+def test_it_counts_who_may_get_traffic_of_each_service() -> None:
+    """However they come, change, come again and go; that is what it is to know after a restart."""
+    table = Membership()
+    for id_ in ("a", "b"):
+        table.join(instance(id_), 0.0)
+    assert table.serving() == {}
+    table.admit("a")
+    table.admit("b")
+    assert table.serving() == {"posts": 2}
+    table.probed("a", Probe.SILENT, 1.0)
+    table.join(instance("b"), 1.0)
+    assert table.serving() == {"posts": 2}
+    table.join(instance("b").model_copy(update={"address": "127.0.0.1:9"}), 1.1)
+    assert table.serving() == {"posts": 1}
+    table.remove("b", Cause.LEFT)
+    table.drain("a")
+    assert table.serving() == {}
 
 
 # Addresses, probes, drains, causes.

@@ -14,11 +14,13 @@ from aiohttp.test_utils import TestServer
 from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
+from blog.registry.completeness import RETURN_WITHIN
 from blog.registry.conversation import UNHEARD
 from blog.registry.membership import Cause
 from blog.registry.messages import Beat, parse_from_registry
 from blog.registry.service import Registry, registry_app
 from blog.registry.session import Session
+from tests.fakes import FakeClock
 
 TOKEN = "secret"
 
@@ -35,6 +37,11 @@ class Door:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         return web.Response(status=self.status, headers={INSTANCE_HEADER: self.instance_id})
+
+
+def an_instance(id_: str, service: str = "posts") -> Instance:
+    """Give an instance as it announces itself."""
+    return Instance(id=id_, service=service, address="127.0.0.1:1", started_at=SystemClock().now())
 
 
 class World:
@@ -385,3 +392,48 @@ async def test_a_wall_clock_that_jumps_ends_nobody(days: int) -> None:
         await second.ready()
         await seen(follower, lambda table: table == {"first": State.READY, "second": State.READY})
         assert {table["first"] for table in changes} == {State.READY}
+
+
+async def test_a_registry_that_has_just_started_is_not_complete() -> None:
+    """It says so with the table; after 5 s without a word of who belongs here it is."""
+    clock = FakeClock(1000.0)
+    async with a_world(clock) as world:
+        follower = await world.open(None, follow=["*"])
+        await (await world.open(await world.door("p1"))).ready()
+        await seen(follower, lambda table: table == {"p1": State.READY})
+        assert not follower.discovery.is_complete
+        clock.advance(RETURN_WITHIN)
+        async with asyncio.timeout(5):
+            await follower.discovery.wait_until(lambda table: table.is_complete)
+
+
+async def test_a_master_says_who_has_to_be_ready() -> None:
+    """When those are ready the table is complete, and late followers hear it at once."""
+    async with a_world(FakeClock(1000.0)) as world:
+        master = await world.open(None, follow=["*"], expects=lambda: {"posts": 1, "gateway": 1})
+        posts = await world.open(await world.door("p1"))
+        await seen(master, lambda table: table == {"p1": State.STARTING})
+        assert not master.discovery.is_complete
+        await posts.ready()
+        late = await world.open(None, follow=["posts"])
+        async with asyncio.timeout(5):
+            for follower in (master, late):
+                await follower.discovery.wait_until(lambda table: table.is_complete)
+
+
+async def test_who_was_there_is_remembered_and_the_rest_forgotten_once_it_is_complete() -> None:
+    """What was known before counts until everybody is back: two restarts in a row lose nothing."""
+    told: list[dict[str, int]] = []
+    clock = FakeClock(1000.0)
+    known = {"posts": 1, "comments": 1}
+    registry = Registry(
+        clock=clock, known_services=known, remember_services=lambda counts: told.append(dict(counts))
+    )
+    async with registry:
+        registry.membership.join(an_instance("p1"), clock.monotonic())
+        registry.membership.admit("p1")
+    assert told == []
+    clock.advance(RETURN_WITHIN * 10)
+    async with registry:
+        pass
+    assert told == [{"posts": 1}]

@@ -12,7 +12,7 @@ from blog.core.clock import SystemClock
 from blog.core.instance import State
 from blog.registry import line as lines
 from blog.registry import session as sessions
-from blog.registry.session import Session, reconnect_delay
+from blog.registry.session import Session, is_worth_a_line, reconnect_delay
 from tests.registry.test_service import TOKEN, World, a_world, running, seen
 
 READY = {"p1": State.READY}
@@ -138,9 +138,43 @@ async def test_a_registry_with_nothing_to_tell_still_speaks() -> None:
         assert list(follower._lines.values()) == [line]
 
 
-def test_reconnecting_is_soon_at_first_and_never_later_than_ten_seconds() -> None:
+async def test_an_instance_is_back_as_soon_as_its_registry_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a thousand failures as after the first one: refused, or with a name that leads nowhere."""
+    delays: list[float] = []
+
+    def counted(failures: int) -> float:
+        delays.append(delay := reconnect_delay(failures + 1000))
+        return min(delay, 0.001)
+
+    monkeypatch.setattr(sessions, "reconnect_delay", counted)
+    async with AsyncExitStack() as stack:
+        async with running() as (_, url):
+            port = int(url.rstrip("/").rpartition(":")[2])
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        follower = Session(
+            http=http,
+            registries=[f"http://127.0.0.1:{port}", "http://no-such-name.invalid:4000"],
+            clock=SystemClock(),
+            follow=["*"],
+            token=TOKEN,
+        )
+        await stack.enter_async_context(follower)
+        async with asyncio.timeout(30):
+            while len(delays) < 20:
+                await asyncio.sleep(0)
+            await stack.enter_async_context(running(port))
+            await follower.wait_until_joined()
+    assert max(delays) <= 0.6
+
+
+@pytest.mark.parametrize("failures", [0, 1, 5, 30, 31, 100, 10**6])
+def test_reconnecting_stays_below_a_second_however_long_the_registry_was_away(failures: int) -> None:
     """Full jitter: a thousand instances do not come back in the same moment."""
-    assert all(0 <= reconnect_delay(1) <= 0.3 for _ in range(100))
-    late = [reconnect_delay(100) for _ in range(200)]
-    assert 5 < max(late) <= 10
-    assert min(late) < 5
+    delays = [reconnect_delay(failures) for _ in range(200)]
+    assert 0 <= min(delays) < max(delays) <= 0.6
+    assert max(delays) - min(delays) > max(delays) / 2
+
+
+def test_a_registry_that_is_away_for_hours_fills_no_log() -> None:
+    """A line after 10 failures, then after twice as many each time."""
+    assert [n for n in range(1, 1000) if is_worth_a_line(n)] == [10, 20, 40, 80, 160, 320, 640]

@@ -1,0 +1,74 @@
+"""Completeness: whether a registry that has just started knows everybody again. Pure.
+
+Not knowing yet is never told as knowing that there is nothing: until its table is complete, a registry
+says so with every snapshot, followers keep what they had, and a gateway answers 503, not 404, for an
+unknown path.
+"""
+
+from collections.abc import Iterable, Mapping
+
+RETURN_WITHIN = 5.0
+"""Seconds after its start in which a registry waits for everybody, by id and by number."""
+GIVE_UP_AFTER = 30.0
+"""Seconds after its start in which it waits for a first instance of each service that was named."""
+
+GATEWAY = "gateway"
+"""The service that waits for a complete table itself: to wait for it would be to wait for ever."""
+
+
+class Completeness:
+    """Who is still missing. `began` is when the registry started.
+
+    Two may say who belongs to this blog: the registry's own memory (`before`: how many it knew of each
+    service) and a master (`name`). Where neither did, nobody knows who is still to come, and the table is
+    complete after `RETURN_WITHIN`. What followers knew (`expect`) is waited for as well, but proves
+    nothing: they know only what they follow.
+    """
+
+    def __init__(self, began: float = 0.0, before: Mapping[str, int] | None = None) -> None:
+        self._began = began
+        self._wanted: dict[str, int] = {}
+        self._is_named = False
+        self._missing: set[str] = set()
+        self._met: set[str] = set()
+        self._is_reached = False
+        # only a gateway, or nobody: a blog that was stopped in order, of which nothing is known
+        if before and before.keys() != {GATEWAY}:
+            self.name(before)
+
+    def name(self, services: Mapping[str, int]) -> None:
+        """Wait for so many ready instances of each service; an empty mapping: nobody is to come."""
+        self._is_named = True
+        for service, count in services.items():
+            if service != GATEWAY and count > 0:
+                self._wanted[service] = max(count, self._wanted.get(service, 0))
+
+    def expect(self, ids: Iterable[str], now: float) -> None:
+        """Wait for the instances `ids` too, whom a follower knew before."""
+        if not self._is_reached and now - self._began < RETURN_WITHIN:
+            self._missing.update(id_ for id_ in ids if id_ not in self._met)
+
+    def met(self, instance_id: str) -> None:
+        """Wait no more for an instance: it is ready, or does not want to be, or is gone."""
+        if not self._is_reached:
+            self._met.add(instance_id)
+            self._missing.discard(instance_id)
+
+    def is_reached(self, now: float, serving: Mapping[str, int]) -> bool:
+        """Return whether nobody is missing; once it is so, it stays so. `serving` counts each service."""
+        if not self._is_reached and self._is_nobody_missing(now - self._began, serving):
+            self._is_reached = True
+            self._wanted, self._missing, self._met = {}, set(), set()
+        return self._is_reached
+
+    def _is_nobody_missing(self, age: float, serving: Mapping[str, int]) -> bool:
+        if age < RETURN_WITHIN:
+            are_there = all(serving.get(name, 0) >= count for name, count in self._wanted.items())
+            return self._is_named and are_there and not self._missing
+        return age >= GIVE_UP_AFTER or all(serving.get(name, 0) for name in self._wanted)
+
+    def __repr__(self) -> str:
+        """Show whether it is reached, and what is waited for."""
+        if self._is_reached:
+            return "<Completeness: reached>"
+        return f"<Completeness: waits for {self._wanted or 'nobody by name'}, {len(self._missing)} by id>"
