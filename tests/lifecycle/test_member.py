@@ -1,6 +1,7 @@
 """An instance among others: it binds, joins, is ready, drains, leaves; anything else is a crash."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from blog.core.background import background
@@ -19,7 +21,7 @@ from blog.core.settings import Settings
 from blog.core.web import problems, requires_token
 from blog.gateway.registry_only import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.lifecycle.member import Member
+from blog.lifecycle.member import Member, _client
 from blog.registry.session import Session
 
 TOKEN = "member-token"
@@ -168,3 +170,24 @@ async def test_metrics_are_there_for_who_has_the_token(tmp_path: Path) -> None:
             assert (await place.http.get(url)).status == 401
             headers = {"Authorization": f"Bearer {TOKEN}"}
             assert (await place.http.get(url, headers=headers)).status == 200
+
+
+async def test_a_registry_with_another_address_under_its_name_is_found_at_once() -> None:
+    """A container that was replaced: an answer of the name service that is 10 s old is of no use."""
+    looked_up: list[str] = []
+    async with _client() as http:
+        assert isinstance(http.connector, aiohttp.TCPConnector)
+
+        async def resolve(host: str, port: int = 0, **_: Any) -> list[dict[str, Any]]:
+            looked_up.append(address := "127.0.0.2" if len(looked_up) < 3 else "127.0.0.1")
+            found = {"hostname": host, "host": address, "port": port, "proto": 0}
+            return [found | {"family": socket.AF_INET, "flags": socket.AI_NUMERICHOST}]
+
+        http.connector._resolver.resolve = resolve  # type: ignore[assignment,method-assign]
+        async with TestServer(web.Application()) as server:
+            for _ in range(3):
+                with pytest.raises(aiohttp.ClientConnectorError):
+                    await http.get(f"http://gateway:{server.port}/")
+            async with http.get(f"http://gateway:{server.port}/") as answer:
+                assert answer.status == 404
+    assert len(looked_up) == 4
