@@ -1,4 +1,4 @@
-"""The operator API over real sockets: who may come, and that an order is carried out once or not at all."""
+"""The operator API over real sockets: who may come, and that an order is carried out once, or never."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
