@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
@@ -171,6 +172,11 @@ STEPS = st.one_of(
 )
 
 
+@example(["rejected"], 0)  # before moderation has looked
+@example(["moderate", "rejected"], 2)  # moderation's verdict is settled by a view without the operator's
+@example(["moderate", "settle", "rejected", "settle", "approved"], 0)
+@example([an_edit("hey"), an_edit("hi"), "rejected"], 0)  # the verdict on the first words comes last
+@example(["rejected", an_edit("hey"), an_edit("hi")], 0)
 @for_all(st.lists(STEPS, max_size=12), st.integers(0, 5))
 def test_nobody_sees_what_was_not_approved_and_the_last_verdict_counts(
     happens: list[str | CommentEdited], lag: int
