@@ -105,6 +105,7 @@ def test_stopping_one_fails_no_request(blog: Containers) -> None:
 def test_an_operator_needs_only_a_container_of_the_blog(blog: Containers, where: str) -> None:
     """`docker exec`: the instance is found beside it, or by the registry; gone is gone."""
     post = blog.post_once()
+    assert post
     words = ["blog", "posts", "delete", post, "--yes", "--reason", "spam"]
     done = blog.by_service[where].exec_run(words)
     assert (done.exit_code, b"done" in done.output) == (0, True), done.output
