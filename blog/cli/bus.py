@@ -12,13 +12,12 @@ import aiohttp
 import click
 
 from blog.bus.service import SERVICE
+from blog.cli.locate import instances_of, registries
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
-from blog.lifecycle.run_file import living
 from blog.master.doors import known_token
-from blog.master.resume import Record
 
 _COLUMNS = ("id", "type", "key", "attempts", "parked", "reason")
 _LINE_BUFFER = 1 << 20
@@ -95,20 +94,10 @@ async def _bus() -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
 
 
 async def _url(http: aiohttp.ClientSession, settings: Settings) -> str:
-    here = [one.address for one in living(settings.data_dir) if one.id.startswith(f"{SERVICE}-")]
-    if here:
-        return "http://" + here[0].replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-    # of containers of ours the registry is known, whatever the environment says
-    record = Record.read(settings.data_dir)
-    registries = settings.registry if record is None else (record.registry_url,)
-    for registry in registries:
-        try:
-            rows = await _answer(await http.get(f"{registry}/v1/services/{SERVICE}"))
-        except aiohttp.ClientError:
-            continue
-        if rows:
-            return f"http://{rows[0]['address']}"
+    found = await instances_of(SERVICE, http, settings)
+    if found:
+        return found[0].url
     raise SettingsError(
         f"No bus runs in {settings.data_dir} (BLOG_DATA_DIR), and no registry at"
-        f" {', '.join(registries)} (BLOG_REGISTRY) knows one."
+        f" {', '.join(registries(settings))} (BLOG_REGISTRY) knows one."
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blog.cli.service import ServiceGroup
+
 if TYPE_CHECKING:
     from blog.master.resume import Lasting
 
@@ -255,11 +257,14 @@ def main() -> int:
 
 
 def _runner(name: str) -> click.Command:
-    """Make the command that runs one instance of `name`."""
+    """Make the command that runs one instance of `name`; of a service, with its operator commands."""
+    from blog.master.programs import SINGLE  # noqa: PLC0415 - heavy
 
     def run(*, copy_lock: int | None, adopt: bool = False, workers: int | None = None) -> None:
         from blog.cli.process import run_instance  # noqa: PLC0415 - heavy
 
+        if click.get_current_context().invoked_subcommand is not None:
+            return
         overrides = {} if workers is None else {"workers": workers}
         run_instance(name, lock=copy_lock, adopt=adopt, **overrides)
 
@@ -270,4 +275,7 @@ def _runner(name: str) -> click.Command:
     if name == "gateway":
         share = "Processes that share the public port (BLOG_WORKERS)."
         options.append(click.Option(["--workers"], type=click.IntRange(1, 64), help=share))
-    return click.Command(name, callback=run, params=options, help=f"Run one instance of {name}.")
+    if name in SINGLE:
+        return click.Command(name, callback=run, params=options, help=f"Run one instance of {name}.")
+    also = f"Run one instance of {name}; with a command, decide about what it holds."
+    return ServiceGroup(name, callback=run, params=options, help=also)

@@ -37,8 +37,7 @@ def check(*, ready: bool) -> int:
 
 def ask(item: RunFile, path: str) -> Health:
     """Ask one instance."""
-    address = item.address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-    connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(item.own_address, timeout=TIMEOUT)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

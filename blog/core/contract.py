@@ -14,6 +14,10 @@ from blog.core.decision import Answer
 from blog.core.events import Event
 from blog.core.ids import new_id
 from blog.core.instance import TURN_KEY, Route
+from blog.core.operator import OperatorCommand
+from blog.core.peers import Peer as Peer  # noqa: PLC0414 - services know all of it from here
+from blog.core.peers import PeerAnswer as PeerAnswer  # noqa: PLC0414
+from blog.core.peers import Peers as Peers  # noqa: PLC0414
 from blog.core.settings import ServiceSettings
 from blog.core.view import View
 
@@ -99,50 +103,6 @@ class Asset(NamedTuple):
     name: str
 
 
-class PeerAnswer(NamedTuple):
-    """What a peer answered: JSON, the sequence it wrote, and the parameters of the next page."""
-
-    content: Any
-    sequence: int | None = None
-    is_stale: bool = False
-    next: Mapping[str, str] | None = None
-
-
-class Peer(Protocol):
-    """Another service, whichever instance of it has its turn. Its problems are raised as our errors."""
-
-    async def get(
-        self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
-        """Read; with `after`, from a view that has this sequence, or is marked as stale.
-
-        Raises the DomainError that the peer answered with, Unavailable when nobody answers.
-        """
-        ...
-
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
-        """Write `content`, once, however often the same `key` is sent. Raises as `get` does."""
-        ...
-
-    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
-        """Put `content` in the place of what is at `path`. Otherwise as `post`."""
-        ...
-
-    async def delete(
-        self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
-    ) -> PeerAnswer:
-        """Delete what is at `path`. Otherwise as `post`."""
-        ...
-
-
-class Peers(Protocol):
-    """The other services by name: `peers.query.get("/posts")`."""
-
-    def __getattr__(self, service: str) -> Peer:
-        """Return the service of this name."""
-        ...
-
-
 class Applied(NamedTuple):
     """An event that this instance's view has applied, and where the log has it."""
 
@@ -212,6 +172,7 @@ class Service:
     """How the gateway chooses among its instances: served longest ago, or the less busy of two."""
     endpoints: list[Endpoint] = field(default_factory=list)
     reactions: dict[str, Reaction] = field(default_factory=dict)
+    operators: dict[str, OperatorCommand] = field(default_factory=dict)
 
     def command(
         self,
@@ -274,6 +235,22 @@ class Service:
             raise TypeError(f"service {self.name} reacts to {event.type} twice")
         self.reactions[event.type] = Reaction(event, handler)
         return handler
+
+    def operator(self, name: str) -> Callable[[H], H]:
+        """Declare what the operator, the person who runs the blog, may do: `blog SERVICE NAME ID...`.
+
+        The handler's first parameter is the id; `reason: Reason = None` is what `--reason` said. It
+        returns what a command returns, and `Append.before` is shown before anything is done. It asks
+        nobody's author token, and no public route leads to it.
+        """
+
+        def declare(handler: H) -> H:
+            if name in self.operators:
+                raise TypeError(f"service {self.name} declares the operator command {name} twice")
+            self.operators[name] = OperatorCommand.of(name, handler)
+            return handler
+
+        return declare
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -6,7 +6,7 @@ Errors leave as RFC 9457 `application/problem+json`. The contract rooms never im
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TypeVar, overload
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from blog.core.errors import (
     STATUS,
     BlogError,
+    Forbidden,
     Invalid,
     Malformed,
     MethodNotAllowed,
@@ -37,6 +38,7 @@ STALE_HEADER = "Blog-Stale"
 AUTHOR_HEADER = "Blog-Author-Token"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 PROBLEM_TYPE = "application/problem+json"
+_NOT_OF_OPERATORS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
 _BY_STATUS: dict[int, type[BlogError]] = {
     status: kind for kind, status in STATUS.items() if kind is not NoRoute
 } | {HTTPStatus.NOT_FOUND: NoRoute}
@@ -107,6 +109,17 @@ def requires_token(
         return await handler(request)
 
     return check
+
+
+def must_be_operator(headers: Mapping[str, str]) -> None:
+    """Raise Forbidden for what comes from a web page, or through a gateway; with or without the token.
+
+    Browsers put `Origin` on every POST and `Sec-Fetch-Site` on everything (Fetch §3.2, Fetch Metadata
+    §2.2): a page that a person on this network looks at cannot decide what only an operator may.
+    """
+    found = next((name for name in headers if name.lower().startswith(_NOT_OF_OPERATORS)), None)
+    if found is not None:
+        raise Forbidden(f"Operator commands are not taken with the header {found}: use the command line.")
 
 
 def unauthorized() -> Unauthorized:

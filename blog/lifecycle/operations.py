@@ -13,10 +13,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, generate_latest
 
+from blog.core.operator import PATH as OPERATOR_PATH
 from blog.core.web import INSTANCE_HEADER, requires_instance
 
 # the registry's sockets last as long as the process: draining does not wait for them
 _REGISTRY = "/v1/"
+_COUNTED = OPERATOR_PATH  # below it, but it is work like any other
 _OPERATIONS = ("/healthz", "/readyz", "/metrics")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,6 +31,10 @@ def is_operation(path: str) -> bool:
 def is_probe(path: str) -> bool:
     """Tell whether `path` is what orchestrators ask, who have no token."""
     return path in ("/healthz", "/readyz")
+
+
+def _is_of_registry(path: str) -> bool:
+    return path.startswith(_REGISTRY) and not path.startswith(_COUNTED)
 
 
 class Gauge:
@@ -98,7 +104,7 @@ class Operations:
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self.running.is_set():
             await self.running.wait()
-        if is_operation(request.path) or request.path.startswith(_REGISTRY):
+        if is_operation(request.path) or _is_of_registry(request.path):
             return await handler(request)
         with self.requests.more():
             return await handler(request)

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,10 @@ from blog.core.logs import get_logger
 log = get_logger()
 
 _START_TIME = 22 - 3  # of the fields behind the name
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
+_UNIQUE = re.compile(
+    r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+)  # what is behind the service in an id
 
 
 class RunFile(BaseModel):
@@ -42,6 +47,17 @@ class RunFile(BaseModel):
             pid=os.getpid(),
             began=began(os.getpid()),
         )
+
+    @property
+    def service(self) -> str:
+        """The service that it is an instance of: `posts-archive` is not `posts`."""
+        return _UNIQUE.sub("", self.id)
+
+    @property
+    def own_address(self) -> str:
+        """Where this machine dials it: one that listens everywhere is at the loopback address too."""
+        host, _, port = self.address.rpartition(":")
+        return f"{_LOOPBACK.get(host, host)}:{port}"
 
     def is_alive(self) -> bool:
         """Tell whether its process still runs here."""

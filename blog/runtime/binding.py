@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from blog.core.contract import Endpoint, Meta
 from blog.core.errors import Invalid, NotFound
+from blog.core.operator import OperatorCommand
 from blog.core.settings import ServiceSettings
 from blog.core.view import View
 
@@ -30,7 +31,11 @@ class Source(Enum):
     SETTINGS = auto()
 
 
+REASON = "reason"
+"""The parameter of an operator command that takes what `--reason` said."""
+
 _BY_NAME = {"changes": Source.CHANGES, "peers": Source.PEERS}
+_OF_OPERATORS = (Source.PATH, Source.QUERY, Source.VIEW, Source.META, Source.SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +81,28 @@ class Binding:
 
 def bind(endpoint: Endpoint) -> Binding:
     """Work out the parameters of an endpoint's handler. Raises TypeError where it is ambiguous."""
-    handler = endpoint.handler
+    return bind_handler(endpoint.handler, endpoint.route.pattern)
+
+
+def bind_operator(command: OperatorCommand) -> Binding:
+    """Work out the parameters of an operator command: its subject is filled as a part of a path is.
+
+    Raises TypeError for what an operator command cannot be given.
+    """
+    binding = bind_handler(command.handler, f"{{{command.subject}}}")
+    for parameter in binding.parameters:
+        if parameter.source not in _OF_OPERATORS or (
+            parameter.source is Source.QUERY and parameter.name != REASON
+        ):
+            raise TypeError(f"operator command {command.name} cannot be given {parameter.name}")
+    return binding
+
+
+def bind_handler(handler: Callable[..., Any], pattern: str) -> Binding:
+    """Work out the parameters of `handler`; names in braces in `pattern` come from the path."""
     hints = get_type_hints(handler, include_extras=True)
     parameters = tuple(
-        _parameter(name, hints.get(name), item.default, endpoint.route.pattern)
+        _parameter(name, hints.get(name), item.default, pattern)
         for name, item in inspect.signature(handler).parameters.items()
     )
     if sum(parameter.source is Source.BODY for parameter in parameters) > 1:

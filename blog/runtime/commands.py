@@ -113,6 +113,12 @@ class Commands:
                 decision = await attempt.again(decision, conflict)
         return decision
 
+    async def preview(
+        self, request: CommandRequest, decide: Decide, catch_up: CatchUp | None = None
+    ) -> Append | Unchanged:
+        """Decide as `run` does, and append nothing."""
+        return await _Attempt(request, decide, catch_up, self._clock, self._clock.now()).first()
+
     async def _write(self, attempt: "_Attempt", append: Append) -> Written:
         request = attempt.request
         event_id = request.event_ids()

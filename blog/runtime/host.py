@@ -9,16 +9,18 @@ from aiohttp import web
 
 from blog.bus.client import BusClient
 from blog.core.contract import Meta, Service
-from blog.core.errors import Unavailable
+from blog.core.errors import Invalid, Unavailable
 from blog.core.ids import new_id, sha256_hex
 from blog.core.settings import ServiceSettings
-from blog.core.web import AUTHOR_HEADER, REQUEST_ID_HEADER
+from blog.core.web import AUTHOR_HEADER, IDEMPOTENCY_HEADER, REQUEST_ID_HEADER
 from blog.lifecycle.member import Member
 from blog.runtime.binding import Binding, Source
-from blog.runtime.commands import Commands
+from blog.runtime.commands import CommandRequest, Commands
 from blog.runtime.peers import Calls
 from blog.runtime.react import Reactor
 from blog.runtime.view import ViewHost
+
+_MAX_KEY = 255
 
 
 class Host:
@@ -35,11 +37,21 @@ class Host:
         self.is_open = False
 
     async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
+        """Call a handler with what the request brought, peers included."""
+        if binding.has(Source.PEERS):
+            given = {**given, Source.PEERS: self._peers(request, given[Source.META])}
+        return await self.call_with(binding, request.match_info, request.query, given)
+
+    async def call_with(
+        self,
+        binding: Binding,
+        path: Mapping[str, str],
+        query: Mapping[str, str],
+        given: Mapping[Source, Any],
+    ) -> Any:
         """Call a handler: with the view on its reading thread, else here, awaited if it is async."""
         given = {Source.SETTINGS: self.settings, **given}
-        if binding.has(Source.PEERS):
-            given[Source.PEERS] = self._peers(request, given[Source.META])
-        fill = partial(binding.arguments, request.match_info, request.query)
+        fill = partial(binding.arguments, path, query)
         if not binding.has(Source.VIEW):
             answer = binding.handler(**fill(given))
             return await answer if inspect.isawaitable(answer) else answer
@@ -70,6 +82,22 @@ class Host:
             "traceparent": request.headers.get("traceparent"),
         }
         return Calls(self.member, {name: value for name, value in told.items() if value})
+
+
+def command_request(request: web.Request, body: bytes) -> CommandRequest:
+    """Take from a request what decides about the ids of its events. Raises Invalid for a bad key."""
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is not None and not 0 < len(key) <= _MAX_KEY:
+        raise Invalid(f"{IDEMPOTENCY_HEADER}: 1 to {_MAX_KEY} characters")
+    return CommandRequest(
+        method=request.method,
+        path=request.path,
+        body=body,
+        request_id=request_id(request),
+        author_token=request.headers.get(AUTHOR_HEADER),
+        idempotency_key=key,
+        traceparent=request.headers.get("traceparent"),
+    )
 
 
 def base_url(request: web.Request) -> str:

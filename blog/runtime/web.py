@@ -14,11 +14,9 @@ from aiohttp.typedefs import Handler
 
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
-from blog.core.errors import Invalid
+from blog.core.operator import PATH as OPERATOR_PATH
 from blog.core.reactions import PATH, Delivery
 from blog.core.web import (
-    AUTHOR_HEADER,
-    IDEMPOTENCY_HEADER,
     SEQUENCE_HEADER,
     parsed,
     problems,
@@ -27,9 +25,9 @@ from blog.core.web import (
 )
 from blog.runtime.access import access
 from blog.runtime.binding import Source, bind
-from blog.runtime.commands import CommandRequest
-from blog.runtime.host import Host, request_id
+from blog.runtime.host import Host, command_request
 from blog.runtime.openapi import describe
+from blog.runtime.operator import OperatorApi
 from blog.runtime.pages import page
 from blog.runtime.queries import query
 from blog.runtime.siblings import PATH as SNAPSHOT
@@ -38,7 +36,6 @@ from blog.runtime.streams import stream
 
 JSON_TYPE = "application/json"
 
-_MAX_KEY = 255
 _INNER = (PATH, SNAPSHOT, "/metrics")
 
 
@@ -48,7 +45,7 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
         middlewares=[
             access(host.service.name, lambda: host.member),
             problems,
-            requires_token(token, lambda request: request.path in _INNER),
+            requires_token(token, _is_inner),
         ],
         client_max_size=body_limit,
     )
@@ -69,7 +66,12 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
     app.router.add_post(PATH, _when_open(host, partial(_react, host)))
     app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(host, Giver(host).handle))
     app.router.add_get("/openapi.json", _describe(host.service))
+    app.add_routes(OperatorApi(host).routes())
     return app
+
+
+def _is_inner(request: web.Request) -> bool:
+    return request.path in _INNER or request.path.startswith(OPERATOR_PATH)
 
 
 def _when_open(host: Host, handler: Handler) -> Handler:
@@ -86,7 +88,7 @@ def _command(host: Host, endpoint: Endpoint) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         body = await read_body(request, JSON_TYPE) if binding.body else b""
         given = {Source.BODY: parsed(binding.body, body)} if binding.body else {}
-        command = _command_request(request, body)
+        command = command_request(request, body)
 
         async def decide(meta: Meta) -> Any:
             return await host.call(binding, request, given | {Source.META: meta})
@@ -125,21 +127,6 @@ def _describe(service: Service) -> Handler:
         return web.Response(body=description, content_type=JSON_TYPE)
 
     return handle
-
-
-def _command_request(request: web.Request, body: bytes) -> CommandRequest:
-    key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is not None and not 0 < len(key) <= _MAX_KEY:
-        raise Invalid(f"{IDEMPOTENCY_HEADER}: 1 to {_MAX_KEY} characters")
-    return CommandRequest(
-        method=request.method,
-        path=request.path,
-        body=body,
-        request_id=request_id(request),
-        author_token=request.headers.get(AUTHOR_HEADER),
-        idempotency_key=key,
-        traceparent=request.headers.get("traceparent"),
-    )
 
 
 def _json(answer: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

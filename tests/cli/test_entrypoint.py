@@ -12,6 +12,7 @@ from blog.cli.entrypoint import foreign
         ["--help"],
         ["up"],
         ["posts"],
+        ["posts", "delete", "some-id", "--yes"],
         ["gateway"],
         ["logs", "-f"],
         ["healthcheck"],

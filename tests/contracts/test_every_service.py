@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from blog.core.contract import PAGES, Endpoint, Service
+from blog.core.operator import OperatorCommand
 from blog.core.view import View
 from blog.runtime import catalog
-from blog.runtime.binding import Source, bind
+from blog.runtime.binding import Source, bind, bind_operator
 from blog.runtime.openapi import describe
 from blog.runtime.pages import ERROR_TEMPLATE
 
@@ -21,9 +22,15 @@ ENDPOINTS = [
     for service in SERVICES
     for endpoint in service.endpoints
 ]
+OPERATOR_COMMANDS = [
+    pytest.param(service, command, id=f"{service.name}:{command.name}")
+    for service in SERVICES
+    for command in service.operators.values()
+]
 VIEWS = [pytest.param(service.view, id=service.name) for service in SERVICES if service.view]
 every_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 every_endpoint = pytest.mark.parametrize(("service", "endpoint"), ENDPOINTS)
+every_operator_command = pytest.mark.parametrize(("service", "command"), OPERATOR_COMMANDS)
 every_view = pytest.mark.parametrize("view", VIEWS)
 
 MAX_LINES = 150
@@ -100,6 +107,26 @@ def test_it_is_described_for_others(service: Service, endpoint: Endpoint) -> Non
     assert operation["summary"].endswith(".")
     named = {item["name"] for item in operation["parameters"] if item["in"] == "path"}
     assert named == {part.strip("{}") for part in endpoint.route.pattern.split("/") if "{" in part}
+
+
+@every_operator_command
+def test_operators_can_do_what_it_declares(service: Service, command: OperatorCommand) -> None:
+    """Its parameters can be filled, it does not wait, and it says in a sentence what it does."""
+    binding = bind_operator(command)
+    assert binding.parameters[0].name == command.subject
+    for parameter in binding.parameters:
+        if parameter.source is Source.VIEW:
+            assert parameter.annotation is service.view
+    assert not inspect.iscoroutinefunction(command.handler)
+    assert (command.handler.__doc__ or "").splitlines()[0].endswith(".")
+
+
+@every_operator_command
+def test_no_route_leads_to_what_operators_do(service: Service, command: OperatorCommand) -> None:
+    """Neither announced nor described: the public port cannot reach it."""
+    assert command.handler not in [endpoint.handler for endpoint in service.endpoints]
+    assert not any(route.pattern.startswith(("/v1", "/{")) for route in service.routes)
+    assert not any(path.startswith("/v1") for path in describe(service)["paths"])
 
 
 @every_view

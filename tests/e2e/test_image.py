@@ -101,6 +101,17 @@ def test_stopping_one_fails_no_request(blog: Containers) -> None:
     assert b"instance.left" in copy.logs()
 
 
+@pytest.mark.parametrize("where", ["posts", "bus", "web"])
+def test_an_operator_needs_only_a_container_of_the_blog(blog: Containers, where: str) -> None:
+    """`docker exec`: the instance is found beside it, or by the registry; gone is gone."""
+    post = blog.post_once()
+    assert post
+    words = ["blog", "posts", "delete", post, "--yes", "--reason", "spam"]
+    done = blog.by_service[where].exec_run(words)
+    assert (done.exit_code, b"done" in done.output) == (0, True), done.output
+    wait_until(lambda: requests.get(f"{blog.url}/posts/{post}", timeout=10).status_code == 404)
+
+
 def test_people_can_look_inside(blog: Containers) -> None:
     """`docker exec`, `docker logs`, `docker run -it blog sh`; an unknown command is exit code 2."""
     copy = blog.run("posts")

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from blog.core.ids import new_id
 from blog.lifecycle.run_file import RunFile, living, run_file
 
 
@@ -37,3 +40,27 @@ def test_an_instance_that_may_not_write_runs_all_the_same(tmp_path: Path) -> Non
     (tmp_path / "run").write_text("a file where a folder should be")
     with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
         assert living(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "others"), [("posts", ("posts-archive", "my-posts")), ("bus", ("bus-tracker",))]
+)
+def test_it_knows_its_service(service: str, others: tuple[str, ...]) -> None:
+    """The whole name: one may begin with another's."""
+    for name in (service, *others):
+        assert RunFile.mine(f"{name}-{new_id()}", "127.0.0.1:1").service == name
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("0.0.0.0:8000", "127.0.0.1:8000"),
+        ("[::]:8000", "[::1]:8000"),
+        ("10.0.0.0:8000", "10.0.0.0:8000"),
+        ("[fd00::]:8000", "[fd00::]:8000"),
+        ("127.0.0.1:8000", "127.0.0.1:8000"),
+    ],
+)
+def test_one_that_listens_everywhere_is_dialled_at_the_loopback_address(address: str, own: str) -> None:
+    """Other addresses, also those that end the same, stay what they are."""
+    assert RunFile.mine("posts-1", address).own_address == own

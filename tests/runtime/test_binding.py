@@ -5,12 +5,13 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from blog.core.contract import Endpoint, Meta
+from blog.core.contract import Endpoint, Meta, Peers
 from blog.core.errors import Invalid, NotFound
 from blog.core.ids import Id, new_id
 from blog.core.instance import Route
+from blog.core.operator import OperatorCommand, Reason
 from blog.core.view import View
-from blog.runtime.binding import Binding, Source, bind
+from blog.runtime.binding import Binding, Source, bind, bind_operator
 
 
 class Draft(BaseModel):
@@ -93,3 +94,41 @@ def test_a_handler_without_parameters_needs_nothing() -> None:
     def handler() -> None: ...
 
     assert bind(endpoint(handler, "/books")) == Binding(handler, ())
+
+
+def burn(book_id: Id, view: Shelf, meta: Meta, reason: Reason = None) -> None:
+    """Take what an operator command may take."""
+
+
+def test_an_operator_command_takes_an_id_and_a_reason() -> None:
+    """The first parameter as a part of a path is, the reason as text; the rest is given as always."""
+    binding = bind_operator(OperatorCommand.of("burn", burn))
+    assert [(p.name, p.source) for p in binding.parameters] == [
+        ("book_id", Source.PATH),
+        ("view", Source.VIEW),
+        ("meta", Source.META),
+        ("reason", Source.QUERY),
+    ]
+    given = {Source.VIEW: None, Source.META: None}
+    id_ = new_id()
+    assert binding.arguments({"book_id": id_}, {}, given)["reason"] is None
+    assert binding.arguments({"book_id": id_}, {"reason": "null"}, given)["reason"] == "null"
+
+
+def takes_a_body(book_id: Id, draft: Draft) -> None:
+    """Take what is not sent."""
+
+
+def takes_peers(book_id: Id, peers: Peers) -> None:
+    """Take others."""
+
+
+def takes_a_number(book_id: Id, pages: int) -> None:
+    """Take what the command line cannot say."""
+
+
+@pytest.mark.parametrize("handler", [takes_a_body, takes_peers, takes_a_number])
+def test_an_operator_command_that_cannot_be_given_what_it_takes_is_a_mistake(handler: Any) -> None:
+    """It is found when the instance starts, not when it is needed."""
+    with pytest.raises(TypeError, match="cannot be given"):
+        bind_operator(OperatorCommand.of("burn", handler))

@@ -113,7 +113,8 @@ def test_find_word(words: tuple[str, ...], found: str | None) -> None:
 def test_the_verdict_settles_the_comment() -> None:
     """Status and content are taken over."""
     verdict = CommentModerated(id=COMMENT, post_id=POST, content="hi", status="rejected", reason="r")
-    assert settle(verdict) == an_update("rejected")
+    view = given(CommentsView, a_post(), a_comment(), verdict)
+    assert settle(verdict, view) == an_update("rejected")
 
 
 @pytest.mark.parametrize(

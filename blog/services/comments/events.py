@@ -3,7 +3,10 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from blog.core.events import Event
+from blog.core.operator import is_absent
 
 Status = Literal["pending", "approved", "rejected"]
 
@@ -29,11 +32,16 @@ class CommentEdited(Event, key="post_id"):
 
 
 class CommentDeleted(Event, key="post_id"):
-    """Its author took a comment back."""
+    """A comment is gone: its author took it back.
+
+    Or somebody else took it down: `by` says who (`operator`), and `reason` why.
+    """
 
     id: str
     post_id: str
     deleted_at: datetime
+    by: str | None = Field(default=None, exclude_if=is_absent)
+    reason: str | None = Field(default=None, exclude_if=is_absent)
 
 
 class CommentUpdated(Event, key="post_id"):

@@ -9,14 +9,17 @@ from blog.core.contract import Meta, Service
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import NotFound
 from blog.core.ids import Id
+from blog.core.operator import OPERATOR
 from blog.core.text import Line, Prose
+from blog.services.comments import operator
 from blog.services.comments.events import (
     CommentCreated,
     CommentDeleted,
     CommentEdited,
     CommentUpdated,
 )
-from blog.services.comments.view import Comment, CommentsView
+from blog.services.comments.models import Comment
+from blog.services.comments.view import CommentsView
 from blog.services.moderation.events import CommentModerated
 from blog.services.posts.events import PostDeleted
 
@@ -94,9 +97,20 @@ def delete_comment(
 
 
 @service.reaction
-def settle(verdict: CommentModerated) -> CommentUpdated:
-    """Give the comment the status that moderation decided on."""
+def settle(verdict: CommentModerated, view: CommentsView) -> CommentUpdated | None:
+    """Give the comment the status of the verdict; unless an operator has decided otherwise."""
+    decided = view.decided(verdict.id, verdict.content)
+    if decided is not None and (decided, OPERATOR) != (verdict.status, verdict.by):
+        return None
     return CommentUpdated(**verdict.model_dump(include={"id", "post_id", "content", "status"}))
+
+
+for name, handler in (
+    ("delete", operator.delete_comment),
+    ("reject", operator.reject_comment),
+    ("approve", operator.approve_comment),
+):
+    service.operator(name)(handler)
 
 
 @service.query("GET", "/posts/{post_id}/comments")

@@ -1,108 +1,15 @@
 """The comments' own view: which posts there are, and every comment with its status."""
 
-import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
-
-from pydantic import BaseModel
 
 from blog.core.authorship import Owned
-from blog.core.view import View, applies
-from blog.services.comments.events import (
-    CommentCreated,
-    CommentDeleted,
-    CommentEdited,
-    CommentUpdated,
-    Status,
-)
-from blog.services.posts.events import PostCreated, PostDeleted
+from blog.services.comments.events import Status
+from blog.services.comments.models import Comment, Standing
+from blog.services.comments.rows import CommentRows
 
 
-class Comment(BaseModel):
-    """A comment as readers see it: until it is approved, only its author sees the content.
-
-    `sequence` names the version: where the log has its author's last write.
-    """
-
-    id: str
-    post_id: str
-    content: str | None
-    author: str
-    status: Status
-    created_at: datetime
-    edited_at: datetime | None = None
-    sequence: int
-
-
-class CommentsView(View):
-    """Posts by id, comments by post in the order in which they were written.
-
-    Of a deleted comment its place and whose it was stay known: a reader may stand behind it.
-    """
-
-    schema = """
-    CREATE TABLE posts (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-    CREATE TABLE comments (
-      number INTEGER PRIMARY KEY,
-      id TEXT NOT NULL UNIQUE,
-      post_id TEXT NOT NULL,
-      content TEXT NOT NULL,
-      author TEXT NOT NULL,
-      author_hash TEXT,
-      status TEXT NOT NULL,
-      created_at TEXT NOT NULL,
-      edited_at TEXT,
-      sequence INTEGER NOT NULL,     -- of its author's last write
-      deleted INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-    CREATE INDEX comments_of_post ON comments (post_id, number) WHERE NOT deleted;
-    """
-
-    @applies(PostCreated)
-    def add_post(self, db: sqlite3.Connection, event: PostCreated) -> None:
-        """Know that the post exists."""
-        db.execute("INSERT INTO posts VALUES (?)", (event.id,))
-
-    @applies(PostDeleted)
-    def delete_post(self, db: sqlite3.Connection, event: PostDeleted) -> None:
-        """Know it no more. Its comments, however many, are out of reach with it."""
-        db.execute("DELETE FROM posts WHERE id = ?", (event.id,))
-
-    @applies(CommentCreated)
-    def add_comment(self, db: sqlite3.Connection, event: CommentCreated) -> None:
-        """Keep the comment, pending."""
-        db.execute(
-            "INSERT INTO comments"
-            " (id, post_id, content, author, author_hash, status, created_at, sequence) VALUES"
-            " (:id, :post_id, :content, :author, :author_hash, 'pending', :created_at, :sequence)",
-            {**event.model_dump(mode="json"), "sequence": self.sequence},
-        )
-
-    @applies(CommentEdited)
-    def edit_comment(self, db: sqlite3.Connection, event: CommentEdited) -> None:
-        """Take over the content, pending again."""
-        db.execute(
-            "UPDATE comments SET content = :content, edited_at = :edited_at, sequence = :sequence,"
-            " status = 'pending' WHERE id = :id AND NOT deleted",
-            {**event.model_dump(mode="json"), "sequence": self.sequence},
-        )
-
-    @applies(CommentUpdated)
-    def update_comment(self, db: sqlite3.Connection, event: CommentUpdated) -> None:
-        """Take over the status, if it is about what the comment says now: it may have been edited."""
-        db.execute(
-            "UPDATE comments SET status = ? WHERE id = ? AND content = ?",
-            (event.status, event.id, event.content),
-        )
-
-    @applies(CommentDeleted)
-    def delete_comment(self, db: sqlite3.Connection, event: CommentDeleted) -> None:
-        """Forget what it said."""
-        db.execute(
-            "UPDATE comments SET content = '', author = '', deleted = 1, sequence = ?"
-            " WHERE id = ? AND NOT deleted",
-            (self.sequence, event.id),
-        )
+class CommentsView(CommentRows):
+    """Comments as their authors, readers (an author's hash) and operators may see them."""
 
     def has_post(self, post_id: str) -> bool:
         """Tell whether the post exists."""
@@ -121,6 +28,26 @@ class CommentsView(View):
         author_hash, deleted, *shown = row
         comment = _comment(shown)
         return Owned(None if deleted else comment, author_hash, comment.sequence)
+
+    def standing(self, comment_id: str) -> Standing | None:
+        """Tell where a comment stands, whichever post it is on; None if there never was one."""
+        row = self.db.execute(
+            "SELECT decided, deleted OR post_id NOT IN (SELECT id FROM posts),"  # noqa: S608 - no input in it
+            f" content, {_SHOWN} FROM comments WHERE id = ?",
+            (comment_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        decided, is_gone, *shown = row
+        comment = _comment(shown)
+        return Standing(None if is_gone else comment, comment.sequence, decided)
+
+    def decided(self, comment_id: str, content: str) -> Status | None:
+        """Return what an operator decided about these words of a comment, if it still says them."""
+        row = self.db.execute(
+            "SELECT decided FROM comments WHERE id = ? AND content = ?", (comment_id, content)
+        ).fetchone()
+        return row[0] if row else None
 
     def comments_of(self, post_id: str, *, reader: str | None, after: str, limit: int) -> list[Comment]:
         """List a post's comments, oldest first, from behind the comment `after`, for `reader`."""

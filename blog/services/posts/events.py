@@ -2,7 +2,10 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from blog.core.events import Event
+from blog.core.operator import is_absent
 
 
 class PostCreated(Event, key="id"):
@@ -26,7 +29,12 @@ class PostEdited(Event, key="id"):
 
 
 class PostDeleted(Event, key="id"):
-    """Its author took a post back, and with it what was said about it."""
+    """A post is gone, and with it what was said about it: its author took it back.
+
+    Or somebody else took it down: `by` says who (`operator`), and `reason` why.
+    """
 
     id: str
     deleted_at: datetime
+    by: str | None = Field(default=None, exclude_if=is_absent)
+    reason: str | None = Field(default=None, exclude_if=is_absent)

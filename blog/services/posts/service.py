@@ -7,7 +7,9 @@ from pydantic import BaseModel, Field
 from blog.core.authorship import Version, must_be_current, own
 from blog.core.contract import Meta, Service
 from blog.core.decision import Append, Unchanged, Written
+from blog.core.errors import NotFound
 from blog.core.ids import Id
+from blog.core.operator import OPERATOR, Reason
 from blog.core.text import Line, Text, Title
 from blog.services.posts.events import PostCreated, PostDeleted, PostEdited
 from blog.services.posts.view import Post, PostsView
@@ -78,3 +80,15 @@ def delete_post(post_id: Id, view: PostsView, meta: Meta, sequence: Version = No
     must_be_current(post.sequence, sequence)
     event = PostDeleted(id=post_id, deleted_at=meta.now)
     return Append([event], expect=view.applied, among=CHANGES)
+
+
+@service.operator("delete")
+def take_down_post(post_id: Id, view: PostsView, meta: Meta, reason: Reason = None) -> Append | Unchanged:
+    """Delete posts, whoever wrote them, and with them what was said about them."""
+    found = view.find(post_id)
+    if found is None:
+        raise NotFound(f"There is no post {post_id}.")
+    if found.thing is None:
+        return Unchanged(sequence=found.sequence)
+    event = PostDeleted(id=post_id, deleted_at=meta.now, by=OPERATOR, reason=reason)
+    return Append([event], expect=view.applied, among=CHANGES, before=found.thing)

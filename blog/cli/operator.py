@@ -1,0 +1,177 @@
+"""`blog posts delete ID...`: an operator command, sent to an instance of the service that offers it.
+
+Each order has a key of its own, so that it is carried out once however often it has to be sent.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import aiohttp
+import click
+
+from blog.cli.locate import Located, instances_of, registries, why
+from blog.core.errors import SettingsError
+from blog.core.ids import new_id
+from blog.core.operator import PATH, Order, Report
+from blog.core.settings import Settings, load
+from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, bearer
+from blog.master.doors import known_token
+
+_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
+_PROBE = aiohttp.ClientTimeout(total=3)
+_ROUNDS = 2  # times that each instance is tried
+_ELSEWHERE = (HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE)
+_OLDER = "they are of another version, roll out this one (`blog rollout`)"
+_SHOWN = 60  # characters of each text of a preview
+
+
+class Refused(Exception):
+    """An order was not carried out; the text says why."""
+
+
+def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None, *, yes: bool) -> int:
+    """Do it to each of `ids`; return 0, or 1 if it was not done to all. Asks first unless `yes`.
+
+    Raises SettingsError where nobody can be asked, or no instance offers the command.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise SettingsError(
+            f"`{service} {command}` asks before it does anything: add --yes to answer now."
+        )
+    orders = [Order.model_construct(id=id_, reason=reason) for id_ in dict.fromkeys(ids)]
+    return asyncio.run(_carry_out(service, command, orders, yes=yes))
+
+
+async def _carry_out(service: str, command: str, orders: list[Order], *, yes: bool) -> int:
+    async with _operator(service, command) as operator:
+        wanted, are_known = (orders, True) if yes else await _agreed(operator, orders)
+        done = [await _tell(operator, order) for order in wanted]
+    return 0 if are_known and None not in done else 1
+
+
+async def _agreed(operator: "Operator", orders: list[Order]) -> tuple[list[Order], bool]:
+    """Show what the orders are about, and ask; return those to send, and whether that is all as wanted.
+
+    They are bound to what was shown: what changes meanwhile is refused.
+    """
+    previews = [order.model_copy(update={"dry_run": True}) for order in orders]
+    reports = [await _tell(operator, preview) for preview in previews]
+    wanted = [
+        order.model_copy(update={"seen": report.seen})
+        for order, report in zip(orders, reports, strict=True)
+        if report is not None and report.changed
+    ]
+    those = "this" if len(wanted) == 1 else f"these {len(wanted)}"
+    if wanted and not click.confirm(f"{operator.command.capitalize()} {those}?"):
+        click.echo("Nothing was done.")
+        return [], False
+    return wanted, None not in reports
+
+
+async def _tell(operator: "Operator", order: Order) -> Report | None:
+    """Send an order, and print a line about what came of it; return None if it was refused."""
+    name = printable(order.id, _SHOWN)
+    try:
+        report = await operator.send(order)
+    except Refused as refused:
+        click.echo(f"{name}: {printable(str(refused))}", err=True)
+        return None
+    if not report.changed:
+        came = f"{operator.command}: nothing to do, it is so already"
+    elif order.dry_run:
+        came = "; ".join(described(report.before))
+    else:
+        came = f"{operator.command}: done, event {report.sequence}"
+    click.echo(f"{name}: {came}")
+    return report
+
+
+class Operator(NamedTuple):
+    """Sends orders to the instances that offer one command of a service."""
+
+    http: aiohttp.ClientSession
+    command: str
+    instances: list[Located]
+
+    async def send(self, order: Order) -> Report:
+        """Send one order until an instance answers. Raises Refused."""
+        headers = {IDEMPOTENCY_HEADER: new_id(), "Content-Type": "application/json"}
+        body = json.dumps(order.model_dump())  # also of bytes that are not UTF-8: refused over there
+        failure = ""
+        for instance in self.instances * _ROUNDS:
+            try:
+                status, answer = await _ask(
+                    self.http, "POST", instance, f"{PATH}/{self.command}", headers=headers, data=body
+                )
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                failure = str(error) or type(error).__name__
+                continue
+            if status == HTTPStatus.OK:
+                return Report.model_validate_json(answer)
+            failure = why(status, answer)
+            if status not in _ELSEWHERE:
+                break
+        raise Refused(failure)
+
+
+@asynccontextmanager
+async def _operator(service: str, command: str) -> AsyncIterator[Operator]:
+    """Find the instances that offer `command`. Raises SettingsError with what to do if none does."""
+    settings = load(Settings)
+    token = bearer(settings.secret or known_token(settings.data_dir))
+    async with aiohttp.ClientSession(headers=token, timeout=_TIMEOUT) as http:
+        found = await instances_of(service, http, settings)
+        if not found:
+            raise SettingsError(
+                f"No instance of {service} runs in {settings.data_dir} (BLOG_DATA_DIR), and no registry"
+                f" at {', '.join(registries(settings))} (BLOG_REGISTRY) knows a ready one."
+            )
+        offers = await asyncio.gather(*(_offer(http, instance, command) for instance in found))
+        able = [instance for instance, failure in zip(found, offers, strict=True) if not failure]
+        if not able:
+            raise SettingsError(
+                f"No running instance of {service} offers {command}: {'; '.join(dict.fromkeys(offers))}."
+            )
+        yield Operator(http, command, able)
+
+
+async def _offer(http: aiohttp.ClientSession, instance: Located, command: str) -> str:
+    """Return why an instance cannot be sent `command`; "" if it can."""
+    try:
+        status, answer = await _ask(http, "GET", instance, PATH, timeout=_PROBE)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return f"{instance.id} does not answer ({str(error) or type(error).__name__})"
+    if status == HTTPStatus.NOT_FOUND:
+        return _OLDER
+    if status != HTTPStatus.OK:
+        return why(status, answer).rstrip(".")
+    return "" if command in json.loads(answer) else _OLDER
+
+
+async def _ask(
+    http: aiohttp.ClientSession, method: str, instance: Located, path: str, **options: Any
+) -> tuple[int, bytes]:
+    headers = {INSTANCE_HEADER: instance.id, **options.pop("headers", {})}
+    async with http.request(
+        method, instance.url + path, headers=headers, allow_redirects=False, **options
+    ) as answer:
+        return answer.status, await answer.read()
+
+
+def described(before: Any) -> Iterator[str]:
+    """Say in short what a thing holds: its texts by name, without ids and times of the machine's."""
+    for name, value in before.items() if isinstance(before, Mapping) else ():
+        if isinstance(value, str) and value and not name.endswith(("id", "_at")):
+            yield f"{name}: {printable(value, _SHOWN)}"
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Return `text` in a line that a terminal shows and does not obey, `most` characters of it."""
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    line = " ".join(shown.split())
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"

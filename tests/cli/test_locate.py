@@ -1,0 +1,85 @@
+"""Instances are found where they run: on this machine first, then in a registry."""
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from blog.cli.locate import Located, instances_of, registries
+from blog.core.errors import SettingsError
+from blog.core.ids import new_id
+from blog.core.instance import Instance, State
+from blog.core.settings import Settings
+from blog.lifecycle.run_file import run_file
+from blog.master.resume import Record
+from tests.fakes import FakeClock
+
+HERE, OTHER = f"posts-{new_id()}", f"posts-archive-{new_id()}"
+
+
+def row(name: str, state: State) -> Any:
+    """Give a row of the registry."""
+    made = Instance.announce("posts", address="10.0.0.7:8000", started_at=FakeClock().now())
+    return made.model_copy(update={"id": name, "state": state}).model_dump(mode="json")
+
+
+async def found(folder: Path, *registries_: str) -> list[Located]:
+    """Look for posts."""
+    settings = Settings(data_dir=folder, registry=registries_)
+    async with aiohttp.ClientSession() as http:
+        return await instances_of("posts", http, settings)
+
+
+async def test_those_here_come_first_and_those_that_do_not_serve_never(tmp_path: Path) -> None:
+    """Ready ones before suspects; one that is known from both sides is listed once, as it is here."""
+    rows = [
+        row("suspect", State.SUSPECT),
+        row("starting", State.STARTING),
+        row("draining", State.DRAINING),
+        row("ready", State.READY),
+        row(HERE, State.READY),
+    ]
+
+    async def of_service(_: web.Request) -> web.Response:
+        return web.json_response(rows)
+
+    app = web.Application()
+    app.router.add_get("/v1/services/posts", of_service)
+    async with TestServer(app) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        with (
+            run_file(tmp_path, HERE, "0.0.0.0:8000"),
+            run_file(tmp_path, OTHER, "0.0.0.0:8001"),
+        ):
+            listed = await found(tmp_path, "http://127.0.0.1:1", url)
+        assert listed == [
+            Located(HERE, "http://127.0.0.1:8000"),
+            Located("ready", "http://10.0.0.7:8000"),
+            Located("suspect", "http://10.0.0.7:8000"),
+        ]
+    assert await found(tmp_path, "http://127.0.0.1:1") == []
+
+
+async def test_a_registry_that_refuses_says_why(tmp_path: Path) -> None:
+    """A wrong token is not the same as no blog."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"detail": "This door needs the token."}, status=401)
+
+    app = web.Application()
+    app.router.add_get("/v1/services/posts", refuse)
+    async with TestServer(app) as server:
+        with pytest.raises(SettingsError, match="needs the token"):
+            await found(tmp_path, f"http://127.0.0.1:{server.port}")
+
+
+def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path) -> None:
+    """Whatever the environment says."""
+    settings = Settings(data_dir=tmp_path, registry=("http://elsewhere:4000",))
+    assert registries(settings) == ("http://elsewhere:4000",)
+    (tmp_path / "run").mkdir()
+    Record(runtime="docker", host="127.0.0.1", public_port=1, admin_port=4711).write(tmp_path)
+    assert registries(settings) == ("http://127.0.0.1:4711",)

@@ -1,0 +1,200 @@
+"""`blog posts delete ID...`: what it asks, whom it sends it to, and what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from blog.cli.locate import Located
+from blog.cli.operator import Operator, Refused, described, printable
+from blog.core.errors import SettingsError
+from blog.core.ids import new_id
+from blog.core.operator import PATH, Order
+from blog.lifecycle.run_file import run_file
+
+ID = new_id()
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def blog(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `blog` in `folder`, with nobody at a terminal."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
+    return subprocess.run(
+        [sys.executable, "-m", "blog", *words],
+        cwd=folder,
+        env=clean | {"BLOG_REGISTRY": "http://127.0.0.1:1"} | environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["posts", "delete", ID], "--yes"),
+        (["posts", "delete", ID, "--yes"], "BLOG_DATA_DIR"),
+        (["comments", "reject", ID, "-y", "--reason", "x"], "No instance of comments runs"),
+    ],
+)
+def test_what_cannot_be_asked_or_sent_is_one_line_and_code_2(
+    tmp_path: Path, words: list[str], says: str
+) -> None:
+    """Nobody at a terminal, and no blog that runs."""
+    done = blog(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.strip().splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["posts", "burn", ID], "No such command"),
+        (["query", "delete", ID], "No such command"),
+        (["posts", "delete"], "Missing argument"),
+        (["posts", "delete", ID, "--yes", "--reason", "x" * 501], "at most 500"),
+        (["posts", "delete", ID, "--yes", "--reason", "a\x1b[2J"], "U+001B"),
+        (["posts", "delete", ID, "--yess"], "No such option"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_done(
+    tmp_path: Path, words: list[str], says: str
+) -> None:
+    """With the usage."""
+    done = blog(tmp_path, *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_help_lists_what_a_service_is_run_with_and_what_operators_do(tmp_path: Path) -> None:
+    """Both of them; a service without operator commands has only the one."""
+    said = blog(tmp_path, "comments", "--help").stdout
+    for word in ("Run one instance of comments", "delete", "reject", "approve"):
+        assert word in said
+    assert "Commands:" not in blog(tmp_path, "query", "--help").stdout
+    assert "--reason" in blog(tmp_path, "comments", "reject", "--help").stdout
+
+
+class Fake(NamedTuple):
+    """An instance that answers as a test says, and what it was sent."""
+
+    located: Located
+    orders: list[tuple[str | None, dict[str, Any]]]
+
+
+@pytest.fixture
+async def instance() -> AsyncIterator[Callable[..., Awaitable[Fake]]]:
+    """Start instances; each gives its answers in turn, None for breaking off, the last one for ever."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*answers: tuple[int, Any] | None) -> Fake:
+            orders: list[tuple[str | None, dict[str, Any]]] = []
+
+            async def take(request: web.Request) -> web.Response:
+                orders.append((request.headers.get("Idempotency-Key"), await request.json()))
+                answer = answers[min(len(orders), len(answers)) - 1]
+                if answer is None:
+                    assert request.transport is not None
+                    request.transport.abort()
+                    return web.Response()
+                return web.json_response(answer[1], status=answer[0])
+
+            app = web.Application()
+            app.router.add_post(f"{PATH}/burn", take)
+            server = await stack.enter_async_context(TestServer(app))
+            return Fake(Located("i", str(server.make_url("")).rstrip("/")), orders)
+
+        yield start
+
+
+async def sent(*fakes: Fake) -> Any:
+    """Send one order to the instances; return the report."""
+    async with aiohttp.ClientSession() as http:
+        operator = Operator(http, "burn", [fake.located for fake in fakes])
+        return await operator.send(Order(id="b1", reason="old"))
+
+
+DONE = (200, {"changed": True, "sequence": 7})
+BUSY = (503, {"detail": "This instance is still starting."})
+
+
+async def test_a_lost_answer_is_asked_for_again_with_the_same_key(
+    instance: Callable[..., Awaitable[Fake]],
+) -> None:
+    """So that it is done once: of the same instance where there is no other."""
+    alone = await instance(None, DONE)
+    assert (await sent(alone)).sequence == 7
+    assert len(alone.orders) == 2
+    assert len({key for key, _ in alone.orders}) == 1
+    assert alone.orders[0][1]["reason"] == "old"
+    first, second = await instance(None), await instance(DONE)
+    assert (await sent(first, second)).sequence == 7
+    assert first.orders == second.orders
+
+
+@pytest.mark.parametrize("elsewhere", [BUSY, (421, {"detail": "This is another one."})])
+async def test_one_that_cannot_now_is_passed_over(
+    instance: Callable[..., Awaitable[Fake]], elsewhere: tuple[int, Any]
+) -> None:
+    """Another one may; when none can, what the last one said is told."""
+    assert (await sent(await instance(elsewhere), await instance(DONE))).changed
+    with pytest.raises(Refused, match=elsewhere[1]["detail"]):
+        await sent(await instance(elsewhere))
+
+
+async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Awaitable[Fake]]) -> None:
+    """Their answer would be the same."""
+    refusing, other = await instance((404, {"detail": "There is no b1."})), await instance(DONE)
+    with pytest.raises(Refused, match=r"There is no b1\."):
+        await sent(refusing, other)
+    assert other.orders == []
+
+
+async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> None:
+    """It has no such path: what helps is a rollout. One that has not this command is no other case."""
+    from blog.cli.operator import _operator  # noqa: PLC0415 - what is found, without a process
+
+    async def others(_: web.Request) -> web.Response:
+        return web.json_response({"water": "Water."})
+
+    newer = web.Application()
+    newer.router.add_get(PATH, others)
+    for app in (web.Application(), newer):
+        async with TestServer(app) as server:
+            with (
+                run_file(tmp_path, f"posts-{new_id()}", f"127.0.0.1:{server.port}"),
+                pytest.MonkeyPatch.context() as patch,
+            ):
+                patch.setenv("BLOG_DATA_DIR", str(tmp_path))
+                patch.setenv("BLOG_REGISTRY", "http://127.0.0.1:1")
+                with pytest.raises(SettingsError, match="blog rollout"):
+                    async with _operator("posts", "delete"):
+                        pass
+
+
+def test_a_preview_shows_texts_and_nothing_that_a_terminal_obeys() -> None:
+    """What strangers wrote stays text, in one line, and not too much of it."""
+    before = {
+        "id": ID,
+        "title": "Buy\x1b[2J\x9b now\u202e",
+        "body": "a\nb " + "x" * 99,
+        "author": "",
+        "created_at": "2026",
+        "sequence": 3,
+    }
+    assert list(described(before)) == ["title: Buy [2J now", "body: a b " + "x" * 55 + "…"]
+    assert list(described(None)) == []
+    assert printable(os.fsdecode(b"\xff-x")) == "-x"
+    assert json.dumps(printable("é ß 漢")) == json.dumps("é ß 漢")
