@@ -37,8 +37,8 @@ class Host:
     async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
         """Call a handler: with the view on its reading thread, else here, awaited if it is async."""
         given = {Source.SETTINGS: self.settings, **given}
-        if binding.has(Source.PEERS):
-            given[Source.PEERS] = self._peers(request, given[Source.META])
+        if binding.has(Source.PEERS) and Source.PEERS not in given:
+            given[Source.PEERS] = self.peers(request, given[Source.META])
         fill = partial(binding.arguments, request.match_info, request.query)
         if not binding.has(Source.VIEW):
             answer = binding.handler(**fill(given))
@@ -62,7 +62,7 @@ class Host:
             base_url=base_url(request),
         )
 
-    def _peers(self, request: web.Request, meta: Meta) -> Calls:
+    def peers(self, request: web.Request, meta: Meta) -> Calls:
         """Make the peers of a request: they are told its id, its trace and its author."""
         told = {
             REQUEST_ID_HEADER: meta.request_id,

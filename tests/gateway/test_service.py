@@ -51,13 +51,13 @@ async def answer_at_once(_: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def service(
-    settings: Settings, registry: str, handler: Handler = answer_at_once
+    settings: Settings, registry: str, handler: Handler = answer_at_once, method: str = "GET"
 ) -> AsyncIterator[Member]:
     """Run an instance with one route; give it once it is ready."""
     app = web.Application()
-    app.router.add_get("/things", handler)
+    app.router.add_route(method, "/things", handler)
     settings = settings.model_copy(update={"registry": (registry,)})
-    routes = (Route(method="GET", pattern="/things"),)
+    routes = (Route(method=method, pattern="/things"),)
     async with Member.join(
         Lifecycle(SystemClock()), settings, app, service="things", routes=routes
     ) as member:
