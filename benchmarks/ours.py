@@ -105,7 +105,7 @@ def plan(name: str, at: programs.Place, registry: int, *words: str, **variables:
     environ = {
         "BLOG_PORT": str(at.port), "BLOG_PUBLIC_PORT": str(at.port), "BLOG_ADMIN_PORT": str(registry),
         "BLOG_TOKEN": TOKEN, "BLOG_DATA_DIR": str(at.folder / "data"), "BLOG_LOG_FORMAT": "json",
-        "BLOG_REGISTRY": f"http://127.0.0.1:{registry}", **variables,
+        "BLOG_REGISTRY": f"http://127.0.0.1:{registry}", "BLOG_WRITE_RATE": "0", **variables,
     }  # fmt: skip
     return programs.Plan(sys.executable, ["-m", "blog", name, *words], "", environ=environ)
 

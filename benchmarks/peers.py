@@ -252,11 +252,11 @@ def _envoy_address(address: str) -> dict[str, object]:
 
 
 def ours(place: Place) -> Plan:
-    """Our gateway as it comes: one process, a JSON line per request at its standard output."""
+    """Our gateway as it comes, but for the limit of writes: one process, a JSON line per request."""
     admin = free_port()
     environ = {
         "BLOG_PUBLIC_PORT": str(place.port), "BLOG_ADMIN_PORT": str(admin), "BLOG_LOG_FORMAT": "json",
-        "BLOG_WORKERS": "1",
+        "BLOG_WORKERS": "1", "BLOG_WRITE_RATE": "0",
         "BLOG_REGISTRY": f"http://127.0.0.1:{admin}", "BLOG_DATA_DIR": str(place.folder / "data"),
     }  # fmt: skip
     log = "all, JSON, buffered (0.1 s or 512 lines)"

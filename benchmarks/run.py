@@ -54,6 +54,7 @@ class Bench:
             "BLOG_PUBLIC_PORT": self.url.rpartition(":")[2],
             "BLOG_ADMIN_PORT": str(free_port()),
             "BLOG_DATA_DIR": str(self.folder / "data"),
+            "BLOG_WRITE_RATE": "0",
         }
         began = time.perf_counter()
         self.process = await asyncio.create_subprocess_exec(

@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 # how long an example of a property takes says nothing of it
 settings.register_profile("blog", deadline=None)
 settings.load_profile("blog")
+
+# tests write as fast as they can; those of the limit set one
+os.environ.setdefault("BLOG_WRITE_RATE", "0")
 
 
 @pytest.fixture(autouse=True)

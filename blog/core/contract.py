@@ -219,8 +219,8 @@ class Service:
         return self._endpoint("page", method, patterns)
 
     def action(self, method: str, *patterns: str) -> Callable[[H], H]:
-        """Declare what a form is sent to: a page, but refused to forms of other sites."""
-        return self._endpoint("action", method, patterns)
+        """Declare what a form is sent to: a page, refused to other sites; see `blog.core.refusals`."""
+        return self._endpoint("action", method, patterns, {"shows_refusals": True})
 
     def reaction(self, handler: H) -> H:
         """Declare a reaction to the event type that the handler's first parameter is annotated with.

@@ -52,13 +52,15 @@ class Route(_Frozen):
     """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment.
 
     `body_limit` (bytes) and `answer_timeout` (seconds until the answer's head) are for routes that
-    need others than the gateway's own.
+    need others than the gateway's own. `shows_refusals`: what the gateway refuses of it may be sent to
+    the instance all the same, to be shown in a page (`blog.core.refusals`).
     """
 
     method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
     pattern: Annotated[str, StringConstraints(pattern=r"^/[^\s?#]*$", max_length=512)]
     body_limit: Annotated[int, Field(ge=0)] | None = None
     answer_timeout: Annotated[float, Field(gt=0, le=3600)] | None = None
+    shows_refusals: bool = False
 
 
 class Instance(_Frozen):

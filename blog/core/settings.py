@@ -24,12 +24,20 @@ from blog.core.errors import SettingsError
 from blog.core.instance import Address
 
 PREFIX = "BLOG_"
+_LEAST_RATE = 0.000001
 
 
 def _network(text: str) -> str:
     """Check that `text` is a network or an address."""
     ip_network(text, strict=False)
     return text
+
+
+def _rate(per_second: float) -> float:
+    """Refuse a rate that stands for never: that is no limit anybody could wait for."""
+    if 0 < per_second < _LEAST_RATE:
+        raise ValueError(f"must be 0, or at least {_LEAST_RATE:f}")
+    return per_second
 
 
 Network = Annotated[str, AfterValidator(_network)]
@@ -124,10 +132,16 @@ class Settings(ServiceSettings):
     trusted_proxies: Networks = Field(
         default=(), description="networks (CIDR) whose X-Forwarded-For and -Proto are believed"
     )
-    write_rate: float = Field(
-        default=0, ge=0, description="writes per second and client's address; 0 = no limit"
+    write_rate: Annotated[float, AfterValidator(_rate)] = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="writes per second and client's address; 0 = no limit",
     )
-    write_burst: int = Field(default=20, ge=1, description="writes of one client's address at once")
+    write_burst: int = Field(
+        default=40, ge=1, le=1_000_000, description="writes of one client's address at once"
+    )
     served_by: bool = Field(default=True, description="answers carry Blog-Served-By")
 
     @model_validator(mode="after")

@@ -10,7 +10,8 @@ class Asked:
     """What a client asked, as it goes to any instance: everything but its framing and the instance's id.
 
     `began` is monotonic seconds, `client` the address, `upgrade` the protocol that it asks to switch
-    to (empty: none). `cors` are the lines that share an answer across sites, None where nobody does.
+    to (empty: none), `target` what an instance is asked for. `cors` are the lines that share an answer
+    across sites, None where nobody does.
     """
 
     __slots__ = (
@@ -22,6 +23,7 @@ class Asked:
         "lines",
         "match",
         "stats",
+        "target",
         "trace",
         "upgrade",
         "wants_trailers",
@@ -38,6 +40,7 @@ class Asked:
         stats: ServiceStats,
     ) -> None:
         self.head = head
+        self.target = head.target
         self.match = match
         self.trace = trace
         self.client = client

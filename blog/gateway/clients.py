@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
+_MAX_PROXIES = 32
+
 
 class TrustedProxies:
     """Proxies that are believed what they say about their clients: `cidrs`."""
@@ -24,12 +26,12 @@ class TrustedProxies:
     def client_of(self, peer: str, forwarded_for: Iterable[bytes]) -> str:
         """Return whose request `peer` passes on: the last address in its list that is not trusted.
 
-        What comes before that may be invented. Where the list holds what is no address, the last good
-        one counts.
+        What comes before that may be invented. Where the list holds what is no address, or more trusted
+        ones than any request comes through, the last good one counts.
         """
         client = peer
         listed = [part for value in forwarded_for for part in value.decode("latin-1").split(",")]
-        for part in reversed(listed):
+        for part in listed[: -_MAX_PROXIES - 1 : -1]:
             if not self.trusts(client):
                 break
             address = _address(part)
@@ -40,13 +42,13 @@ class TrustedProxies:
 
 
 def _address(text: str) -> str | None:
-    """Read an address, in brackets or with a port as some write it."""
+    """Read an address, in brackets or with a port as some write it. A zone means nothing here."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text))
+        return str(ip_address(text.partition("%")[0]))
     except ValueError:
         return None

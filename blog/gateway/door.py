@@ -10,24 +10,26 @@ import aiohttp
 
 from blog.core.background import Crew
 from blog.core.clock import Clock
-from blog.core.errors import BlogError, ExpectationFailed, MethodNotAllowed, NoRoute, TooMany, Unavailable
+from blog.core.errors import BlogError, ExpectationFailed, MethodNotAllowed, NoRoute, Unavailable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway import cors, openapi
 from blog.gateway.access_log import AccessLog
 from blog.gateway.asked import Asked
 from blog.gateway.body import NO_BODY, Body
+from blog.gateway.buckets import Buckets
 from blog.gateway.clients import TrustedProxies
 from blog.gateway.exchange import Exchange
 from blog.gateway.headers import IDEMPOTENCY_KEY, Client, Noted, passed_loose, sort_request, trace_of
 from blog.gateway.proxy import Options, Proxy, Shared
-from blog.gateway.rates import SAFE, Rates
+from blog.gateway.rates import Rates
 from blog.gateway.records import Records
 from blog.gateway.replies import Replies
 from blog.gateway.retry import is_repeatable
 from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
 from blog.gateway.stats import NOBODY, Stats
 from blog.gateway.turns import Turns
+from blog.gateway.write_limit import WriteLimit
 from blog.http.application import Handling
 from blog.http.heads import RequestHead
 from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
@@ -62,7 +64,14 @@ class Inside(NamedTuple):
 class Door:
     """The application behind the public port. It answers 503 until it is opened."""
 
-    def __init__(self, settings: Settings, clock: Clock, stats: Stats, access_log: AccessLog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        stats: Stats,
+        access_log: AccessLog,
+        buckets: Buckets | None = None,
+    ) -> None:
         self.places = Places(settings.max_connections, settings.max_connections_per_address)
         self.crew = Crew("gateway")
         self._settings = settings
@@ -72,7 +81,7 @@ class Door:
         self._nobodys = stats.services[NOBODY]
         self._records = Records(stats, access_log)
         self._replies = Replies(clock.now)
-        self._rates = Rates(settings.write_rate, settings.write_burst)
+        self._writes = WriteLimit(Rates(settings.write_rate, settings.write_burst, buckets))
         self._origins = settings.cors_origins
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
@@ -165,7 +174,7 @@ class Door:
         if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
             raise ExpectationFailed("The only expectation that is met here is 100-continue.")
         asked.match = self._route(proxy.turns, head)
-        self._limit_rate(asked)
+        self._writes.check(asked)
         asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
         self._compose(asked, noted, passed, client)
         limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
@@ -191,7 +200,7 @@ class Door:
             hop = b"Connection: TE\r\nTE: trailers\r\n"
         asked.lines = b"%b %b HTTP/1.1\r\n%b%b%b%b" % (
             head.method,
-            head.target,
+            asked.target,
             client.lines(head.host),
             asked.trace.lines,
             passed,
@@ -224,16 +233,6 @@ class Door:
             case NoSuchMethod(allowed=allowed):
                 methods = ", ".join(allowed)
                 raise MethodNotAllowed(f"Allowed here: {methods}.", headers={"Allow": methods})
-
-    def _limit_rate(self, asked: Asked) -> None:
-        """Raise TooMany for who writes too often."""
-        if not self._rates.rate or asked.head.method in SAFE:
-            return
-        wait = self._rates.wait(asked.client.decode(), asked.began)
-        if wait:
-            raise TooMany(
-                "You write faster than is taken here.", headers={"Retry-After": f"{int(wait) + 1}"}
-            )
 
     def _preflight(
         self, connection: ServerConnection, asked: Asked, noted: Noted, origin: str

@@ -12,6 +12,7 @@ from blog.core.clock import Clock
 from blog.core.logs import get_logger, is_json
 from blog.core.settings import Settings
 from blog.gateway.access_log import AccessLog
+from blog.gateway.buckets import Buckets
 from blog.gateway.door import Door, Inside
 from blog.gateway.routing import RouteTable
 from blog.gateway.stats import Stats
@@ -28,13 +29,15 @@ log = get_logger()
 
 
 class Public:
-    """An open port. It answers 503 until `open`."""
+    """An open port. It answers 503 until `open`. `buckets`: what other processes behind it count, too."""
 
-    def __init__(self, settings: Settings, clock: Clock, routes: RouteTable) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, routes: RouteTable, buckets: Buckets | None = None
+    ) -> None:
         self.stats = Stats()
         self.routes = routes
         self.access_log = AccessLog(settings.access_log, is_json=is_json(settings.log_format))
-        self.door = Door(settings, clock, self.stats, self.access_log)
+        self.door = Door(settings, clock, self.stats, self.access_log, buckets)
         self._clock = clock
         self._settings = settings
         self._certificate = certificate_of(settings)

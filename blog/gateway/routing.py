@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from blog.core.instance import Instance, Route
 
-_INNER = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "v1"})
+_INNER = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "refused", "v1"})
 _DOTS = frozenset({".", ".."})
 _REMEMBERED = 4096
 _PARAMETER = re.compile(r"\{[^{}]+\}")
@@ -25,6 +25,7 @@ class Match(NamedTuple):
     pattern: str
     body_limit: int | None = None
     answer_timeout: float | None = None
+    shows_refusals: bool = False
 
 
 class NoSuchPath(NamedTuple):
@@ -137,7 +138,9 @@ class Router:
         node = self._root
         for segment in segments:
             node = node.below(segment)
-        declared = Match(service, route.pattern, route.body_limit, route.answer_timeout)
+        declared = Match(
+            service, route.pattern, route.body_limit, route.answer_timeout, route.shows_refusals
+        )
         match = node.methods.setdefault(route.method, declared)
         if match.service == service:
             self._routes.setdefault(match, set()).add(route.method)

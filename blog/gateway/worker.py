@@ -1,7 +1,8 @@
 """Worker: one of several processes behind the public port. It follows the registry in its parent.
 
-`python -m blog.gateway.worker FD` is started by `workers`; it tells what it counts over FD, a line of
-JSON each time, the first one once it can serve.
+`python -m blog.gateway.worker FD BUCKETS` is started by `workers`; it tells what it counts over FD, a
+line of JSON each time, the first one once it can serve. BUCKETS is the descriptor of the memory in
+which all workers count the writes of each client.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.logs import configure, get_logger
 from blog.core.settings import Settings, load
+from blog.gateway.buckets import Buckets
 from blog.gateway.public import Public
 from blog.gateway.routing import RouteTable
 from blog.gateway.stats import Snapshot
@@ -33,7 +35,7 @@ DRAIN_TIME = 7.0
 log = get_logger()
 
 
-async def work(settings: Settings, told: int) -> None:
+async def work(settings: Settings, told: int, buckets: int) -> None:
     """Serve until SIGTERM, or until the parent is gone."""
     clock, stopping = SystemClock(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -41,7 +43,7 @@ async def work(settings: Settings, told: int) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_reader(sys.stdin.fileno(), stopping.set)  # the parent holds the other end
     operations = Operations("worker", CollectorRegistry())
-    public = Public(settings, clock, RouteTable())
+    public = Public(settings, clock, RouteTable(), Buckets(buckets))
     async with AsyncExitStack() as stack:
         bound = bind(settings.host, settings.public_port, shared=True)
         http = await stack.enter_async_context(
@@ -97,7 +99,7 @@ def main() -> None:
     try:
         settings = load(Settings)
         configure(settings.log_level, settings.log_format, service="gateway")
-        uvloop.run(work(settings, int(sys.argv[1])))
+        uvloop.run(work(settings, *map(int, sys.argv[1:3])))
     except SettingsError as error:
         print(f"blog: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
         sys.exit(2)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from blog.core.background import background
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
+from blog.gateway.buckets import shared
 from blog.gateway.stats import Snapshot
 from blog.lifecycle.operations import Operations
 
@@ -38,16 +39,18 @@ class Workers:
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._all_serve = asyncio.Event()
         self._is_stopping = False
+        self._buckets: int
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep them running while the body runs."""
-        async with background(*(self._keep(number) for number in range(self._count))):
-            try:
-                yield
-            finally:
-                self._is_stopping = True
-                self._signal(signal.SIGKILL)
+        with shared() as self._buckets:  # what one has counted stays when it ends
+            async with background(*(self._keep(number) for number in range(self._count))):
+                try:
+                    yield
+                finally:
+                    self._is_stopping = True
+                    self._signal(signal.SIGKILL)
 
     async def wait_until_serving(self) -> None:
         """Return once every worker takes requests."""
@@ -91,9 +94,10 @@ class Workers:
                 "-m",
                 "blog.gateway.worker",
                 str(told),
+                str(self._buckets),
                 env=self._environ,
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=(told,),
+                pass_fds=(told, self._buckets),
             )
         finally:
             os.close(told)

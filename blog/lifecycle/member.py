@@ -237,7 +237,7 @@ class Member:
 def _client() -> aiohttp.ClientSession:
     """Make the client that a member talks to others with: no cookies, no limit on connections."""
     return aiohttp.ClientSession(
-        # a registry that comes back under its name may have another address: names are looked up each time
+        # a registry that comes back may have another address under its name
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0),

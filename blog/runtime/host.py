@@ -38,8 +38,8 @@ class Host:
 
     async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
         """Call a handler with what the request brought, peers included."""
-        if binding.has(Source.PEERS):
-            given = {**given, Source.PEERS: self._peers(request, given[Source.META])}
+        if binding.has(Source.PEERS) and Source.PEERS not in given:
+            given = {**given, Source.PEERS: self.peers(request, given[Source.META])}
         return await self.call_with(binding, request.match_info, request.query, given)
 
     async def call_with(
@@ -74,7 +74,7 @@ class Host:
             base_url=base_url(request),
         )
 
-    def _peers(self, request: web.Request, meta: Meta) -> Calls:
+    def peers(self, request: web.Request, meta: Meta) -> Calls:
         """Make the peers of a request: they are told its id, its trace and its author."""
         told = {
             REQUEST_ID_HEADER: meta.request_id,

@@ -21,6 +21,7 @@ from blog.core.logs import get_logger
 from blog.core.web import AUTHOR_HEADER, invalid, read_body, revalidated
 from blog.runtime.binding import Binding, Source, bind
 from blog.runtime.host import Host
+from blog.runtime.refusals import ReadOnlyPeers, refusal_of
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 ERROR_TEMPLATE = "error.html"
@@ -61,9 +62,16 @@ class Pages:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; what goes wrong is a page as well."""
+        return await self._handle(request)
+
+    async def handle_refused(self, request: web.Request) -> web.StreamResponse:
+        """Answer one that the gateway refuses: as any other, but nothing is written."""
+        return await self._handle(request, refusal_of(request))
+
+    async def _handle(self, request: web.Request, refusal: BlogError | None = None) -> web.StreamResponse:
         try:
             self._host.must_be_open()
-            return await self._answer(request)
+            return await self._answer(request, refusal)
         except BlogError as error:
             return self._show_error(error)
         except web.HTTPException:
@@ -72,14 +80,11 @@ class Pages:
             log.exception("page.failed", method=request.method, path=request.path)
             return self._show_error(BlogError("Something went wrong here; it is not your request."))
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        given: dict[Source, Any] = {Source.META: self._host.meta(request, _author(request))}
-        if self._is_action:
-            refuse_other_sites(request.headers, request.host)
-            given |= await _form(self._binding, request)
-        match await self._host.call(self._binding, request, given):
+    async def _answer(self, request: web.Request, refusal: BlogError | None) -> web.StreamResponse:
+        match await self._host.call(self._binding, request, await self._given(request, refusal)):
             case Html(template, context, status):
-                return self._render(template, context, status)
+                headers = refusal.headers if refusal and status == status_of(refusal) else {}
+                return self._render(template, context, status, headers)
             case Redirect() as redirect:
                 return _redirect(redirect, is_secure=request.headers.get(_FORWARDED_PROTO) == "https")
             case Asset(name):
@@ -87,19 +92,33 @@ class Pages:
             case other:
                 raise TypeError(f"a page returned {other!r}")
 
+    async def _given(self, request: web.Request, refusal: BlogError | None) -> dict[Source, Any]:
+        """Return what the handler is called with. Raises `refusal` where it would not notice it."""
+        meta = self._host.meta(request, _author(request))
+        given: dict[Source, Any] = {Source.META: meta}
+        if self._is_action:
+            refuse_other_sites(request.headers, request.host)
+            given |= await _form(self._binding, request)
+        if refusal is not None:
+            if not self._binding.has(Source.PEERS):
+                raise refusal
+            given[Source.PEERS] = ReadOnlyPeers(self._host.peers(request, meta), refusal)
+        return given
+
     def _show_error(self, error: BlogError) -> web.Response:
         status = status_of(error)
         context = {"status": status, "title": HTTPStatus(status).phrase, "detail": error.detail}
-        response = self._render(ERROR_TEMPLATE, context, status)
-        response.headers.update(error.headers)
-        return response
+        return self._render(ERROR_TEMPLATE, context, status, error.headers)
 
-    def _render(self, template: str, context: Mapping[str, Any], status: int) -> web.Response:
+    def _render(
+        self, template: str, context: Mapping[str, Any], status: int, more: Mapping[str, str]
+    ) -> web.Response:
         text = self._templates.get_template(template).render(context)
         headers = SECURITY_HEADERS | {
             # who wrote a comment sees more of it than others
             hdrs.CACHE_CONTROL: "private, no-cache",
             hdrs.VARY: hdrs.COOKIE,
+            **more,
         }
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
@@ -116,6 +135,11 @@ class Pages:
 def page(host: Host, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a page or an action."""
     return Pages(host, endpoint).handle
+
+
+def refused_page(host: Host, endpoint: Endpoint) -> Handler:
+    """Make the aiohttp handler of what the gateway refuses of an action."""
+    return Pages(host, endpoint).handle_refused
 
 
 def refuse_other_sites(headers: Mapping[str, str], host: str) -> None:

@@ -18,7 +18,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from blog.core.contract import PeerAnswer
-from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, Unavailable
+from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, TooMany, Unavailable
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import (
@@ -40,7 +40,7 @@ PATIENCE = 1.0
 
 # what a peer may say for itself; any other 5xx is its failure, not its answer
 _BY_STATUS = {
-    status: kind for kind, status in STATUS.items() if issubclass(kind, (DomainError, TooLarge))
+    status: kind for kind, status in STATUS.items() if issubclass(kind, (DomainError, TooLarge, TooMany))
 }
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 

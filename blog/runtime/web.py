@@ -16,6 +16,7 @@ from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
 from blog.core.operator import PATH as OPERATOR_PATH
 from blog.core.reactions import PATH, Delivery
+from blog.core.refusals import refused_pattern
 from blog.core.web import (
     SEQUENCE_HEADER,
     parsed,
@@ -28,7 +29,7 @@ from blog.runtime.binding import Source, bind
 from blog.runtime.host import Host, command_request
 from blog.runtime.openapi import describe
 from blog.runtime.operator import OperatorApi
-from blog.runtime.pages import page
+from blog.runtime.pages import page, refused_page
 from blog.runtime.queries import query
 from blog.runtime.siblings import PATH as SNAPSHOT
 from blog.runtime.siblings import Giver
@@ -63,6 +64,9 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
         app.router.add_route(endpoint.route.method, endpoint.route.pattern, handler)
         if endpoint.route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, endpoint.route.pattern, handler)
+        if endpoint.route.shows_refusals:
+            pattern = refused_pattern(endpoint.route.pattern)
+            app.router.add_route(endpoint.route.method, pattern, refused_page(host, endpoint))
     app.router.add_post(PATH, _when_open(host, partial(_react, host)))
     app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(host, Giver(host).handle))
     app.router.add_get("/openapi.json", _describe(host.service))

@@ -1,10 +1,11 @@
 """A whole blog in one event loop, for tests: real HTTP on free loopback ports, nothing mocked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp.test_utils import BaseTestServer
@@ -106,9 +107,15 @@ def _knows(table: Discovery, *, ids: set[str], services: set[str]) -> bool:
 
 
 @asynccontextmanager
-async def running_blog(folder: Path, **copies: int) -> AsyncIterator[RunningBlog]:
-    """Run a blog with its data in `folder`; yield it once every copy is ready."""
-    settings = with_ports(Settings(data_dir=folder, public_port=0, admin_port=0, token=SecretStr(_TOKEN)))
+async def running_blog(
+    folder: Path, options: Mapping[str, Any] = MappingProxyType({}), /, **copies: int
+) -> AsyncIterator[RunningBlog]:
+    """Run a blog with its data in `folder`; yield it once every copy is ready.
+
+    Tests write as fast as they can (`write_rate` is 0), unless the settings `options` say otherwise.
+    """
+    given = {"public_port": 0, "admin_port": 0, "token": SecretStr(_TOKEN), "write_rate": 0, **options}
+    settings = with_ports(Settings(data_dir=folder, **given))
     clock = SystemClock()
     async with (
         InProcess.open(settings, clock) as runtime,

@@ -20,6 +20,15 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOG_REGISTRY", "gateway:4000"),
         ("BLOG_ADVERTISE", "nowhere"),
         ("BLOG_LOG_LEVEL", "loud"),
+        ("BLOG_WRITE_RATE", "-1"),
+        ("BLOG_WRITE_RATE", "many"),
+        ("BLOG_WRITE_RATE", "nan"),
+        ("BLOG_WRITE_RATE", "inf"),
+        ("BLOG_WRITE_RATE", "1e-9"),
+        ("BLOG_WRITE_RATE", "1e9"),
+        ("BLOG_WRITE_BURST", "0"),
+        ("BLOG_WRITE_BURST", "1.5"),
+        ("BLOG_TRUSTED_PROXIES", "10.0.0.0/99"),
     ],
 )
 def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -46,3 +55,13 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_setting_says_what_it_means() -> None:
     """No line of `blog settings` is empty."""
     assert all(line.meaning for line in describe(load(Settings)))
+
+
+def test_writes_are_limited_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten a second, forty at once; 0 turns it off, and nobody is trusted about addresses."""
+    monkeypatch.delenv("BLOG_WRITE_RATE", raising=False)
+    monkeypatch.delenv("BLOG_WRITE_BURST", raising=False)
+    settings = load(Settings)
+    assert (settings.write_rate, settings.write_burst, settings.trusted_proxies) == (10, 40, ())
+    monkeypatch.setenv("BLOG_WRITE_RATE", "0")
+    assert load(Settings).write_rate == 0

@@ -46,6 +46,7 @@ class Blog:
             "BLOG_PUBLIC_PORT": self.url.rpartition(":")[2],
             "BLOG_ADMIN_PORT": self.admin.rpartition(":")[2],
             "BLOG_DATA_DIR": str(folder / "data"),
+            "BLOG_WRITE_RATE": "0",
             **variables,
         }
         self.output = (folder / "up.txt").open("a+")

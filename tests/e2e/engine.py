@@ -37,7 +37,7 @@ def build(client: Any) -> None:
 
 
 class Containers:
-    """README's lines: a network, and containers of the image in it, with no other flag."""
+    """README's lines: a network, and containers of the image in it; no other flag, but for the writes."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -74,7 +74,12 @@ class Containers:
     def start_all(self, **options: Any) -> None:
         """Start the gateway and one of each; `options` are the bus's."""
         # the engine picks the port: another blog may have 8080
-        gateway = self.run("gateway", alias="gateway", ports={"8080/tcp": ("127.0.0.1", None)})
+        gateway = self.run(
+            "gateway",
+            alias="gateway",
+            ports={"8080/tcp": ("127.0.0.1", None)},
+            environment={"BLOG_WRITE_RATE": "0"},
+        )
         for service in SERVICES:
             self.by_service[service] = self.run(service, **(options if service == "bus" else {}))
         gateway.reload()

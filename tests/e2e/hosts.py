@@ -151,6 +151,7 @@ class Hosts:
             "BLOG_HOST": "0.0.0.0",
             "BLOG_DATA_DIR": str(self.folder / f"data-{host}-{len(self._processes)}"),
             "BLOG_TOKEN": TOKEN,
+            "BLOG_WRITE_RATE": "0",
             "BLOG_LOG_FORMAT": "json",
             "PYTHONPATH": str(ROOT),
         }

@@ -23,8 +23,8 @@ NASTY = """<script>window.hacked = 1</script><img src=x onerror="window.hacked =
 [click](javascript:window.hacked=3) <svg onload="window.hacked=4"> **bold**"""
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@asynccontextmanager
+async def started_browser() -> AsyncIterator[Browser]:
     """Start the system's Chromium; without one skip, or fail where BLOG_REQUIRE_BROWSER asks for one."""
     if CHROMIUM is None:
         (pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip)("no Chromium is installed here")
@@ -32,6 +32,13 @@ async def browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Give one to each test."""
+    async with started_browser() as browser:
+        yield browser
 
 
 class Reader:

@@ -78,13 +78,17 @@ async def answer_at_once(_: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def service(
-    settings: Settings, registry: str, handler: Handler = answer_at_once, name: str = "things"
+    settings: Settings,
+    registry: str,
+    handler: Handler = answer_at_once,
+    name: str = "things",
+    method: str = "GET",
 ) -> AsyncIterator[Member]:
     """Run an instance with one route, `/` and its name; give it once it is ready."""
     app = web.Application()
-    app.router.add_get(f"/{name}", handler)
+    app.router.add_route(method, f"/{name}", handler)
     settings = settings.model_copy(update={"registry": (registry,)})
-    routes = (Route(method="GET", pattern=f"/{name}"),)
+    routes = (Route(method=method, pattern=f"/{name}"),)
     async with Member.join(
         Lifecycle(SystemClock()), settings, app, service=name, routes=routes
     ) as member:

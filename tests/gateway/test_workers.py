@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -68,3 +69,40 @@ async def test_workers_share_the_port_and_their_counts_add_up(tmp_path: Path) ->
 async def _is_503(client: aiohttp.ClientSession, url: str) -> bool:
     async with client.get(url) as answer:
         return answer.status in {503, 404}
+
+
+async def test_workers_limit_a_client_together(tmp_path: Path) -> None:
+    """However many there are, and also when one is killed: its writes stay counted."""
+    rate, burst = 0.2, 12
+    before = children()
+    settings = settings_in(tmp_path, workers=3, write_rate=rate, write_burst=burst)
+    async with (
+        asyncio.timeout(60),
+        gateway(settings) as (_, member),
+        service(settings, f"http://{member.instance.address}", method="POST"),
+    ):
+        url = f"http://{member.instance.metadata['public']}/things"
+        while await ask(20, "GET", url) != {405: 20}:  # until each of them knows of the instance
+            await asyncio.sleep(0.01)
+        began = time.monotonic()
+
+        writing = (ask(10, "POST", url) for _ in range(6))
+        statuses = sum(await asyncio.gather(*writing), Counter[int]())
+        assert burst <= statuses[200] <= burst + rate * (time.monotonic() - began)
+        killed = min(children() - before)
+        os.kill(killed, signal.SIGKILL)
+        while len(children() - before - {killed}) < 3:
+            await asyncio.sleep(0.01)
+        statuses += await ask(40, "POST", url)
+        assert set(statuses) <= {200, 429, 404, 503}  # the new one may not know of the instance yet
+        assert statuses[200] <= burst + rate * (time.monotonic() - began)
+    assert children() == before
+
+
+async def ask(times: int, method: str, url: str) -> Counter[int]:
+    """Count what is answered, on a connection of its own each time: the kernel spreads them."""
+    statuses: Counter[int] = Counter()
+    for _ in range(times):
+        async with aiohttp.ClientSession() as client, client.request(method, url) as answer:
+            statuses[answer.status] += 1
+    return statuses

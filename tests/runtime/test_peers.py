@@ -12,7 +12,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.core.errors import BlogError, Conflict, Invalid, Malformed, NotFound, TooLarge, Unavailable
+from blog.core.errors import (
+    BlogError,
+    Conflict,
+    Invalid,
+    Malformed,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unavailable,
+)
 from blog.core.instance import Instance, State
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER, INSTANCE_HEADER
 from blog.lifecycle.member import Member
@@ -116,6 +125,7 @@ async def test_nobody_there_is_unavailable(rig: Rig) -> None:
         (413, TooLarge),
         (418, Malformed),
         (422, Invalid),
+        (429, TooMany),
         (503, Unavailable),
     ],
 )

@@ -3,7 +3,16 @@
 import pytest
 
 from blog.core.contract import Html, PeerAnswer, Redirect
-from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, Unavailable
+from blog.core.errors import (
+    BlogError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    TooLarge,
+    TooMany,
+    Unavailable,
+    status_of,
+)
 from blog.services.web.changes import (
     delete_comment,
     delete_comment_page,
@@ -88,6 +97,8 @@ async def test_what_changed_meanwhile_is_shown_beside_what_was_typed() -> None:
     [
         (Invalid("x", errors=[{"loc": ["content"], "msg": "is empty"}]), False),
         (Unavailable("The service comments is not running."), True),
+        (TooMany("Write rate limit exceeded; retry after 2 s."), True),
+        (TooLarge("An event is at most 256 KiB."), False),
     ],
 )
 async def test_other_words_that_could_not_be_put_are_not_lost(
@@ -100,6 +111,20 @@ async def test_other_words_that_could_not_be_put_are_not_lost(
     assert isinstance(page, Html)
     assert (page.context["form"].content, page.context["form"].sequence) == ("typed", 4)
     assert (page.context["form"].key == form.key) is same_key
+    assert page.status == status_of(error)
+
+
+async def test_a_refused_deletion_can_be_asked_for_again() -> None:
+    """The question comes back, under the same key."""
+    peers = FakePeers(
+        comments=TooMany("Write rate limit exceeded; retry after 2 s."),
+        query=PeerAnswer({"id": COMMENT, "content": "c", **MINE}),
+    )
+    form = Form(sequence=5)
+    page = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
+    assert isinstance(page, Html)
+    assert (page.template, page.status, page.context["form"]) == ("delete.html", 429, form)
+    assert "rate limit" in page.context["failure"]
 
 
 async def test_it_is_asked_before_it_is_deleted() -> None:

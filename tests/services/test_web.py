@@ -3,7 +3,7 @@
 import pytest
 
 from blog.core.contract import AUTHOR_COOKIE, Html, PeerAnswer, Redirect
-from blog.core.errors import BlogError, Invalid, NotFound, TooLarge, Unavailable
+from blog.core.errors import BlogError, Invalid, NotFound, TooLarge, TooMany, Unavailable
 from blog.core.ids import derived_id
 from blog.services.web.forms import CommentForm, PostForm
 from blog.services.web.markdown import excerpt, render
@@ -93,6 +93,7 @@ async def test_a_form_that_is_sent_twice_has_one_author() -> None:
         (Invalid("This Idempotency-Key was used for another request."), 422, False),
         (TooLarge("An event is at most 256 KiB."), 413, False),
         (Unavailable("The service posts is not running."), 503, True),
+        (TooMany("Write rate limit exceeded; retry after 2 s."), 429, True),
     ],
 )
 async def test_what_could_not_be_published_is_not_lost(

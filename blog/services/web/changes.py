@@ -8,7 +8,7 @@ import asyncio
 from typing import Any
 
 from blog.core.contract import Html, Meta, Peers, Redirect
-from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, Unavailable, status_of
+from blog.core.errors import BlogError, Conflict, Forbidden, NotFound, status_of
 from blog.core.ids import Id
 from blog.services.web.forms import CommentForm, Form, PostForm, again, wrong
 from blog.services.web.markdown import render
@@ -69,7 +69,9 @@ async def _edit(subject: Subject, form: Form, peers: Peers, meta: Meta) -> Html 
         answer = await subject.owner(peers).put(
             subject.path, change, author_token=_token(meta), key=form.key
         )
-    except (Conflict, Invalid, Unavailable) as error:
+    except (NotFound, Forbidden):
+        raise
+    except BlogError as error:
         return await _ask("edit.html", subject, peers, form, error)
     return Redirect(subject.page(answer.sequence))
 
@@ -80,7 +82,9 @@ async def _delete(subject: Subject, form: Form, peers: Peers, meta: Meta) -> Htm
         answer = await subject.owner(peers).delete(
             subject.path, params=params, author_token=_token(meta), key=form.key
         )
-    except (Conflict, Unavailable) as error:
+    except (NotFound, Forbidden):
+        raise
+    except BlogError as error:
         return await _ask("delete.html", subject, peers, form, error)
     if subject.comment_id:
         return Redirect(subject._replace(comment_id=None).page(answer.sequence))

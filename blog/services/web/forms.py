@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
 
-from blog.core.errors import BlogError, Unavailable
+from blog.core.errors import BlogError, TooMany, Unavailable
 from blog.core.ids import Id, sha256_hex
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{20,64}$")]
@@ -56,8 +56,13 @@ F = TypeVar("F", bound=Form)
 
 
 def again(form: F, error: BlogError) -> F:
-    """Return the form to send again: under the same key if it may have been done all the same."""
-    return form if isinstance(error, Unavailable) else form.model_copy(update={"key": new_key()})
+    """Return the form to send again: under the same key if it may have been done all the same.
+
+    Who is told to wait (TooMany) may have sent it before, and not have seen what came of it.
+    """
+    return (
+        form if isinstance(error, Unavailable | TooMany) else form.model_copy(update={"key": new_key()})
+    )
 
 
 def draft(form: Form) -> Mapping[str, Any]:

@@ -1,0 +1,62 @@
+"""Refusals: how an action runs of which nothing may come but a page: its peers read, and refuse to write.
+
+So whatever an action does about a peer's problem it does about this one, with no case of its own.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Never
+
+from aiohttp import web
+
+from blog.core.contract import Peer, PeerAnswer, Peers
+from blog.core.errors import BlogError
+from blog.core.refusals import SECONDS, too_many_writes
+
+
+def refusal_of(request: web.Request) -> BlogError | None:
+    """Return why the gateway refuses a request that it sent here to be shown, None for all others."""
+    seconds = request.match_info.get(SECONDS)
+    return None if seconds is None else too_many_writes(int(seconds))
+
+
+class ReadOnlyPeers:
+    """`peers`, of which none takes a write: each raises `refusal` instead."""
+
+    def __init__(self, peers: Peers, refusal: BlogError) -> None:
+        self._peers = peers
+        self._refusal = refusal
+
+    def __getattr__(self, service: str) -> "ReadOnlyPeer":
+        """Return the service of this name."""
+        return ReadOnlyPeer(getattr(self._peers, service), self._refusal)
+
+
+class ReadOnlyPeer:
+    """One of them."""
+
+    def __init__(self, peer: Peer, refusal: BlogError) -> None:
+        self._peer = peer
+        self._refusal = refusal
+
+    async def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
+    ) -> PeerAnswer:
+        """See `Peer.get`."""
+        return await self._peer.get(path, params=params, after=after)
+
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> Never:
+        """Refuse."""
+        del path, content, author_token, key
+        raise self._refusal
+
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> Never:
+        """Refuse."""
+        del path, content, author_token, key
+        raise self._refusal
+
+    async def delete(
+        self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
+    ) -> Never:
+        """Refuse."""
+        del path, params, author_token, key
+        raise self._refusal
