@@ -4,7 +4,6 @@ Every call may be repeated: reads change nothing, and writes carry an `Idempoten
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from yarl import URL
 
 from blog.core.contract import PeerAnswer
 from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, Unavailable
+from blog.core.http_client import parse_json, read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import (
@@ -138,7 +138,7 @@ class Call:
                 allow_redirects=False,
                 **what,
             ) as response:
-                body = await response.read()
+                body = await read_response(response)
         except aiohttp.ClientConnectorError as error:
             self._member.session.report(instance.id, str(error))
             raise _Failed(str(error)) from error
@@ -171,7 +171,7 @@ def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswe
 
 def _content(body: bytes) -> Any:
     try:
-        return json.loads(body) if body else None
+        return parse_json(body) if body else None
     except ValueError as error:
         raise _Failed("what it answered is no JSON") from error
 
