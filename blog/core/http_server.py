@@ -29,6 +29,7 @@ def app_runner(app: web.Application, *, shutdown_timeout: float, **options: Any)
     Requests that cannot be read are refused after the middlewares that `app` has: one that means another
     instance, or comes without the token, is told so first.
     """
+    app.middlewares.insert(0, _must_be_text)
     app.middlewares.append(_admit)
     return _Runner(
         app,
@@ -38,6 +39,18 @@ def app_runner(app: web.Application, *, shutdown_timeout: float, **options: Any)
         auto_decompress=False,
         **options,
     )
+
+
+@web.middleware
+async def _must_be_text(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse fields that are not UTF-8, as the gateway does, before anything hashes or logs one."""
+    try:
+        for value in request.headers.values():
+            if not value.isascii():
+                value.encode()
+    except UnicodeEncodeError:
+        return problem(Malformed("A header is not valid UTF-8."))
+    return await handler(request)
 
 
 @web.middleware
@@ -122,7 +135,8 @@ class _Connection(RequestHandler):
         if status >= web.HTTPInternalServerError.status_code:
             return super().handle_error(request, status, exc, message)
         log.info("request.malformed", address=request.remote, why=(message or "").partition("\n")[0])
-        response = problem(Malformed("This is not a valid HTTP/1.1 request.", headers={hdrs.CONNECTION: "close"}))
+        error = Malformed("This is not a valid HTTP/1.1 request.", headers={hdrs.CONNECTION: "close"})
+        response = problem(error)
         response.force_close()
         return response
 

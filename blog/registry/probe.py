@@ -69,6 +69,8 @@ class Prober:
         except aiohttp.ClientConnectorError as error:
             refused = error.errno == errno.ECONNREFUSED
             return Answer(Probe.REFUSED if refused else Probe.SILENT, str(error))
+        except ValueError as error:  # of the address: no label may be empty, say
+            return Answer(Probe.REFUSED, f"{instance.address} is not a valid address: {error}")
         except (aiohttp.ClientError, OSError):
             return None
 
