@@ -126,25 +126,25 @@ async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "frame",
+    ("frame", "code"),
     [
-        b"\xc1\x7f" + (5).to_bytes(8, "big") + b"\xcaH\xcd\xc9\xc9",  # compressed, though not agreed on
-        b"\x81\x7f" + (1 << 40).to_bytes(8, "big"),
+        (b"\xc1\x7f" + (5).to_bytes(8, "big") + b"\xcaH\xcd\xc9\xc9", 1002),  # nobody agreed on it
+        (b"\x81\x7f" + (1 << 40).to_bytes(8, "big"), 1009),
     ],
     ids=["compressed", "too long"],
 )
-async def test_a_registry_that_says_too_much_is_left_and_tried_again(frame: bytes) -> None:
-    """No message is kept that could take all memory; the follower comes back."""
-    connected = asyncio.Semaphore(0)
+async def test_a_registry_that_says_too_much_is_left_and_tried_again(frame: bytes, code: int) -> None:
+    """No message is kept that could take all memory: the follower says why, and comes back."""
+    codes: asyncio.Queue[int | None] = asyncio.Queue()
 
     async def flood(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(timeout=0.05)
         await socket.prepare(request)
         assert request.transport is not None
         request.transport.write(frame)
-        connected.release()
         async for _ in socket:
             pass
+        codes.put_nowait(socket.close_code)
         return socket
 
     app = web.Application()
@@ -155,8 +155,7 @@ async def test_a_registry_that_says_too_much_is_left_and_tried_again(frame: byte
         url = str(server.make_url("/"))
         follower = Session(http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
         async with follower, asyncio.timeout(30):
-            for _ in range(3):
-                await connected.acquire()
+            assert [await codes.get() for _ in range(3)] == [code] * 3
     await server.close()
 
 
