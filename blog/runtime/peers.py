@@ -18,7 +18,7 @@ from yarl import URL
 
 from blog.core.contract import PeerAnswer
 from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, Unavailable
-from blog.core.http_client import parse_json, read_response
+from blog.core.http_client import RESPONSE_LIMIT, parse_json, read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import (
@@ -34,6 +34,8 @@ from blog.registry.discovery import Discovery
 
 TIMEOUT = 6.0
 """Seconds for one try: a little longer than a command has (5 s)."""
+LIMIT = RESPONSE_LIMIT
+"""Bytes of an answer."""
 TRIES = 3
 PATIENCE = 1.0
 """Seconds to wait for an instance where none is left to ask."""
@@ -138,7 +140,7 @@ class Call:
                 allow_redirects=False,
                 **what,
             ) as response:
-                body = await read_response(response)
+                body = await read_response(response, LIMIT)
         except aiohttp.ClientConnectorError as error:
             self._member.session.report(instance.id, str(error))
             raise _Failed(str(error)) from error

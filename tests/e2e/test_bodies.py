@@ -125,7 +125,7 @@ async def test_every_port_refuses_codings(tmp_path: Path, service: str) -> None:
             ("POST", "/posts"),
             ("POST", "/subscriptions/moderation/pause"),
         ):
-            options = {"data": b"not gzip", "headers": {"Content-Encoding": "gzip"}}
-            async with http.request(method, url + path, **options) as answer:
+            coded = {"Content-Encoding": "gzip"}
+            async with http.request(method, url + path, data=b"not gzip", headers=coded) as answer:
                 assert (path, answer.status) == (path, 415)
                 assert answer.headers["Accept-Encoding"] == "identity"
