@@ -24,9 +24,9 @@ def masked(payload: bytes, bits: int = 0) -> bytes:
 
 
 def bomb() -> bytes:
-    """Compress 64 MB of zeros as a message of a session would be."""
+    """Compress 1 MB of zeros as a message of a session would be: small enough to be read at once."""
     packer = zlib.compressobj(wbits=-15)
-    return (packer.compress(bytes(64 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 @pytest.mark.parametrize(
