@@ -16,8 +16,9 @@ from blog.bus.appends import APPEND_TYPES, MAX_BODY, read_append, told
 from blog.bus.client import LOG_HEADER, Appended
 from blog.bus.log import Log
 from blog.core.clock import Clock
+from blog.core.codings import must_be_plain
 from blog.core.errors import BlogError, TooLarge, status_of
-from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unsupported
+from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unmet, unsupported
 from blog.http.heads import RequestHead
 from blog.http.outbox import Outbox
 from blog.http.places import Places
@@ -95,7 +96,7 @@ class AppendDoor:
         request = AppendRequest(self, connection, head)
         if not request.is_welcome() or not head.has_body:
             request.body_ended()
-        elif head.get(b"expect"):
+        elif head.get(b"expect") and not head.block.is_http_1_0:
             connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return request
 
@@ -109,7 +110,7 @@ class AppendDoor:
         self.member.operations.requests.add(difference)
 
     def check(self, head: RequestHead) -> str:
-        """Return the content type. Raises Misdirected, Unauthorized, UnsupportedMedia."""
+        """Return the content type. Raises the RequestError that says what else to send."""
         assert self.member is not None
         me = self.member.instance.id
         if head.get(b"blog-instance") not in (None, me.encode()):
@@ -117,6 +118,9 @@ class AppendDoor:
         given = head.get(b"authorization") or b""
         if self._token is not None and not hmac.compare_digest(given, self._token):
             raise unauthorized()
+        must_be_plain(value.decode("latin-1") for value in head.get_all(b"content-encoding"))
+        if [value.lower() for value in head.get_all(b"expect")] not in ([], [b"100-continue"]):
+            raise unmet()
         content_type = _text(head, b"content-type").partition(";")[0].strip().lower()
         if content_type not in APPEND_TYPES:
             raise unsupported(content_type or "nothing", *APPEND_TYPES)

@@ -31,6 +31,7 @@ from blog.core.background import Crew
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
 from blog.core.events import BATCH_TYPE, Envelope, Recorded
+from blog.core.http_client import detail_of, read_response
 from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.discovery import Discovery
@@ -43,6 +44,7 @@ _ATTEMPT_TIMEOUT = 2.0  # seconds for one try; a bus that hangs may have a succe
 _PAUSE = (0.02, 0.2)  # seconds between tries, drawn evenly
 _SILENCE = 40.0  # seconds without a line before a stream counts as broken; the bus speaks every 15
 _READ_BUFFER = 1 << 20  # bytes read ahead while the page before is still being applied
+_MAX_PAGE = 256 << 20  # bytes; a page of the largest events has half of that
 _THROUGH = b'\n{"through":'  # no event begins so, and no string in one has a line break
 _REFUSED: dict[int, type[BlogError]] = {
     HTTPStatus.CONFLICT: Conflict,
@@ -227,7 +229,7 @@ class BusClient:
     async def _ask(self, method: str, path: str, **options: Any) -> bytes | None:
         """Ask the bus once; return the body of its answer, None for 404."""
         async with self._request(await self._bus(), method, path, **options) as response:
-            body = await response.read()
+            body = await read_response(response)
         status = response.status
         if status == HTTPStatus.OK:
             return body
@@ -238,7 +240,7 @@ class BusClient:
             raise _TryAgain(f"it answered {status}")
         again = response.headers.get(hdrs.RETRY_AFTER)
         raise (refused or BlogError)(
-            _detail(body) or f"The bus answered {status}.",
+            detail_of(body) or f"The bus answered {status}.",
             headers={hdrs.RETRY_AFTER: again} if again else {},
         )
 
@@ -273,6 +275,8 @@ async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
     seen = 0
     async for chunk in response.content.iter_any():
         held += chunk
+        if len(held) > _MAX_PAGE:
+            raise BusLost(f"The bus sent more than {_MAX_PAGE} bytes without saying how far it is.")
         while (begin := held.find(_THROUGH, seen)) >= 0 and (end := held.find(b"\n", begin + 1)) >= 0:
             yield Batch(log, bytes(held[:begin]), _number(held[begin + len(_THROUGH) : end]))
             # the line break stays: it is where the next line begins
@@ -291,11 +295,3 @@ def _number(text: bytes | bytearray) -> int:
 
 def _expectation(expect: int, among: Collection[str]) -> list[tuple[str, str]]:
     return [("expectedsequence", str(expect)), *(("expectedtype", name) for name in sorted(among))]
-
-
-def _detail(body: bytes) -> str:
-    """Return what a problem says, "" when it says nothing."""
-    try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, LookupError, TypeError):
-        return ""

@@ -19,6 +19,7 @@ from blog.bus.subscription import AGAIN_AFTER, Subscription
 from blog.bus.window import Window
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, NotFound
+from blog.core.http_client import read_response
 from blog.core.instance import Instance, State
 from blog.core.logs import get_logger
 from blog.core.reactions import PATH, Result
@@ -247,7 +248,7 @@ class Delivery:
                     headers={INSTANCE_HEADER: instance.id, **self._headers},
                 ) as response,
             ):
-                answer = await response.read()
+                answer = await read_response(response)
                 return read_answer(load, response.status, response.headers.get("Retry-After", ""), answer)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(str(error)) from error

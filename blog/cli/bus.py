@@ -12,9 +12,10 @@ import aiohttp
 import click
 
 from blog.bus.service import SERVICE
-from blog.cli.locate import instances_of, registries
+from blog.cli.locate import instances_of, registries, why
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
+from blog.core.http_client import client_session, read_response
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
 from blog.master.doors import known_token
@@ -71,14 +72,10 @@ async def _call(method: str, path: str) -> Any:
 
 async def _answer(answer: aiohttp.ClientResponse) -> Any:
     """Return what was answered. Raises SettingsError with what a problem says."""
-    body = await answer.read()
+    body = await read_response(answer)
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return json.loads(body) if body else None
-    try:
-        why = json.loads(body)["detail"]
-    except (ValueError, LookupError):
-        why = f"it answered {answer.status}"
-    raise SettingsError(f"The bus at {answer.url.authority}: {why}")
+    raise SettingsError(f"The bus at {answer.url.authority}: {why(answer.status, body)}")
 
 
 @asynccontextmanager
@@ -86,7 +83,7 @@ async def _bus() -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     """Give a client and the bus's URL. Raises SettingsError when there is none to ask."""
     settings = load(Settings)
     headers = bearer(settings.secret or known_token(settings.data_dir))
-    async with aiohttp.ClientSession(headers=headers, read_bufsize=_LINE_BUFFER) as http:
+    async with client_session(headers=headers, read_bufsize=_LINE_BUFFER) as http:
         try:
             yield http, await _url(http, settings)
         except aiohttp.ClientError as error:

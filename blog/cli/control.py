@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from blog.core.errors import SettingsError
+from blog.core.http_client import client_session, read_json
 from blog.core.settings import Settings, load
 from blog.master.control import short
 from blog.master.resume import Record
@@ -43,8 +44,8 @@ async def ask(method: str, path: str, **options: Any) -> Any:
 async def answered(answer: aiohttp.ClientResponse) -> Any:
     """Return the JSON of an answer; of one that goes on, nothing. Raises SettingsError for a problem."""
     if answer.status >= _OK:
-        raise SettingsError((await answer.json(content_type=None))["detail"])
-    return await answer.json() if answer.content_type == "application/json" else None
+        raise SettingsError((await read_json(answer))["detail"])
+    return await read_json(answer) if answer.content_type == "application/json" else None
 
 
 async def _print_logs(services: tuple[str, ...], *, follow: bool) -> None:
@@ -85,7 +86,7 @@ async def connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
     if not path.exists():
         raise SettingsError(nobody)
     with short(path) as address:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(address)) as http:
+        async with client_session(connector=aiohttp.UnixConnector(address)) as http:
             try:
                 yield http
             except aiohttp.ClientConnectorError:

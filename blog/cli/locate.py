@@ -7,6 +7,7 @@ from typing import NamedTuple
 import aiohttp
 
 from blog.core.errors import SettingsError
+from blog.core.http_client import detail_of, read_response
 from blog.core.instance import Instance, State
 from blog.core.settings import Settings
 from blog.lifecycle.run_file import living
@@ -46,7 +47,7 @@ async def _registered(service: str, http: aiohttp.ClientSession, settings: Setti
     for registry in registries(settings):
         try:
             async with http.get(f"{registry}/v1/services/{service}") as answer:
-                body = await answer.read()
+                body = await read_response(answer)
         except (aiohttp.ClientError, TimeoutError):
             continue
         if answer.status != HTTPStatus.OK:
@@ -60,7 +61,4 @@ async def _registered(service: str, http: aiohttp.ClientSession, settings: Setti
 
 def why(status: int, body: bytes) -> str:
     """Return what a problem says (RFC 9457)."""
-    try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, LookupError, TypeError):
-        return f"it answered {status}"
+    return detail_of(body) or f"it answered {status}"

@@ -16,6 +16,7 @@ import click
 
 from blog.cli.locate import Located, instances_of, registries, why
 from blog.core.errors import SettingsError
+from blog.core.http_client import client_session, read_response
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order, Report
 from blog.core.settings import Settings, load
@@ -124,7 +125,7 @@ async def _operator(service: str, command: str) -> AsyncIterator[Operator]:
     """Find the instances that offer `command`. Raises SettingsError with what to do if none does."""
     settings = load(Settings)
     token = bearer(settings.secret or known_token(settings.data_dir))
-    async with aiohttp.ClientSession(headers=token, timeout=_TIMEOUT) as http:
+    async with client_session(headers=token, timeout=_TIMEOUT) as http:
         found = await instances_of(service, http, settings)
         if not found:
             raise SettingsError(
@@ -160,7 +161,7 @@ async def _ask(
     async with http.request(
         method, instance.url + path, headers=headers, allow_redirects=False, **options
     ) as answer:
-        return answer.status, await answer.read()
+        return answer.status, await read_response(answer)
 
 
 def described(before: Any) -> Iterator[str]:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TypeVar, overload
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
 from blog.core.errors import (
     STATUS,
     BlogError,
+    ExpectationFailed,
     Forbidden,
     Invalid,
     Malformed,
@@ -39,6 +41,8 @@ AUTHOR_HEADER = "Blog-Author-Token"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 PROBLEM_TYPE = "application/problem+json"
 _NOT_OF_OPERATORS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
+EXPECTATION = web.RequestKey("expectation", str)
+"""What a request expects before it sends its body, until that is met."""
 _BY_STATUS: dict[int, type[BlogError]] = {
     status: kind for kind, status in STATUS.items() if kind is not NoRoute
 } | {HTTPStatus.NOT_FOUND: NoRoute}
@@ -69,7 +73,8 @@ def problem_body(error: BlogError, request_id: str | None = None) -> bytes:
         **({"instance": f"urn:request:{request_id}"} if request_id else {}),
         **error.extensions,
     }
-    return json.dumps(body, ensure_ascii=False, default=str).encode()
+    # what a client sent, in a header say, need not be text: it must not break the answer about it
+    return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 @web.middleware
@@ -165,6 +170,11 @@ def unsupported(content_type: str, *content_types: str) -> UnsupportedMedia:
     )
 
 
+def unmet() -> ExpectationFailed:
+    """Make the error that says which expectation is met."""
+    return ExpectationFailed("The only expectation that is met here is 100-continue.")
+
+
 def revalidated(request: web.Request, response: web.Response) -> web.Response:
     """Give the answer an ETag; make it 304 for who has it already (RFC 9110 §13.1.2, §15.4.5)."""
     assert isinstance(response.body, bytes)
@@ -190,14 +200,32 @@ def has_already(request: web.Request, etag: str) -> bool:
 async def read_body(request: web.Request, *content_types: str) -> bytes:
     """Read the body of a request whose content type is one of `content_types`.
 
-    Raises UnsupportedMedia, or TooLarge when it is over the app's `client_max_size`.
+    Raises UnsupportedMedia, and what `read_whole` raises.
     """
     if request.content_type not in content_types:
         raise unsupported(request.content_type, *content_types)
+    return await read_whole(request)
+
+
+async def read_whole(request: web.Request) -> bytes:
+    """Read the body of a request. Whatever goes wrong with that is its sender's.
+
+    Raises TooLarge when it is over the app's `client_max_size`, Malformed when it breaks before its end.
+    """
     try:
+        await _say_continue(request)
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise TooLarge("The body is larger than what is taken here.") from error
+    except (web.RequestPayloadError, HttpProcessingError, OSError) as error:
+        raise Malformed("The body broke off, or its chunks are not valid (RFC 9112 §7.1).") from error
+
+
+async def _say_continue(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body (RFC 9110 §10.1.1)."""
+    if request.pop(EXPECTATION, None) is not None and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
 
 
 def parsed(model: type[M], body: bytes | str) -> M:

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from pydantic_core import from_json, to_json
 
+from blog.core.http_client import read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import INSTANCE_HEADER
@@ -18,6 +19,7 @@ from blog.registry.discovery import Discovery
 
 PATH = "/openapi.json"
 _TIMEOUT = 2.0
+_LIMIT = 4 << 20  # bytes of one description
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 log = get_logger()
@@ -69,12 +71,12 @@ async def _fetch(http: aiohttp.ClientSession, instance: Instance) -> Mapping[str
             asyncio.timeout(_TIMEOUT),
             http.get(
                 f"http://{instance.address}{PATH}",
-                headers={INSTANCE_HEADER: instance.id, "Accept-Encoding": "identity"},
+                headers={INSTANCE_HEADER: instance.id},
                 allow_redirects=False,
                 raise_for_status=True,
             ) as answer,
         ):
-            document = from_json(await answer.read())
+            document = from_json(await read_response(answer, _LIMIT))
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         log.warning("openapi.missing", id=instance.id, why=repr(error))
         return None

@@ -11,13 +11,13 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 
-import aiohttp
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
+from blog.core.http_client import client_session
 from blog.core.logs import configure, get_logger
 from blog.core.settings import Settings, load
 from blog.gateway.buckets import Buckets
@@ -46,9 +46,7 @@ async def work(settings: Settings, told: int, buckets: int) -> None:
     public = Public(settings, clock, RouteTable(), Buckets(buckets))
     async with AsyncExitStack() as stack:
         bound = bind(settings.host, settings.public_port, shared=True)
-        http = await stack.enter_async_context(
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
-        )
+        http = await stack.enter_async_context(client_session())
         session = await stack.enter_async_context(
             Session(
                 http=http,

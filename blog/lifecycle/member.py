@@ -17,6 +17,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from blog.core.background import background
+from blog.core.http_client import client_session
+from blog.core.http_server import app_runner
 from blog.core.instance import Instance, Load, Route
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
@@ -115,9 +117,7 @@ class Member:
     ) -> Callable[[], Awaitable[None]]:
         """Make the server of `app`; return what closes it."""
         self._front = front
-        self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT, **door
-        )
+        self._runner = app_runner(app, shutdown_timeout=_CLOSE_TIMEOUT, **door)
         await self._runner.setup()
         if front is not None:
             await stack.enter_async_context(background(sweep(front)))
@@ -235,11 +235,9 @@ class Member:
 
 
 def _client() -> aiohttp.ClientSession:
-    """Make the client that a member talks to others with: no cookies, no limit on connections."""
-    return aiohttp.ClientSession(
+    """Make the client that a member talks to others with: no limit on connections."""
+    return client_session(
         # a registry that comes back may have another address under its name
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, use_dns_cache=False),
-        cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0),
-        auto_decompress=False,
     )

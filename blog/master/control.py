@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from blog.core.errors import Invalid, SettingsError
 from blog.core.events import NDJSON_TYPE
+from blog.core.http_server import app_runner
 from blog.core.web import number, parsed, problems, read_body
 from blog.master.control_loop import ControlLoop
 from blog.master.copy_log import files, news
@@ -127,7 +128,7 @@ class Control:
 async def served(app: web.Application, path: Path) -> AsyncIterator[None]:
     """Serve `app` at the Unix socket `path`, for this user only."""
     _make_room(path)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT)
+    runner = app_runner(app, shutdown_timeout=_CLOSE_TIMEOUT)
     await runner.setup()
     try:
         with short(path) as address:

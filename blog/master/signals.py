@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from blog.core.clock import Clock
+from blog.core.http_client import read_json, read_response
 from blog.core.instance import Instance, State
 from blog.core.web import bearer
 from blog.gateway.stats import Snapshot
@@ -136,12 +137,12 @@ class Signals:
     async def _json(self, url: str) -> Any:
         async with self._http.get(url, headers=self._headers, timeout=_timeout()) as answer:
             answer.raise_for_status()
-            return await answer.json()
+            return await read_json(answer)
 
     async def _body(self, url: str) -> bytes:
         async with self._http.get(url, headers=self._headers, timeout=_timeout()) as answer:
             answer.raise_for_status()
-            return await answer.read()
+            return await read_response(answer)
 
     def __repr__(self) -> str:
         """Show what is known."""

@@ -12,6 +12,7 @@ import aiohttp
 from blog.core.background import background
 from blog.core.clock import Clock
 from blog.core.errors import SettingsError
+from blog.core.http_client import client_session
 from blog.core.instance import State
 from blog.core.settings import Settings
 from blog.master.control import Control, served
@@ -107,7 +108,7 @@ async def running(
 ) -> AsyncIterator[Blog]:
     """Run `desired` on `runtime` and follow the registry."""
     async with (
-        aiohttp.ClientSession() as http,
+        client_session() as http,
         Master.open(runtime, desired, clock) as master,
         Session(
             http=http,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import aiohttp
 
+from blog.core.http_client import client_session
 from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.registry.membership import Probe
@@ -42,7 +43,8 @@ class Prober:
     async def open(token: str | None) -> AsyncIterator["Prober"]:
         """Make one with a client that keeps no connections: an open one would prove nothing."""
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
-        async with aiohttp.ClientSession(connector=connector, headers=bearer(token)) as http:
+        client = client_session(looks_at_heads_only=True, connector=connector, headers=bearer(token))
+        async with client as http:
             yield Prober(http)
 
     async def dial(self, instance: Instance, timeout: float) -> Answer:
@@ -67,6 +69,8 @@ class Prober:
         except aiohttp.ClientConnectorError as error:
             refused = error.errno == errno.ECONNREFUSED
             return Answer(Probe.REFUSED if refused else Probe.SILENT, str(error))
+        except ValueError as error:  # of the address: no label may be empty, say
+            return Answer(Probe.REFUSED, f"{instance.address} is not a valid address: {error}")
         except (aiohttp.ClientError, OSError):
             return None
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
 from blog.core.instance import Address, Instance, Load, Route, State
-from blog.core.web import invalid, parsed, read_body
+from blog.core.web import invalid, number, parsed, read_body
 from blog.registry.conversation import peer_of
 from blog.registry.membership import Cause
 from blog.registry.messages import Refused
@@ -109,13 +109,11 @@ class Rest:
 
     async def _watch(self, request: web.Request) -> web.Response:
         """Answer with the table once it is newer than `version`, at the latest after 60 s."""
-        text = request.query.get("version", "0")
-        if not (text.isascii() and text.isdigit()):
-            raise Invalid("version: is a whole number")
+        seen = number(request, "version", 0)
         with suppress(TimeoutError):
             publisher = self._registry.publisher
             async with asyncio.timeout(_WATCH_TIMEOUT), publisher.changed:
-                await publisher.changed.wait_for(lambda: publisher.version > int(text))
+                await publisher.changed.wait_for(lambda: publisher.version > seen)
         return web.json_response(self._table())
 
     async def _prometheus(self, _: web.Request) -> web.Response:

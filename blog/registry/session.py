@@ -45,6 +45,7 @@ _LEAVE_TIMEOUT = 1.0
 _FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 2.0, 0.3, 0.6, 30
 _WARN_FIRST = 10  # failed tries until a line about it; the next one comes after twice as many
 _HANDSHAKE_TIMEOUT = 5.0
+_MAX_MESSAGE = 64 << 20  # bytes; the whole table comes as one message
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
 _ADVICE = "trying again; set BLOG_REGISTRY if the registry (in the gateway) is elsewhere"
 _SET_IT = "trying again; set BLOG_ADVERTISE to the host:port that others can dial"
@@ -174,7 +175,7 @@ class Session:
     async def _connect(self, url: str) -> None:
         async with asyncio.timeout(_HANDSHAKE_TIMEOUT) as deadline:
             async with self._http.ws_connect(
-                f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=0
+                f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=_MAX_MESSAGE
             ) as socket:
                 deadline.reschedule(None)
                 line = self._lines[url] = Line(url, socket)

@@ -4,7 +4,6 @@ Every call may be repeated: reads change nothing, and writes carry an `Idempoten
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from yarl import URL
 
 from blog.core.contract import PeerAnswer
 from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, TooMany, Unavailable
+from blog.core.http_client import RESPONSE_LIMIT, parse_json, read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import (
@@ -34,6 +34,8 @@ from blog.registry.discovery import Discovery
 
 TIMEOUT = 6.0
 """Seconds for one try: a little longer than a command has (5 s)."""
+LIMIT = RESPONSE_LIMIT
+"""Bytes of an answer."""
 TRIES = 3
 PATIENCE = 1.0
 """Seconds to wait for an instance where none is left to ask."""
@@ -138,7 +140,7 @@ class Call:
                 allow_redirects=False,
                 **what,
             ) as response:
-                body = await response.read()
+                body = await read_response(response, LIMIT)
         except aiohttp.ClientConnectorError as error:
             self._member.session.report(instance.id, str(error))
             raise _Failed(str(error)) from error
@@ -171,7 +173,7 @@ def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswe
 
 def _content(body: bytes) -> Any:
     try:
-        return json.loads(body) if body else None
+        return parse_json(body) if body else None
     except ValueError as error:
         raise _Failed("what it answered is no JSON") from error
 

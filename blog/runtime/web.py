@@ -22,6 +22,7 @@ from blog.core.web import (
     parsed,
     problems,
     read_body,
+    read_whole,
     requires_token,
 )
 from blog.runtime.access import access
@@ -119,7 +120,7 @@ def _answered(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
 
 
 async def _react(host: Host, request: web.Request) -> web.StreamResponse:
-    delivery = parsed(Delivery, await request.read())
+    delivery = parsed(Delivery, await read_whole(request))
     answer = await host.reactor.handle(delivery)
     return web.Response(text=answer.model_dump_json(exclude_none=True), content_type=JSON_TYPE)
 

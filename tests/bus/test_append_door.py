@@ -1,6 +1,7 @@
 """The append door, byte by byte: it answers as the door behind does, and leaves the rest to it."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -160,6 +161,12 @@ async def test_the_door_behind_knows_that_the_client_does_not_read(rig: Rig) -> 
         (append(event("e"), token="wrong"), 401),
         (append(event("e"), "Blog-Instance: another"), 421),
         (append(event("e"), type_="text/plain"), 415),
+        (append(gzip.compress(event("e")), "Content-Encoding: gzip"), 415),
+        (append(b"not gzip", "Content-Encoding: gzip"), 415),
+        (append(event("e"), "Content-Encoding: identity", "content-encoding: X-Unknown"), 415),
+        (append(event("e"), "Content-Encoding: gzip", "Blog-Instance: another"), 421),
+        (append(event("e"), "Content-Encoding: gzip", token="wrong"), 401),
+        (append(event("e"), "Expect: 200-ok"), 417),
         (append(b"["), 400),
         (append(b""), 400),
         (append(b"{}"), 422),
@@ -175,7 +182,14 @@ async def test_refusals_are_those_of_the_door_behind(rig: Rig, request_: bytes, 
         mine, theirs = await line.ask(request_), await behind.ask(request_)
         assert (mine[0], json.loads(mine[2])) == (theirs[0], json.loads(theirs[2]))
         assert mine[0] == status
-        for name in ("content-type", "blog-log", "www-authenticate", "accept", "blog-instance"):
+        for name in (
+            "content-type",
+            "blog-log",
+            "www-authenticate",
+            "accept",
+            "accept-encoding",
+            "blog-instance",
+        ):
             assert mine[1].get(name) == theirs[1].get(name)
         assert (await line.ask(append(event("good"))))[0] == 200
     assert [item.id for item in await rig.events()] == ["good"]
@@ -197,6 +211,28 @@ async def test_a_stranger_is_turned_away_before_the_body_is_read(rig: Rig) -> No
     async with wire(rig) as line:
         status, fields, _ = await line.ask(append(b"x" * 5000, token="wrong")[:-1000])
         assert (status, fields["connection"]) == (401, "close")
+
+
+async def test_a_coding_is_refused_before_the_body_is_sent(rig: Rig) -> None:
+    """415 at both doors instead of `100 Continue`; nothing of the body is taken for the next request."""
+    data = append(gzip.compress(event("e")), "Content-Encoding: gzip", "Expect: 100-continue")
+    head = data[: data.index(b"\r\n\r\n") + 4]
+    for first in (b"", HEAD):
+        async with wire(rig) as line:
+            if first:
+                await line.ask(first)
+            status, fields, _ = await line.ask(head)
+            assert (status, fields["connection"]) == (415, "close")
+            assert fields["accept-encoding"] == "identity"
+
+
+async def test_identity_is_no_coding(rig: Rig) -> None:
+    """At both doors."""
+    async with wire(rig) as line:
+        for id_, first in (("a", b""), ("b", HEAD)):
+            if first:
+                await line.ask(first)
+            assert (await line.ask(append(event(id_), "Content-Encoding: Identity")))[0] == 200
 
 
 async def test_who_goes_away_leaves_nothing(rig: Rig) -> None:

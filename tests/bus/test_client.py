@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blog.bus import client
 from blog.bus.client import LOG_HEADER, Batch, BusLost, _batches
 from blog.core.events import Recorded
 
@@ -76,6 +77,14 @@ async def test_a_line_that_is_no_event_breaks_the_stream(line: bytes) -> None:
     [batch] = await read([line + b'\n{"through": 1}\n'])
     with pytest.raises(BusLost, match="no event"):
         _ = batch.events
+
+
+async def test_a_page_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held until the bus says how far it is has a bound; a page of that size is read."""
+    monkeypatch.setattr(client, "_MAX_PAGE", 1000)
+    assert len(await read([b"x" * 980, b'\n{"through":1}\n'])) == 1
+    with pytest.raises(BusLost, match="more than 1000 bytes"):
+        await read([b"x" * 600, b"x" * 600, b'\n{"through":1}\n'])
 
 
 async def test_a_number_that_is_none_breaks_the_stream() -> None:

@@ -1,10 +1,16 @@
 """One description of all."""
 
+import gzip
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from aiohttp import web
+
+from blog.core.http_client import client_session
 from blog.core.instance import Instance, Route
-from blog.gateway.openapi import merge
+from blog.gateway import openapi
+from blog.gateway.openapi import collect, merge
 from blog.gateway.routing import Router
 
 
@@ -34,3 +40,28 @@ def test_each_operation_comes_from_the_service_that_has_the_route() -> None:
     assert merged["paths"] == {"/x/{id}": {"get": {"tags": ["a"]}, "post": {"tags": ["b"]}}}
     assert merged["components"]["schemas"].keys() == {"a.Model", "b.Model"}
     assert merged["openapi"] == "3.1.0"
+
+
+async def test_a_description_that_cannot_be_read_is_left_out(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coding that nobody asked for, or more than a description can be: the others are merged."""
+    monkeypatch.setattr(openapi, "_LIMIT", 100)
+    answers = {
+        "fine": web.json_response({"paths": {}}),
+        "packed": web.Response(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}),
+        "long": web.Response(body=b" " * 101 + b"{}"),
+        "deep": web.Response(body=b"[" * 100),
+        "list": web.json_response([]),
+    }
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.headers["Accept-Encoding"] == "identity"
+        return answers[request.headers["Blog-Instance"].partition("-")[0]]
+
+    instance = await rig.instance(answer)
+    for service in answers:
+        rig.known(int(instance.address.rpartition(":")[2]), service)
+    async with client_session() as http:
+        found = await collect(http, rig.member.discovery, answers)
+    assert found == {"fine": {"paths": {}}}

@@ -55,6 +55,23 @@ async def test_a_bad_lease_is_refused(lease: dict[str, Any]) -> None:
         assert not world.registry.membership.instances
 
 
+async def test_an_address_that_is_none_is_refused() -> None:
+    """It fits the pattern, and no resolver takes it: 422 that says so, not an error of ours."""
+    async with a_world() as world:
+        for address in ("a..b:1", f"{'a' * 64}.b:1", ".a:1"):
+            lease = {"address": address}
+            status, body = await call(world, "PUT", "v1/services/other/instances/x1", json=lease)
+            assert status == 422
+            assert "why" not in body or "valid address" in body["why"]
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "-1", "1.5", "%C2%B2", "x"])
+async def test_a_version_that_is_no_number_is_refused(version: str) -> None:
+    """422, however long it is."""
+    async with a_world() as world:
+        assert (await call(world, "GET", f"v1/watch?version={version}"))[0] == 422
+
+
 async def test_an_address_that_cannot_be_dialled_says_which_was_tried() -> None:
     """The person sees what to correct."""
     async with a_world() as world:

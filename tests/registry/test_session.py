@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.core.clock import SystemClock
+from blog.core.http_client import client_session
 from blog.core.instance import State
 from blog.registry import line as lines
 from blog.registry import session as sessions
@@ -121,6 +122,40 @@ async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.Monkey
             while line in follower._lines.values():
                 await asyncio.sleep(0.001)
             assert line._unheard == lines.UNHEARD + 1
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\xc1\x7f" + (5).to_bytes(8, "big") + b"\xcaH\xcd\xc9\xc9", 1002),  # nobody agreed on it
+        (b"\x81\x7f" + (1 << 40).to_bytes(8, "big"), 1009),
+    ],
+    ids=["compressed", "too long"],
+)
+async def test_a_registry_that_says_too_much_is_left_and_tried_again(frame: bytes, code: int) -> None:
+    """No message is kept that could take all memory: the follower says why, and comes back."""
+    codes: asyncio.Queue[int | None] = asyncio.Queue()
+
+    async def flood(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(timeout=0.05)
+        await socket.prepare(request)
+        assert request.transport is not None
+        request.transport.write(frame)
+        async for _ in socket:
+            pass
+        codes.put_nowait(socket.close_code)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", flood)
+    server = TestServer(app)
+    await server.start_server()
+    async with client_session() as http:
+        url = str(server.make_url("/"))
+        follower = Session(http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
+        async with follower, asyncio.timeout(30):
+            assert [await codes.get() for _ in range(3)] == [code] * 3
     await server.close()
 
 

@@ -1,6 +1,7 @@
 """Peers: the same rotation as everywhere, another instance where one fails, and errors as they were."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -22,11 +23,13 @@ from blog.core.errors import (
     TooMany,
     Unavailable,
 )
+from blog.core.http_client import client_session
 from blog.core.instance import Instance, State
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER, INSTANCE_HEADER
 from blog.lifecycle.member import Member
 from blog.registry.discovery import Discovery
 from blog.registry.messages import Delta
+from blog.runtime import peers
 from blog.runtime.peers import TRIES, Calls
 
 
@@ -73,7 +76,7 @@ class Rig:
 async def rig() -> AsyncIterator[Rig]:
     """Give peers with nobody there yet."""
     async with AsyncExitStack() as stack:
-        yield Rig(await stack.enter_async_context(aiohttp.ClientSession()), stack)
+        yield Rig(await stack.enter_async_context(client_session()), stack)
 
 
 def fine(**more: Any) -> web.Response:
@@ -104,6 +107,31 @@ async def test_another_one_is_asked(rig: Rig, broken: int | None) -> None:
     assert rig.asked[-1].headers[IDEMPOTENCY_HEADER] == "k"
     assert rig.asked[-1].headers[AUTHOR_HEADER] == "me"
     assert set(rig.reported) == ({"a"} if broken is None else set())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: web.Response(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}),
+        lambda: web.Response(body=b"{}", headers={"Content-Encoding": "x-unknown"}),
+        lambda: web.Response(body=b"[" * 100_000),
+        lambda: web.Response(body=b"9" * 5000),
+        lambda: web.Response(body=b" " * 150_001),
+    ],
+    ids=["gzip", "unknown coding", "deep", "huge number", "too long"],
+)
+async def test_another_one_is_asked_where_an_answer_cannot_be_read(
+    rig: Rig, odd: Callable[[], web.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No coding is opened, nothing endless is read, and alone it counts as one that does not answer."""
+    monkeypatch.setattr(peers, "LIMIT", 150_000)
+    await rig.add("a", odd)
+    with pytest.raises(Unavailable, match="does not answer"):
+        await rig.peers.query.get("/posts")
+    assert rig.asked[0].headers["Accept-Encoding"] == "identity"
+    await rig.add("b", fine)
+    for _ in range(2):
+        assert (await rig.peers.query.get("/posts")).content == {}
 
 
 async def test_nobody_there_is_unavailable(rig: Rig) -> None:
