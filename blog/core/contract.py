@@ -98,9 +98,10 @@ class Redirect(NamedTuple):
 
 
 class Asset(NamedTuple):
-    """A file of the service's folder `static`; NotFound when there is none of this name."""
+    """A file of the service's folder `static`, or NotFound; `version`: `static_version` in its path."""
 
     name: str
+    version: str | None = None
 
 
 class Applied(NamedTuple):
@@ -113,8 +114,7 @@ class Applied(NamedTuple):
 class Changes(Protocol):
     """What a stream handler gets as `changes`: the view's events, in order, each once.
 
-    From now on, or from where a client was cut off (`Last-Event-ID`); one that missed too much is told
-    so by the runtime, with an event `reset`.
+    From now on, or from where a client was cut off; the runtime tells one that missed too much: `reset`.
     """
 
     def __aiter__(self) -> AsyncIterator[Applied]:

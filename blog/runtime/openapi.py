@@ -10,10 +10,21 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from blog.core.contract import Document, Endpoint, Page, Service
 from blog.core.web import PROBLEM_TYPE, SEQUENCE_HEADER
 from blog.runtime.binding import Binding, Parameter, Source, bind
+from blog.runtime.streams import LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER
 
 _MEDIA = {"stream": "text/event-stream", "page": "text/html", "action": "text/html"}
 _TAKES = {"action": "application/x-www-form-urlencoded"}
 _DEFS = "#/components/schemas/"
+_RESUMES = [
+    {
+        "name": name,
+        "in": where,
+        "required": False,
+        "description": "The id of the last event that was heard: what was missed comes first.",
+        "schema": {"type": "string"},
+    }
+    for name, where in ((LAST_EVENT_ID, "header"), (LAST_EVENT_ID_PARAMETER, "query"))
+]
 _SEQUENCE = {
     "description": "Where the log has what was written: reads that send it as Blog-After see it.",
     "schema": {"type": "integer", "minimum": 1},
@@ -42,7 +53,7 @@ def _operation(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) ->
         "operationId": f"{service.name}_{endpoint.route.method.lower()}_{slug}",
         "summary": (endpoint.handler.__doc__ or endpoint.handler.__name__).strip().splitlines()[0],
         "tags": [service.name],
-        "parameters": _parameters(binding),
+        "parameters": _parameters(binding) + (_RESUMES if endpoint.kind == "stream" else []),
         "responses": {
             str(endpoint.status): _response(service, endpoint, schemas),
             "default": {

@@ -1,6 +1,5 @@
 """Pages and actions: templates, forms, cookies, and the headers that keep other sites out."""
 
-import asyncio
 import inspect
 from collections.abc import Mapping
 from functools import cache
@@ -16,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from blog.core.contract import AUTHOR_COOKIE, Asset, Endpoint, Html, Redirect
-from blog.core.errors import BlogError, Forbidden, Malformed, NotFound, status_of
+from blog.core.errors import BlogError, Forbidden, Malformed, status_of
 from blog.core.logs import get_logger
-from blog.core.web import AUTHOR_HEADER, invalid, read_body, revalidated
+from blog.core.web import AUTHOR_HEADER, invalid, read_body
+from blog.runtime.assets import send, version_of
 from blog.runtime.binding import Binding, Source, bind
 from blog.runtime.host import Host
 from blog.runtime.refusals import ReadOnlyPeers, refusal_of
@@ -31,17 +31,13 @@ COOKIE_AGE = 365 * 24 * 3600
 
 SECURITY_HEADERS = {
     # CSP level 3: only our own files; nothing inline, no frames, forms only to us
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; worker-src 'self';"
+    " style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     # with no-referrer browsers would send `Origin: null` with our own forms
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-}
-_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
 }
 _FORWARDED_HOST, _FORWARDED_PROTO = "X-Forwarded-Host", "X-Forwarded-Proto"
 _MAX_TOKEN = 256
@@ -58,7 +54,7 @@ class Pages:
         self._is_action = endpoint.kind == "action"
         folder = Path(inspect.getfile(inspect.unwrap(endpoint.handler))).parent
         self._static = folder / "static"
-        self._templates = _environment(folder / "templates")
+        self._templates = _environment(folder)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; what goes wrong is a page as well."""
@@ -87,8 +83,10 @@ class Pages:
                 return self._render(template, context, status, headers)
             case Redirect() as redirect:
                 return _redirect(redirect, is_secure=request.headers.get(_FORWARDED_PROTO) == "https")
-            case Asset(name):
-                return await self._file(request, name)
+            case Asset() as asset:
+                response = await send(request, self._static, asset)
+                response.headers.update(SECURITY_HEADERS)
+                return response
             case other:
                 raise TypeError(f"a page returned {other!r}")
 
@@ -121,15 +119,6 @@ class Pages:
             **more,
         }
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
-
-    async def _file(self, request: web.Request, name: str) -> web.StreamResponse:
-        path = self._static / Path(name).name
-        kind = _TYPES.get(path.suffix)
-        if kind is None or not path.is_file():
-            raise NotFound(f"There is no file {name}.")
-        body = await asyncio.to_thread(path.read_bytes)
-        headers = SECURITY_HEADERS | {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: kind}
-        return revalidated(request, web.Response(body=body, headers=headers))
 
 
 def page(host: Host, endpoint: Endpoint) -> Handler:
@@ -205,12 +194,17 @@ def _redirect(redirect: Redirect, *, is_secure: bool) -> web.Response:
 
 @cache
 def _environment(folder: Path) -> jinja2.Environment:
-    """Everything that a template shows is escaped, unless it is Markup; a missing name is an error."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+    """Everything that a template shows is escaped, unless it is Markup; a missing name is an error.
+
+    `static_version` is what the paths of static files have in them.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["static_version"] = version_of(folder / "static")
+    return environment

@@ -3,6 +3,7 @@
 Each event's id says where it stands in which log. A client that comes back with the last one
 (`Last-Event-ID`, WHATWG HTML §9.2.4) gets what came behind it, in order, each once, from the log;
 one that missed too much, or comes from another log, gets an event `reset` and goes on from now.
+A new EventSource cannot send that header: it may say the same as `?last_event_id=`.
 """
 
 import asyncio
@@ -27,13 +28,16 @@ from blog.runtime.host import Host
 from blog.runtime.view import Listener
 
 HEARTBEAT = 15.0
-"""Seconds between comments on a quiet stream, so that nobody on the way thinks it is dead."""
+"""Seconds between events `beat`, so that nobody on the way, and no client, thinks the stream is dead."""
 MOST_MISSED = 1000
 """Places of the log that a client may be behind and still go on."""
 PATIENCE = 1.0
 """Seconds to wait for a view that is behind the client, and for the log to say what was missed."""
 LAST_EVENT_ID = "Last-Event-ID"
+LAST_EVENT_ID_PARAMETER = "last_event_id"
 
+# a script does not see comments: an event is how it knows a quiet stream from a dead one
+_BEAT = b"event: beat\ndata: {}\n\n"
 _ID = re.compile(r"([0-9a-f-]{1,64}):([0-9]{1,18})", re.ASCII)
 
 R = TypeVar("R")
@@ -96,7 +100,7 @@ def stream(host: Host, endpoint: Endpoint) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         assert host.view is not None
         with host.view.changes() as listener, host.member.streaming():
-            start = await _start(host, Place.parse(request.headers.get(LAST_EVENT_ID, "")))
+            start = await _start(host, _came_from(request))
             given = {Source.META: host.meta(request), Source.CHANGES: Changes(host, listener, start)}
             items = await host.call(binding, request, given)
             response = web.StreamResponse(
@@ -111,6 +115,12 @@ def stream(host: Host, endpoint: Endpoint) -> Handler:
             return response
 
     return handle
+
+
+def _came_from(request: web.Request) -> Place | None:
+    """Return where the client was cut off; the header is what a browser that comes back knows last."""
+    parameter = request.query.get(LAST_EVENT_ID_PARAMETER, "")
+    return Place.parse(request.headers.get(LAST_EVENT_ID) or parameter)
 
 
 async def _start(host: Host, came_from: Place | None) -> Start:
@@ -182,7 +192,7 @@ def _applied(view: type[View], recorded: Recorded) -> Applied | None:
 async def _send(
     response: web.StreamResponse, items: AsyncIterator[ServerSent], log_id: str, draining: asyncio.Event
 ) -> None:
-    """Send events until they or this instance end; a comment where it is quiet for long."""
+    """Send events until they or this instance end, and a beat every now and then."""
     ended = asyncio.Event()
 
     async def pump() -> None:
@@ -193,9 +203,10 @@ async def _send(
 
     async def beat() -> None:
         with suppress(ConnectionError):  # each for itself: both wait for a client that does not read
+            await response.write(b": still here\n\n")
             while True:
-                await response.write(b": still here\n\n")
                 await asyncio.sleep(HEARTBEAT)
+                await response.write(_BEAT)
         ended.set()
 
     async def end_with_instance() -> None:

@@ -7,12 +7,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from playwright.async_api import Browser, async_playwright
+
+from blog.testing.harness import RunningBlog
+from tests.e2e.readers import Open, Reader, chromium
 
 STARTED_WITHIN = 30.0
 
@@ -138,6 +143,30 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Blog]]:
         blog.stop()
         blog.output.close()
     assert not running_in(tmp_path)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Start Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def reader(blog: RunningBlog, browser: Browser) -> Open:
+    """Open pages of the running blog, each with cookies of its own."""
+
+    @asynccontextmanager
+    async def open_page(**options: Any) -> AsyncIterator[Reader]:
+        context = await browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        reader = Reader(await context.new_page(), blog.url)
+        yield reader
+        await context.close()
+
+    return open_page
 
 
 def running_in(folder: Path) -> list[str]:

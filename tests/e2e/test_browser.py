@@ -3,101 +3,18 @@
 BLOG_SCREENSHOTS names a folder to put pictures of every state in, for people to look at.
 """
 
-import os
 import re
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import expect
 
 from blog.testing.harness import RunningBlog
+from tests.e2e.readers import Open, Reader, until_live
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-REQUIRED = "BLOG_REQUIRE_BROWSER"
 FOCUSED = "document.activeElement.textContent.trim() || document.activeElement.id"
 NASTY = """<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">
 [click](javascript:window.hacked=3) <svg onload="window.hacked=4"> **bold**"""
-
-
-@asynccontextmanager
-async def started_browser() -> AsyncIterator[Browser]:
-    """Start the system's Chromium; without one skip, or fail where BLOG_REQUIRE_BROWSER asks for one."""
-    if CHROMIUM is None:
-        (pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip)("no Chromium is installed here")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Give one to each test."""
-    async with started_browser() as browser:
-        yield browser
-
-
-class Reader:
-    """One page of a reader, and everything that it complained of."""
-
-    def __init__(self, page: Page, url: str) -> None:
-        self.page = page
-        self.url = url
-        self.complaints: list[str] = []
-        page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type == "error" else None
-        )
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def _note(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
-            self.complaints.append(said.text)
-
-    async def write(self, title: str, body: str = "") -> None:
-        """Publish a post by the form."""
-        await self.page.goto(f"{self.url}/write")
-        await self.page.get_by_label("Title").fill(title)
-        await self.page.get_by_label("Text").fill(body)
-        await self.page.get_by_role("button", name="Publish").click()
-        await expect(self.page.get_by_role("heading", level=1)).to_have_text(title)
-
-    async def comment(self, content: str) -> None:
-        """Send a comment by the form."""
-        await self.page.get_by_role("textbox", name="Comment").fill(content)
-        await self.page.get_by_role("button", name="Send").click()
-
-    async def picture(self, name: str) -> None:
-        """Keep a picture, where somebody wants to look at it."""
-        folder = os.environ.get("BLOG_SCREENSHOTS")
-        if folder:
-            await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture
-def reader(blog: RunningBlog, browser: Browser) -> Open:
-    """Open pages of the running blog, each with cookies of its own."""
-
-    @asynccontextmanager
-    async def open_page(**options: Any) -> AsyncIterator[Reader]:
-        context = await browser.new_context(**options)
-        context.set_default_timeout(15_000)
-        reader = Reader(await context.new_page(), blog.url)
-        yield reader
-        await context.close()
-
-    return open_page
-
-
-async def until_live(reader: Reader) -> None:
-    """Wait until the page hears of what happens."""
-    await reader.page.wait_for_selector("[data-connected]", state="attached")
 
 
 async def test_a_comment_is_approved_without_a_reload(reader: Open) -> None:
@@ -363,11 +280,13 @@ async def test_a_reset_makes_the_page_take_a_fresh_copy(reader: Open) -> None:
     """Too much was missed to be told of: the page looks again, as of the place that it is told."""
     async with reader() as other:
         await other.write("Hello")
-        reset = "id: 0-0:1\nevent: reset\ndata: {}\n\n"
+        await other.page.add_init_script("delete window.SharedWorker")  # its requests cannot be routed
+        reset = "id: 0-0:71\nevent: reset\ndata: {}\n\n"
         await other.page.route(
-            "**/live", lambda route: route.fulfill(content_type="text/event-stream", body=reset)
+            re.compile(r"/live\?"),
+            lambda route: route.fulfill(content_type="text/event-stream", body=reset),
         )
-        async with other.page.expect_request(lambda request: request.url.endswith("after=1")):
+        async with other.page.expect_request(lambda request: request.url.endswith("after=71")):
             await other.page.goto(other.page.url.partition("?")[0])
 
 

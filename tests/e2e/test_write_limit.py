@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient
 from playwright.async_api import Browser, expect
 
 from blog.testing.harness import GatewayServer, RunningBlog, running_blog
-from tests.e2e.test_browser import Reader, started_browser
+from tests.e2e.readers import Reader
 
 Client = TestClient[Any, Any]
 NEVER = {"write_rate": 0.0001}
@@ -100,13 +100,6 @@ async def test_what_was_sent_before_is_not_written_twice(tmp_path: Path) -> None
         while (await client.post("/write", data=form, allow_redirects=False)).status != 303:
             await asyncio.sleep(0.05)
         assert len(await (await client.get("/posts")).json()) == 1
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Start the system's Chromium."""
-    async with started_browser() as browser:
-        yield browser
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "plain"])

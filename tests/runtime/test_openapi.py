@@ -55,3 +55,12 @@ def test_deleting_may_name_a_version(service: str, path: str) -> None:
 def test_answers_of_queries_name_no_sequence() -> None:
     """They wrote nothing."""
     assert "headers" not in operation("query", "get", "/posts")["responses"]["200"]
+
+
+def test_streams_say_how_to_go_on() -> None:
+    """By the header of browsers, or by what a new EventSource can send."""
+    said = operation("query", "get", "/live")["parameters"]
+    assert [(item["in"], item["name"], item["required"]) for item in said] == [
+        ("header", "Last-Event-ID", False),
+        ("query", "last_event_id", False),
+    ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from blog.core.contract import Changes, ServerSent, Service
 from blog.core.events import Event
 from blog.core.view import View, applies
-from blog.runtime.streams import LAST_EVENT_ID, MOST_MISSED, Place, _send
+from blog.runtime.streams import LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, MOST_MISSED, Place, _send
 from tests.fakes import FakeBus, Hosted, hosted
 
 
@@ -68,10 +68,13 @@ class Heard(NamedTuple):
 
 
 @asynccontextmanager
-async def listening(at: Hosted, last_id: str | None = None) -> AsyncIterator[AsyncIterator[Heard]]:
-    """Listen as an EventSource does (WHATWG HTML §9.2.6)."""
+async def listening(
+    at: Hosted, last_id: str | None = None, parameter: str | None = None
+) -> AsyncIterator[AsyncIterator[Heard]]:
+    """Listen as an EventSource does (WHATWG HTML §9.2.6), of its own accord or with `parameter`."""
     headers = {} if last_id is None else {LAST_EVENT_ID: last_id}
-    async with at.client.get("/strokes", headers=headers) as answer:
+    params = {} if parameter is None else {LAST_EVENT_ID_PARAMETER: parameter}
+    async with at.client.get("/strokes", headers=headers, params=params) as answer:
         assert (answer.status, answer.content_type) == (200, "text/event-stream")
 
         async def heard() -> AsyncIterator[Heard]:
@@ -237,6 +240,30 @@ async def test_what_is_no_id_is_as_if_there_were_none(tmp_path: Path, last_id: s
         await at.apply(*struck(1))
         async with listening(at, last_id) as heard:
             assert await take(heard, 1) == [Heard("", None, f"{at.bus.log}:1")]
+
+
+async def test_a_new_client_can_say_where_it_was(tmp_path: Path) -> None:
+    """In the query, as a script cannot send the header; the header, if it is there, is newer."""
+    async with hosted(service, tmp_path) as at:
+        await at.apply(*struck(1, 2, 3))
+        async with listening(at, parameter=f"{at.bus.log}:1") as heard:
+            assert times(await take(heard, 2)) == [2, 3]
+        async with listening(at, f"{at.bus.log}:2", parameter=f"{at.bus.log}:1") as heard:
+            assert times(await take(heard, 1)) == [3]
+        async with listening(at, parameter="0:0") as heard:
+            assert await take(heard, 1) == [Heard("reset", {}, f"{at.bus.log}:3")]
+        async with listening(at, parameter="nonsense") as heard:
+            assert await take(heard, 1) == [Heard("", None, f"{at.bus.log}:3")]
+
+
+async def test_a_quiet_stream_has_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As events: a script does not see comments, and could not tell it from a dead connection."""
+    monkeypatch.setattr("blog.runtime.streams.HEARTBEAT", 0.01)
+    async with hosted(service, tmp_path) as at:
+        await at.apply(*struck(1))
+        place = f"{at.bus.log}:1"
+        async with listening(at) as heard:
+            assert await take(heard, 3) == [Heard("", None, place), *[Heard("beat", {}, place)] * 2]
 
 
 async def test_a_stream_ends_where_the_log_is_another_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from blog.services.web.thread import SHOWN, Place, show_thread
 service = Service("web")
 
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z]+$")]
+Version = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
 
 
 @service.page("GET", "/")
@@ -26,6 +27,7 @@ async def home(peers: Peers, before: Id | None = None, after: Sequence = None, s
     context = {
         "posts": answer.content.values(),
         "older": answer.next,
+        "is_stale": answer.is_stale,
         "before": before,
         "search": search,
         "shown": SHOWN,
@@ -84,10 +86,13 @@ for where, page, action in (
     service.action("POST", where)(action)
 
 
-@service.page("GET", "/assets/{name}")
-async def asset(name: FileName) -> Asset:
-    """Serve the style sheet and the script."""
-    return Asset(name)
+async def asset(name: FileName, version: Version | None = None) -> Asset:
+    """Serve the style sheet and the scripts."""
+    return Asset(name, version)
+
+
+service.page("GET", "/assets/{name}")(asset)
+service.page("GET", "/assets/{version}/{name}")(asset)
 
 
 def _to(path: str, token: str) -> Redirect:

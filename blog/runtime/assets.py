@@ -1,0 +1,60 @@
+"""Static files of a service: their types, their version, how long browsers keep them.
+
+A page names its files under a version, a hash of the whole folder: files that import each other are
+always of one deploy, and a file is asked for once (RFC 8246). A path without version is revalidated.
+"""
+
+import asyncio
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from blog.core.contract import Asset
+from blog.core.errors import NotFound
+from blog.core.web import revalidated
+
+FOR_EVER = "public, max-age=31536000, immutable"
+"""What is at a path with this version never changes."""
+NOT_KEPT = "no-store"
+"""Another instance, of another deploy, would have answered with other bytes."""
+ASK_AGAIN = "no-cache"
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@cache
+def version_of(folder: Path) -> str:
+    """Return a name for the files of `folder` as they are now: others have another one."""
+    hashed = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        if path.suffix in _TYPES:
+            body = path.read_bytes()
+            hashed.update(f"{path.name}\0{len(body)}\0".encode() + body)
+    return hashed.hexdigest()[:16]
+
+
+def caching(asked: str | None, version: str) -> str:
+    """Return how long to keep a file that was asked for under the version `asked`. Pure."""
+    if asked is None:
+        return ASK_AGAIN
+    return FOR_EVER if asked == version else NOT_KEPT
+
+
+async def send(request: web.Request, folder: Path, asset: Asset) -> web.StreamResponse:
+    """Answer with a file of `folder`. Raises NotFound."""
+    path = folder / Path(asset.name).name
+    kind = _TYPES.get(path.suffix)
+    if kind is None or not path.is_file():
+        raise NotFound(f"There is no file {asset.name}.")
+    body = await asyncio.to_thread(path.read_bytes)
+    headers = {
+        hdrs.CACHE_CONTROL: caching(asset.version, version_of(folder)),
+        hdrs.CONTENT_TYPE: kind,
+    }
+    return revalidated(request, web.Response(body=body, headers=headers))
