@@ -79,10 +79,16 @@ class ContainerCopy:
         return self._ended.is_set()
 
     def _follow(self) -> None:
-        """Live in the thread: write what it logs until it has ended, whatever happens to the engine."""
+        """Live in the thread: write what it logs until it has ended, whatever happens to the engine.
+
+        Once we have closed our connections to the engine, the container is its next master's.
+        """
         while True:
             try:
-                self._write_log()
+                if not self._engine.is_closed:
+                    self._write_log()
+                if self._engine.is_closed:
+                    return
                 if (code := self._exit_code()) is not None:
                     break
             except NotFound:

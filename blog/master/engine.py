@@ -28,6 +28,8 @@ class Engine:
     """An engine that answers. Made by `Engine.open`."""
 
     def __init__(self, client: docker.DockerClient, pool: ThreadPoolExecutor) -> None:
+        self.is_closed = False
+        """Set before its connections are closed: who calls from a thread of its own has to stop."""
         self._client = client
         self._pool = pool
 
@@ -38,9 +40,11 @@ class Engine:
         pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="docker")
         try:
             client = await _client(pool)
+            engine = Engine(client, pool)
             try:
-                yield Engine(client, pool)
+                yield engine
             finally:
+                engine.is_closed = True
                 client.close()
         finally:
             pool.shutdown(wait=False)
@@ -67,5 +71,9 @@ async def _client(pool: ThreadPoolExecutor) -> docker.DockerClient:
 
 def _connected() -> docker.DockerClient:
     client = docker.from_env(timeout=round(CALL_TIMEOUT))
-    client.ping()
+    try:
+        client.ping()
+    except FAILURES:
+        client.close()
+        raise
     return client
