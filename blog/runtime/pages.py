@@ -1,6 +1,5 @@
 """Pages and actions: templates, forms, cookies, and the headers that keep other sites out."""
 
-import asyncio
 import inspect
 from collections.abc import Mapping
 from functools import cache
@@ -56,7 +55,7 @@ class Pages:
         self._binding = bind(endpoint)
         self._is_action = endpoint.kind == "action"
         folder = Path(inspect.getfile(inspect.unwrap(endpoint.handler))).parent
-        self._static = folder / "static"
+        self._files = _files(folder / "static")
         self._templates = _environment(folder / "templates")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -83,7 +82,7 @@ class Pages:
             case Redirect() as redirect:
                 return _redirect(redirect, is_secure=request.headers.get(_FORWARDED_PROTO) == "https")
             case Asset(name):
-                return await self._file(request, name)
+                return self._file(request, name)
             case other:
                 raise TypeError(f"a page returned {other!r}")
 
@@ -103,12 +102,12 @@ class Pages:
         }
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
-    async def _file(self, request: web.Request, name: str) -> web.StreamResponse:
-        path = self._static / Path(name).name
-        kind = _TYPES.get(path.suffix)
-        if kind is None or not path.is_file():
+    def _file(self, request: web.Request, name: str) -> web.StreamResponse:
+        """Answer with a file from memory: it waits for no thread, whatever else is being done."""
+        body = self._files.get(name)
+        if body is None:
             raise NotFound(f"There is no file {name}.")
-        body = await asyncio.to_thread(path.read_bytes)
+        kind = _TYPES[Path(name).suffix]
         headers = SECURITY_HEADERS | {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: kind}
         return revalidated(request, web.Response(body=body, headers=headers))
 
@@ -190,3 +189,9 @@ def _environment(folder: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _files(folder: Path) -> Mapping[str, bytes]:
+    """Read the files of a service, those of the types that are served."""
+    return {path.name: path.read_bytes() for path in folder.glob("*") if path.suffix in _TYPES}
