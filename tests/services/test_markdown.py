@@ -90,7 +90,7 @@ def ordinary_cost() -> float:
 
 @pytest.mark.parametrize("text", EVIL.values(), ids=EVIL.keys())
 def test_no_text_costs_much_more_than_an_ordinary_one_of_the_longest(text: str) -> None:
-    """Neither time nor output. Of these, what is over the budget took up to thousands of times as long."""
+    """Neither time nor output; without a budget it is up to thousands of times as much."""
     html, seconds = timed(text)
     assert len(html) <= OUTPUT_AT_LEAST + OUTPUT_PER_CHARACTER * len(text)
     assert seconds <= 25 * ordinary_cost()

@@ -1,6 +1,7 @@
 """Rendering beside the event loop: once for all, short ones first, and no longer than a page waits."""
 
 import asyncio
+import gc
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -136,6 +137,19 @@ async def test_what_was_over_the_budget_is_kept_as_well() -> None:
     for _ in range(2):
         assert await renderer.render([evil, "*b*"], LONG) == [plain(evil), "<p><em>b</em></p>\n"]
     assert asked == ["*b*", evil]
+
+
+def test_the_collector_of_garbage_goes_on_after_a_text() -> None:
+    """It is put off while a text is rendered, not for longer; where it was off it stays off."""
+    for text in ("*a*", "> " * 99 + "a\n"):
+        courteous(text)
+        assert gc.isenabled()
+    gc.disable()
+    try:
+        courteous("*a*")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def html(letter: str, times: int) -> Markup:
