@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 from markupsafe import Markup
 
+from blog.services.web.courtesy import courteous
 from blog.services.web.html_cache import HtmlCache
 from blog.services.web.markdown import plain
-from blog.services.web.rendering import Renderer, courteous
+from blog.services.web.rendering import Renderer
 
 NEVER, LONG = 0.0, 60.0
 
