@@ -4,8 +4,8 @@ A page names its files under a version, a hash of the whole folder: files that i
 always of one deploy, and a file is asked for once (RFC 8246). A path without version is revalidated.
 """
 
-import asyncio
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -29,13 +29,17 @@ _TYPES = {
 
 
 @cache
+def files_of(folder: Path) -> Mapping[str, bytes]:
+    """Read the files of `folder` that are served, once: no request waits for a thread or a disk."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*")) if path.suffix in _TYPES}
+
+
+@cache
 def version_of(folder: Path) -> str:
     """Return a name for the files of `folder` as they are now: others have another one."""
     hashed = hashlib.sha256()
-    for path in sorted(folder.glob("*")):
-        if path.suffix in _TYPES:
-            body = path.read_bytes()
-            hashed.update(f"{path.name}\0{len(body)}\0".encode() + body)
+    for name, body in files_of(folder).items():
+        hashed.update(f"{name}\0{len(body)}\0".encode() + body)
     return hashed.hexdigest()[:16]
 
 
@@ -46,15 +50,13 @@ def caching(asked: str | None, version: str) -> str:
     return FOR_EVER if asked == version else NOT_KEPT
 
 
-async def send(request: web.Request, folder: Path, asset: Asset) -> web.StreamResponse:
+def send(request: web.Request, folder: Path, asset: Asset) -> web.StreamResponse:
     """Answer with a file of `folder`. Raises NotFound."""
-    path = folder / Path(asset.name).name
-    kind = _TYPES.get(path.suffix)
-    if kind is None or not path.is_file():
+    body = files_of(folder).get(asset.name)
+    if body is None:
         raise NotFound(f"There is no file {asset.name}.")
-    body = await asyncio.to_thread(path.read_bytes)
     headers = {
         hdrs.CACHE_CONTROL: caching(asset.version, version_of(folder)),
-        hdrs.CONTENT_TYPE: kind,
+        hdrs.CONTENT_TYPE: _TYPES[Path(asset.name).suffix],
     }
     return revalidated(request, web.Response(body=body, headers=headers))

@@ -84,7 +84,7 @@ class Pages:
             case Redirect() as redirect:
                 return _redirect(redirect, is_secure=request.headers.get(_FORWARDED_PROTO) == "https")
             case Asset() as asset:
-                response = await send(request, self._static, asset)
+                response = send(request, self._static, asset)
                 response.headers.update(SECURITY_HEADERS)
                 return response
             case other:

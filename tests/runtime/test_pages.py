@@ -1,6 +1,8 @@
 """Pages through the gateway of a running blog: forms, cookies, headers, what other sites may not do."""
 
+import asyncio
 import re
+import threading
 from html import unescape
 from typing import Any
 
@@ -206,3 +208,35 @@ async def test_posts_can_be_searched_for(gateway_client: Client) -> None:
     feed = await gateway_client.get("/feed.atom")
     assert feed.content_type == "application/atom+xml"
     assert str(gateway_client.make_url("/read/")) in await feed.text()
+
+
+async def test_files_wait_for_no_thread(gateway_client: Client) -> None:
+    """Whatever the threads of the process are held up by, a page looks as it should."""
+    gate = threading.Event()
+    held = [asyncio.get_running_loop().run_in_executor(None, gate.wait) for _ in range(64)]
+    try:
+        async with asyncio.timeout(30):
+            style = await gateway_client.get("/assets/style.css")
+            assert "pre.plain" in await style.text()
+    finally:
+        gate.set()
+        await asyncio.gather(*held)
+
+
+async def test_a_text_that_costs_too_much_is_shown_as_plain_text(gateway_client: Client) -> None:
+    """A post and a comment, on their page and where their author deletes them; files meanwhile."""
+    evil = "> " * 99 + "a\n" * 2_000
+    key = await key_of(gateway_client, "/write")
+    page = await gateway_client.post("/write", data={"key": key, "title": "Evil", "body": evil})
+    path = page.url.path
+    said = {"key": await key_of(gateway_client, path), "content": evil[:4_000] + "<b>"}
+    pages = [
+        gateway_client.post(path, data=said),
+        *(gateway_client.get(f"{path}/delete") for _ in range(5)),
+        *(gateway_client.get("/assets/style.css") for _ in range(5)),
+    ]
+    commented, *others = await asyncio.gather(*pages)
+    assert [answer.status for answer in (page, commented, *others)] == [200] * 12
+    for answer in (page, commented, *others[:5]):
+        assert '<pre class="plain">\n&gt; &gt; ' in await answer.text()
+    assert "a\n&lt;b&gt;</pre>" in await commented.text()

@@ -4,14 +4,13 @@ Only its author gets these pages. The version that they saw goes along (`sequenc
 meanwhile is shown beside what was typed, and nothing is overwritten unseen.
 """
 
-import asyncio
 from typing import Any
 
 from blog.core.contract import Html, Meta, Peers, Redirect
 from blog.core.errors import BlogError, Conflict, Forbidden, NotFound, status_of
 from blog.core.ids import Id
 from blog.services.web.forms import CommentForm, Form, PostForm, again, wrong
-from blog.services.web.markdown import render
+from blog.services.web.rendering import renderer
 from blog.services.web.subject import Subject
 
 _FIELDS = {"title", "body", "content", "sequence"}  # what a change is made of
@@ -110,11 +109,12 @@ async def _ask(
         form = _form_of(now)
     elif error is not None:
         form = again(form, error).model_copy(update={"sequence": now["sequence"]} if changed else {})
+    [html] = await renderer.render([now["content"] if subject.comment_id else now["body"]])
     context: dict[str, Any] = {
         "subject": subject,
         "form": form,
         "now": now,
-        "html": await asyncio.to_thread(render, now["content"] if subject.comment_id else now["body"]),
+        "html": html,
         "changed": changed,
         **wrong(None if changed else error),
     }

@@ -1,12 +1,11 @@
 """A post with its comments, and the form below them."""
 
-import asyncio
 from typing import NamedTuple
 
 from blog.core.contract import Html, Peers
 from blog.core.errors import BlogError, NotFound, status_of
 from blog.services.web.forms import CommentForm, wrong
-from blog.services.web.markdown import render
+from blog.services.web.rendering import renderer
 
 SHOWN = 100
 """Comments on one page; as many come with a post."""
@@ -34,7 +33,7 @@ async def show_thread(
         raise
     post = answer.content
     texts = [post["body"], *(item["content"] or "" for item in post["comments"])]
-    html = await asyncio.to_thread(lambda: [render(text) for text in texts])
+    html = await renderer.render(texts)
     context = {
         "post": post,
         "body": html[0],
