@@ -140,11 +140,15 @@ def settings() -> None:
 
 @cli.command()
 @click.option("--ready", is_flag=True, help="Ask whether they take traffic, not only whether they live.")
-def healthcheck(*, ready: bool) -> None:
-    """Ask the instances that run here whether they are well; exit code 0 or 1."""
-    from blog.cli.health import check  # noqa: PLC0415 - heavy
+@click.option("--startup", is_flag=True, help="Ask that until they did once; then whether they live.")
+def healthcheck(*, ready: bool, startup: bool) -> None:
+    """Ask the instances that run here whether they are well; exit code 0 or 1.
 
-    sys.exit(check(ready=ready))
+    `blog-healthcheck` is the same as a program of its own.
+    """
+    from blog.cli.health import check  # noqa: PLC0415 - for help and mistakes: see blog/__main__.py
+
+    sys.exit(check(ready=ready, startup=startup))
 
 
 @cli.command()

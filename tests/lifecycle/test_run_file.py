@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from blog.lifecycle.local_instances import running, spare_dir
 from blog.lifecycle.run_file import RunFile, living, run_file
 
 
@@ -37,3 +40,33 @@ def test_an_instance_that_may_not_write_runs_all_the_same(tmp_path: Path) -> Non
     (tmp_path / "run").write_text("a file where a folder should be")
     with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
         assert living(tmp_path) == []
+
+
+def test_one_that_may_not_write_there_writes_to_a_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe finds it all the same, and nothing is left at the end."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with run_file(tmp_path / "data", "posts-1", "127.0.0.1:8000") as written:
+        written.mark_ready()
+        [found] = running(str(tmp_path / "data"))
+        assert (found.id, found.was_ready) == ("posts-1", True)
+        assert running(str(tmp_path / "other")) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_another_user_made_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made the folder could put another address in its place."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "data").write_text("")
+    spare = Path(spare_dir(str(tmp_path / "data")))
+    spare.mkdir()
+    spare.chmod(0o777)
+    with run_file(tmp_path / "data", "posts-1", "127.0.0.1:8000") as written:
+        assert written.path is None
+        written.mark_ready()
+        assert list(spare.iterdir()) == []
