@@ -63,7 +63,8 @@ class Log:
     async def open(path: Path) -> AsyncIterator["Log"]:
         """Open the log at `path`, making it if there is none.
 
-        Raises LogLockedError when another process has it, SettingsError for a file of a newer version.
+        Raises LogLockedError when another process has it, SettingsError for a file of a newer version,
+        OSError or sqlite3.Error when it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(path.name + ".lock").open("a") as lock:
@@ -267,6 +268,9 @@ def _prepare(path: Path) -> tuple[str, int]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
+        # a file of somebody else's can be read, and would refuse the first event
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("ROLLBACK")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise SettingsError(f"{path} was written by a newer version (schema {version}).")

@@ -253,6 +253,14 @@ def main() -> int:
     except BrokenPipeError:  # `blog events | head`: whoever reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        from blog.cli.settings import data_dir_error  # noqa: PLC0415 - heavy
+
+        wrong = data_dir_error(error)
+        if wrong is None:
+            raise
+        click.echo(f"blog: {wrong.detail}", err=True)
+        return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
     return 0
