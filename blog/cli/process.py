@@ -43,22 +43,25 @@ def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: objec
         in_loop(live)
     except SettingsError:
         raise
-    except Exception as error:  # noqa: BLE001 - logged, and an exit code
-        wrong = _settings_error(error)
-        if wrong is not None:
-            raise wrong from None
+    except Exception:  # noqa: BLE001 - logged, and an exit code
         logs.get_logger().exception("instance.crashed", service=name)
         sys.exit(1)
 
 
 def in_loop(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` in a uvloop."""
+    """Run `work` in a uvloop. A SettingsError of one of its tasks is raised as itself."""
 
     async def main() -> None:
         await work()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except BaseExceptionGroup as failures:
+        wrong = _settings_error(failures)
+        if wrong is None:
+            raise
+        raise wrong from None
 
 
 def on_signals(stop: Callable[[], None]) -> None:
