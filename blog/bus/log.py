@@ -268,10 +268,11 @@ def _prepare(path: Path) -> tuple[str, int]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        # a file of somebody else's can be read, and would refuse the first event
-        db.execute("BEGIN IMMEDIATE")
-        db.execute("ROLLBACK")
         version = db.execute("PRAGMA user_version").fetchone()[0]
+        # a file of somebody else's can be opened and read, and would refuse the first event
+        db.execute("BEGIN")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("ROLLBACK")
         if version > VERSION:
             raise SettingsError(f"{path} was written by a newer version (schema {version}).")
         if version == 0:
