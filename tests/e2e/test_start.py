@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.conftest import Blog, wait_until
+from tests.e2e.conftest import Blog, services_beside, wait_until
 from tests.e2e.test_up import SERVICES
 
 Up = Callable[..., Blog]
@@ -24,18 +24,6 @@ BROKEN = {
     ),
     "killed": "import os\nos._exit(7)\n",
 }
-BESIDE = "import blog.services\nblog.services.__path__.append({root!r})\n"
-
-
-def services_beside(folder: Path, files: dict[str, str]) -> str:
-    """Write services in a second root, as a repository of its own has them; return the PYTHONPATH."""
-    for name, content in files.items():
-        (folder / "services" / name).mkdir(parents=True)
-        (folder / "services" / name / "service.py").write_text(content)
-    path = folder / "path"
-    path.mkdir()
-    (path / "sitecustomize.py").write_text(BESIDE.format(root=str(folder / "services")))
-    return str(path)
 
 
 def run(blog: Blog, *words: str) -> subprocess.CompletedProcess[str]:
