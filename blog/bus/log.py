@@ -63,7 +63,8 @@ class Log:
     async def open(path: Path) -> AsyncIterator["Log"]:
         """Open the log at `path`, making it if there is none.
 
-        Raises LogLockedError when another process has it, SettingsError for a file of a newer version.
+        Raises LogLockedError when another process has it, SettingsError for a file of a newer version,
+        OSError or sqlite3.Error when it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(path.name + ".lock").open("a") as lock:
@@ -268,6 +269,10 @@ def _prepare(path: Path) -> tuple[str, int]:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         version = db.execute("PRAGMA user_version").fetchone()[0]
+        # a file of somebody else's can be opened and read, and would refuse the first event
+        db.execute("BEGIN")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("ROLLBACK")
         if version > VERSION:
             raise SettingsError(f"{path} was written by a newer version (schema {version}).")
         if version == 0:

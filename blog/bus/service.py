@@ -1,6 +1,7 @@
 """The bus: one log behind HTTP, and reactions to one living instance each."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from blog.bus.log import Log, LogLockedError
 from blog.bus.metrics import BusCollector
 from blog.bus.tail import Wanted
 from blog.core.background import background
+from blog.core.data_dir import unusable
 from blog.core.errors import NotFound, SettingsError
 from blog.core.events import BATCH_TYPE, EVENT_TYPE
 from blog.core.logs import get_logger
@@ -38,9 +40,10 @@ log = get_logger()
 async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) -> None:
     """Run the bus until it is asked to stop. While another process has the log it stands by.
 
-    Raises SettingsError when the registry knows another log than this one, unless `adopt`.
+    Raises SettingsError when the registry knows another log than this one, unless `adopt`, or when the
+    log cannot be written.
     """
-    async with _opened(log_path(settings), lifecycle) as journal:
+    async with _opened(settings, lifecycle) as journal:
         if journal is None:
             return
         door = Door(journal)
@@ -83,9 +86,10 @@ async def _get_ready(member: Member, journal: Log) -> None:
 
 
 @asynccontextmanager
-async def _opened(path: Path, lifecycle: Lifecycle) -> AsyncIterator[Log | None]:
+async def _opened(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[Log | None]:
     """Open the log; wait as a standby while another process has it. None when asked to stop."""
     said = False
+    path = log_path(settings)
     while not lifecycle.stopping.is_set():
         opening = Log.open(path)
         try:
@@ -98,6 +102,8 @@ async def _opened(path: Path, lifecycle: Lifecycle) -> AsyncIterator[Log | None]
                 async with asyncio.timeout(_LOCK_RETRY):
                     await lifecycle.stopping.wait()
             continue
+        except (OSError, sqlite3.Error) as error:
+            raise unusable(settings.data_dir, path, error) from None
         try:
             yield journal
         finally:

@@ -142,11 +142,15 @@ def settings() -> None:
 
 @cli.command()
 @click.option("--ready", is_flag=True, help="Ask whether they take traffic, not only whether they live.")
-def healthcheck(*, ready: bool) -> None:
-    """Ask the instances that run here whether they are well; exit code 0 or 1."""
-    from blog.cli.health import check  # noqa: PLC0415 - heavy
+@click.option("--startup", is_flag=True, help="Ask that until they did once; then whether they live.")
+def healthcheck(*, ready: bool, startup: bool) -> None:
+    """Ask the instances that run here whether they are well; exit code 0 or 1.
 
-    sys.exit(check(ready=ready))
+    `blog-healthcheck` is the same as a program of its own.
+    """
+    from blog.cli.health import check  # noqa: PLC0415 - for help and mistakes: see blog/__main__.py
+
+    sys.exit(check(ready=ready, startup=startup))
 
 
 @cli.command()
@@ -251,6 +255,14 @@ def main() -> int:
     except BrokenPipeError:  # `blog events | head`: whoever reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        from blog.cli.settings import data_dir_error  # noqa: PLC0415 - heavy
+
+        wrong = data_dir_error(error)
+        if wrong is None:
+            raise
+        click.echo(f"blog: {wrong.detail}", err=True)
+        return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
     return 0

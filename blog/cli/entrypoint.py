@@ -5,11 +5,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from blog.cli.commands import cli, main
+from blog.cli.health import is_asked
+from blog.cli.health import main as check
 
 
 def foreign(words: Sequence[str]) -> str | None:
     """Return the program to execute for `words` (`sh -c …`); None where they are for `blog`."""
+    from blog.cli.commands import cli  # noqa: PLC0415 - heavy
+
     if not words or words[0].startswith("-"):
         return None
     if cli.get_command(cli.make_context("blog", [], resilient_parsing=True), words[0]) is not None:
@@ -19,7 +22,11 @@ def foreign(words: Sequence[str]) -> str | None:
 
 def start() -> int:
     """Become that program, or run our command; return its exit code."""
+    if is_asked(sys.argv[1:]):
+        return check(sys.argv[2:])
     program = foreign(sys.argv[1:])
     if program is not None:
         os.execv(program, sys.argv[1:])  # noqa: S606 - what the person asked for, without a shell between
+    from blog.cli.commands import main  # noqa: PLC0415 - heavy
+
     return main()

@@ -10,7 +10,7 @@ from blog.core.errors import SettingsError
 from blog.core.http_client import detail_of, read_response
 from blog.core.instance import Instance, State
 from blog.core.settings import Settings
-from blog.lifecycle.run_file import living
+from blog.lifecycle.local_instances import running
 from blog.master.resume import Record
 
 
@@ -28,7 +28,7 @@ async def instances_of(service: str, http: aiohttp.ClientSession, settings: Sett
     """
     here = [
         Located(item.id, f"http://{item.own_address}")
-        for item in living(settings.data_dir)
+        for item in running(str(settings.data_dir))
         if item.service == service
     ]
     known = {item.id for item in here}

@@ -3,7 +3,10 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import uvloop
 
@@ -15,6 +18,9 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.master.copy_lock import claim
 from blog.master.programs import program
 
+SLOW_IMPORT = 10.0
+"""Seconds after which it is said that a program is still being imported."""
+
 
 def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: object) -> None:
     """Run the program `name` until SIGTERM or SIGINT; `lock` is the descriptor of a copy's lock.
@@ -25,7 +31,8 @@ def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: objec
     if lock is not None:
         claim(lock)
     settings = load_and_warn(overrides, service=name)
-    run = program(name, adopt=adopt)
+    with _said_when_slow(name):
+        run = program(name, adopt=adopt)
 
     async def live() -> None:
         lifecycle = Lifecycle(SystemClock())
@@ -36,22 +43,25 @@ def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: objec
         in_loop(live)
     except SettingsError:
         raise
-    except Exception as error:  # noqa: BLE001 - logged, and an exit code
-        wrong = _settings_error(error)
-        if wrong is not None:
-            raise wrong from None
+    except Exception:  # noqa: BLE001 - logged, and an exit code
         logs.get_logger().exception("instance.crashed", service=name)
         sys.exit(1)
 
 
 def in_loop(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` in a uvloop."""
+    """Run `work` in a uvloop. A SettingsError of one of its tasks is raised as itself."""
 
     async def main() -> None:
         await work()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except BaseExceptionGroup as failures:
+        wrong = _settings_error(failures)
+        if wrong is None:
+            raise
+        raise wrong from None
 
 
 def on_signals(stop: Callable[[], None]) -> None:
@@ -59,6 +69,22 @@ def on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+
+
+@contextmanager
+def _said_when_slow(name: str) -> Iterator[None]:
+    """Say that a file takes long to import: one that never ends would look like one that starts."""
+    log = logs.get_logger()
+    fields = {"service": name, "seconds": SLOW_IMPORT}
+    timer = threading.Timer(SLOW_IMPORT, partial(log.warning, "service.slow_import", **fields))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SettingsError(f"{name} was interrupted while it was imported.") from None
+    finally:
+        timer.cancel()
 
 
 def _settings_error(error: BaseException) -> SettingsError | None:

@@ -18,6 +18,7 @@ from blog.master.control_loop import rows_of
 from blog.master.desired import AUTO, parse, read
 from blog.master.programs import defaults
 from blog.master.scaler import Scaler
+from blog.master.table import CANNOT_RUN
 
 _LOOK_EVERY = 0.2
 _COLUMNS = ("time", "service", "replicas", "at", "timezone", "note")
@@ -69,7 +70,8 @@ async def _wait(names: Sequence[str], timeout: float) -> int:
             break
         await asyncio.sleep(_LOOK_EVERY)
     for one in loops:
-        click.echo(f"{one['name']} crashes again and again; its last lines:", err=True)
+        problem = "cannot run" if one["state"] == CANNOT_RUN else "crashes again and again"
+        click.echo(f"{one['name']} {problem}; its last lines:", err=True)
         for line in one["last_lines"]:
             click.echo(f"{one['name']} | {line}", err=True)
     for row in late:

@@ -2,13 +2,19 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+import click
 from rich.table import Table
 
+from blog.cli.aside import aside
 from blog.cli.rows import wide_console
 from blog.core import logs
-from blog.core.settings import ServiceSettings, Settings, describe, load, unknown_variables
+from blog.core.data_dir import unusable
+from blog.core.errors import SettingsError
+from blog.core.settings import Setting, Settings, describe, load, unknown_variables
 from blog.runtime import catalog
+from blog.runtime.declared import setting_names
 
 
 def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -> Settings:
@@ -18,21 +24,51 @@ def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -
     """
     settings = load(Settings, **(overrides or {}))
     logs.configure(settings.log_level, settings.log_format, **bound)
-    for name, nearest in unknown_variables(os.environ, _models()):
+    for name, nearest in unknown_variables(os.environ, [Settings], setting_names()):
         logs.get_logger().warning("setting.unknown", name=name, nearest=nearest)
     return settings
 
 
+def data_dir_error(error: OSError) -> SettingsError | None:
+    """Return what to tell people of an error with a file in the data directory; None for others."""
+    data_dir = load(Settings).data_dir
+    named = error.filename
+    path = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
+    if path is None or not path.is_relative_to(data_dir):
+        return None
+    return unusable(data_dir, path, error)
+
+
 def show() -> None:
-    """Print every setting. Raises SettingsError for a bad value."""
+    """Print every setting; of a service that is broken, why. Raises SettingsError for a bad value."""
     table = Table("variable", "value", "default", "meaning", box=None, header_style="bold")
-    for model in _models():
-        for line in describe(load(model)):
-            table.add_row(*line)
+    for line in describe(load(Settings)):
+        table.add_row(*line)
+    problems: list[str] = []
+    for name in catalog.names():
+        told = aside(lambda name=name: _of_service(name))  # type: ignore[misc]
+        if told.failure:
+            problems.append(f"{name}: {told.failure}")
+            continue
+        if told.value["wrong"]:
+            raise SettingsError(told.value["wrong"])
+        problems += told.value["broken"]
+        for row in told.value["settings"]:
+            table.add_row(*row)
     wide_console().print(table)
+    for problem in problems:
+        click.echo(f"blog: not listed: {problem}", err=True)
 
 
-def _models() -> list[type[ServiceSettings]]:
-    """Return the platform's settings and those of every service."""
-    services = (catalog.load(name).settings for name in catalog.names())
-    return [Settings, *(model for model in services if model is not None)]
+def _of_service(name: str) -> dict[str, object]:
+    """Describe the settings of one service; or say why it is `broken`, or which value is `wrong`."""
+    rows: list[Setting] = []
+    try:
+        model = catalog.load(name).settings
+    except SettingsError as error:
+        return {"settings": rows, "broken": [error.detail], "wrong": ""}
+    try:
+        rows += describe(load(model)) if model else ()
+    except SettingsError as error:
+        return {"settings": rows, "broken": [], "wrong": error.detail}
+    return {"settings": rows, "broken": [], "wrong": ""}

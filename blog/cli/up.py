@@ -16,13 +16,16 @@ from blog.cli.process import in_loop, on_signals
 from blog.cli.settings import load_and_warn
 from blog.core.background import background
 from blog.core.clock import SystemClock
+from blog.core.data_dir import needed
 from blog.core.errors import SettingsError
 from blog.core.instance import State
+from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.master.desired import checked, parse
 from blog.master.policy_file import PolicyFile
-from blog.master.programs import defaults
+from blog.master.programs import defaults, ignored
 from blog.master.resume import Kind
+from blog.master.table import CANNOT_RUN, CRASH_LOOP
 from blog.master.up import Blog, registry_url
 from blog.master.up import up as running_blog
 
@@ -34,6 +37,8 @@ _LOOK_EVERY = 0.05
 def start(scales: tuple[str, ...], *, detach: bool, kind: Kind) -> int:
     """Run the blog here, or in the background; return the exit code. Raises SettingsError."""
     settings = load_and_warn(service="master")
+    for folder, why in ignored().items():
+        get_logger().warning("service.ignored", folder=folder, why=why)
     file = PolicyFile(FILE, defaults())
     said = checked(parse(scales), defaults())
     if detach:
@@ -77,7 +82,10 @@ async def _tell(blog: Blog, console: Console, began: float) -> None:
 
     stop = blog.session.discovery.on_change(look)
     try:
-        await blog.wait_until_ready()
+        given_up = await blog.wait_until_ready()
+        for copy in given_up:
+            why = copy.refusal or "it crashes again and again (`blog ps`)"
+            console.print(f"{copy.name} cannot run, the others do: {why}", markup=False)
         console.print(f"ready after {time.monotonic() - began:.2f} s")
         console.print(f"  pages       {blog.public_url}/")
         console.print(f"  posts       {blog.public_url}/posts")
@@ -93,9 +101,11 @@ async def _tell(blog: Blog, console: Console, began: float) -> None:
 async def _detached(settings: Settings) -> int:
     """Start the same command in the background; return once every copy is ready, or it failed."""
     log = settings.data_dir / "run" / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     words = [word for word in sys.argv[1:] if word not in ("-d", "--detach")]
-    with log.open("w") as output:
+    with needed(settings.data_dir):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = log.open("w")
+    with output:
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - the same command again; it does not block
             [sys.executable, "-m", "blog", *words],
             stdin=subprocess.DEVNULL,
@@ -103,12 +113,17 @@ async def _detached(settings: Settings) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    async with asyncio.timeout(_DETACHED_TIMEOUT):
-        while not await _is_ready(settings):
-            if process.poll() is not None:
-                Console(stderr=True, soft_wrap=True).print(log.read_text().rstrip(), markup=False)
+    ends = time.monotonic() + _DETACHED_TIMEOUT
+    while not await _is_ready(settings):
+        is_over = process.poll() is not None
+        if is_over or time.monotonic() > ends:
+            errors = Console(stderr=True, soft_wrap=True)
+            errors.print(log.read_text().rstrip(), markup=False)
+            if is_over:
                 return process.returncode
-            await asyncio.sleep(_LOOK_EVERY)
+            errors.print(f"not ready after {_DETACHED_TIMEOUT:g} s; it goes on: `blog ps`, `blog down`")
+            return 1
+        await asyncio.sleep(_LOOK_EVERY)
     print(log.read_text().rstrip())  # noqa: T201 - what the blog in the background has said
     return 0
 
@@ -118,4 +133,5 @@ async def _is_ready(settings: Settings) -> bool:
         rows = await instances(settings.data_dir)
     except SettingsError:
         return False
-    return bool(rows) and all(row["state"] == "ready" for row in rows)
+    states = {row["state"] for row in rows}
+    return "ready" in states and states <= {"ready", CANNOT_RUN, CRASH_LOOP}

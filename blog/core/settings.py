@@ -206,10 +206,14 @@ def describe(settings: ServiceSettings) -> Iterator[Setting]:
 
 
 def unknown_variables(
-    environ: Mapping[str, str], models: Iterable[type[ServiceSettings]]
+    environ: Mapping[str, str], models: Iterable[type[ServiceSettings]], fields: Iterable[str] = ()
 ) -> Iterator[tuple[str, str | None]]:
-    """Find `BLOG_…` variables that no model knows, each with the nearest known name, if any is near."""
-    known = {PREFIX + name.upper() for model in models for name in model.model_fields}
+    """Find `BLOG_…` variables that no model knows, each with the nearest known name, if any is near.
+
+    `fields` are those of models that are not at hand.
+    """
+    names = (*(name for model in models for name in model.model_fields), *fields)
+    known = {PREFIX + name.upper() for name in names}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
             yield name, next(iter(difflib.get_close_matches(name, known, n=1)), None)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway.known_services import SERVICES, recall_services, remember_services_at
 from blog.lifecycle.lifecycle import Lifecycle
@@ -11,6 +12,8 @@ from blog.registry.service import Registry
 
 LOG_ID = "log-id"
 """In the folder of the process that has the registry."""
+
+log = get_logger()
 
 
 def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry:
@@ -21,19 +24,25 @@ def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry
         clock=lifecycle.clock,
         token=settings.secret,
         known_log=recall(path),
-        remember_log=remember_at(path),
+        remember_log=_remember_if_possible(path),
         known_services=recall_services(services),
         remember_services=remember_services_at(services),
     )
 
 
 def recall(path: Path) -> str | None:
-    """Read the identity at `path`; None when there is none yet."""
-    return path.read_text().strip() or None if path.exists() else None
+    """Read the identity at `path`; None when there is none yet, or it cannot be read, which is said."""
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        log.warning("known_log.not_read", path=str(path), why=str(error))
+        return None
 
 
 def remember_at(path: Path) -> Callable[[str], None]:
-    """Return what writes an identity to `path`: it is there whole, or not at all."""
+    """Return what writes an identity to `path`: it is there whole, or not at all. Raises OSError."""
 
     def remember(identity: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,3 +54,16 @@ def remember_at(path: Path) -> Callable[[str], None]:
         fresh.replace(path)
 
     return remember
+
+
+def _remember_if_possible(path: Path) -> Callable[[str], None]:
+    """Return what writes an identity to `path`. Where it cannot, the registry knows it until it ends."""
+    remember = remember_at(path)
+
+    def try_to(identity: str) -> None:
+        try:
+            remember(identity)
+        except OSError as error:
+            log.warning("known_log.not_kept", path=str(path), why=str(error))
+
+    return try_to

@@ -26,7 +26,7 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.operations import Operations
 from blog.lifecycle.ports import Front, listen, sweep
 from blog.lifecycle.registries import outward, own_url, registries_of
-from blog.lifecycle.run_file import run_file
+from blog.lifecycle.run_file import Written, run_file
 from blog.registry.address import joined
 from blog.registry.discovery import Discovery
 from blog.registry.session import Session
@@ -58,6 +58,7 @@ class Member:
         """Where it announces itself, its own registry first."""
         self._runner: web.AppRunner
         self._front: Front | None = None
+        self._run_file: Written
         self._instance = instance
         self._loop_lag = 0.0
 
@@ -99,7 +100,7 @@ class Member:
             close = await member._bind(stack, app, door or {}, front)
             name_and_port = port or ("BLOG_PORT", settings.port)
             address = await listen(member._runner, settings.host, *name_and_port, front=front)
-            stack.enter_context(run_file(settings.data_dir, instance.id, address))
+            member._run_file = stack.enter_context(run_file(settings.data_dir, instance.id, address))
             own = own_url(address) if own_registry else None
             await member._meet(stack, settings, address, follow, own)
             # a second time, to come first in a crash: the probe that follows must be refused
@@ -169,6 +170,7 @@ class Member:
         """Answer `/readyz` with 200 from here, and return once the registry has dialled back."""
         self.operations.is_ready = True
         await self.session.ready()
+        self._run_file.mark_ready()
         log.info("instance.ready", id=self.instance.id, address=self.instance.address)
 
     async def serve_until_stopped(self) -> None:

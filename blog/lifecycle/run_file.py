@@ -1,28 +1,23 @@
 """Run file: where a running instance of this machine listens, for probes that start beside it.
 
-`BLOG_DATA_DIR/run/instances/<id>.json`; it is there from binding until the end of the instance.
+`BLOG_DATA_DIR/run/instances/<id>.json`; it is there from binding until the end of the instance. Where
+that folder cannot be written, a private one in the temporary folder takes its place (`local_instances`).
 """
 
 import os
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from blog.core.instance import Address, InstanceId
 from blog.core.logs import get_logger
+from blog.lifecycle.local_instances import began, content, files, folder_in, is_ours, spare_dir
 
 log = get_logger()
-
-_START_TIME = 22 - 3  # of the fields behind the name
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
-_UNIQUE = re.compile(
-    r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-)  # what is behind the service in an id
 
 
 class RunFile(BaseModel):
@@ -36,6 +31,8 @@ class RunFile(BaseModel):
     host: str
     pid: int
     began: str
+    was_ready: bool = False
+    """Whether it has been ready once; from then on a probe asks only whether it lives."""
 
     @classmethod
     def mine(cls, instance_id: str, address: str) -> Self:
@@ -48,67 +45,96 @@ class RunFile(BaseModel):
             began=began(os.getpid()),
         )
 
-    @property
-    def service(self) -> str:
-        """The service that it is an instance of: `posts-archive` is not `posts`."""
-        return _UNIQUE.sub("", self.id)
-
-    @property
-    def own_address(self) -> str:
-        """Where this machine dials it: one that listens everywhere is at the loopback address too."""
-        host, _, port = self.address.rpartition(":")
-        return f"{_LOOPBACK.get(host, host)}:{port}"
-
     def is_alive(self) -> bool:
-        """Tell whether its process still runs here."""
+        """Return whether its process still runs here."""
         return self.host == socket.gethostname() and self.began == began(self.pid) != ""
 
 
+class Written:
+    """The run file of one instance; `path` is None where it cannot be written anywhere."""
+
+    def __init__(self, run_file: RunFile) -> None:
+        self.path: Path | None = None
+        self._content = run_file
+
+    def put_into(self, folder: Path) -> None:
+        """Write it, whole or not at all. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_dead(folder)
+        path = folder / f"{self._content.id}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(self._content.model_dump_json())
+        partial.replace(path)
+        self.path = path
+
+    def mark_ready(self) -> None:
+        """Note that the instance has been ready once."""
+        self._content = self._content.model_copy(update={"was_ready": True})
+        if self.path is not None:
+            with _warned("run_file.not_updated", self.path):
+                self.put_into(self.path.parent)
+
+    def remove(self) -> None:
+        """Remove it."""
+        if self.path is not None:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        """Show where it is."""
+        return f"<Written {self.path}>"
+
+
 @contextmanager
-def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[None]:
+def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[Written]:
     """Keep the file for the time of the body. An instance that may not write runs all the same."""
-    path = _folder(data_dir) / f"{instance_id}.json"
+    written = Written(RunFile.mine(instance_id, address))
+    spare = Path(spare_dir(str(data_dir)))
+    with _warned("run_file.not_written", data_dir, instead=str(spare)):
+        written.put_into(_folder(data_dir))
+    if written.path is None:
+        with _warned("run_file.not_written", spare):
+            _put_aside(written, spare)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_dead(data_dir)
-        path.write_text(RunFile.mine(instance_id, address).model_dump_json())
-    except OSError as error:
-        log.warning("run_file.not_written", path=str(path), why=str(error))
+        yield written
+    finally:
+        written.remove()
+        for folder in (_folder(spare), _folder(spare).parent, spare):
+            with suppress(OSError):  # others still have their files in it
+                folder.rmdir()
+
+
+def _put_aside(written: Written, spare: Path) -> None:
+    """Write it to the temporary folder, if nobody else can write there. Raises OSError."""
+    with suppress(FileExistsError):
+        spare.mkdir(mode=0o700)
+    if not is_ours(str(spare)):
+        raise PermissionError(f"{spare} is not a private folder of this user")
+    written.put_into(_folder(spare))
+
+
+@contextmanager
+def _warned(event: str, path: Path, **more: str) -> Iterator[None]:
+    """Log what keeps a file from being written."""
     try:
         yield
-    finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning(event, path=str(path), why=str(error), **more)
 
 
-def living(data_dir: Path) -> list[RunFile]:
-    """List the instances that may run here; files of those that were killed are passed over."""
-    return [item for item in _all(data_dir) if item.is_alive()]
+def _all(folder: Path) -> Iterator[RunFile]:
+    """Read every file; one that was cut short by a full disk is passed over."""
+    for path in files(str(folder)):
+        with suppress(OSError, ValueError):
+            yield RunFile.model_validate_json(content(path))
 
 
-def _all(data_dir: Path) -> Iterator[RunFile]:
-    """Read every file; one that was cut short by a full disk is none."""
-    for path in sorted(_folder(data_dir).glob("*.json")):
-        with suppress(OSError, ValidationError):
-            yield RunFile.model_validate_json(path.read_bytes())
-
-
-def _remove_dead(data_dir: Path) -> None:
+def _remove_dead(folder: Path) -> None:
     """Remove what instances of this machine left behind when they were killed."""
-    for item in _all(data_dir):
+    for item in _all(folder):
         if item.host == socket.gethostname() and not item.is_alive():
-            (_folder(data_dir) / f"{item.id}.json").unlink(missing_ok=True)
-
-
-def began(pid: int) -> str:
-    """Return when the process began (proc(5), field 22 of stat); "" when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    # the name before it, in parentheses, may hold spaces
-    return stat.rpartition(")")[2].split()[_START_TIME]
+            (folder / f"{item.id}.json").unlink(missing_ok=True)
 
 
 def _folder(data_dir: Path) -> Path:
-    return data_dir / "run" / "instances"
+    return Path(folder_in(str(data_dir)))

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from blog.core.clock import Clock
+from blog.core.errors import SettingsError
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.master.programs import GATEWAY, program
-from blog.master.runtimes import Adopted
+from blog.master.runtimes import CANNOT_RUN, Adopted
 
 log = get_logger()
 
@@ -34,6 +35,8 @@ class TaskCopy:
             await program(service)(settings, self.lifecycle)
         except asyncio.CancelledError:
             self._code = -9
+        except SettingsError as error:
+            self._code, self._why = CANNOT_RUN, [error.detail]
         except Exception as error:
             log.exception("instance.crashed", service=service)
             self._code, self._why = 1, [repr(error)]

@@ -45,6 +45,13 @@ class Copy:
     backoff: Backoff = field(default_factory=Backoff)
     last_words: list[str] = field(default_factory=list, compare=False)
     """The last lines that it logged before it crashed last."""
+    refusal: str = ""
+    """Why it cannot run at all, as it said itself (exit code 2); nothing for one that crashed."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Return whether nobody should wait for it: it is tried again, and will hardly succeed."""
+        return not self.is_stopping and (bool(self.refusal) or self.backoff.is_loop)
 
     @property
     def name(self) -> str:

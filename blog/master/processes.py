@@ -18,7 +18,7 @@ from pathlib import Path
 from blog.core.errors import SettingsError
 from blog.core.instance import Instance
 from blog.core.settings import PREFIX, Settings
-from blog.lifecycle.run_file import began
+from blog.lifecycle.local_instances import began
 from blog.master import copy_lock
 from blog.master.copy_log import CopyLog
 from blog.master.runtimes import Adopted, NotStarted, Running

@@ -2,21 +2,38 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
-from blog.core.settings import Settings
-from blog.lifecycle.lifecycle import Lifecycle
 from blog.runtime import catalog
 
-Program = Callable[[Settings, Lifecycle], Awaitable[None]]
+if TYPE_CHECKING:  # heavy; listing does without
+    from blog.core.settings import Settings
+    from blog.lifecycle.lifecycle import Lifecycle
+
+Program: TypeAlias = "Callable[[Settings, Lifecycle], Awaitable[None]]"
 
 GATEWAY, BUS, REGISTRY = "gateway", "bus", "registry"
 SINGLE = frozenset({GATEWAY, BUS, REGISTRY})
 """These run once: one door, one log."""
+COMMANDS = frozenset(
+    {
+        *("dead-letters", "down", "events", "healthcheck", "log", "logs"),
+        *("ps", "rollout", "scale", "schedule", "settings", "up"),
+    }
+)
+"""What `blog` does itself: no service can be called that."""
 
 
 def names() -> list[str]:
     """List everything that `blog NAME` runs."""
-    return [GATEWAY, BUS, REGISTRY, *catalog.names()]
+    services = (name for name in catalog.names() if name not in SINGLE | COMMANDS)
+    return [GATEWAY, BUS, REGISTRY, *services]
+
+
+def ignored() -> dict[str, str]:
+    """Return the folders that look like a service and are none, and why."""
+    taken = (folder for folder in catalog.folders() if folder.name in SINGLE | COMMANDS)
+    return catalog.ignored() | {str(folder): "`blog` has this name already" for folder in taken}
 
 
 def defaults() -> dict[str, int]:

@@ -20,6 +20,8 @@ class Seen(NamedTuple):
     is_ready: bool = False
     is_stopping: bool = False
     is_crash_loop: bool = False
+    refusal: str = ""
+    """Why it cannot run at all."""
 
 
 class Do(StrEnum):
@@ -60,6 +62,8 @@ def _surging(fresh: Sequence[Seen], waited: float, patience: float, *, has_come:
     late = next((copy for copy in fresh if not copy.is_ready), None)
     if late is None and has_come:
         return Step(Do.DRAIN)
+    if late is not None and late.refusal:
+        return Step(Do.GIVE_UP, f"{late.name} cannot run: {late.refusal}")
     if late is not None and late.is_crash_loop:
         return Step(Do.GIVE_UP, f"{late.name} crashes again and again")
     if waited < patience:

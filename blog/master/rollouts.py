@@ -109,6 +109,7 @@ class Rollouts:
                     is_ready=self._is_ready(copy),
                     is_stopping=copy.is_stopping,
                     is_crash_loop=copy.backoff.is_loop,
+                    refusal=copy.refusal,
                 )
                 for copy in self._copies(rollout)
             ],

@@ -8,6 +8,9 @@ from blog.core.instance import Instance
 from blog.core.settings import Settings
 from blog.master.programs import BUS, GATEWAY
 
+CANNOT_RUN = 2
+"""Exit code of a program that says why it cannot be run: a setting, a file, a service that is broken."""
+
 
 class Running(Protocol):
     """A copy that was started."""

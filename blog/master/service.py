@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from blog.core.background import background
@@ -12,7 +12,7 @@ from blog.core.logs import get_logger
 from blog.master.desired import checked
 from blog.master.plan import Copy, plan
 from blog.master.programs import defaults, names
-from blog.master.runtimes import Running, Runtime, end_in_order
+from blog.master.runtimes import CANNOT_RUN, Running, Runtime, end_in_order
 
 log = get_logger()
 
@@ -29,6 +29,7 @@ class Master:
         self._runtime = runtime
         self._clock = clock
         self._changed = asyncio.Event()
+        self._callbacks: list[Callable[[], None]] = []
         self._group: asyncio.TaskGroup
 
     @staticmethod
@@ -57,6 +58,15 @@ class Master:
     def look(self) -> None:
         """Compare again: something about the copies was changed from outside."""
         self._changed.set()
+
+    def on_end(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each end of a copy; returns what stops that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def given_up(self, service: str) -> list[Copy]:
+        """List the copies that nobody should wait for."""
+        return [copy for copy in self.copies if copy.service == service and copy.is_given_up]
 
     def copy_of(self, instance: Instance) -> Copy | None:
         """Find the copy that this is an instance of."""
@@ -117,13 +127,19 @@ class Master:
         else:
             self._crashed(copy, running, code)
         self._changed.set()
+        for callback in list(self._callbacks):
+            callback()
 
     def _crashed(self, copy: Copy, running: Running, code: int | None) -> None:
         now = self._clock.monotonic()
         delay = copy.backoff.crashed(now - copy.started)
         copy.start_at = now + delay
         copy.last_words = running.last_lines()
-        if copy.backoff.is_loop:
+        before, copy.refusal = copy.refusal, _refusal(copy.last_words) if code == CANNOT_RUN else ""
+        if copy.refusal:
+            if copy.refusal != before:  # once: it is tried again and again
+                log.error("copy.cannot_run", copy=copy.name, why=copy.refusal, next="tried again")
+        elif copy.backoff.is_loop:
             last = copy.last_words[-3:]
             log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.backoff.crashes, last=last)
         else:
@@ -139,3 +155,9 @@ class Master:
         """Show the copies."""
         names = (f"{c.name}{'' if c.is_running else ' (down)'}" for c in self.copies)
         return f"<Master of {', '.join(names) or 'nobody'}>"
+
+
+def _refusal(last_lines: list[str]) -> str:
+    """Return what a program said when it could not be run: its last line."""
+    said = next((line.strip() for line in reversed(last_lines) if line.strip()), "")
+    return said.removeprefix("blog: ") or "it ended with exit code 2 and did not say why"

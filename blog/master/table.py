@@ -10,7 +10,7 @@ from blog.master.scaler import Scaler
 from blog.master.service import Master
 from blog.master.signals import Signals
 
-CRASH_LOOP = "crash loop"
+CRASH_LOOP, CANNOT_RUN = "crash loop", "cannot run"
 _SHOWN_LINES = 5
 
 
@@ -89,7 +89,7 @@ class Table:
         return {
             "id": "",
             "service": copy.service,
-            "state": CRASH_LOOP if copy.backoff.is_loop else state,
+            "state": _hopeless(copy) or state,
             "address": "",
             "version": "",
             "uptime_s": round(since) if copy.is_running else 0,
@@ -99,18 +99,28 @@ class Table:
             "name": copy.name,
             "restarts": copy.backoff.total,
             "pid": running.pid if running and copy.is_running else 0,
-            "last_lines": copy.last_words[-_SHOWN_LINES:] if copy.backoff.is_loop else [],
+            "last_lines": _why(copy) if copy.is_given_up else [],
         }
 
     def _crash_loops(self, service: str) -> list[dict[str, Any]]:
-        """List the copies that crash again and again, with their last words."""
+        """List the copies that crash again and again, or cannot run, with their last words."""
         healthy = {copy.name for one in self._signals.instances if (copy := self._master.copy_of(one))}
         return [
-            {"name": copy.name, "last_lines": copy.last_words[-_SHOWN_LINES:]}
-            for copy in self._master.copies
-            if copy.service == service and copy.backoff.is_loop
-            if copy.name not in healthy and not copy.is_stopping
+            {"name": copy.name, "state": _hopeless(copy), "last_lines": _why(copy)}
+            for copy in self._master.given_up(service)
+            if copy.name not in healthy
         ]
 
     def _age(self, started: datetime) -> int:
         return max(0, round((self._clock.now() - started).total_seconds()))
+
+
+def _hopeless(copy: Copy) -> str:
+    """Return the state of a copy that is given up; "" for others."""
+    if not copy.is_given_up:
+        return ""
+    return CANNOT_RUN if copy.refusal else CRASH_LOOP
+
+
+def _why(copy: Copy) -> list[str]:
+    return [copy.refusal] if copy.refusal else copy.last_words[-_SHOWN_LINES:]

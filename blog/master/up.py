@@ -4,13 +4,14 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
 from blog.core.background import background
 from blog.core.clock import Clock
+from blog.core.data_dir import needed
 from blog.core.errors import SettingsError
 from blog.core.http_client import client_session
 from blog.core.instance import State
@@ -55,15 +56,25 @@ class Blog:
         ready = (item for item in of_service if item.state is State.READY)
         return any(self.master.copy_of(item) is copy for item in ready)
 
-    async def wait_until_ready(self) -> None:
-        """Return when as many instances of each service are ready as should be."""
-        desired = self.master.desired
-        await self.session.discovery.wait_until(
-            lambda table: all(
-                sum(item.state is State.READY for item in table.serving(name)) >= count
-                for name, count in desired.items()
-            )
-        )
+    async def wait_until_ready(self) -> list[Copy]:
+        """Return when as many instances of each service are ready as should be.
+
+        Nobody waits for copies that cannot run: those are returned.
+        """
+        changed = asyncio.Event()
+        with ExitStack() as stack:
+            stack.callback(self.session.discovery.on_change(changed.set))
+            stack.callback(self.master.on_end(changed.set))
+            while not all(self._is_settled(name, n) for name, n in self.master.desired.items()):
+                await changed.wait()
+                changed.clear()
+        return [c for name in self.master.desired for c in self.master.given_up(name)]
+
+    def _is_settled(self, service: str, count: int) -> bool:
+        """Return whether as many of its copies as should be are ready, or given up."""
+        serving = self.session.discovery.serving(service)
+        ready = sum(item.state is State.READY for item in serving)
+        return ready >= count or ready + len(self.master.given_up(service)) >= count
 
 
 @asynccontextmanager
@@ -79,24 +90,26 @@ async def up(  # noqa: PLR0913 - the whole composition, in one place
     """Run the whole blog while the body runs; then drain it and leave nothing running.
 
     How many of each: as `file` says, overruled by hand with `said`. `stopping` is set when somebody asks
-    for the end over the control socket. Raises SettingsError when a port is taken, or when a blog already
-    runs in this data directory. What a master that was killed has left running there is taken over.
+    for the end over the control socket. Raises SettingsError when a port is taken, when a blog already
+    runs in this data directory, or when that cannot be written. What a master that was killed has left
+    running there is taken over.
     """
     run = settings.data_dir / "run"
-    run.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        _hold_for_life(run / LOCK, settings.data_dir)
-        runtime, settings = await stack.enter_async_context(resumed(kind, settings, clock))
-        blog = await stack.enter_async_context(running(runtime, settings, {}, clock))
-        scaler = Scaler(file.policies, run / "scale.json")
-        scaler.recall()
-        scaler.say(said)
-        signals = Signals(blog.http, registry_url(settings), settings.secret, clock)
-        loop = ControlLoop(blog.master, scaler, signals, file, clock)
-        rollouts = await stack.enter_async_context(Rollouts.open(blog.master, blog.is_ready, clock))
-        table = Table(blog.master, scaler, signals, clock)
-        control = Control(loop, table, rollouts, settings.data_dir / "logs", stopping)
-        await stack.enter_async_context(served(control.app(), run / "control.sock"))
+        with needed(settings.data_dir):
+            run.mkdir(parents=True, exist_ok=True)
+            _hold_for_life(run / LOCK, settings.data_dir)
+            runtime, settings = await stack.enter_async_context(resumed(kind, settings, clock))
+            scaler = Scaler(file.policies, run / "scale.json")
+            scaler.recall()
+            scaler.say(said)
+            blog = await stack.enter_async_context(running(runtime, settings, {}, clock))
+            signals = Signals(blog.http, registry_url(settings), settings.secret, clock)
+            loop = ControlLoop(blog.master, scaler, signals, file, clock)
+            rollouts = await stack.enter_async_context(Rollouts.open(blog.master, blog.is_ready, clock))
+            table = Table(blog.master, scaler, signals, clock)
+            control = Control(loop, table, rollouts, settings.data_dir / "logs", stopping)
+            await stack.enter_async_context(served(control.app(), run / "control.sock"))
         await stack.enter_async_context(background(loop.run()))
         yield blog
         scaler.forget()

@@ -1,31 +1,107 @@
 """Catalog: a folder with a service.py is runnable. Imports only the one that is asked for.
 
-Services are found by name, so that the platform depends on none of them.
+Services are found by name, so that the platform depends on none of them. One that is broken is said in
+one line, and concerns nobody but those who ask for it.
 """
 
 import importlib
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from blog.core.contract import Service
 from blog.core.errors import SettingsError
 
+if TYPE_CHECKING:  # heavy; listing does without
+    from blog.core.contract import Service
+
 PACKAGE = "blog.services"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")  # as core/instance.py has it
+_SHOWN = 400
 
 
 def names() -> list[str]:
     """List the services there are, by name, without importing any."""
-    folders = (Path(root) for root in importlib.import_module(PACKAGE).__path__)
-    return sorted(file.parent.name for folder in folders for file in folder.glob("*/service.py"))
+    return sorted({folder.name for folder in folders() if _NAME.fullmatch(folder.name)})
 
 
-def load(name: str) -> Service:
+def ignored() -> dict[str, str]:
+    """Return the folders with a service.py that are no service, and why."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for folder in folders():
+        if not _NAME.fullmatch(folder.name):
+            found[str(folder)] = "a service is called by small letters, digits and -, a letter first"
+        elif folder.name in seen:
+            found[str(folder)] = f"there is a service {folder.name} already"
+        seen.add(folder.name)
+    return found
+
+
+def folders() -> list[Path]:
+    """List the folders with a service.py, in the order in which they are looked for."""
+    roots = (Path(root) for root in importlib.import_module(PACKAGE).__path__)
+    files = (file for root in roots for file in sorted(root.glob("*/service.py")))
+    return [file.parent for file in files if _is_file(file) and file.parent.name != "__pycache__"]
+
+
+def load(name: str) -> "Service":
     """Import the service `name`: `service` in `blog/services/<name>/service.py`.
 
-    Raises SettingsError when there is no such folder, or when it declares another name.
+    Raises SettingsError when there is no such folder, when it cannot be imported, whatever it does
+    then, or when it declares another name.
     """
+    from blog.core.contract import Service  # noqa: PLC0415 - heavy
+
     if name not in names():
         raise SettingsError(f"There is no service {name!r}; there are: {', '.join(names())}.")
-    service = importlib.import_module(f"{PACKAGE}.{name}.service").service
+    try:
+        service = getattr(importlib.import_module(f"{PACKAGE}.{name}.service"), "service", None)
+    except KeyboardInterrupt:  # somebody does not want to wait for it
+        raise
+    except BaseException as error:  # noqa: BLE001 - also sys.exit() is no reason for others to end
+        raise broken(name, error) from None
     if not isinstance(service, Service) or service.name != name:
-        raise SettingsError(f"blog/services/{name}/service.py must have service = Service({name!r})")
+        raise SettingsError(f"{_file(name)}: there must be service = Service({name!r})")
     return service
+
+
+def broken(name: str, error: BaseException) -> SettingsError:
+    """Make the error of a service that cannot be imported or run: file:line: what is wrong."""
+    return SettingsError(f"{_place(name, error)}: {type(error).__name__}{_message(error)}")
+
+
+def _place(name: str, error: BaseException) -> str:
+    """Return file and line: of a syntax error, else the last one in the service's own folder."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno or 1}"
+    file = _file(name)
+    place, step = str(file), error.__traceback__
+    while step is not None:
+        source = step.tb_frame.f_code.co_filename
+        if Path(source).is_relative_to(file.parent):
+            place = f"{source}:{step.tb_lineno}"
+        step = step.tb_next
+    return place
+
+
+def _message(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot even say what it is
+        text = ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f": {line[:_SHOWN]}" if line else ""
+
+
+def _file(name: str) -> Path:
+    """Return the service's file, or where it should be."""
+    found = (folder / "service.py" for folder in folders() if folder.name == name)
+    return next(found, Path(*PACKAGE.split("."), name, "service.py"))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # below a folder that this user may not look into
+        return False

@@ -15,11 +15,13 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.discovery import BUS
 from blog.runtime.binding import Source, bind
+from blog.runtime.catalog import broken
 from blog.runtime.commands import Commands
 from blog.runtime.host import Host
 from blog.runtime.react import Reactor
 from blog.runtime.siblings import Siblings
 from blog.runtime.view import ViewHost
+from blog.runtime.view_folder import view_folder
 from blog.runtime.web import make_app
 
 VIEW_APPLIED = "The last sequence of the log that the view holds."
@@ -30,12 +32,15 @@ log = get_logger()
 async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> None:
     """Run one instance of `service` until it is asked to stop and has drained.
 
-    Raises SettingsError when a setting is bad or the port taken.
+    Raises SettingsError when a setting is bad, the port taken, or the contract one that cannot be.
     """
     own_settings = load(service.settings) if service.settings else None
     host = Host(service, own_settings)
     largest = max((route.body_limit or 0 for route in service.routes), default=0)
-    app = make_app(host, settings.secret, max(BODY_LIMIT, largest))
+    try:
+        app = make_app(host, settings.secret, max(BODY_LIMIT, largest))
+    except Exception as error:  # noqa: BLE001 - nothing but the contract is read: it cannot be run
+        raise broken(service.name, error) from None
     async with Member.join(
         lifecycle,
         settings,
@@ -53,7 +58,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
                 BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
             )
             if service.view is not None:
-                folder = settings.data_dir / service.name
+                folder = await stack.enter_async_context(view_folder(settings.data_dir, service.name))
                 fetch = Siblings(member, service.view, settings.secret).fetch
                 host.view = await stack.enter_async_context(
                     ViewHost.open(service.view, folder, bus, fetch)

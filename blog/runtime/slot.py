@@ -102,18 +102,42 @@ class Slot:
 
 
 def take_slot(folder: Path) -> tuple[IO[Any], Path]:
-    """Lock the first free slot of `folder`; return the held lock and the path of the view's file."""
+    """Lock the first free slot of `folder`; return the held lock and the path of the view's file.
+
+    A slot with files that this user may not write (somebody else's, or a folder) is as good as taken.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     slot = 0
     while True:
-        lock = (folder / f"{slot}.lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            slot += 1
-        else:
+        lock = _locked(folder / f"{slot}.lock")
+        if lock is not None and all(_is_usable(path) for path in folder.glob(f"{slot}.*")):
             return lock, folder / f"{slot}.db"
+        if lock is not None:
+            lock.close()
+        slot += 1
+
+
+def _locked(path: Path) -> IO[Any] | None:
+    """Lock a file; None where somebody has it, or it is not ours.
+
+    Raises OSError where none can be made.
+    """
+    try:
+        lock = path.open("a")
+    except OSError:
+        if os.path.lexists(path):
+            return None
+        raise
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+def _is_usable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK | os.W_OK)
 
 
 def position_of(path: Path, schema_hash: str) -> Position | None:

@@ -2,18 +2,25 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blog.bus.appends import MAX_EVENT
 from blog.bus.client import Batch
+from blog.bus.log import Log
 from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import Conflict, SettingsError
 from blog.core.events import Envelope
+from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from tests.bus.conftest import Rig
 
@@ -28,6 +35,60 @@ def event(id_: str, key: str = "k", type_: str = "blog.Tested", text: str = "") 
 def batch(*events: Envelope) -> str:
     """Encode a batch."""
     return f"[{','.join(item.to_json() for item in events)}]"
+
+
+@pytest.mark.parametrize("way", ["file", "folder", "link", "no database", "lock", "wal"])
+async def test_a_log_that_cannot_be_written_is_one_line(way: str, tmp_path: Path) -> None:
+    """The bus is the one who cannot do without: where, who, why, and what to do."""
+    bus = tmp_path / "data" / "bus"
+    if way == "file":
+        bus.parent.write_text("")
+    else:
+        bus.mkdir(parents=True)
+    if way in ("folder", "lock", "wal"):
+        (bus / {"folder": "log.db", "lock": "log.db.lock", "wal": "log.db-wal"}[way]).mkdir()
+    elif way == "link":
+        (bus / "log.db").symlink_to(tmp_path / "nowhere" / "log.db")
+    elif way == "no database":
+        (bus / "log.db").write_bytes(b"no database" * 1000)
+    settings = Settings(data_dir=tmp_path / "data", registry=("http://127.0.0.1:1",))
+    with pytest.raises(SettingsError, match=r"BLOG_DATA_DIR=.* by user \d+: .*; ") as caught:
+        await run(settings, Lifecycle(SystemClock()))
+    assert caught.value.detail.isprintable()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_log_of_another_user_is_refused_before_the_first_event() -> None:
+    """It can be read, so the bus would start, and then take nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bus", "log.db")
+        asyncio.run(_made(path))
+        for one in (Path(folder), path.parent):
+            one.chmod(0o777)
+        for one in path.parent.iterdir():
+            one.chmod(0o644)
+        path.with_name("log.db.lock").chmod(0o666)
+        # another user may not be able to read our interpreter: everything is imported before
+        code = (
+            "import asyncio, os, sys; from pathlib import Path\n"
+            "from blog.bus.service import run; from blog.core.clock import SystemClock\n"
+            "from blog.core.errors import SettingsError; from blog.core.settings import Settings\n"
+            "from blog.lifecycle.lifecycle import Lifecycle\n"
+            "os.setgroups([]); os.setuid(54321)\n"
+            "try:\n    asyncio.run(run(Settings(data_dir=Path(sys.argv[1])), Lifecycle(SystemClock())))\n"
+            "except SettingsError as error:\n    print(error.detail)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, timeout=60
+        )
+    [line] = done.stdout.splitlines()
+    assert "readonly" in line
+    assert f"chown -R 54321 {folder}" in line
+
+
+async def _made(path: Path) -> None:
+    async with Log.open(path):
+        pass
 
 
 async def test_append_answers_with_sequences(rig: Rig) -> None:

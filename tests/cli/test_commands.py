@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from blog.cli.commands import cli
+from blog.master.programs import COMMANDS
+
 
 def blog(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `blog` in `folder`."""
@@ -52,6 +55,14 @@ def test_settings_are_listed(tmp_path: Path) -> None:
         (["scale", "comments=2"], {}, "blog up"),
         (["logs"], {}, "blog up"),
         (["down"], {}, "blog up"),
+        (["up"], {"BLOG_DATA_DIR": "/proc/nothing"}, "BLOG_DATA_DIR=/proc/nothing"),
+        (["up", "-d"], {"BLOG_DATA_DIR": "/proc/nothing"}, "BLOG_DATA_DIR=/proc/nothing"),
+        (["up"], {"BLOG_DATA_DIR": "/dev/null/x"}, "not a folder"),
+        (["bus"], {"BLOG_DATA_DIR": "/dev/null/x"}, "not a folder"),
+        (["up"], {"BLOG_DATA_DIR": "x" * 300}, "too long"),
+        (["ps"], {"BLOG_DATA_DIR": "x" * 300}, "too long"),
+        (["events"], {"BLOG_DATA_DIR": "x" * 300}, "too long"),
+        (["down"], {"BLOG_DATA_DIR": "x" * 300}, "too long"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_code_2(
@@ -99,3 +110,40 @@ def test_a_service_that_finds_no_registry_says_what_to_do_and_ends_when_asked(
         assert "BLOG_REGISTRY" in line
         process.terminate()
         assert process.wait(10) == 0
+
+
+def test_a_service_cannot_be_called_like_a_command() -> None:
+    """Every command is named where services are listed."""
+    assert set(cli.commands) == COMMANDS
+
+
+@pytest.mark.parametrize(
+    "name", ["up.lock", "token", "scale.json", "control.sock", "blog.json", "copies"]
+)
+def test_what_is_in_the_way_of_the_master_is_one_line_and_code_2(name: str, tmp_path: Path) -> None:
+    """A folder in the place of each of its files, a file in the place of its folder."""
+    path = tmp_path / "data" / "run" / name
+    if name == "copies":
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    else:
+        (path / "x").mkdir(parents=True)
+    done = blog(tmp_path, "up", BLOG_PUBLIC_PORT="0", BLOG_ADMIN_PORT="0", BLOG_LOG_LEVEL="error")
+    assert done.returncode == 2, done.stdout + done.stderr
+    [line] = done.stderr.strip().splitlines()
+    assert str(Path("data", "run", name)) in line
+
+
+def test_a_working_directory_that_was_removed_is_one_line_and_code_2(tmp_path: Path) -> None:
+    """There is no place for a relative path."""
+    for words in (["up"], ["bus"]):
+        code = (
+            "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\n"
+            f"sys.argv[1:] = {words!r}; from blog.__main__ import main; sys.exit(main())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2, done.stderr
+        [line] = done.stderr.strip().splitlines()
+        assert line.startswith("blog: BLOG_DATA_DIR=data")

@@ -3,12 +3,14 @@
 import ast
 import inspect
 import sqlite3
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from blog.core.contract import PAGES, Endpoint, Service
+from blog.core.errors import SettingsError
 from blog.core.operator import OperatorCommand
 from blog.core.view import View
 from blog.runtime import catalog
@@ -16,7 +18,19 @@ from blog.runtime.binding import Source, bind, bind_operator
 from blog.runtime.openapi import describe
 from blog.runtime.pages import ERROR_TEMPLATE
 
-SERVICES = [catalog.load(name) for name in catalog.names()]
+BROKEN: dict[str, str] = {}
+
+
+def _loaded() -> Iterator[Service]:
+    """Load what can be loaded: one that is broken fails a test of its own, and no other."""
+    for name in catalog.names():
+        try:
+            yield catalog.load(name)
+        except SettingsError as error:
+            BROKEN[name] = error.detail
+
+
+SERVICES = list(_loaded())
 ENDPOINTS = [
     pytest.param(service, endpoint, id=f"{service.name}:{endpoint.route.method}{endpoint.route.pattern}")
     for service in SERVICES
@@ -40,6 +54,12 @@ def sources(service: Service) -> list[Path]:
     """List the files of a service's folder."""
     folder = Path(str(files("blog.services"))) / service.name
     return sorted(folder.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_it_can_be_imported(name: str) -> None:
+    """Else it says where and why, and the others are tested all the same."""
+    assert BROKEN.get(name) is None
 
 
 @every_service

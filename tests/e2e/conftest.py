@@ -20,6 +20,7 @@ from blog.testing.harness import RunningBlog
 from tests.e2e.readers import Open, Reader, chromium
 
 STARTED_WITHIN = 30.0
+BESIDE = "import blog.services\nblog.services.__path__.append({root!r})\n"
 
 
 def free_port() -> int:
@@ -185,3 +186,14 @@ def running_in(folder: Path) -> list[str]:
 def json_lines(text: str) -> list[Any]:
     """Read lines of JSON."""
     return [json.loads(line) for line in text.splitlines() if line]
+
+
+def services_beside(folder: Path, files: dict[str, str]) -> str:
+    """Write services in a second root, as a repository of its own has them; return the PYTHONPATH."""
+    for name, content in files.items():
+        (folder / "services" / name).mkdir(parents=True)
+        (folder / "services" / name / "service.py").write_text(content)
+    path = folder / "path"
+    path.mkdir()
+    (path / "sitecustomize.py").write_text(BESIDE.format(root=str(folder / "services")))
+    return str(path)

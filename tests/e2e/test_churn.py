@@ -17,7 +17,8 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from blog.lifecycle.run_file import RunFile, living, run_file
+from blog.lifecycle.local_instances import LocalInstance, running
+from blog.lifecycle.run_file import run_file
 from tests.e2e.churn import START, Churn, Readers, course
 from tests.e2e.conftest import Blog, running_in, wait_until
 from tests.e2e.soundness import problems
@@ -103,11 +104,11 @@ def warmed_up(blog: Blog) -> list[str]:
     return paths
 
 
-def left_over(data: Path) -> list[Path | RunFile]:
+def left_over(data: Path) -> list[Path | LocalInstance]:
     """List the locks that somebody still holds, sockets that are still there, and who says it runs."""
     held = [path for path in data.rglob("*.lock") if path.is_file() and is_held(path)]
     sockets = (path for path in data.rglob("*") if path.is_socket())
-    return [*held, *sockets, *living(data)]
+    return [*held, *sockets, *running(str(data))]
 
 
 def is_held(path: Path) -> bool:
@@ -132,7 +133,7 @@ def test_what_is_left_over_is_found(tmp_path: Path) -> None:
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         listener.bind(os.path.relpath(tmp_path / "control.sock"))  # an address has 108 bytes
         stack.enter_context(run_file(tmp_path, "comments-x", "127.0.0.1:1"))
-        found = [tmp_path / "held.lock", tmp_path / "control.sock", *living(tmp_path)]
+        found = [tmp_path / "held.lock", tmp_path / "control.sock", *running(str(tmp_path))]
         assert len(found) == 3
         assert left_over(tmp_path) == found
         assert Size.of(os.getpid()).has_grown(before)

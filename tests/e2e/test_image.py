@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from docker.types import Mount
 
 from tests.e2e.conftest import wait_until
 from tests.e2e.engine import IMAGE, SERVICES, Containers, build, connect, containers
@@ -146,6 +147,62 @@ def test_without_a_registry_it_keeps_trying_and_says_so(client: Any) -> None:
         assert copy.exec_run(["blog", "healthcheck", "--ready"]).exit_code == 1
         copy.stop()
         assert copy.wait()["StatusCode"] == 0
+
+
+def test_another_user_may_run_it(client: Any) -> None:
+    """`--user 1000`: a view can be anywhere. Only the log cannot: that is one line and exit code 2."""
+    with containers(client) as alone:
+        copy = alone.run("comments", user="1000", read_only=True, tmpfs={"/tmp": ""})  # noqa: S108
+        wait_until(lambda: copy.exec_run(["blog-healthcheck"]).exit_code == 0, 30)
+        assert copy.logs().count(b"data_dir.fallback") == 1
+        whole = alone.run(user="1000")
+        bus = alone.run("bus", user="1000")
+        # a folder of root's, as `-v $PWD/log:/data` makes it
+        mounted = alone.run("bus", mounts=[Mount("/data", None, type="tmpfs", tmpfs_mode=0o755)])
+        for refused in (whole, bus, mounted):
+            assert refused.wait(timeout=30)["StatusCode"] == 2
+            [line] = [line for line in refused.logs().splitlines() if not line.startswith(b"{")]
+            assert line.startswith(b"blog: BLOG_DATA_DIR=/data: /data")
+            assert b"chown -R" in line
+
+
+def test_a_health_check_costs_next_to_nothing(blog: Containers) -> None:
+    """At most 0.06 s of CPU and 18 MB, of which Python alone needs the most."""
+    copy = blog.by_service["query"]
+    for command in ("['blog-healthcheck', '--startup']", "['blog', 'healthcheck', '--ready']"):
+        code = (
+            "import os, shutil\n"
+            f"words = {command}\n"
+            "seen = []\n"
+            "for _ in range(7):\n"
+            "    silent = [(os.POSIX_SPAWN_OPEN, 1, '/dev/null', os.O_WRONLY, 0)]\n"
+            "    child = os.posix_spawn(shutil.which(words[0]), words, os.environ, file_actions=silent)\n"
+            "    _, status, used = os.wait4(child, 0)\n"
+            "    assert status == 0\n"
+            "    seen.append((used.ru_utime + used.ru_stime, used.ru_maxrss / 1000))\n"
+            "print(*map(min, zip(*seen)))\n"
+        )
+        done: Any = copy.exec_run(["python3", "-S", "-c", code])
+        assert done.exit_code == 0, done.output
+        cpu, size = map(float, done.output.split())
+        print(f"{command}: {cpu:.3f} s of CPU, {size:.1f} MB")
+        assert cpu <= 0.06
+        assert size <= 18
+
+
+def test_the_image_asks_for_readiness_until_it_was_so_once(blog: Containers, client: Any) -> None:
+    """Swarm has one probe for both: later, an instance that takes no traffic for a while still lives."""
+    probe = client.images.get(IMAGE).attrs["Config"]["Healthcheck"]["Test"][1:]
+    with containers(client) as alone:
+        copy = alone.run("posts")
+        wait_until(lambda: copy.exec_run(["blog", "healthcheck"]).exit_code == 0, 30)
+        assert copy.exec_run(probe).exit_code == 1
+    copy = blog.by_service["posts"]
+    wait_until(lambda: copy.exec_run(probe).exit_code == 0, 30)
+    assert copy.exec_run(["sh", "-c", "kill -STOP $(cat /proc/1/task/1/children)"]).exit_code == 0
+    assert copy.exec_run(probe).exit_code == 1
+    assert copy.exec_run(["sh", "-c", "kill -CONT $(cat /proc/1/task/1/children)"]).exit_code == 0
+    wait_until(lambda: copy.exec_run(probe).exit_code == 0, 30)
 
 
 def test_the_log_outlives_its_container(client: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import requests
 
-from tests.e2e.conftest import Blog, json_lines, wait_until
+from tests.e2e.conftest import Blog, json_lines, services_beside, wait_until
 
 SERVICES = {"gateway": 1, "bus": 1, "posts": 1, "comments": 1, "moderation": 1, "query": 1, "web": 1}
 BROKEN = "[services.comments]\nreplicas = 'two'\n"
@@ -144,26 +144,42 @@ def test_a_rollout_replaces_everybody_under_traffic(up: Callable[..., Blog]) -> 
     assert set(moderated(blog).values()) == {1}
 
 
-def test_a_rollout_of_what_does_not_get_ready_leaves_the_old_ones(up: Callable[..., Blog]) -> None:
+WALL = """
+from blog.core.contract import Service
+from blog.core.view import View, applies
+from blog.services.posts.events import PostCreated
+
+class Wall(View):
+    schema = "CREATE TABLE posts (id TEXT PRIMARY KEY) STRICT;"
+
+    @applies(PostCreated)
+    def add(self, db, event):
+        pass
+
+service = Service("wall", view=Wall)
+"""
+
+
+def test_a_rollout_of_what_does_not_get_ready_leaves_the_old_ones(
+    up: Callable[..., Blog], tmp_path: Path
+) -> None:
     """Exit code 1 and the reason; `scale --wait` says the same, with the last lines of a crash loop."""
-    blog = up("--scale", "comments=2")
-    blog.wait_until_ready(**SERVICES | {"comments": 2})
-    before = {row["id"] for row in blog.ready("comments")}
-    # from now on nobody of comments can open a view: a file is where its folder was
-    folder = blog.folder / "data" / "comments"
-    folder.rename(folder.with_name("comments-away"))
-    folder.write_text("in the way")
-    done = run(blog, "rollout", "comments")
+    blog = up("--scale", "wall=2", PYTHONPATH=services_beside(tmp_path, {"wall": WALL}))
+    blog.wait_until_ready(**SERVICES | {"wall": 2})
+    before = {row["id"] for row in blog.ready("wall")}
+    # from now on no new copy can make its tables
+    (tmp_path / "services" / "wall" / "service.py").write_text(WALL.replace("CREATE", "MISMAKE"))
+    done = run(blog, "rollout", "wall")
     assert done.returncode == 1
     assert "crashes again and again" in done.stderr
-    assert {row["id"] for row in blog.ready("comments")} == before
-    done = run(blog, "scale", "comments=3", "--wait")
+    assert {row["id"] for row in blog.ready("wall")} == before
+    done = run(blog, "scale", "wall=3", "--wait")
     assert done.returncode == 1
-    assert "comments: 2 of 3 ready" in done.stderr
-    assert "NotADirectoryError" in done.stderr or "FileExistsError" in done.stderr
+    assert "wall: 2 of 3 ready" in done.stderr
+    assert "MISMAKE" in done.stderr
     shown = wait_until(lambda: (text := blog.cli("ps")) and "crash loop" in text and text)
-    assert "comments-3 | " in shown
-    assert run(blog, "scale", "comments=2", "--wait").returncode == 0
+    assert "wall-3 | " in shown
+    assert run(blog, "scale", "wall=2", "--wait").returncode == 0
 
 
 def test_schedule_and_load_decide_and_the_file_is_taken_up(

@@ -1,21 +1,19 @@
 """Run files: there while an instance runs, passed over after it was killed."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from blog.core.ids import new_id
-from blog.lifecycle.run_file import RunFile, living, run_file
+from blog.lifecycle.local_instances import running, spare_dir
+from blog.lifecycle.run_file import RunFile, run_file
 
 
 def test_it_is_there_as_long_as_the_instance(tmp_path: Path) -> None:
     """Written at the beginning, gone at the end."""
     with run_file(tmp_path, "posts-1", "0.0.0.0:8000"):
-        assert [(item.id, item.address, item.pid) for item in living(tmp_path)] == [
-            ("posts-1", "0.0.0.0:8000", os.getpid())
-        ]
-    assert living(tmp_path) == []
+        [item] = running(str(tmp_path))
+        assert (item.id, item.address, item.was_ready) == ("posts-1", "0.0.0.0:8000", False)
+    assert running(str(tmp_path)) == []
 
 
 def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) -> None:
@@ -30,7 +28,7 @@ def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) 
         (folder / "posts-4.json").write_text('{"id": ')
         later = mine.model_copy(update={"id": "posts-5", "began": "1"})
         (folder / "posts-5.json").write_text(later.model_dump_json())
-        assert living(tmp_path) == [mine]
+        assert [item.id for item in running(str(tmp_path))] == [mine.id]
     with run_file(tmp_path, "posts-6", "127.0.0.1:8000"):
         assert sorted(path.stem for path in folder.iterdir()) == ["posts-3", "posts-4", "posts-6"]
 
@@ -39,28 +37,34 @@ def test_an_instance_that_may_not_write_runs_all_the_same(tmp_path: Path) -> Non
     """A read-only or full disk is no reason not to serve."""
     (tmp_path / "run").write_text("a file where a folder should be")
     with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
-        assert living(tmp_path) == []
+        assert not (tmp_path / "run").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("service", "others"), [("posts", ("posts-archive", "my-posts")), ("bus", ("bus-tracker",))]
-)
-def test_it_knows_its_service(service: str, others: tuple[str, ...]) -> None:
-    """The whole name: one may begin with another's."""
-    for name in (service, *others):
-        assert RunFile.mine(f"{name}-{new_id()}", "127.0.0.1:1").service == name
+def test_one_that_may_not_write_there_writes_to_a_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe finds it all the same, and nothing is left at the end."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with run_file(tmp_path / "data", "posts-1", "127.0.0.1:8000") as written:
+        written.mark_ready()
+        [found] = running(str(tmp_path / "data"))
+        assert (found.id, found.was_ready) == ("posts-1", True)
+        assert running(str(tmp_path / "other")) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("address", "own"),
-    [
-        ("0.0.0.0:8000", "127.0.0.1:8000"),
-        ("[::]:8000", "[::1]:8000"),
-        ("10.0.0.0:8000", "10.0.0.0:8000"),
-        ("[fd00::]:8000", "[fd00::]:8000"),
-        ("127.0.0.1:8000", "127.0.0.1:8000"),
-    ],
-)
-def test_one_that_listens_everywhere_is_dialled_at_the_loopback_address(address: str, own: str) -> None:
-    """Other addresses, also those that end the same, stay what they are."""
-    assert RunFile.mine("posts-1", address).own_address == own
+def test_what_another_user_made_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made the folder could put another address in its place."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "data").write_text("")
+    spare = Path(spare_dir(str(tmp_path / "data")))
+    spare.mkdir()
+    spare.chmod(0o777)
+    with run_file(tmp_path / "data", "posts-1", "127.0.0.1:8000") as written:
+        assert written.path is None
+        written.mark_ready()
+        assert list(spare.iterdir()) == []

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from blog.core.instance import Instance, Load, State
-from blog.master.runtimes import Adopted
+from blog.master.runtimes import CANNOT_RUN, Adopted
 
 
 class FakeCopy:
@@ -46,11 +46,12 @@ class FakeCopy:
 
 
 class FakeRuntime:
-    """Starts fake copies; those of the services in `crashing` end at once."""
+    """Starts fake copies; those of the services in `crashing` and `refusing` end at once."""
 
     def __init__(self) -> None:
         self.copies: list[FakeCopy] = []
         self.crashing: set[str] = set()
+        self.refusing: set[str] = set()
         self.adopted: list[Adopted] = []
 
     async def start(self, service: str, name: str) -> FakeCopy:
@@ -59,6 +60,8 @@ class FakeRuntime:
         self.copies.append(copy)
         if service in self.crashing:
             copy.crash()
+        if service in self.refusing:
+            copy.crash(CANNOT_RUN)
         return copy
 
     def living(self, service: str) -> list[str]:

@@ -27,6 +27,7 @@ LATE = NEW._replace(is_ready=False)
         ([*OLD, LATE], True, PATIENCE, Do.GIVE_UP),
         (OLD, True, PATIENCE, Do.GIVE_UP),
         ([*OLD, LATE._replace(is_crash_loop=True)], True, 1, Do.GIVE_UP),
+        ([*OLD, LATE._replace(refusal="no")], True, 1, Do.GIVE_UP),
         # one that was new and ready before, and has crashed since, is waited for too
         ([OLD[0], LATE, NEW], True, 1, Do.WAIT),
     ],

@@ -93,6 +93,16 @@ async def test_a_crash_loop_ends_it_before_its_time() -> None:
         assert bench.runtime.living("comments") == ["comments-1"]
 
 
+async def test_one_that_cannot_run_ends_it_at_once_and_says_why() -> None:
+    """The file was broken after the blog started: nobody waits for the third try."""
+    async with Bench().running(comments=1) as bench:
+        bench.runtime.refusing.add("comments")
+        failure = await bench.over(bench.rollouts.begin("comments", PATIENCE))
+        assert failure == "comments-2 cannot run: comments-2: two"
+        await bench.until(lambda: len(bench.master.copies) == 1)
+        assert bench.runtime.living("comments") == ["comments-1"]
+
+
 async def test_one_at_a_time() -> None:
     """The second one is told of the first; after that one it may begin."""
     async with Bench().running(comments=1, posts=1) as bench:

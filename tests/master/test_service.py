@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from blog.core.errors import SettingsError
 from blog.master.service import Master
@@ -61,6 +62,36 @@ async def test_what_crashes_comes_back(master: Master, runtime: FakeRuntime) -> 
     assert runtime.copies[1].name == "comments-1"
     assert master.copies[0].backoff.total == 1
     assert master.copies[0].last_words == ["comments-1: one", "comments-1: two"]
+
+
+async def test_what_cannot_run_says_why_once(master: Master, runtime: FakeRuntime) -> None:
+    """It is tried again, later and later; another reason, or none, is said anew."""
+    runtime.refusing.add("comments")
+    ends: list[int] = []
+    stop = master.on_end(lambda: ends.append(1))
+    with capture_logs() as logs:
+        master.scale({"comments": 1})
+        await until(lambda: len(ends) == 4)
+    assert [line["event"] for line in logs] == ["copy.cannot_run"]
+    assert logs[0]["why"] == "comments-1: two"
+    [copy] = master.given_up("comments")
+    assert copy.refusal == "comments-1: two"
+    assert master.given_up("posts") == []
+    runtime.refusing.clear()
+    await until(lambda: runtime.living("comments") == ["comments-1"])
+    runtime.copies[-1].crash(1)
+    await until(lambda: copy.refusal == "")
+    stop()
+
+
+async def test_a_crash_is_no_refusal(master: Master, runtime: FakeRuntime) -> None:
+    """Only a loop of them is given up."""
+    runtime.crashing.add("comments")
+    master.scale({"comments": 1})
+    await until(lambda: bool(master.copies) and master.copies[0].backoff.total == 1)
+    assert master.given_up("comments") == []
+    await until(lambda: master.copies[0].backoff.is_loop)
+    assert master.given_up("comments") == master.copies
 
 
 async def test_what_waits_after_a_crash_is_just_forgotten(master: Master, runtime: FakeRuntime) -> None:

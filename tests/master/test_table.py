@@ -109,6 +109,15 @@ async def test_a_copy_that_nobody_has_heard_of_yet(bench: Bench) -> None:
     assert (row["state"], row["last_lines"]) == ("crash loop", ["one", "two"])
 
 
+async def test_a_copy_that_cannot_run_says_why(bench: Bench) -> None:
+    """From the first time on, in the rows of both tables."""
+    bench.master.copies[0].refusal = "service.py:1: SyntaxError"
+    row = (await bench.table.rows())[0]
+    assert (row["state"], row["last_lines"]) == ("cannot run", ["service.py:1: SyntaxError"])
+    [stuck] = (await bench.table.services())[0]["crash_loops"]
+    assert (stuck["name"], stuck["state"]) == ("comments-1", "cannot run")
+
+
 async def test_a_stranger_is_shown_too(bench: Bench) -> None:
     """Somebody started it by hand, elsewhere."""
     bench.signals.instances = [an_instance("query", 1)]

@@ -1,7 +1,11 @@
 """The files of a view on disk: which one goes on, one swap, and a crash at any moment."""
 
+import os
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -201,3 +205,45 @@ def test_leftovers_are_removed_at_the_next_start(tmp_path: Path) -> None:
     remove(slot.current)
     assert not list(tmp_path.glob("0.db*"))
     slot.close()
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _link_to_nowhere(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere") / "x")
+
+
+@pytest.mark.parametrize("name", ["0.lock", "0.db", "0.db-wal", "0.building.db", "0.previous.db"])
+@pytest.mark.parametrize("put", [_folder, _link_to_nowhere])
+def test_a_slot_with_what_is_no_file_of_ours_is_passed_over(
+    name: str, put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """Nothing of it is removed: the next slot is free."""
+    put(tmp_path / name)
+    with closing(Slot(tmp_path)) as slot:
+        assert slot.current.name == "1.db"
+        with closing(Slot(tmp_path)) as second:
+            assert second.current.name == "2.db"
+    assert os.path.lexists(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("name", ["0.lock", "0.db", "0.db-shm"])
+def test_a_slot_of_another_user_is_passed_over(name: str) -> None:
+    """A view that root has built cannot be written by the user who runs the service now."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        theirs = Path(folder, name)
+        theirs.write_text("")
+        for mode in (0o600, 0o644):
+            theirs.chmod(mode)
+            code = (
+                "import os, sys; from pathlib import Path; from blog.runtime.slot import Slot\n"
+                "os.setgroups([]); os.setuid(54321); print(Slot(Path(sys.argv[1])).current.name)"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == "1.db\n"

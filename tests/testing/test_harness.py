@@ -1,14 +1,16 @@
 """The harness that ships with the package: a whole blog in a test's own loop."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
 
+import blog.services
 from blog.core.instance import State
-from blog.testing.harness import RunningBlog, running_blog
+from blog.testing.harness import GatewayServer, RunningBlog, running_blog
 
 Client = TestClient[Any, Any]
 
@@ -142,3 +144,20 @@ async def test_without_a_bus_reads_go_on_and_writes_say_so(
     blog.resume(bus.id)
     await blog.until(lambda now: now.instances("bus", State.READY) != [])
     await write(gateway_client, "/posts", title="Again")
+
+
+@pytest.mark.parametrize("content", ["def (", "raise SystemExit(0)", "service = 7"])
+async def test_a_broken_service_keeps_nobody_else_from_running(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are ready, and answer."""
+    folder = tmp_path / "services" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "service.py").write_text(content)
+    monkeypatch.setattr(blog.services, "__path__", [*blog.services.__path__, str(folder.parent)])
+    async with running_blog(tmp_path / "data") as running:
+        client: Client = TestClient(GatewayServer(running.url))
+        async with client:
+            assert await write(client, "/posts", title="Hello")
+        assert "broken" not in {item.service for item in running.instances()}
+    sys.modules.pop("blog.services.broken.service", None)

@@ -1,0 +1,80 @@
+"""Data directory: one line that says why it cannot be used, and what to do about it."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from blog.core.errors import SettingsError
+
+_REASONS = {
+    errno.EEXIST: "something that is not a folder is in its place",
+    errno.ENOTDIR: "something that is not a folder is in its place",
+    errno.EISDIR: "a folder is in the place of a file",
+    errno.ELOOP: "its symbolic links go round in a circle",
+}
+_DENIED = (errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+_ELSEWHERE = "set another BLOG_DATA_DIR"
+
+
+def reason(error: Exception) -> str:
+    """Return what is wrong, for people, without the path."""
+    if isinstance(error, OSError):
+        return _REASONS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
+    return str(error)
+
+
+def unusable(data_dir: Path, path: Path, error: Exception) -> SettingsError:
+    """Make the error of a process that cannot do without `path` in `data_dir`."""
+    return SettingsError(
+        f"BLOG_DATA_DIR={data_dir}: {path} cannot be used by user {os.geteuid()}: {reason(error)};"
+        f" {_remedy(data_dir, path, error)}."
+    )
+
+
+@contextmanager
+def needed(data_dir: Path) -> Iterator[None]:
+    """Make what the body finds wrong with files a SettingsError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        path = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else data_dir
+        raise unusable(data_dir, path, error) from None
+
+
+def _remedy(data_dir: Path, path: Path, error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    kind = str(getattr(error, "sqlite_errorname", "")) if isinstance(error, sqlite3.Error) else ""
+    if number in _FULL or kind.startswith("SQLITE_FULL"):
+        return f"make room, or {_ELSEWHERE}"
+    if number == errno.EROFS:
+        return f"mount it so that it can be written, or {_ELSEWHERE}"
+    if kind.startswith(_BROKEN):
+        return "restore a copy with `blog log restore`"
+    if number in _DENIED or kind.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        return _grant(data_dir, path)
+    return _ELSEWHERE
+
+
+def _grant(data_dir: Path, path: Path) -> str:
+    """Say how this user may write there; root, who may anyway, is kept out by something else."""
+    user, owner = os.geteuid(), _owner(path)
+    if user in (0, owner):
+        return f"see what `ls -ld {path}` says, or {_ELSEWHERE}"
+    run_as = "" if owner is None else f", run as user {owner} (`--user {owner}`)"
+    return f"`chown -R {user} {data_dir}`{run_as}, or {_ELSEWHERE}"
+
+
+def _owner(path: Path) -> int | None:
+    """Return whose the nearest thing is that is there."""
+    for place in (path, *path.parents):
+        try:
+            return place.stat().st_uid
+        except OSError:
+            continue
+    return None

@@ -1,0 +1,144 @@
+"""Local instances: which run on this machine, as their run files say.
+
+`blog healthcheck` starts every few seconds in every container, and pays for each import of this file:
+only the standard library, and the light part of it. A run file may be half written, left behind by a
+killed process, or hold anything at all: one that does not describe a running process is passed over.
+"""
+
+import json
+import os
+import re
+import socket
+import stat
+import zlib
+from collections.abc import Iterator
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - how it is written, not bound
+_UNIQUE = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+"""What is after the service in an id."""
+_MAX_SIZE = 16 << 10
+_MAX_PID, _MAX_PORT = 2**31 - 1, 65535
+_START_TIME = 22 - 3  # of the fields after the name, which begin with the third
+_ENDED = ("Z", "X")  # it only waits for its parent to ask how it ended
+
+
+class LocalInstance:
+    """One instance. `was_ready`: it has been ready at least once since it started."""
+
+    __slots__ = ("address", "id", "was_ready")
+
+    def __init__(self, id_: str, address: str, *, was_ready: bool = False) -> None:
+        self.id = id_
+        self.address = address
+        self.was_ready = was_ready
+
+    @property
+    def service(self) -> str:
+        """The service that it is an instance of: `posts-archive` is not `posts`."""
+        return _UNIQUE.sub("", self.id)
+
+    @property
+    def own_address(self) -> str:
+        """Where this machine dials it: one that listens everywhere is at the loopback address too."""
+        host, _, port = self.address.rpartition(":")
+        return f"{_LOOPBACK.get(host, host)}:{port}"
+
+    def __repr__(self) -> str:
+        """Show which, and where."""
+        return f"<LocalInstance {self.id} at {self.address}>"
+
+
+def running(data_dir: str) -> list[LocalInstance]:
+    """List the instances that run here, of the blog that keeps its data in `data_dir`."""
+    folders = [folder_in(data_dir)]
+    spare = spare_dir(data_dir)
+    if is_ours(spare):
+        folders.append(folder_in(spare))
+    found = [read(path) for folder in folders for path in files(folder)]
+    return [instance for instance in found if instance is not None]
+
+
+def folder_in(data_dir: str) -> str:
+    """Return where the run files are."""
+    return os.path.join(data_dir, "run", "instances")  # noqa: PTH118 - pathlib is slow to import
+
+
+def spare_dir(data_dir: str) -> str:
+    """Return the folder for run files of this user that cannot be written to `data_dir`."""
+    temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - `is_ours` says whether it is used
+    try:
+        whole = os.path.abspath(data_dir)  # noqa: PTH100
+    except OSError:  # the working directory was removed
+        whole = data_dir
+    name = f"blog-{os.geteuid()}-{zlib.crc32(os.fsencode(whole)):08x}"
+    return os.path.join(temporary, name)  # noqa: PTH118
+
+
+def is_ours(folder: str) -> bool:
+    """Return whether `folder` is one that nobody but this user can have written to."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    is_private = found.st_mode & 0o077 == 0 and found.st_uid == os.geteuid()
+    return is_private and stat.S_ISDIR(found.st_mode)
+
+
+def files(folder: str) -> Iterator[str]:
+    """List the run files in `folder`; none where it cannot be read."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(".json"):
+            yield os.path.join(folder, name)  # noqa: PTH118
+
+
+def read(path: str) -> LocalInstance | None:
+    """Read one run file; None where it does not describe a process that runs here."""
+    try:
+        told = json.loads(content(path))
+        id_, address, pid = told["id"], told["address"], told["pid"]
+        is_here = told["host"] == socket.gethostname() and began(pid) == told["began"] != ""
+        was_ready = told.get("was_ready") is True
+    # nested too deep is RecursionError, no object TypeError or AttributeError
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    if not (is_here and _fits(_ID, id_) and _fits(_ADDRESS, address)):
+        return None
+    if int(address.rpartition(":")[2]) > _MAX_PORT:
+        return None
+    return LocalInstance(id_, address, was_ready=was_ready)
+
+
+def began(pid: int) -> str:
+    """Return when the process began (proc(5), field 22 of stat); "" when none with this id runs."""
+    if type(pid) is not int or not 0 < pid <= _MAX_PID:
+        return ""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            text = file.read()
+    except OSError:
+        return ""
+    # the name before them, in parentheses, may hold spaces
+    fields = text.rpartition(")")[2].split()
+    return "" if not fields or fields[0] in _ENDED else fields[_START_TIME]
+
+
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def content(path: str) -> bytes:
+    """Read a regular file; anything else could make its reader wait. Raises OSError or ValueError."""
+    # O_NONBLOCK: opening a pipe that nobody writes to would wait as well
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a file")
+        return os.read(descriptor, _MAX_SIZE)
+    finally:
+        os.close(descriptor)
