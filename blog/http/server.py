@@ -5,23 +5,21 @@ ambiguous gets in, nobody holds a place by being slow, and a second request wait
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.application import Application, Handling
+from blog.http.flow import hold_little
 from blog.http.framing import NO_BODY, BodyReader, request_body
-from blog.http.grammar import head_too_large
+from blog.http.grammar import refusal_of_beginning
 from blog.http.heads import END, RequestHead, parse_request
 from blog.http.limits import HEAD_LIMIT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 CR = ord("\r")
-_METHOD_START = re.compile(rb"[A-Z]")
 
 
 class ServerConnection(asyncio.Protocol):
@@ -83,14 +81,12 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or be told that there is none."""
         self.transport = cast("asyncio.Transport", transport)
-        # 0: whatever the kernel does not take at once stops whoever writes, so little is ever held
-        self.transport.set_write_buffer_limits(high=0)
+        hold_little(self.transport)
         peer = self.transport.get_extra_info("peername")
         self.address = peer[0] if peer else "local"
         if self.transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
-        refusal = self._places.take(self, self._now())
-        if refusal is not None:
+        if refusal := self._places.take(self, self._now()):
             self._refuse(refusal)
 
     def data_received(self, data: bytes) -> None:
@@ -101,6 +97,9 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Close: a client that says nothing more is taken for gone, as nginx does."""
+        self.send_now()
+        self._give_up()
+        self._places.close(self, self._now())
 
     def pause_writing(self) -> None:
         """Tell whoever writes to stop."""
@@ -119,10 +118,13 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Give the place back, and the request up."""
-        self._is_ending = True
-        self._buffer = b""
         self._out = []
         self._places.leave(self)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._is_ending = True
+        self._buffer = b""
         handling, self._handling = self._handling, None
         if handling is not None:
             handling.client_gone()
@@ -201,6 +203,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_ending = True
         self.send_now()
         self.transport.close()
+        self._places.close(self, self._now())
 
     def abort(self) -> None:
         """Break off, so that nobody takes what was sent for the whole."""
@@ -270,10 +273,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _wait_for_head(self, data: bytes) -> bool:
         """Wait for the rest, unless this can become no head."""
-        if len(data) > HEAD_LIMIT:
-            self._refuse(head_too_large())
-        elif data and (not _METHOD_START.match(data) or _BARE_LF.search(data)):
-            self._refuse(Malformed("This is not HTTP/1.1."))
+        if refusal := refusal_of_beginning(data):
+            self._refuse(refusal)
         elif data and not self._is_headless:
             self._is_headless = True
             self.idle_since = None
@@ -309,21 +310,20 @@ class ServerConnection(asyncio.Protocol):
     def _end_slowly(self) -> None:
         """Say that no more comes, and read what the client still sends, for a while.
 
-        Closed at once, what it has not read yet would be lost to it (RFC 9112 §9.6).
+        Closed at once, what it has not read yet would be lost to it (RFC 9112 §9.6). TLS knows no half
+        that is closed: there `close` says that no more comes, and reads on until the client has closed.
         """
         if self._is_ending:
             return
+        self.resume_body()
         self._is_ending = True
         self._buffer = b""
         self.send_now()
-        if not self.transport.can_write_eof():
+        if self.transport.can_write_eof():
+            with suppress(OSError):
+                self.transport.write_eof()
+        else:
             self.transport.close()
-            return
-        with suppress(OSError):
-            self.transport.write_eof()
-        if not self._is_reading:
-            self._is_reading = True
-            self.transport.resume_reading()
         self._places.linger(self, self._now())
 
     def __repr__(self) -> str:
