@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Protocol, cast
 
 from blog.core.errors import BlogError, Malformed
-from blog.http.flow import hold_little
+from blog.http.connection import Connection
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
 from blog.http.heads import END, AnswerHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
@@ -50,7 +50,7 @@ class Receiver(Protocol):
         """Go on sending."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Connection):
     """One connection. `lost` is called with it when it closes while nobody uses it."""
 
     __slots__ = (
@@ -60,25 +60,15 @@ class ClientConnection(asyncio.Protocol):
         "_keeps_alive",
         "_lost",
         "_method",
-        "_out",
-        "_outbox",
         "_receiver",
         "idle_since",
-        "is_paused",
-        "is_reading",
-        "transport",
     )
 
     def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
-        self.transport: asyncio.Transport
-        self.is_paused = False
-        """Whether the instance does not take what is written as fast."""
-        self.is_reading = True
+        super().__init__(outbox)
         self.idle_since = 0.0
         """Monotonic seconds since when it waits for another request."""
         self._lost = lost
-        self._outbox = outbox
-        self._out: list[bytes] = []
         self._receiver: Receiver | None = None
         self._method = b""
         self._buffer = b""
@@ -104,30 +94,6 @@ class ClientConnection(asyncio.Protocol):
         self._body = None
         self.write(data)
 
-    def write(self, data: bytes) -> None:
-        """Send more of the body, at the end of this turn of the loop."""
-        if not self._out:
-            self._outbox.put(self)
-        self._out.append(data)
-
-    def send_now(self) -> None:
-        """Hand what was written to the transport."""
-        if self._out:
-            out, self._out = self._out, []
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-
-    def pause_reading(self) -> None:
-        """Read nothing more for now."""
-        if self.is_reading:
-            self.is_reading = False
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if not self.is_reading:
-            self.is_reading = True
-            self.transport.resume_reading()
-
     def abort(self) -> None:
         """Break off; the receiver hears no more."""
         self._receiver = None
@@ -148,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold little: whatever the kernel does not take at once stops whoever writes."""
         self.transport = cast("asyncio.Transport", transport)
-        hold_little(self.transport)
+        self._hold_little()
 
     def data_received(self, data: bytes) -> None:
         """Read on."""

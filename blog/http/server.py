@@ -11,7 +11,7 @@ from typing import cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.application import Application, Handling
-from blog.http.flow import hold_little
+from blog.http.connection import Connection
 from blog.http.framing import NO_BODY, BodyReader, request_body
 from blog.http.grammar import refusal_of_beginning
 from blog.http.heads import END, RequestHead, parse_request
@@ -22,7 +22,7 @@ from blog.http.places import Places
 CR = ord("\r")
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Connection):
     """One connection. `keeps_alive` tells whether another request may follow the current one."""
 
     __slots__ = (
@@ -35,28 +35,22 @@ class ServerConnection(asyncio.Protocol):
         "_is_answering",
         "_is_ending",
         "_is_headless",
-        "_is_reading",
         "_now",
-        "_out",
-        "_outbox",
         "_places",
         "address",
         "idle_since",
-        "is_paused",
         "keeps_alive",
         "memo",
         "scheme",
-        "transport",
     )
 
     def __init__(
         self, application: Application, places: Places, now: Callable[[], float], outbox: Outbox
     ) -> None:
-        self.transport: asyncio.Transport
+        super().__init__(outbox)
         self.address = "unknown"
         self.scheme = "http"
         self.keeps_alive = True
-        self.is_paused = False
         self.idle_since: float | None = None
         """Monotonic seconds since when it waits for another request; None when it does not."""
         self.memo: object = None
@@ -64,8 +58,6 @@ class ServerConnection(asyncio.Protocol):
         self._application = application
         self._places = places
         self._now = now
-        self._outbox = outbox
-        self._out: list[bytes] = []
         self._buffer = b""
         self._body: BodyReader = NO_BODY
         self._handling: Handling | None = None
@@ -73,7 +65,6 @@ class ServerConnection(asyncio.Protocol):
         self._is_answering = False
         self._is_advancing = False
         self._is_ending = False
-        self._is_reading = True
         self._is_headless = True
 
     # -- what asyncio calls --------------------------------------------------------------------------
@@ -81,7 +72,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or be told that there is none."""
         self.transport = cast("asyncio.Transport", transport)
-        hold_little(self.transport)
+        self._hold_little()
         peer = self.transport.get_extra_info("peername")
         self.address = peer[0] if peer else "local"
         if self.transport.get_extra_info("sslcontext") is not None:
@@ -136,29 +127,14 @@ class ServerConnection(asyncio.Protocol):
 
     # -- what the application calls ------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer, at the end of this turn of the loop."""
-        if not self._out:
-            self._outbox.put(self)
-        self._out.append(data)
-
-    def send_now(self) -> None:
-        """Hand what was written to the transport."""
-        if self._out:
-            out, self._out = self._out, []
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-
     def pause_body(self) -> None:
         """Read nothing more for now."""
-        if self._is_reading:
-            self._is_reading = False
-            self.transport.pause_reading()
+        self.pause_reading()
 
     def resume_body(self) -> None:
         """Read on."""
-        if not self._is_reading and not self._is_ending:
-            self._is_reading = True
-            self.transport.resume_reading()
+        if not self._is_ending:
+            self.resume_reading()
 
     def discard_body(self) -> None:
         """Pass over what is there of the body. If that is not all, the answer is the last one here."""
@@ -182,8 +158,8 @@ class ServerConnection(asyncio.Protocol):
             self.close()
         else:
             self.idle_since = self._now()
-            if not self._is_reading:
-                self.resume_body()
+            if not self.is_reading:
+                self.resume_reading()
             if self._buffer and not self._is_advancing:
                 self._advance()
 
