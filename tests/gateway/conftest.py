@@ -8,7 +8,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-import uvloop
 import websockets
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -28,6 +27,7 @@ from blog.lifecycle.member import Member
 from blog.registry.messages import Snapshot
 from blog.registry.session import Session
 from tests.certificates import Tls, tls_of
+from tests.loops import Factories, loops_of
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ROUTES = tuple(
@@ -37,11 +37,9 @@ ROUTES = tuple(
 )
 
 
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run every test here in the loop that every process of ours runs in."""
-    return {"uvloop": uvloop.new_event_loop}
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Factories:
+    """Run every test here in the loop that every process of ours runs in, some in asyncio's too."""
+    return loops_of(item)
 
 
 class Rig:

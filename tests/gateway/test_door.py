@@ -11,6 +11,8 @@ from aiohttp import web
 from blog.core.instance import Route
 from blog.core.settings import Settings
 
+pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
+
 SITE = "https://site.example"
 
 

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from blog.core.instance import State
 
+pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
+
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
 

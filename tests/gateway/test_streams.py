@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
-import websockets
 from aiohttp import web
 
 from blog.core.instance import Route, State
+
+pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
