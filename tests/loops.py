@@ -1,7 +1,8 @@
-"""The event loops that tests of connections run in: uvloop, as every process of ours; or asyncio's too."""
+"""The loops that tests of connections run in: uvloop, as every process of ours; or asyncio's too."""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import pytest
 import uvloop
@@ -12,6 +13,13 @@ UVLOOP: Factories = {"uvloop": uvloop.new_event_loop}
 BOTH: Factories = {**UVLOOP, "asyncio": asyncio.new_event_loop}
 in_both_loops = pytest.mark.asyncio(loop_factories=list(BOTH))
 """Marks a test that runs in either loop."""
+
+
+async def broken_off(writer: asyncio.StreamWriter) -> None:
+    """Break a test's own connection off, and wait until it is gone: a loop must not close before."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def loops_of(item: pytest.Item) -> Factories:

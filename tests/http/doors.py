@@ -12,6 +12,7 @@ from blog.http.listener import address_of, bind, listening
 from blog.http.places import Places
 from blog.http.server import ServerConnection
 from tests.certificates import Tls
+from tests.loops import broken_off
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -133,10 +134,12 @@ async def open_door(tls: Tls | None, total: int = 100, per_address: int = 100) -
     rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), places, tls)
     context = tls.server if tls else None
     async with listening(bound, rig.echo, places, now=lambda: rig.time, sweep=lambda: None, tls=context):
-        yield rig
-        for writer in rig.writers:
-            writer.transport.abort()
-        await until(lambda: not places.open)
+        try:
+            yield rig
+        finally:
+            for writer in rig.writers:
+                await broken_off(writer)
+            await until(lambda: not places.open)
 
 
 Door: TypeAlias = Callable[..., AbstractAsyncContextManager[Rig]]

@@ -9,7 +9,7 @@ from blog.http.connection import LARGE, Connection
 from blog.http.outbox import Outbox
 from tests.certificates import Tls
 from tests.http.doors import until
-from tests.loops import in_both_loops
+from tests.loops import broken_off, in_both_loops
 
 pytestmark = in_both_loops
 Writer = asyncio.StreamWriter
@@ -23,6 +23,7 @@ class Speaker(Connection):
         super().__init__(Outbox(asyncio.get_running_loop()))
         self.heard: list[str] = []
         self.got = b""
+        self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold little."""
@@ -32,6 +33,10 @@ class Speaker(Connection):
     def data_received(self, data: bytes) -> None:
         """Keep it."""
         self.got += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note it."""
+        self.is_lost = True
 
     def pause_writing(self) -> None:
         """Note it."""
@@ -63,10 +68,10 @@ async def conversation(tls: Tls | None) -> AsyncIterator[tuple[Speaker, Reader, 
     try:
         yield speaker, reader, writer
     finally:
-        writer.transport.abort()
+        await broken_off(writer)
         speaker.transport.abort()
+        await until(lambda: speaker.is_lost)
         server.close()
-        await server.wait_closed()
 
 
 async def test_what_holds_nothing_is_not_paused(tls: Tls | None) -> None:
