@@ -21,7 +21,7 @@ from blog.core.settings import Settings
 from blog.gateway.service import run
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from tests.http.test_tls import write_certificate
+from tests.certificates import write_certificate
 
 TOKEN = "secret"
 
