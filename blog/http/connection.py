@@ -8,7 +8,7 @@ import asyncio
 from blog.http.outbox import Outbox
 
 LARGE = 128 * 1024
-"""Bytes in one piece; more than this leaves at once. One read of uvloop is 250 KiB; most answers are less."""
+"""Bytes in one piece; more than this leaves at once. One read of uvloop is 250 KiB, most answers less."""
 
 
 class Connection(asyncio.Protocol):
