@@ -42,7 +42,7 @@ bench: setup ## measure: start-up, requests and settled comments per second
 	$(BIN)/python benchmarks/run.py
 
 bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefik and Envoy
-	$(BIN)/python benchmarks/gateway.py
+	$(BIN)/python benchmarks/gateway.py $(BENCH_ARGS)
 
 bench-bus: setup ## measure the bus, the views and the whole chain; beside NATS JetStream
 	$(BIN)/python benchmarks/bus.py $(BENCH_ARGS)

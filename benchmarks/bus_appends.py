@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks import load, ours, programs
     from benchmarks.bus_report import Section, Size, at_least
-    from benchmarks.gateway import LOAD_CORE, PROXY_CORE
+    from benchmarks.stage import LOAD_CORE, PROXY_CORE
 else:  # run as a script, beside its neighbours
     import load
     import ours
     import programs
     from bus_report import Section, Size, at_least
-    from gateway import LOAD_CORE, PROXY_CORE
+    from stage import LOAD_CORE, PROXY_CORE
 
 SHAPES = {"1 caller": (1, 1), "64 callers": (64, 1), "64 callers, batches of 100": (64, 100)}
 """Callers, and events per request."""

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from benchmarks import ours, programs
     from benchmarks.bus_appends import jetstream, jetstream_always
     from benchmarks.bus_report import Section, Size, at_most
-    from benchmarks.gateway import LOAD_CORE, PROXY_CORE
+    from benchmarks.stage import LOAD_CORE, PROXY_CORE
 else:  # run as a script, beside its neighbours
     import ours
     import programs
     from bus_appends import jetstream, jetstream_always
     from bus_report import Section, Size, at_most
-    from gateway import LOAD_CORE, PROXY_CORE
+    from stage import LOAD_CORE, PROXY_CORE
 
 RATE = 200
 BACKLOG = 20_000

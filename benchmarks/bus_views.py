@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from benchmarks import bus_logs, load, ours
     from benchmarks.bus_report import Section, Size, at_least
-    from benchmarks.gateway import LOAD_CORE, PROXY_CORE
+    from benchmarks.stage import LOAD_CORE, PROXY_CORE
 else:  # run as a script, beside its neighbours
     import bus_logs
     import load
     import ours
     from bus_report import Section, Size, at_least
-    from gateway import LOAD_CORE, PROXY_CORE
+    from stage import LOAD_CORE, PROXY_CORE
 
 EVENTS = 1_000_000
 CONNECTIONS = 32

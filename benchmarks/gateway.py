@@ -9,28 +9,23 @@ import os
 import platform
 import resource
 import signal
-import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from benchmarks import load, peers, programs
-    from benchmarks.leases import Leases
     from benchmarks.report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, keep, markdown
+    from benchmarks.stage import LOAD_CORE, PROXY_CORE, Row, Stage
 else:  # run as a script, beside its neighbours
     import load
     import peers
     import programs
-    from leases import Leases
     from report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, keep, markdown
-
-PROXY_CORE, LOAD_CORE = 0, 1
+    from stage import LOAD_CORE, PROXY_CORE, Row, Stage
 
 
 class Span(NamedTuple):
@@ -53,22 +48,6 @@ FULL = Spans(main=Span(3, 5), sizes=Span(1, 3), rate=Span(3, 4), table=Span(3, 3
 QUICK = Spans(main=Span(1, 2), sizes=Span(1, 1), rate=Span(1, 3), table=Span(1, 2))
 
 
-@dataclass
-class Row:
-    """A proxy that runs, and what was measured of it."""
-
-    name: str
-    at: programs.Running
-    leases: Leases | None
-    asked: Callable[[], int]
-    rounds: dict[str, list[Figures]] = field(default_factory=dict)
-
-    def median(self, measure: str) -> Figures:
-        """Return the median of each figure of a measure."""
-        rounds = self.rounds[measure]
-        return {key: round(statistics.median(one[key] for one in rounds), 4) for key in rounds[0]}
-
-
 Measure = Callable[[Row, float], Figures]
 
 
@@ -76,7 +55,7 @@ def cost(path: str, *, close: bool = False, script: Path | None = None) -> Measu
     """Make the measure that loads `path` as fast as it goes."""
 
     def measured(row: Row, seconds: float) -> Figures:
-        url = f"http://127.0.0.1:{row.at.port}{path}"
+        url = row.origin + path
         asked = row.asked()
         cpu, began = load.cpu_seconds(row.at.pid), time.perf_counter()
         found = load.wrk(LOAD_CORE, url, seconds, close=close, script=script)
@@ -133,76 +112,6 @@ def measure(name: str, rows: list[Row], by: Measure, span: Span) -> None:
             print(f"{name} {number + 1}/{span.rounds}  {row.name}: {shown}", flush=True)
 
 
-class Stage:
-    """Two upstreams and the proxies in front of them; all end with the stack."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
-        self.missing: dict[str, str] = {}
-        self._ports = (programs.free_port(), programs.free_port())
-        self.upstream: programs.Running
-        for port in self._ports:
-            place = self._place(port=port)
-            started = programs.running("upstream", peers.upstream(place), place, LOAD_CORE)
-            self.upstream = stack.enter_context(started)
-
-    def _place(self, *, port: int = 0, count: int = 0) -> programs.Place:
-        addresses = tuple(self._address(n) for n in range(count))
-        return programs.Place(
-            Path(tempfile.mkdtemp(dir=self.folder)), port or programs.free_port(), addresses
-        )
-
-    def _address(self, number: int) -> str:
-        """Return an address of its own for each of many instances; one of the upstreams is behind it."""
-        return f"127.1.{number // 250}.{number % 250 + 1}:{self._ports[number % 2]}"
-
-    def row(self, name: str, services: dict[str, int]) -> Row | None:
-        """Start a proxy; one that cannot is noted."""
-        place = self._place(count=sum(services.values()))
-        plan = peers.PLANS[name.partition(":")[0]](place)
-        with ExitStack() as stack:
-            try:
-                at = stack.enter_context(programs.running(name, plan, place, PROXY_CORE))
-                made = self._lead(name, at, services)
-            except (programs.Missing, OSError, SystemExit) as why:
-                self.missing[name] = str(why)
-                print(f"{name} is missing: {why}", flush=True)
-                return None
-            self._stack.push(stack.pop_all())
-            return made
-
-    def _lead(self, name: str, at: programs.Running, services: dict[str, int]) -> Row:
-        """Enter the upstreams where that is needed, and see that both take their turns."""
-        leases = None
-        if at.plan.admin:
-            leases = Leases(at.plan.admin, services, self._address)
-            leases.renew()
-        key = "blog-served-by" if leases else "upstream"
-        seen: set[str] = set()
-        programs.until(
-            lambda: self._seen(at.port, key, seen), 10, f"of two upstreams only {seen} are asked"
-        )
-        return Row(name, at, leases, self._asked)
-
-    def _asked(self) -> int:
-        """Return how many requests the upstreams have counted (ngx_http_stub_status_module)."""
-        counted = 0
-        for port in self._ports:
-            with load.dial(port) as connection:
-                counted += int(load.ask(connection, "/asked").body.split()[9])
-        return counted
-
-    @staticmethod
-    def _seen(port: int, key: str, seen: set[str]) -> bool:
-        try:
-            with load.dial(port) as connection:
-                seen |= {load.ask(connection, "/things").headers.get(key, "") for _ in range(4)}
-        except (OSError, SystemExit):
-            return False  # not ready yet
-        return len(seen - {""}) >= 2
-
-
 def side_by_side(names: list[str], spans: Spans, result: dict[str, Any]) -> list[Row]:
     """Measure all proxies that start; note how they were configured, and who is missing."""
     with ExitStack() as stack:
@@ -230,13 +139,41 @@ def told(row: Row) -> dict[str, Any]:
     plan = row.at.plan
     program = "ours" if plan.admin else plan.program
     return {
-        "version": programs.version_of(program),
+        "version": programs.version_of(program, plan.root),
         "log": plan.log,
         "errors": 0,
         "configuration": {"arguments": plan.arguments, "environment": plan.environ, "files": plan.files},
         "median": {name: row.median(name) for name in row.rounds},
         "rounds": row.rounds,
     }
+
+
+def over_tls(names: list[str], spans: Spans, result: dict[str, Any]) -> list[Row]:
+    """Measure ours, the one before and nginx over TLS; note one that does not answer."""
+    with ExitStack() as stack:
+        stage = Stage(stack)
+        made = [
+            stage.row(f"{name}: TLS", {"things": 2}, tls=True)
+            for name in ("ours", "before", "nginx")
+            if name in names
+        ]
+        rows = [row for row in made if row and answers(row, stage.missing)]
+        measure("things", rows, cost("/things"), spans.main)
+        measure("1m", rows, cost("/things/1m"), spans.sizes)
+        measure("close", rows, cost("/things", close=True), spans.sizes)
+        result["tls"] = {row.name: told(row) for row in rows}
+        result["missing"] |= stage.missing
+    return rows
+
+
+def answers(row: Row, missing: dict[str, str]) -> bool:
+    """Warm a row up; note why it cannot take part."""
+    try:
+        measure("warm-up", [row], cost("/things"), Span(1, 1))
+    except SystemExit as why:
+        missing[row.name] = " ".join(str(why).split())
+        return False
+    return True
 
 
 def crowded(spans: Spans, result: dict[str, Any]) -> list[Row]:
@@ -285,11 +222,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of each")
     parser.add_argument("--only", default="", help=f"of {', '.join(peers.PLANS)}; ours is both of ours")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument(
+        "--before", type=Path, help="another checkout of ours, measured beside as `before`"
+    )
     options = parser.parse_args()
+    if options.before:
+        peers.PLANS["before"] = peers.ours_of(options.before.resolve())
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     if unknown := set(only) - set(peers.PLANS):
         parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(peers.PLANS)}")
-    names = [name for name in peers.PLANS if not only or name.partition(",")[0] in only]
+    names = [
+        name
+        for name in peers.PLANS
+        if not only or name.partition(",")[0] in only or (name == "before" and "ours" in only)
+    ]
     prepare(names)
     spans = QUICK if options.quick else FULL
     result: dict[str, Any] = {
@@ -297,9 +243,11 @@ def main() -> None:
         "quick": options.quick,
         "missing": {},
         "table": {},
+        "tls": {},
     }
     result |= {"wrk": programs.version_of("wrk"), "headers": load.HEADERS, "spans": spans._asdict()}
     rows = side_by_side(names, spans, result)
+    rows += over_tls(names, spans, result)
     rows += crowded(spans, result) if "ours" in names else []
     medians = {row.name: {name: row.median(name) for name in row.rounds} for row in rows}
     result["goals"] = [{"goal": goal, "found": found, "met": met} for goal, found, met in goals(medians)]

@@ -8,6 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def nginx(place: Place) -> Plan:
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{place.port} backlog=4096;
+    listen 127.0.0.1:{place.port} backlog=4096{_nginx_tls(place)};
     location / {{
       proxy_pass http://things;
       proxy_http_version 1.1;
@@ -46,6 +48,13 @@ def nginx(place: Place) -> Plan:
 """
     arguments = ["-p", str(place.folder), "-c", str(place.folder / "nginx.conf")]
     return Plan("nginx", arguments, "all, JSON, buffered (64 KiB)", {"nginx.conf": text})
+
+
+def _nginx_tls(place: Place) -> str:
+    """Return the rest of `listen`, and what is said of TLS."""
+    if place.tls is None:
+        return ""
+    return f" ssl;\n    ssl_certificate {place.tls[0]};\n    ssl_certificate_key {place.tls[1]}"
 
 
 def _nginx_head(place: Place) -> str:
@@ -259,6 +268,8 @@ def ours(place: Place) -> Plan:
         "BLOG_WORKERS": "1", "BLOG_WRITE_RATE": "0",
         "BLOG_REGISTRY": f"http://127.0.0.1:{admin}", "BLOG_DATA_DIR": str(place.folder / "data"),
     }  # fmt: skip
+    if place.tls is not None:
+        environ |= {"BLOG_TLS_CERT": str(place.tls[0]), "BLOG_TLS_KEY": str(place.tls[1])}
     log = "all, JSON, buffered (0.1 s or 512 lines)"
     return Plan(sys.executable, ["-m", "blog", "gateway"], log, environ=environ, admin=admin)
 
@@ -269,6 +280,11 @@ def ours_errors(place: Place) -> Plan:
     plan.environ["BLOG_ACCESS_LOG"] = "errors"
     plan.log = "errors only"
     return plan
+
+
+def ours_of(root: Path) -> Callable[[Place], Plan]:
+    """Return the plan of our gateway as it is in another checkout, run by this one's Python."""
+    return lambda place: replace(ours(place), root=root)
 
 
 PLANS: dict[str, Callable[[Place], Plan]] = {

@@ -30,16 +30,17 @@ class Missing(Exception):
 
 
 class Place(NamedTuple):
-    """Where a proxy runs and whom it asks."""
+    """Where a proxy runs and whom it asks. `tls`: the certificate that it shows, and its key."""
 
     folder: Path
     port: int
     upstreams: tuple[str, ...]
+    tls: tuple[Path, Path] | None = None
 
 
 @dataclass
 class Plan:
-    """How a proxy is started, and what is told of it."""
+    """How a proxy is started, and what is told of it. `root`: the checkout that one of ours runs from."""
 
     program: str
     arguments: list[str]
@@ -47,6 +48,7 @@ class Plan:
     files: dict[str, str] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     admin: int | None = None
+    root: Path = ROOT
 
 
 @dataclass
@@ -98,10 +100,10 @@ def path_of(program: str) -> str | None:
     return shutil.which(program, path=f"{TOOLS / 'bin'}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def version_of(program: str) -> str:
-    """Return what a program calls its version; of ours, the commit."""
+def version_of(program: str, root: Path = ROOT) -> str:
+    """Return what a program calls its version; of ours, the commit that is checked out at `root`."""
     if program.startswith("ours"):
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
     else:
         command = [path_of(program) or program, VERSION_FLAG.get(program, "--version")]
     try:
@@ -110,6 +112,29 @@ def version_of(program: str) -> str:
         return f"unknown: {error}"
     lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
     return lines[0] if lines else "unknown"
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a self-signed certificate and its key (P-256, as most sites have). Raises Missing."""
+    chain, key = folder / "chain.pem", folder / "key.pem"
+    shape = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    wrong = _run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            *shape,
+            "-subj",
+            "/CN=127.0.0.1",
+            "-keyout",
+            str(key),
+            "-out",
+            str(chain),
+        ]
+    )
+    if wrong:
+        raise Missing(wrong[0])
+    return chain, key
 
 
 def free_port() -> int:
@@ -135,7 +160,7 @@ def running(name: str, plan: Plan, place: Place, core: int | str) -> Iterator[Ru
         process = subprocess.Popen(  # noqa: S603 - the arguments are ours
             ["/usr/bin/taskset", "-c", str(core), program, *plan.arguments],
             stdout=out, stderr=subprocess.STDOUT, env=own | plan.environ,
-            cwd=ROOT if plan.admin else place.folder, start_new_session=True,
+            cwd=plan.root if plan.admin else place.folder, start_new_session=True,
         )  # fmt: skip
     started = Running(name, place.port, plan, process, printed)
     try:

@@ -24,15 +24,17 @@ from blog.core.background import background
 from blog.core.instance import Instance, Route
 
 if TYPE_CHECKING:
-    from benchmarks.gateway import LOAD_CORE, PROXY_CORE, machine
+    from benchmarks.gateway import machine
     from benchmarks.programs import ROOT, free_port, version_of
     from benchmarks.report import Figures, keep
     from benchmarks.sessions import DRAIN, LEAVE, Crowd, Door, Simulated, in_turns
+    from benchmarks.stage import LOAD_CORE, PROXY_CORE
 else:  # run as a script, beside its neighbours
-    from gateway import LOAD_CORE, PROXY_CORE, machine
+    from gateway import machine
     from programs import ROOT, free_port, version_of
     from report import Figures, keep
     from sessions import DRAIN, LEAVE, Crowd, Door, Simulated, in_turns
+    from stage import LOAD_CORE, PROXY_CORE
 
 TOKEN = "bench-token"  # noqa: S105 - of a registry that lives as long as this
 AT_ONCE = 100

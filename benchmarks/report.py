@@ -114,13 +114,31 @@ def markdown(result: dict[str, Any], medians: Medians) -> str:
     for name in result["table"]:
         things = medians[name]["things"]
         crowds.append([name, f"{things['cpu_us']:.1f}", f"{things['per_second']:.0f}"])
+    secure = [["over TLS", "CPU µs/request", "x nginx", "req/s", "p50 ms", "p99 ms", "1 MiB: µs"]]
+    secure[0] += ["MB/s", "new connection: µs"]
+    secure += [_over_tls(name, medians) for name in result.get("tls", {})]
     marks = {True: "✓", False: "✗", None: "?"}
     lines = ["# Reverse proxies side by side", "", result["machine"], ""]
     lines += [*_aligned(table), "", *(_aligned(crowds) if len(crowds) > 1 else []), ""]
+    lines += [*_aligned(secure), ""] if len(secure) > 1 else []
     lines += [f"- {marks[met]} {goal}: {found}" for goal, found, met in goals(medians)]
     lines += _ABOUT.splitlines()
     lines += [f"- missing: {name}: {why}" for name, why in result["missing"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _over_tls(name: str, medians: Medians) -> list[str]:
+    things, large, close = (medians[name][measured] for measured in ("things", "1m", "close"))
+    ratio = share(medians[name], medians.get("nginx: TLS"))
+    shown = [f"{things['cpu_us']:.1f}", "-" if ratio is None else f"{ratio:.2f}"]
+    shown += [f"{things['per_second']:.0f}", f"{things['p50_ms']:.2f}", f"{things['p99_ms']:.2f}"]
+    return [
+        name,
+        *shown,
+        f"{large['cpu_us']:.0f}",
+        f"{large['mb_per_second']:.0f}",
+        f"{close['cpu_us']:.0f}",
+    ]
 
 
 def _aligned(table: list[list[str]]) -> list[str]:

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
+
+from tests.certificates import write_certificate
 
 # how long an example of a property takes says nothing of it
 settings.register_profile("blog", deadline=None)
@@ -21,3 +24,16 @@ def _logs_as_they_come() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(scope="session")
+def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Give a certificate for localhost and 127.0.0.1, and its key."""
+    return write_certificate(tmp_path_factory.mktemp("tls"), "localhost")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """End a test that hangs in uvloop from another thread: a signal does not wake that loop's Python."""
+    for item in items:
+        if item.path.parent.name in {"http", "gateway"}:
+            item.add_marker(pytest.mark.timeout(method="thread"))

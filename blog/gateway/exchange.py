@@ -14,7 +14,7 @@ from blog.gateway.targets import Target
 from blog.gateway.tunnel import Tunnel
 from blog.http.client import ClientConnection
 from blog.http.heads import AnswerHead
-from blog.http.limits import IDLE_TIMEOUT
+from blog.http.limits import IDLE_TIMEOUT, LINGER_TIMEOUT
 from blog.http.replies import connection_line
 from blog.http.server import ServerConnection
 
@@ -110,14 +110,14 @@ class Exchange:
         self._give_up(error)
 
     def client_paused(self) -> None:
-        """Read no more from the instance for now."""
-        if self._connection is not None:
-            self._connection.transport.pause_reading()
+        """Read no more from the instance for now: only what comes after the answer has begun is much."""
+        if self._connection is not None and self._relay is not None and self._relay.is_started:
+            self._connection.pause_reading()
 
     def client_resumed(self) -> None:
         """Read on."""
         if self._connection is not None:
-            self._connection.transport.resume_reading()
+            self._connection.resume_reading()
 
     def client_gone(self) -> None:
         """Give up; the instance sees its connection close."""
@@ -150,7 +150,7 @@ class Exchange:
 
     def answer_interim(self, head: AnswerHead) -> None:
         """Pass a 1xx on; 100 was the gateway's own to say."""
-        if head.status > _SWITCHING and not self._asked.head.is_http_1_0:
+        if head.status > _SWITCHING and not self._asked.head.is_http_1_0 and not self._client.is_paused:
             fields = b"".join(b"%b: %b\r\n" % (name, value) for _, name, value in head.fields)
             self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
 
@@ -223,6 +223,8 @@ class Exchange:
             self._relay.flush()
             if self._relay.is_started:
                 self._wait(IDLE_TIMEOUT)
+                if self._client.is_paused:  # by an answer before this one
+                    self.client_paused()
 
     def answer_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
         """Send the rest; the connection is free for another request."""
@@ -286,7 +288,8 @@ class Exchange:
         """Give up on an instance that does not answer, or on a body that does not come."""
         target = self._target
         if self._tunnel is not None:
-            self._tunnel.close()
+            self._tunnel.expire()
+            self._wait(LINGER_TIMEOUT)
         elif self._relay is not None and self._relay.is_started:
             self._client.abort()
         elif target is None or not self._body.is_whole:
@@ -369,19 +372,15 @@ class Exchange:
 
     def _switch(self, relay: Relay) -> None:
         """Join the two connections: what passes from here on is not HTTP."""
-        connection, client = self._connection, self._client
+        connection, self._connection = self._connection, None
         assert connection is not None
         relay.switch(self._asked.upgrade)
         self._tunnel = Tunnel(
-            client.transport,
-            connection.transport,
-            touched=lambda: self._wait(IDLE_TIMEOUT),
-            ended=self._tunnel_ended,
+            self._client, connection, touched=lambda: self._wait(IDLE_TIMEOUT), ended=self._tunnel_ended
         )
         self._proxy.stream_began(self, self._asked)
-        self._connection = None
-        self._tunnel.open(client.detach(), connection.detach())
         self._wait(IDLE_TIMEOUT)
+        self._tunnel.open()
 
     def _tunnel_ended(self) -> None:
         self._proxy.places.leave(self._client)

@@ -7,17 +7,20 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from blog.http.client import ClientConnection
+from blog.http.server import ServerConnection
+
 
 class Tunnel:
-    """Joins `client` and `instance`, which were other protocols' transports. `ended()` is called once.
+    """Joins the transports of `client` and `instance`. `ended()` is called once.
 
     `touched()` is called whenever something passes.
     """
 
     def __init__(
         self,
-        client: asyncio.Transport,
-        instance: asyncio.Transport,
+        client: ServerConnection,
+        instance: ClientConnection,
         *,
         touched: Callable[[], None],
         ended: Callable[[], None],
@@ -26,22 +29,30 @@ class Tunnel:
         self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
         self._touched = touched
         self._ended: Callable[[], None] | None = ended
+        self._is_expired = False
 
-    def open(self, from_client: bytes, from_instance: bytes) -> None:
+    def open(self) -> None:
         """Begin, with what either had already sent."""
-        client, instance = self._ends
         for end in self._ends:
-            end.transport.set_protocol(end)
-            end.transport.resume_reading()
-        if from_client:
-            instance.transport.write(from_client)
-        if from_instance:
-            client.transport.write(from_instance)
+            end.take_over()
+        if any(end.transport.is_closing() for end in self._ends):
+            self.lost()  # maybe the protocol before was told already, and nobody is told twice
+            return
+        for end in self._ends:
+            end.begin()
 
     def close(self) -> None:
         """End it: send what is under way, then close both."""
         for end in self._ends:
             end.transport.close()
+
+    def expire(self) -> None:
+        """End it; the second time, whether or not the ends take what is under way."""
+        if self._is_expired:
+            for end in self._ends:
+                end.transport.abort()
+        self._is_expired = True
+        self.close()
 
     def passed(self) -> None:
         """Note that something went through."""
@@ -56,12 +67,31 @@ class Tunnel:
 
 
 class _End(asyncio.Protocol):
-    """One of the two."""
+    """One of the two. `_is_paused`: it does not take what is written as fast."""
 
-    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
-        self.transport = transport
+    def __init__(self, tunnel: Tunnel, connection: ServerConnection | ClientConnection) -> None:
+        self.transport = connection.transport
         self.other: _End
         self._tunnel = tunnel
+        self._connection = connection
+        self._is_paused = False
+        self._early = b""
+
+    def take_over(self) -> None:
+        """Be told from here on what the connection was told, and go on from the state it is in."""
+        self._early = self._connection.detach()
+        self._is_paused = self._connection.is_paused
+        self.transport.set_protocol(self)
+
+    def begin(self) -> None:
+        """Pass on what had come early, and read unless the other end is paused."""
+        if self._early:
+            self.other.transport.write(self._early)
+            self._early = b""
+        if self.other._is_paused:  # noqa: SLF001 - of the same class
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over (not called for a transport that was another's before)."""
@@ -72,12 +102,18 @@ class _End(asyncio.Protocol):
         self._tunnel.passed()
         self.other.transport.write(data)
 
+    def eof_received(self) -> None:
+        """End the other once it has got everything; this one is closed with the return."""
+        self.other.transport.close()
+
     def pause_writing(self) -> None:
         """Let the other wait."""
+        self._is_paused = True
         self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Let the other go on."""
+        self._is_paused = False
         self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature

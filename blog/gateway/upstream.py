@@ -42,6 +42,7 @@ class Upstream:
             if connection.is_reusable:
                 waiter.connected(target, connection)
                 return
+            connection.abort()
         self._crew.start(self._connect(target, waiter))
 
     def give_back(self, target: Target, connection: ClientConnection) -> None:

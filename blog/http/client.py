@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Protocol, cast
 
 from blog.core.errors import BlogError, Malformed
+from blog.http.connection import Connection
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
 from blog.http.heads import END, AnswerHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
@@ -49,39 +50,42 @@ class Receiver(Protocol):
         """Go on sending."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Connection):
     """One connection. `lost` is called with it when it closes while nobody uses it."""
 
     __slots__ = (
         "_body",
         "_buffer",
         "_head",
-        "_is_ended",
+        "_keeps_alive",
         "_lost",
         "_method",
-        "_out",
-        "_outbox",
         "_receiver",
         "idle_since",
-        "is_reusable",
-        "transport",
     )
 
     def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
-        self.transport: asyncio.Transport
-        self.is_reusable = True
-        """Whether another request may be sent when this one is over."""
+        super().__init__(outbox)
         self.idle_since = 0.0
         """Monotonic seconds since when it waits for another request."""
         self._lost = lost
-        self._outbox = outbox
-        self._out: list[bytes] = []
         self._receiver: Receiver | None = None
         self._method = b""
         self._buffer = b""
         self._body: BodyReader | None = None
         self._head: AnswerHead | None = None
-        self._is_ended = False
+        self._keeps_alive = True
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another request may be sent: the one before is over, both ways are open and free."""
+        return (
+            self._keeps_alive
+            and self._receiver is None
+            and self.is_reading
+            and not (self.is_paused or self._out or self._buffer)
+            and not self.transport.is_closing()
+        )
 
     def send(self, receiver: Receiver, method: bytes, data: bytes) -> None:
         """Send a request's head, and as much of its body as there is."""
@@ -90,29 +94,17 @@ class ClientConnection(asyncio.Protocol):
         self._body = None
         self.write(data)
 
-    def write(self, data: bytes) -> None:
-        """Send more of the body, at the end of this turn of the loop."""
-        if not self._out:
-            self._outbox.put(self)
-        self._out.append(data)
-
-    def send_now(self) -> None:
-        """Hand what was written to the transport."""
-        if self._out:
-            out, self._out = self._out, []
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-
     def abort(self) -> None:
         """Break off; the receiver hears no more."""
         self._receiver = None
-        self.is_reusable = False
+        self._keeps_alive = False
         self._out = []
         self.transport.abort()
 
     def detach(self) -> bytes:
         """Leave the transport to another protocol; return what came behind the head."""
         self._receiver = None
-        self.is_reusable = False
+        self._keeps_alive = False
         self.send_now()
         rest, self._buffer = self._buffer, b""
         return rest
@@ -122,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold little: whatever the kernel does not take at once stops whoever writes."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=0)
+        self._hold_little()
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -142,23 +134,25 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """End a body that ends with its connection; any other breaks when the connection is lost."""
-        self.is_reusable = False
+        self._keeps_alive = False
         if self._receiver is not None and isinstance(self._body, UntilClose):
             self._end(self._receiver, [])
 
     def pause_writing(self) -> None:
         """Tell whoever writes to stop."""
+        self.is_paused = True
         if self._receiver is not None:
             self._receiver.instance_paused()
 
     def resume_writing(self) -> None:
         """Tell whoever writes to go on."""
+        self.is_paused = False
         if self._receiver is not None:
             self._receiver.instance_resumed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Break the answer off, if one is waited for."""
-        self.is_reusable = False
+        self._keeps_alive = False
         self._out = []
         if self._receiver is not None:
             why = f"the connection broke: {exc}" if exc else "the connection was closed"
@@ -179,7 +173,8 @@ class ClientConnection(asyncio.Protocol):
         if head.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
             return False
         self._receiver = None
-        self.is_reusable = block.keeps_alive
+        if not block.keeps_alive:
+            self._keeps_alive = False
         receiver.answer_whole(head, data[end:])
         return True
 
@@ -198,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
             receiver.answer_came(piece)
         if body.is_complete and self._receiver is receiver:
             if rest:
-                self.is_reusable = False  # more than was announced
+                self._keeps_alive = False  # more than was announced
             self._end(receiver, body.trailers if isinstance(body, ChunkedBody) else [])
 
     def _read_head(self, receiver: Receiver, data: bytes) -> bytes | None:
@@ -224,7 +219,7 @@ class ClientConnection(asyncio.Protocol):
                 return None
         self._body = answer_body(head, self._method)
         if not head.keeps_alive or isinstance(self._body, UntilClose):
-            self.is_reusable = False
+            self._keeps_alive = False
         receiver.answer_began(head)
         return data if self._receiver is receiver else None
 

@@ -19,6 +19,8 @@ from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%-]*(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
 _VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
+_METHOD_START = re.compile(rb"[A-Z]")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?")
 
 
@@ -66,6 +68,15 @@ def read_answer(raw: bytes) -> Block:
     block.is_http_1_0 = line[7] == ord("0")
     block.check(raw)
     return block
+
+
+def refusal_of_beginning(data: bytes) -> BlogError | None:
+    """Return why no request's head can begin with `data`, None if one can."""
+    if len(data) > HEAD_LIMIT:
+        return head_too_large()
+    if data and (not _METHOD_START.match(data) or _BARE_LF.search(data)):
+        return Malformed("This is not HTTP/1.1.")
+    return None
 
 
 def head_too_large() -> HeadTooLarge:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from blog.core.background import background
 from blog.http.application import Application
-from blog.http.limits import HEAD_TIMEOUT
+from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
 from blog.http.server import ServerConnection
@@ -77,6 +77,8 @@ async def listening(  # noqa: PLR0913 - what a door is made of
         backlog=BACKLOG,
         ssl=tls,
         ssl_handshake_timeout=HEAD_TIMEOUT if tls else None,
+        # closing over TLS waits until the client has taken everything: a slow one needs its time
+        ssl_shutdown_timeout=IDLE_TIMEOUT if tls else None,
     )
     try:
         async with background(_sweep_for_ever(sweep)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from blog.core.errors import BlogError, TooMany, Unavailable
 from blog.http.deadlines import Deadlines
-from blog.http.limits import HEAD_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
+from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 
 if TYPE_CHECKING:
     from blog.http.server import ServerConnection
@@ -30,6 +30,7 @@ class Places:
         self.open: set[ServerConnection] = set()
         self.headless: Deadlines[ServerConnection] = Deadlines(HEAD_TIMEOUT)
         self.lingering: Deadlines[ServerConnection] = Deadlines(LINGER_TIMEOUT)
+        self.closing: Deadlines[ServerConnection] = Deadlines(IDLE_TIMEOUT)
         self._looked_at_idle = 0.0
         self._of: Counter[str] = Counter()
 
@@ -49,6 +50,7 @@ class Places:
         self.open.discard(connection)
         self.headless.end(connection)
         self.lingering.end(connection)
+        self.closing.end(connection)
         self._of[connection.address] -= 1
         if not self._of[connection.address]:
             del self._of[connection.address]
@@ -58,11 +60,17 @@ class Places:
         self.headless.end(connection)
         self.lingering.begin(connection, now)
 
+    def close(self, connection: "ServerConnection", now: float) -> None:
+        """Note that it closes as soon as the client has taken all that was sent, if it ever does."""
+        if connection in self.open and connection not in self.closing:
+            self.headless.end(connection)
+            self.closing.begin(connection, now)
+
     def sweep(self, now: float) -> None:
         """Close whoever has had its time."""
         for connection in self.headless.due(now):
             connection.head_is_late()
-        for connection in self.lingering.due(now):
+        for connection in (*self.lingering.due(now), *self.closing.due(now)):
             connection.abort()
         if now - self._looked_at_idle > IDLE_INTERVAL:
             self._looked_at_idle = now

@@ -5,26 +5,24 @@ ambiguous gets in, nobody holds a place by being slow, and a second request wait
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.application import Application, Handling
+from blog.http.connection import Connection
 from blog.http.framing import NO_BODY, BodyReader, request_body
-from blog.http.grammar import head_too_large
+from blog.http.grammar import refusal_of_beginning
 from blog.http.heads import END, RequestHead, parse_request
 from blog.http.limits import HEAD_LIMIT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 CR = ord("\r")
-_METHOD_START = re.compile(rb"[A-Z]")
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Connection):
     """One connection. `keeps_alive` tells whether another request may follow the current one."""
 
     __slots__ = (
@@ -37,28 +35,22 @@ class ServerConnection(asyncio.Protocol):
         "_is_answering",
         "_is_ending",
         "_is_headless",
-        "_is_reading",
         "_now",
-        "_out",
-        "_outbox",
         "_places",
         "address",
         "idle_since",
-        "is_paused",
         "keeps_alive",
         "memo",
         "scheme",
-        "transport",
     )
 
     def __init__(
         self, application: Application, places: Places, now: Callable[[], float], outbox: Outbox
     ) -> None:
-        self.transport: asyncio.Transport
+        super().__init__(outbox)
         self.address = "unknown"
         self.scheme = "http"
         self.keeps_alive = True
-        self.is_paused = False
         self.idle_since: float | None = None
         """Monotonic seconds since when it waits for another request; None when it does not."""
         self.memo: object = None
@@ -66,8 +58,6 @@ class ServerConnection(asyncio.Protocol):
         self._application = application
         self._places = places
         self._now = now
-        self._outbox = outbox
-        self._out: list[bytes] = []
         self._buffer = b""
         self._body: BodyReader = NO_BODY
         self._handling: Handling | None = None
@@ -75,7 +65,6 @@ class ServerConnection(asyncio.Protocol):
         self._is_answering = False
         self._is_advancing = False
         self._is_ending = False
-        self._is_reading = True
         self._is_headless = True
 
     # -- what asyncio calls --------------------------------------------------------------------------
@@ -83,14 +72,12 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or be told that there is none."""
         self.transport = cast("asyncio.Transport", transport)
-        # 0: whatever the kernel does not take at once stops whoever writes, so little is ever held
-        self.transport.set_write_buffer_limits(high=0)
+        self._hold_little()
         peer = self.transport.get_extra_info("peername")
         self.address = peer[0] if peer else "local"
         if self.transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
-        refusal = self._places.take(self, self._now())
-        if refusal is not None:
+        if refusal := self._places.take(self, self._now()):
             self._refuse(refusal)
 
     def data_received(self, data: bytes) -> None:
@@ -101,6 +88,9 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Close: a client that says nothing more is taken for gone, as nginx does."""
+        self.send_now()
+        self._give_up()
+        self._places.close(self, self._now())
 
     def pause_writing(self) -> None:
         """Tell whoever writes to stop."""
@@ -119,10 +109,13 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Give the place back, and the request up."""
-        self._is_ending = True
-        self._buffer = b""
         self._out = []
         self._places.leave(self)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._is_ending = True
+        self._buffer = b""
         handling, self._handling = self._handling, None
         if handling is not None:
             handling.client_gone()
@@ -134,29 +127,14 @@ class ServerConnection(asyncio.Protocol):
 
     # -- what the application calls ------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer, at the end of this turn of the loop."""
-        if not self._out:
-            self._outbox.put(self)
-        self._out.append(data)
-
-    def send_now(self) -> None:
-        """Hand what was written to the transport."""
-        if self._out:
-            out, self._out = self._out, []
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-
     def pause_body(self) -> None:
         """Read nothing more for now."""
-        if self._is_reading:
-            self._is_reading = False
-            self.transport.pause_reading()
+        self.pause_reading()
 
     def resume_body(self) -> None:
         """Read on."""
-        if not self._is_reading and not self._is_ending:
-            self._is_reading = True
-            self.transport.resume_reading()
+        if not self._is_ending:
+            self.resume_reading()
 
     def discard_body(self) -> None:
         """Pass over what is there of the body. If that is not all, the answer is the last one here."""
@@ -180,8 +158,8 @@ class ServerConnection(asyncio.Protocol):
             self.close()
         else:
             self.idle_since = self._now()
-            if not self._is_reading:
-                self.resume_body()
+            if not self.is_reading:
+                self.resume_reading()
             if self._buffer and not self._is_advancing:
                 self._advance()
 
@@ -201,6 +179,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_ending = True
         self.send_now()
         self.transport.close()
+        self._places.close(self, self._now())
 
     def abort(self) -> None:
         """Break off, so that nobody takes what was sent for the whole."""
@@ -270,10 +249,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _wait_for_head(self, data: bytes) -> bool:
         """Wait for the rest, unless this can become no head."""
-        if len(data) > HEAD_LIMIT:
-            self._refuse(head_too_large())
-        elif data and (not _METHOD_START.match(data) or _BARE_LF.search(data)):
-            self._refuse(Malformed("This is not HTTP/1.1."))
+        if refusal := refusal_of_beginning(data):
+            self._refuse(refusal)
         elif data and not self._is_headless:
             self._is_headless = True
             self.idle_since = None
@@ -309,21 +286,20 @@ class ServerConnection(asyncio.Protocol):
     def _end_slowly(self) -> None:
         """Say that no more comes, and read what the client still sends, for a while.
 
-        Closed at once, what it has not read yet would be lost to it (RFC 9112 §9.6).
+        Closed at once, what it has not read yet would be lost to it (RFC 9112 §9.6). TLS knows no half
+        that is closed: there `close` says that no more comes, and reads on until the client has closed.
         """
         if self._is_ending:
             return
+        self.resume_body()
         self._is_ending = True
         self._buffer = b""
         self.send_now()
-        if not self.transport.can_write_eof():
+        if self.transport.can_write_eof():
+            with suppress(OSError):
+                self.transport.write_eof()
+        else:
             self.transport.close()
-            return
-        with suppress(OSError):
-            self.transport.write_eof()
-        if not self._is_reading:
-            self._is_reading = True
-            self.transport.resume_reading()
         self._places.linger(self, self._now())
 
     def __repr__(self) -> str:

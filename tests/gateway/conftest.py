@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import websockets
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -23,6 +26,8 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.messages import Snapshot
 from blog.registry.session import Session
+from tests.certificates import Tls, tls_of
+from tests.loops import Factories, loops_of
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ROUTES = tuple(
@@ -32,11 +37,19 @@ ROUTES = tuple(
 )
 
 
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Factories:
+    """Run every test here in the loop that every process of ours runs in, some in asyncio's too."""
+    return loops_of(item)
+
+
 class Rig:
     """A door, the table it goes by, and instances. `reports` is what the registry was told."""
 
-    def __init__(self, stack: AsyncExitStack, http: aiohttp.ClientSession, settings: Settings) -> None:
+    def __init__(
+        self, stack: AsyncExitStack, http: aiohttp.ClientSession, settings: Settings, tls: Tls | None
+    ) -> None:
         self.http = http
+        self.tls = tls
         self.url = ""
         self.port = 0
         self.reports: list[tuple[str, str]] = []
@@ -63,7 +76,7 @@ class Rig:
         """Open the door."""
         bound = bind("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         await self._stack.enter_async_context(self.door.crew)
         self.listener = await self._stack.enter_async_context(
             listening(
@@ -72,6 +85,7 @@ class Rig:
                 self.door.places,
                 now=self.clock.monotonic,
                 sweep=self.door.sweep,
+                tls=self.tls.server if self.tls else None,
             )
         )
         member = self.member
@@ -161,9 +175,20 @@ class Rig:
             port: int = probe.getsockname()[1]
         return self.known(port)
 
+    async def connect(self, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection to the door."""
+        client = self.tls.client if self.tls else None
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=client, **options)
+
+    def websocket(self, path: str) -> websockets.connect:
+        """Open a WebSocket by another library than ours."""
+        client = self.tls.client if self.tls else None
+        url = f"{self.url.replace('http', 'ws', 1)}{path}"
+        return websockets.connect(url, max_size=None, ssl=client)
+
     async def send(self, data: bytes) -> bytes:
         """Send bytes to the door; return all that comes until it closes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await self.connect()
         try:
             writer.write(data)
             async with asyncio.timeout(5):
@@ -185,17 +210,23 @@ def answer_timeout() -> float:
 
 
 @pytest.fixture
-async def rig(settings: Settings, answer_timeout: float) -> AsyncIterator[Rig]:
+def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | None:
+    """Give what the door speaks TLS with, None where it is plain; a test may ask for "TLS"."""
+    return tls_of(tls_files) if getattr(request, "param", "plain") == "TLS" else None
+
+
+@pytest.fixture
+async def rig(settings: Settings, answer_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
     """Give a door with no instances yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, ssl=tls.client if tls else True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )
         )
-        rig = Rig(stack, http, settings)
+        rig = Rig(stack, http, settings, tls)
         await rig.start(answer_timeout)
         yield rig
 

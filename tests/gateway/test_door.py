@@ -11,6 +11,8 @@ from aiohttp import web
 from blog.core.instance import Route
 from blog.core.settings import Settings
 
+pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
+
 SITE = "https://site.example"
 
 
@@ -90,7 +92,7 @@ async def test_expect_continue_is_answered_here(rig: Any, count: Any) -> None:
     """The client gets its 100, the instance only the body."""
     seen = count()
     await rig.instance(seen)
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    reader, writer = await rig.connect()
     head = b"POST /things HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     writer.write(head)
     async with asyncio.timeout(5):

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from blog.core.instance import State
 
+pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
+
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
 
@@ -89,7 +91,7 @@ async def test_a_client_that_goes_away_cancels_its_request(rig: Any) -> None:
         closed.set()
 
     await rig.raw(wait_for_the_end)
-    _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    _, writer = await rig.connect()
     writer.write(b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: 1\r\n\r\nx")
     async with asyncio.timeout(5):
         await asked.wait()

@@ -24,7 +24,7 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.completeness import RETURN_WITHIN
 from blog.registry.session import Session
-from tests.http.test_tls import write_certificate
+from tests.certificates import write_certificate
 
 TOKEN = "secret"
 

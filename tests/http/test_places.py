@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from blog.core.errors import TooMany, Unavailable
-from blog.http.limits import HEAD_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
+from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 from blog.http.places import Places
 
 
@@ -99,6 +99,18 @@ def test_whoever_had_their_time_is_ended(places: Any, come: Any) -> None:
     places.linger(late, 100.0)
     places.sweep(100.0 + LINGER_TIMEOUT)
     assert late.heard == ["late", "abort"]
+
+
+def test_what_closes_has_its_time_once(places: Any, come: Any) -> None:
+    """However often it is closed; what has left is not remembered."""
+    (closing, _), (left, _) = come(), come()
+    places.close(closing, 0.0)
+    places.close(closing, IDLE_TIMEOUT - 1)
+    places.sweep(IDLE_TIMEOUT)
+    assert closing.heard == ["abort"]
+    places.leave(left)
+    places.close(left, 0.0)
+    assert len(places.closing) == 0
 
 
 def test_closing_ends_who_waits_for_nothing(places: Any, come: Any) -> None:

@@ -1,146 +1,20 @@
 """One client's connection: order, limits, patience; and any legal request, however it is cut."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blog.core.errors import BlogError, status_of
-from blog.http.application import Handling
-from blog.http.heads import RequestHead
-from blog.http.limits import HEAD_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
-from blog.http.listener import address_of, bind, listening
+from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 from blog.http.outbox import Outbox
 from blog.http.places import Places
 from blog.http.server import ServerConnection
-
-HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-class Echo:
-    """Answers each request with its target and body; `gate` holds answers back while it is not set."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.seen: list[tuple[bytes, bytes, bytes]] = []
-        self.gone = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
-        """Begin."""
-        echoing = Echoing(self, connection, head)
-        if not head.has_body:
-            echoing.body_ended()
-        return echoing
-
-    def refuse(self, connection: ServerConnection, error: BlogError) -> None:
-        """Say why."""
-        connection.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status_of(error))
-
-    def answer_later(self, echoing: "Echoing") -> None:
-        """Answer once the gate is open."""
-
-        async def answer() -> None:
-            await self.gate.wait()
-            echoing.answer()
-
-        if self.gate.is_set():
-            echoing.answer()
-        else:
-            task = asyncio.create_task(answer())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+from tests.http.doors import HEAD, Door, Echo, until
 
 
-class Echoing:
-    """One request."""
-
-    def __init__(self, echo: Echo, connection: ServerConnection, head: RequestHead) -> None:
-        self.echo, self.connection, self.head = echo, connection, head
-        self.body = b""
-
-    def answer(self) -> None:
-        """Answer."""
-        self.echo.seen.append((self.head.method, self.head.target, self.body))
-        said = self.head.target + self.body
-        self.connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
-        self.connection.finish()
-
-    def body_came(self, data: bytes) -> None:
-        """Keep it."""
-        self.body += data
-
-    def body_ended(self) -> None:
-        """Answer."""
-        self.echo.answer_later(self)
-
-    def body_broke(self, error: BlogError) -> None:
-        """Say so, and end."""
-        self.connection.write(b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")
-        self.connection.finish()
-
-    def client_paused(self) -> None:
-        """Nothing is streamed."""
-
-    def client_resumed(self) -> None:
-        """Nothing is streamed."""
-
-    def client_gone(self) -> None:
-        """Count it."""
-        self.echo.gone += 1
-
-
-class Rig:
-    """A door with a clock that a test turns."""
-
-    def __init__(self, port: int, echo: Echo, places: Places) -> None:
-        self.port, self.echo, self.places = port, echo, places
-        self.time = 100.0
-        self.writers: list[asyncio.StreamWriter] = []
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass, and look who is late."""
-        self.time += seconds
-        self.places.sweep(self.time)
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection."""
-        count = len(self.places.open)
-        reader, writer = await self.open()
-        await until(lambda: len(self.places.open) != count)
-        return reader, writer
-
-    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection that may be refused."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writers.append(writer)
-        return reader, writer
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def door(total: int = 100, per_address: int = 100) -> AsyncIterator[Rig]:
-    """Open a door."""
-    places = Places(total, per_address)
-    bound = bind("127.0.0.1", 0)
-    rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), places)
-    async with listening(bound, rig.echo, places, now=lambda: rig.time, sweep=lambda: None):
-        yield rig
-        for writer in rig.writers:
-            writer.transport.abort()
-        await until(lambda: not places.open)
-
-
-async def test_pipelined_requests_are_answered_in_order() -> None:
+async def test_pipelined_requests_are_answered_in_order(door: Door) -> None:
     """One after the other, bodies between them."""
     async with door() as rig:
         rig.echo.gate.clear()
@@ -157,7 +31,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         writer.close()
 
 
-async def test_a_trickled_head_is_408_and_a_silent_client_is_just_closed() -> None:
+async def test_a_trickled_head_is_408_and_a_silent_client_is_just_closed(door: Door) -> None:
     """From the first byte on, whatever comes; a whole head in time is served."""
     async with door() as rig:
         silent, _ = await rig.connect()
@@ -171,7 +45,7 @@ async def test_a_trickled_head_is_408_and_a_silent_client_is_just_closed() -> No
         assert await silent.read() == b""
 
 
-async def test_idle_connections_are_closed_after_a_while() -> None:
+async def test_idle_connections_are_closed_after_a_while(door: Door) -> None:
     """Not before."""
     async with door() as rig:
         reader, writer = await rig.connect()
@@ -184,7 +58,7 @@ async def test_idle_connections_are_closed_after_a_while() -> None:
         assert await reader.read() == b""
 
 
-async def test_a_full_door_lets_the_oldest_without_a_head_go() -> None:
+async def test_a_full_door_lets_the_oldest_without_a_head_go(door: Door) -> None:
     """And where everybody has one, says that it is full."""
     async with door(total=2) as rig:
         first, _ = await rig.connect()
@@ -203,7 +77,7 @@ async def test_a_full_door_lets_the_oldest_without_a_head_go() -> None:
         writer.close()
 
 
-async def test_one_address_does_not_get_all_places() -> None:
+async def test_one_address_does_not_get_all_places(door: Door) -> None:
     """429 for one more than it may have."""
     async with door(per_address=1) as rig:
         _, writer = await rig.connect()
@@ -213,7 +87,7 @@ async def test_one_address_does_not_get_all_places() -> None:
         writer.close()
 
 
-async def test_a_refused_client_can_still_read_why() -> None:
+async def test_a_refused_client_can_still_read_why(door: Door) -> None:
     """What it goes on sending is read for a while, and no longer."""
     async with door() as rig:
         reader, writer = await rig.connect()
@@ -225,7 +99,7 @@ async def test_a_refused_client_can_still_read_why() -> None:
         writer.close()
 
 
-async def test_http_1_0_is_answered_once() -> None:
+async def test_http_1_0_is_answered_once(door: Door) -> None:
     """Unless it asks for more."""
     async with door() as rig:
         reader, writer = await rig.connect()
@@ -238,7 +112,7 @@ async def test_http_1_0_is_answered_once() -> None:
         assert (await reader.read()).endswith(b"/2")
 
 
-async def test_who_is_gone_is_told() -> None:
+async def test_who_is_gone_is_told(door: Door) -> None:
     """In the middle of an answer."""
     async with door() as rig:
         rig.echo.gate.clear()
@@ -251,7 +125,7 @@ async def test_who_is_gone_is_told() -> None:
             task.cancel()
 
 
-async def test_who_asks_and_does_not_read_is_not_served_on() -> None:
+async def test_who_asks_and_does_not_read_is_not_served_on(door: Door) -> None:
     """Requests without end, answers unread: little is kept of either."""
     async with door() as rig:
         _, writer = await rig.connect()
@@ -266,6 +140,58 @@ async def test_who_asks_and_does_not_read_is_not_served_on() -> None:
             assert held < 600_000
         assert connection.is_paused
         writer.transport.abort()
+
+
+async def test_an_answer_that_is_not_read_does_not_keep_the_next_from_coming(door: Door) -> None:
+    """It is over while the client is paused: what was sent behind it is answered once it reads on."""
+    async with door() as rig:
+        size = 16 << 20
+        reader, writer = await rig.connect()
+        [connection] = rig.places.open
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        writer.write(b"x" * size + HEAD % 2)  # over TLS the second of two writes is the one that pauses
+        await until(lambda: connection.is_paused and bool(rig.echo.seen))
+        writer.write(HEAD % 3)
+        await until(lambda: connection._buffer.endswith(HEAD % 3))
+        assert (b"GET", b"/3", b"") not in rig.echo.seen
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(b"/big") + size)
+        await reader.readuntil(b"/2")
+        assert (await reader.readuntil(b"/3")).startswith(b"HTTP/1.1 200")
+        assert not connection.is_paused
+
+
+async def test_a_client_that_says_nothing_more_is_taken_for_gone(door: Door) -> None:
+    """At once, whether or not it takes what was written."""
+    async with door() as rig:
+        rig.echo.gate.clear()
+        _, writer = await rig.connect()
+        writer.write(HEAD % 1)
+        await until(lambda: bool(rig.echo._tasks))
+        writer.close()
+        await until(lambda: rig.echo.gone == 1 and not rig.places.open)
+        for task in tuple(rig.echo._tasks):
+            task.cancel()
+
+
+async def test_a_connection_whose_end_nobody_reads_is_broken_off(door: Door) -> None:
+    """It may take as long as any body, and no longer."""
+    async with door() as rig:
+        size = 16 << 20
+        _, writer = await rig.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+        )
+        writer.write(b"x" * size)
+        await until(lambda: len(rig.places.closing) == 1)
+        rig.pass_time(IDLE_TIMEOUT - 1)
+        rig.pass_time(0.5)
+        assert len(rig.places.open) == 1
+        rig.pass_time(0.5)
+        await until(lambda: not rig.places.open)
 
 
 class Wire(asyncio.Transport):

@@ -2,27 +2,13 @@
 
 import asyncio
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from blog.core.errors import SettingsError
 from blog.http.tls import Certificate
-
-
-def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Write a self-signed certificate for `name`, each file at once."""
-    chain, key = folder / "chain.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-days", "1", "-subj", f"/CN={name}", "-keyout", f"{key}.new", "-out", f"{chain}.new"],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    Path(f"{key}.new").replace(key)
-    Path(f"{chain}.new").replace(chain)
-    return chain, key
+from tests.certificates import write_certificate
 
 
 async def name_at(port: int) -> bytes:

@@ -1,0 +1,145 @@
+"""A door for tests: over real sockets, plain or over TLS, with a clock that a test turns."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias
+
+from blog.core.errors import BlogError, status_of
+from blog.http.application import Handling
+from blog.http.heads import RequestHead
+from blog.http.listener import address_of, bind, listening
+from blog.http.places import Places
+from blog.http.server import ServerConnection
+from tests.certificates import Tls
+from tests.loops import broken_off
+
+HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Echo:
+    """Answers each request with its target and body; `gate` holds answers back while it is not set."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.seen: list[tuple[bytes, bytes, bytes]] = []
+        self.gone = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
+        """Begin."""
+        echoing = Echoing(self, connection, head)
+        if not head.has_body:
+            echoing.body_ended()
+        return echoing
+
+    def refuse(self, connection: ServerConnection, error: BlogError) -> None:
+        """Say why."""
+        connection.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status_of(error))
+
+    def answer_later(self, echoing: "Echoing") -> None:
+        """Answer once the gate is open."""
+
+        async def answer() -> None:
+            await self.gate.wait()
+            echoing.answer()
+
+        if self.gate.is_set():
+            echoing.answer()
+        else:
+            task = asyncio.create_task(answer())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+class Echoing:
+    """One request."""
+
+    def __init__(self, echo: Echo, connection: ServerConnection, head: RequestHead) -> None:
+        self.echo, self.connection, self.head = echo, connection, head
+        self.body = b""
+
+    def answer(self) -> None:
+        """Answer."""
+        self.echo.seen.append((self.head.method, self.head.target, self.body))
+        said = self.head.target + self.body
+        self.connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+        self.connection.finish()
+
+    def body_came(self, data: bytes) -> None:
+        """Keep it."""
+        self.body += data
+
+    def body_ended(self) -> None:
+        """Answer."""
+        self.echo.answer_later(self)
+
+    def body_broke(self, error: BlogError) -> None:
+        """Say so, and end."""
+        self.connection.write(b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")
+        self.connection.finish()
+
+    def client_paused(self) -> None:
+        """Nothing is streamed."""
+
+    def client_resumed(self) -> None:
+        """Nothing is streamed."""
+
+    def client_gone(self) -> None:
+        """Count it."""
+        self.echo.gone += 1
+
+
+class Rig:
+    """A door with a clock that a test turns."""
+
+    def __init__(self, port: int, echo: Echo, places: Places, tls: Tls | None) -> None:
+        self.port, self.echo, self.places = port, echo, places
+        self._client = tls.client if tls else None
+        self.time = 100.0
+        self.writers: list[asyncio.StreamWriter] = []
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and look who is late."""
+        self.time += seconds
+        self.places.sweep(self.time)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection."""
+        count = len(self.places.open)
+        reader, writer = await self.open()
+        await until(lambda: len(self.places.open) != count)
+        return reader, writer
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection that may be refused."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._client)
+        self.writers.append(writer)
+        return reader, writer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def open_door(tls: Tls | None, total: int = 100, per_address: int = 100) -> AsyncIterator[Rig]:
+    """Open a door."""
+    places = Places(total, per_address)
+    bound = bind("127.0.0.1", 0)
+    rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), places, tls)
+    context = tls.server if tls else None
+    async with listening(bound, rig.echo, places, now=lambda: rig.time, sweep=lambda: None, tls=context):
+        try:
+            yield rig
+        finally:
+            for writer in rig.writers:
+                await broken_off(writer)
+            await until(lambda: not places.open)
+
+
+Door: TypeAlias = Callable[..., AbstractAsyncContextManager[Rig]]
