@@ -64,6 +64,10 @@ class Master:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
+    def expected(self) -> dict[str, int]:
+        """Count the copies of each service that somebody should wait for."""
+        return {name: max(0, count - len(self.given_up(name))) for name, count in self.desired.items()}
+
     def given_up(self, service: str) -> list[Copy]:
         """List the copies that nobody should wait for."""
         return [copy for copy in self.copies if copy.service == service and copy.is_given_up]

@@ -129,10 +129,14 @@ async def running(
             clock=clock,
             follow=("*",),
             token=settings.secret,
-            expects=lambda: master.desired or None,
+            expects=lambda: master.expected() or None,
         ) as session,
     ):
-        yield Blog(settings, master, session, http)
+        stop = master.on_end(session.say_expected)
+        try:
+            yield Blog(settings, master, session, http)
+        finally:
+            stop()
 
 
 def registry_url(settings: Settings) -> str:

@@ -20,28 +20,26 @@ class Completeness:
     """Who is still missing. `began` is when the registry started.
 
     Two may say who belongs to this blog: the registry's own memory (`before`: how many it knew of each
-    service) and a master (`name`). Where neither did, nobody knows who is still to come, and the table is
-    complete after `RETURN_WITHIN`. What followers knew (`expect`) is waited for as well, but proves
-    nothing: they know only what they follow.
+    service) and a master (`name`), which knows better of the services that it names. Where neither did,
+    nobody knows who is still to come, and the table is complete after `RETURN_WITHIN`. What followers
+    knew (`expect`) is waited for as well, but proves nothing: they know only what they follow.
     """
 
     def __init__(self, began: float = 0.0, before: Mapping[str, int] | None = None) -> None:
         self._began = began
-        self._wanted: dict[str, int] = {}
-        self._is_named = False
+        # only a gateway, or nobody: a blog that was stopped in order, of which nothing is known
+        self._before = {} if before is None or before.keys() <= {GATEWAY} else dict(before)
+        self._named: dict[str, int] | None = None
         self._missing: set[str] = set()
         self._met: set[str] = set()
         self._is_reached = False
-        # only a gateway, or nobody: a blog that was stopped in order, of which nothing is known
-        if before and before.keys() != {GATEWAY}:
-            self.name(before)
 
     def name(self, services: Mapping[str, int]) -> None:
-        """Wait for so many ready instances of each service; an empty mapping: nobody is to come."""
-        self._is_named = True
-        for service, count in services.items():
-            if service != GATEWAY and count > 0:
-                self._wanted[service] = max(count, self._wanted.get(service, 0))
+        """Wait for so many ready instances of each service; an empty mapping: nobody is to come.
+
+        The last word counts.
+        """
+        self._named = dict(services)
 
     def expect(self, ids: Iterable[str], now: float) -> None:
         """Wait for the instances `ids` too, whom a follower knew before."""
@@ -58,17 +56,24 @@ class Completeness:
         """Return whether nobody is missing; once it is so, it stays so. `serving` counts each service."""
         if not self._is_reached and self._is_nobody_missing(now - self._began, serving):
             self._is_reached = True
-            self._wanted, self._missing, self._met = {}, set(), set()
+            self._before, self._named, self._missing, self._met = {}, None, set(), set()
         return self._is_reached
 
     def _is_nobody_missing(self, age: float, serving: Mapping[str, int]) -> bool:
+        wanted = self._wanted()
         if age < RETURN_WITHIN:
-            are_there = all(serving.get(name, 0) >= count for name, count in self._wanted.items())
-            return self._is_named and are_there and not self._missing
-        return age >= GIVE_UP_AFTER or all(serving.get(name, 0) for name in self._wanted)
+            is_named = bool(self._before) or self._named is not None
+            are_there = all(serving.get(name, 0) >= count for name, count in wanted.items())
+            return is_named and are_there and not self._missing
+        return age >= GIVE_UP_AFTER or all(serving.get(name, 0) for name in wanted)
+
+    def _wanted(self) -> dict[str, int]:
+        """Return how many of each service are waited for."""
+        wanted = {**self._before, **(self._named or {})}
+        return {name: count for name, count in wanted.items() if count > 0 and name != GATEWAY}
 
     def __repr__(self) -> str:
         """Show whether it is reached, and what is waited for."""
         if self._is_reached:
             return "<Completeness: reached>"
-        return f"<Completeness: waits for {self._wanted or 'nobody by name'}, {len(self._missing)} by id>"
+        return f"<Completeness: waits for {self._wanted() or 'nobody'}, and {len(self._missing)} by id>"

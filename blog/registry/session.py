@@ -113,6 +113,12 @@ class Session:
         """Return when every registry has told what it knows, or could not be reached at once."""
         await self._tried.wait()
 
+    def say_expected(self) -> None:
+        """Say again whom a registry that has just started has to wait for: it has changed."""
+        for line in self._lines.values():
+            if line.is_joined and not self.discovery.is_complete:
+                self._introduce(line)
+
     async def ready(self) -> None:
         """Say ready, now and after each reconnect; return when a registry dialled back."""
         self._want(SayReady())

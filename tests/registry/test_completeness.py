@@ -44,13 +44,22 @@ def test_everybody_who_was_named_has_to_be_there(*, by_memory: bool) -> None:
     assert table.is_reached(SOON, {"posts": 2, "query": 1})
 
 
-def test_memory_and_master_add_up() -> None:
-    """Each may know of services that the other does not."""
-    table = Completeness(BEGAN, {"shop": 1, "posts": 3})
-    table.name({"posts": 1, "query": 1})
-    assert not table.is_reached(SOON, {"posts": 3, "query": 1})
-    assert not table.is_reached(SOON, {"posts": 2, "query": 1, "shop": 1})
-    assert table.is_reached(SOON, {"posts": 3, "query": 1, "shop": 1})
+def test_a_master_knows_better_than_memory_of_what_it_names() -> None:
+    """Memory counts for the other services: somebody started them without this master."""
+    table = Completeness(BEGAN, {"shop": 1, "posts": 3, "web": 1})
+    table.name({"posts": 1, "query": 1, "web": 0})
+    assert not table.is_reached(SOON, {"posts": 1, "query": 1})
+    assert not table.is_reached(SOON, {"posts": 3, "shop": 1})
+    assert table.is_reached(SOON, {"posts": 1, "query": 1, "shop": 1})
+
+
+def test_the_last_word_of_a_master_counts() -> None:
+    """A service that cannot run at all is not waited for once that is known."""
+    table = Completeness(BEGAN)
+    table.name({"posts": 1, "broken": 1})
+    assert not table.is_reached(SOON, {"posts": 1})
+    table.name({"posts": 1, "broken": 0})
+    assert table.is_reached(SOON, {"posts": 1})
 
 
 def test_after_a_while_one_of_each_service_is_enough() -> None:

@@ -421,6 +421,20 @@ async def test_a_master_says_who_has_to_be_ready() -> None:
                 await follower.discovery.wait_until(lambda table: table.is_complete)
 
 
+async def test_a_master_says_again_whom_to_wait_for() -> None:
+    """A service that cannot run keeps nobody waiting once the master has given it up."""
+    async with a_world(FakeClock(1000.0)) as world:
+        wanted = {"posts": 1, "broken": 1}
+        master = await world.open(None, follow=["*"], expects=lambda: wanted)
+        await (await world.open(await world.door("p1"))).ready()
+        await seen(master, lambda table: table == {"p1": State.READY})
+        assert not master.discovery.is_complete
+        wanted["broken"] = 0
+        master.say_expected()
+        async with asyncio.timeout(5):
+            await master.discovery.wait_until(lambda table: table.is_complete)
+
+
 async def test_who_was_there_is_remembered_and_the_rest_forgotten_once_it_is_complete() -> None:
     """What was known before counts until everybody is back: two restarts in a row lose nothing."""
     told: list[dict[str, int]] = []

@@ -155,9 +155,12 @@ async def test_a_broken_service_keeps_nobody_else_from_running(
     folder.mkdir(parents=True)
     (folder / "service.py").write_text(content)
     monkeypatch.setattr(blog.services, "__path__", [*blog.services.__path__, str(folder.parent)])
-    async with running_blog(tmp_path / "data") as running:
-        client: Client = TestClient(GatewayServer(running.url))
-        async with client:
-            assert await write(client, "/posts", title="Hello")
-        assert "broken" not in {item.service for item in running.instances()}
-    sys.modules.pop("blog.services.broken.service", None)
+    try:
+        async with running_blog(tmp_path / "data") as running:
+            client: Client = TestClient(GatewayServer(running.url))
+            async with client:
+                assert await write(client, "/posts", title="Hello")
+            assert "broken" not in {item.service for item in running.instances()}
+    finally:
+        for name in [name for name in sys.modules if name.startswith("blog.services.broken")]:
+            del sys.modules[name]
