@@ -29,6 +29,7 @@ from blog.gateway.retry import is_repeatable
 from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
 from blog.gateway.stats import NOBODY, Stats
 from blog.gateway.turns import Turns
+from blog.gateway.waiting import NOTHING, Waiting
 from blog.gateway.write_limit import WriteLimit
 from blog.http.application import Handling
 from blog.http.heads import RequestHead
@@ -286,33 +287,3 @@ class Door:
     def __repr__(self) -> str:
         """Show whether it is open, and who is in it."""
         return f"<Door: {'open' if self._proxy else 'not open yet'}, {self.places!r}>"
-
-
-class Waiting:
-    """A request whose answer is being made without its connection. `is_gone`: nobody waits for it."""
-
-    def __init__(self) -> None:
-        self.is_gone = False
-
-    def body_came(self, data: bytes) -> None:
-        """Pass over it."""
-
-    def body_ended(self) -> None:
-        """Pass over it."""
-
-    def body_broke(self, error: BlogError) -> None:
-        """Pass over it."""
-
-    def client_paused(self) -> None:
-        """Do nothing: there is little to write."""
-
-    def client_resumed(self) -> None:
-        """Do nothing."""
-
-    def client_gone(self) -> None:
-        """Remember it."""
-        self.is_gone = True
-
-
-NOTHING = Waiting()
-"""Stands for a request that was answered at once."""

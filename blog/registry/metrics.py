@@ -6,8 +6,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from blog.core.instance import State
-from blog.registry.membership import Cause, Membership
+from blog.registry.membership import Membership
 from blog.registry.publisher import Publisher
+from blog.registry.transitions import Cause
 
 _STATES = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
 

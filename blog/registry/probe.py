@@ -12,7 +12,7 @@ import aiohttp
 from blog.core.http_client import client_session
 from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER, bearer
-from blog.registry.membership import Probe
+from blog.registry.transitions import Probe
 
 PROBE_TIMEOUT = 0.3
 DIAL_BACK_TIMEOUT = 1.0

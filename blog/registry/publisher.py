@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.registry.conversation import Conversation, frame, wants
-from blog.registry.membership import Change
 from blog.registry.messages import EVERY_SERVICE, Drained
+from blog.registry.transitions import Change
 
 log = get_logger()
 

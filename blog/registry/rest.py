@@ -11,8 +11,8 @@ from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
 from blog.core.instance import Address, Instance, Load, Route, State
 from blog.core.web import invalid, number, parsed, read_body
 from blog.registry.conversation import peer_of
-from blog.registry.membership import Cause
 from blog.registry.messages import Refused
+from blog.registry.transitions import Cause
 
 if TYPE_CHECKING:
     from blog.registry.service import Registry

@@ -21,13 +21,14 @@ from blog.core.web import problems, requires_token
 from blog.registry.address import advice
 from blog.registry.discovery import BUS, LOG_KEY
 from blog.registry.doubts import Doubts
-from blog.registry.membership import Cause, Membership
+from blog.registry.membership import Membership
 from blog.registry.messages import Agreed, Refused
 from blog.registry.metrics import RegistryCollector
 from blog.registry.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
 from blog.registry.publisher import Publisher
 from blog.registry.rest import Rest
 from blog.registry.sessions import Sessions
+from blog.registry.transitions import Cause
 
 ADOPT_KEY = "adopt"
 """In a bus instance's metadata: take its log as the one that counts from now on."""

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from blog.core.logs import get_logger
 from blog.registry.conversation import Conversation, peer_of
-from blog.registry.membership import Cause
 from blog.registry.messages import (
     Ack,
     Beat,
@@ -20,6 +19,7 @@ from blog.registry.messages import (
     SayReady,
     parse_from_instance,
 )
+from blog.registry.transitions import Cause
 
 if TYPE_CHECKING:
     from blog.registry.service import Registry

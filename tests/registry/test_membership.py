@@ -13,10 +13,9 @@ from blog.registry.membership import (
     PROBE_EVERY,
     PROBES_AT_ONCE,
     SUSPECT_AFTER,
-    Cause,
     Membership,
-    Probe,
 )
+from blog.registry.transitions import Cause, Probe
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from blog.core.instance import State
-from blog.registry.membership import Cause
+from blog.registry.transitions import Cause
 from tests.registry.test_service import a_world, seen
 
 

@@ -9,8 +9,8 @@ from blog.core.clock import SystemClock
 from blog.core.http_server import app_runner
 from blog.core.instance import Instance
 from blog.core.web import INSTANCE_HEADER
-from blog.registry.membership import Probe
 from blog.registry.probe import Prober
+from blog.registry.transitions import Probe
 
 
 def instance(address: str) -> Instance:

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from blog.core.instance import Departure, Instance, Load, State
 from blog.registry.conversation import Conversation
-from blog.registry.membership import Change
 from blog.registry.publisher import Publisher
+from blog.registry.transitions import Change
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

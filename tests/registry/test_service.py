@@ -16,10 +16,10 @@ from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.completeness import RETURN_WITHIN
 from blog.registry.conversation import UNHEARD
-from blog.registry.membership import Cause
 from blog.registry.messages import Beat, parse_from_registry
 from blog.registry.service import Registry, registry_app
 from blog.registry.session import Session
+from blog.registry.transitions import Cause
 from tests.fakes import FakeClock
 
 TOKEN = "secret"
