@@ -10,9 +10,10 @@ import aiohttp
 
 from blog.core.background import Crew
 from blog.core.clock import Clock
-from blog.core.errors import BlogError, ExpectationFailed, MethodNotAllowed, NoRoute, Unavailable
+from blog.core.errors import BlogError, MethodNotAllowed, NoRoute, Unavailable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
+from blog.core.web import unmet
 from blog.gateway import cors, openapi
 from blog.gateway.access_log import AccessLog
 from blog.gateway.asked import Asked
@@ -173,7 +174,7 @@ class Door:
         if head.raw_path == openapi.PATH and head.method in (b"GET", b"HEAD"):
             return self._describe(connection, asked)
         if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
-            raise ExpectationFailed("The only expectation that is met here is 100-continue.")
+            raise unmet()
         asked.match = self._route(proxy.turns, head)
         self._writes.check(asked)
         asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
@@ -230,7 +231,7 @@ class Door:
             case _ if not turns.is_complete():
                 raise _incomplete
             case NoSuchPath():
-                raise NoRoute(f"Nobody here answers at {head.raw_path[:200]}.")
+                raise NoRoute(f"No route matches {head.raw_path[:200]}.")
             case NoSuchMethod(allowed=allowed):
                 methods = ", ".join(allowed)
                 raise MethodNotAllowed(f"Allowed here: {methods}.", headers={"Allow": methods})

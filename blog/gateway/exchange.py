@@ -140,7 +140,8 @@ class Exchange:
         connection.send(
             self, asked.head.method, b"%b%b%b\r\n%b" % (asked.lines, target.meant, framing, here)
         )
-        self._client.resume_body()
+        if not connection.is_paused:  # a large piece is written at once, and may be too much already
+            self._client.resume_body()
         return True
 
     def not_connected(self, target: Target, why: str) -> None:

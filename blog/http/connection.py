@@ -4,6 +4,9 @@ It holds next to nothing of what its peer does not take.
 """
 
 import asyncio
+import fcntl
+import struct
+import termios
 
 from blog.http.outbox import Outbox
 
@@ -61,3 +64,18 @@ class Connection(asyncio.Protocol):
         nothing, and as nothing is left to be sent, nothing ever tells the protocol to go on.
         """
         self.transport.set_write_buffer_limits(high=1, low=0)
+
+
+def unacknowledged(transport: asyncio.BaseTransport) -> int:
+    """Return how many bytes the kernel still has to deliver (tcp(7), SIOCOUTQ); 1 where it does not say.
+
+    While it has none, a transport has none either: it would have written them.
+    """
+    known = transport.get_extra_info("socket")
+    if known is None or known.fileno() < 0:
+        return 0
+    try:
+        said = fcntl.ioctl(known.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    except OSError:
+        return 1
+    return int(struct.unpack("i", said)[0])

@@ -38,6 +38,15 @@ class Deadlines(Generic[T]):
             del self._began[who]
         return late
 
+    def begun_before(self, then: float) -> list[T]:
+        """Return whose time runs since `then` or longer, the oldest first."""
+        early: list[T] = []
+        for who, began in self._began.items():
+            if began > then:
+                break
+            early.append(who)
+        return early
+
     def oldest(self) -> T | None:
         """Return who has waited longest, None when there is nobody."""
         return next(iter(self._began), None)

@@ -1,7 +1,8 @@
 """Places: how many connections a door has, of whom, and how long each may take for what.
 
 When every place is taken, the oldest connection without a whole head makes room: it is the one that
-costs nothing to ask again, and the one that an attacker has most of.
+costs nothing to ask again, and the one that an attacker has most of. After those, the oldest whose
+response was sent.
 """
 
 from collections import Counter
@@ -74,6 +75,7 @@ class Places:
             connection.abort()
         if now - self._looked_at_idle > IDLE_INTERVAL:
             self._looked_at_idle = now
+            self._end_delivered(now)
             for connection in self.idle():
                 if connection.idle_since is not None and now - connection.idle_since >= KEEPALIVE_TIMEOUT:
                     connection.close()
@@ -98,12 +100,20 @@ class Places:
             return TooMany(f"More than {self.per_address} connections of one client.", headers=_AGAIN)
         if len(self.open) < self.total:
             return None
-        oldest = self.headless.oldest()
+        oldest = self.headless.oldest() or self.lingering.oldest()
         if oldest is None:
-            return Unavailable("This door has no place left; try again.", headers=_AGAIN)
+            return Unavailable("This server has no connection left; retry after 1 s.", headers=_AGAIN)
         self.headless.end(oldest)
+        self.lingering.end(oldest)
         oldest.abort()
         return None
+
+    def _end_delivered(self, now: float) -> None:
+        """Break off what has delivered everything and only waits for the client's goodbye (TLS)."""
+        for connection in self.closing.begun_before(now - LINGER_TIMEOUT):
+            if connection.has_delivered():
+                self.closing.end(connection)
+                connection.abort()
 
     def __repr__(self) -> str:
         """Show how many there are and what they do."""

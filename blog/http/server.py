@@ -11,7 +11,7 @@ from typing import cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.application import Application, Handling
-from blog.http.connection import Connection
+from blog.http.connection import Connection, unacknowledged
 from blog.http.framing import NO_BODY, BodyReader, request_body
 from blog.http.grammar import refusal_of_beginning
 from blog.http.heads import END, RequestHead, parse_request
@@ -187,6 +187,10 @@ class ServerConnection(Connection):
         self._out = []
         self.transport.abort()
 
+    def has_delivered(self) -> bool:
+        """Return whether the client's machine has acknowledged everything that was sent."""
+        return not (self._out or self.transport.get_write_buffer_size() or unacknowledged(self.transport))
+
     # -- what the clock calls ------------------------------------------------------------------------
 
     def head_is_late(self) -> None:
@@ -194,7 +198,7 @@ class ServerConnection(Connection):
         if self._buffer:
             self._refuse(TooSlow("The request's head did not come in time."))
         else:
-            self.close()
+            self.abort()  # nothing was sent; over TLS closing would wait for an answer
 
     # -- reading -------------------------------------------------------------------------------------
 

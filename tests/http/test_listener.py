@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from blog.http import listener
+from blog.http.limits import HEAD_TIMEOUT, LINGER_TIMEOUT
 from tests.certificates import Tls, tls_of
-from tests.http.doors import HEAD, open_door
+from tests.http.doors import HEAD, Rig, open_door, until
 from tests.loops import broken_off
 
 
@@ -59,3 +61,72 @@ async def test_a_handshake_that_never_ends_is_broken_off(tls: Tls, monkeypatch: 
         assert not rig.places.open
         await broken_off(writer)
         await broken_off(begun_writer)
+
+
+class Mute:
+    """A client that shakes hands, takes what comes, and says nothing more, not even goodbye."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: Tls) -> None:
+        self.reader, self.writer = reader, writer
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls.client.wrap_bio(self._received, self._to_send)
+
+    async def do(self, step: Callable[[], Any]) -> Any:
+        """Do a step of TLS, with what it needs from the network."""
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                done = None
+            self.writer.write(self._to_send.read())
+            if done is not None:
+                return done
+            self._received.write(await self.reader.read(65536))
+
+    async def shake_hands(self) -> None:
+        """Do the handshake."""
+
+        def shake() -> bool:
+            self._tls.do_handshake()
+            return True
+
+        await self.do(shake)
+
+    async def ask(self, request: bytes) -> bytes:
+        """Send a request, and read what comes first."""
+        await self.do(lambda: self._tls.write(request))
+        return bytes(await self.do(lambda: self._tls.read(65536)))
+
+
+async def mute(rig: Rig, tls: Tls) -> Mute:
+    """Open the connection of one."""
+    client = Mute(*await asyncio.open_connection("127.0.0.1", rig.port), tls)
+    rig.writers.append(client.writer)
+    await client.shake_hands()
+    return client
+
+
+async def test_silent_clients_keep_nobody_out(tls: Tls) -> None:
+    """They shake hands and say nothing more: after the time of a head their places are free."""
+    async with open_door(tls, total=2) as rig:
+        for _ in range(2):
+            await mute(rig, tls)
+        await until(lambda: len(rig.places.open) == 2)
+        rig.pass_time(HEAD_TIMEOUT + 0.1)
+        await until(lambda: not rig.places.open)
+        reader, writer = await rig.connect()
+        writer.write(HEAD % 1)
+        await reader.readuntil(b"/1")
+
+
+async def test_a_client_that_has_its_response_and_never_closes_gives_its_place_back(tls: Tls) -> None:
+    """Its machine has acknowledged every byte: there is nothing to wait for."""
+    async with open_door(tls) as rig:
+        client = await mute(rig, tls)
+        said = await client.ask((HEAD % 1).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert said.endswith(b"/1")
+        await until(lambda: len(rig.places.closing) == 1)
+        [connection] = rig.places.open
+        await until(connection.has_delivered)
+        rig.pass_time(LINGER_TIMEOUT + 0.1)
+        await until(lambda: not rig.places.open)

@@ -17,6 +17,7 @@ class Connection:
         self.address = address
         self.idle_since: float | None = None
         self.heard: list[str] = []
+        self.delivered = False
         self._places: Any = places
 
     def abort(self) -> None:
@@ -28,6 +29,10 @@ class Connection:
         """Close."""
         self.heard.append("close")
         self._places.leave(self)
+
+    def has_delivered(self) -> bool:
+        """Say whether the client has everything."""
+        return self.delivered
 
     def head_is_late(self) -> None:
         """Say 408, or nothing."""
@@ -111,6 +116,31 @@ def test_what_closes_has_its_time_once(places: Any, come: Any) -> None:
     places.leave(left)
     places.close(left, 0.0)
     assert len(places.closing) == 0
+
+
+def test_what_was_delivered_waits_for_no_goodbye(places: Any, come: Any) -> None:
+    """A client that has everything, and does not say that it closes too, keeps no place."""
+    (delivered, _), (slow, _) = come(), come()
+    for connection in (delivered, slow):
+        places.close(connection, 100.0)
+    delivered.delivered = True
+    places.sweep(100.0 + LINGER_TIMEOUT - 0.1)
+    assert delivered.heard == []
+    places.sweep(102.0 + LINGER_TIMEOUT)
+    assert (delivered.heard, slow.heard) == (["abort"], [])
+
+
+def test_who_is_told_goodbye_makes_room_after_who_says_nothing(places: Any, come: Any) -> None:
+    """Its response was sent; a newcomer needs the place more."""
+    (told, _), (silent, _) = come(), come()
+    places.linger(told, 0.0)
+    assert come("10.0.0.2", now=0.1)[1] is None
+    assert (told.heard, silent.heard) == ([], ["abort"])
+    third = come("10.0.0.3", now=0.2)[0]
+    assert third in places.open
+    places.headless.end(third)
+    assert come("10.0.0.4", now=0.3)[1] is None
+    assert told.heard == ["abort"]
 
 
 def test_closing_ends_who_waits_for_nothing(places: Any, come: Any) -> None:
