@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from blog.core.data_dir import unusable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway.known_services import SERVICES, recall_services, remember_services_at
@@ -12,6 +13,8 @@ from blog.registry.service import Registry
 
 LOG_ID = "log-id"
 """In the folder of the process that has the registry."""
+
+_NEXT = "let this user write there; until then the gateway takes any log for its own after a restart"
 
 log = get_logger()
 
@@ -31,14 +34,16 @@ def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry
 
 
 def recall(path: Path) -> str | None:
-    """Read the identity at `path`; None when there is none yet, or it cannot be read, which is said."""
+    """Read the identity at `path`, in a folder of the data directory; None when there is none yet.
+
+    Raises SettingsError when it is there and cannot be read: any other log would be taken for ours.
+    """
     try:
         return path.read_text().strip() or None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        log.warning("known_log.not_read", path=str(path), why=str(error))
-        return None
+        raise unusable(path.parent.parent, path, error) from None
 
 
 def remember_at(path: Path) -> Callable[[str], None]:
@@ -64,6 +69,6 @@ def _remember_if_possible(path: Path) -> Callable[[str], None]:
         try:
             remember(identity)
         except OSError as error:
-            log.warning("known_log.not_kept", path=str(path), why=str(error))
+            log.warning("known_log.not_kept", path=str(path), why=str(error), next=_NEXT)
 
     return try_to

@@ -18,6 +18,8 @@ SERVICES = "services"
 
 _counts: TypeAdapter[dict[ServiceName, int]] = TypeAdapter(dict[ServiceName, int])
 
+_NEXT = "let this user write there; until then the gateway does not know after a restart whom to wait for"
+
 log = get_logger()
 
 
@@ -43,7 +45,7 @@ def remember_services_at(path: Path) -> Callable[[Mapping[str, int]], None]:
             _write(path, counts)
         except OSError as error:
             if written is None:
-                log.warning("services.not_remembered", path=str(path), why=str(error))
+                log.warning("services.not_remembered", path=str(path), why=str(error), next=_NEXT)
         written = dict(counts)
 
     return remember

@@ -12,8 +12,14 @@ RETURN_WITHIN = 5.0
 GIVE_UP_AFTER = 30.0
 """Seconds after its start in which it waits for a first instance of each service that was named."""
 
-GATEWAY = "gateway"
-"""The service that waits for a complete table itself: to wait for it would be to wait for ever."""
+FORGET_AFTER = 60.0
+"""Seconds for which fewer instances of a service have to be there until fewer are remembered. A blog that
+is stopped, or a machine that goes down, takes less: what was there before counts after the next start."""
+
+GATEWAY, REGISTRY = "gateway", "registry"
+NEVER_AWAITED = frozenset({GATEWAY, REGISTRY})
+"""A gateway is ready when the table is complete: to wait for it would be to wait for ever. A registry
+alone announces itself at itself, which says nothing of anybody else."""
 
 
 class Completeness:
@@ -27,8 +33,7 @@ class Completeness:
 
     def __init__(self, began: float = 0.0, before: Mapping[str, int] | None = None) -> None:
         self._began = began
-        # only a gateway, or nobody: a blog that was stopped in order, of which nothing is known
-        self._before = {} if before is None or before.keys() <= {GATEWAY} else dict(before)
+        self._before = _awaited(before or {})
         self._named: dict[str, int] | None = None
         self._missing: set[str] = set()
         self._met: set[str] = set()
@@ -60,20 +65,47 @@ class Completeness:
         return self._is_reached
 
     def _is_nobody_missing(self, age: float, serving: Mapping[str, int]) -> bool:
-        wanted = self._wanted()
         if age < RETURN_WITHIN:
             is_named = bool(self._before) or self._named is not None
-            are_there = all(serving.get(name, 0) >= count for name, count in wanted.items())
+            are_there = all(serving.get(name, 0) >= count for name, count in self._wanted().items())
             return is_named and are_there and not self._missing
-        return age >= GIVE_UP_AFTER or all(serving.get(name, 0) for name in wanted)
+        # a service that only memory names was perhaps removed; a master knows what is to come
+        longer = self._before if self._named is None else _awaited(self._named)
+        return age >= GIVE_UP_AFTER or all(serving.get(name, 0) for name in longer)
 
     def _wanted(self) -> dict[str, int]:
-        """Return how many of each service are waited for."""
-        wanted = {**self._before, **(self._named or {})}
-        return {name: count for name, count in wanted.items() if count > 0 and name != GATEWAY}
+        """Return how many of each service are waited for at first."""
+        return _awaited({**self._before, **(self._named or {})})
 
     def __repr__(self) -> str:
         """Show whether it is reached, and what is waited for."""
         if self._is_reached:
             return "<Completeness: reached>"
         return f"<Completeness: waits for {self._wanted() or 'nobody'}, and {len(self._missing)} by id>"
+
+
+class Memory:
+    """How many instances of each service to know after a restart: more at once, fewer after a while."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._fewer_since: dict[str, float] = {}
+
+    def seen(self, serving: Mapping[str, int], now: float) -> Mapping[str, int]:
+        """Take in how many are there now; return how many to remember."""
+        for name in self._counts.keys() | serving.keys():
+            count = serving.get(name, 0)
+            since = self._fewer_since.setdefault(name, now)
+            if count >= self._counts.get(name, 0) or now - since >= FORGET_AFTER:
+                self._counts[name] = count
+                del self._fewer_since[name]
+        self._counts = {name: count for name, count in self._counts.items() if count}
+        return self._counts
+
+    def __repr__(self) -> str:
+        """Show what is remembered."""
+        return f"<Memory of {self._counts or 'nobody'}>"
+
+
+def _awaited(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count > 0 and name not in NEVER_AWAITED}

@@ -19,6 +19,7 @@ from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import problems, requires_token
 from blog.registry.address import advice
+from blog.registry.completeness import Memory
 from blog.registry.discovery import BUS, LOG_KEY
 from blog.registry.doubts import Doubts
 from blog.registry.membership import Membership
@@ -72,6 +73,7 @@ class Registry:
         self._token = token
         self._remember_log = remember_log
         self._remember_services = remember_services
+        self._memory = Memory()
         self.publisher = Publisher(self.epoch)
         self._dirty = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -94,7 +96,6 @@ class Registry:
         """Stop; sockets are closed by whoever serves them."""
         self._is_open = False
         await self._stack.aclose()
-        self._remember()
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to mount on an inner door."""
@@ -196,8 +197,9 @@ class Registry:
 
     def _remember(self) -> None:
         """Keep who is there over a restart; what was known before counts until everybody is back."""
-        if self.membership.is_complete(self.now()):
-            self._remember_services(self.membership.serving())
+        now = self.now()
+        if self.membership.is_complete(now):
+            self._remember_services(self._memory.seen(self.membership.serving(), now))
 
     async def _say_alive(self) -> None:
         while True:

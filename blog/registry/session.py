@@ -17,7 +17,7 @@ from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
 from blog.registry.address import guess
-from blog.registry.completeness import GATEWAY
+from blog.registry.completeness import NEVER_AWAITED
 from blog.registry.discovery import Discovery
 from blog.registry.line import UNHEARD, Line
 from blog.registry.messages import (
@@ -281,5 +281,5 @@ def is_worth_a_line(failures: int) -> bool:
 def _missed(discovery: Discovery) -> Iterator[str]:
     """Yield whom a registry that has just started would miss; its gateway went with the one before."""
     for instance in discovery.instances.values():
-        if instance.is_serving() and instance.service != GATEWAY:
+        if instance.is_serving() and instance.service not in NEVER_AWAITED:
             yield instance.id

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.clock import SystemClock
+from blog.core.errors import SettingsError
 from blog.core.settings import Settings
 from blog.gateway.known_log import recall, registry_of, remember_at
 from blog.lifecycle.lifecycle import Lifecycle
@@ -21,23 +22,25 @@ def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["log-id"]
 
 
-@pytest.mark.parametrize("way", ["a folder", "a loop", "no text", "below a file"])
-def test_what_cannot_be_read_is_not_known_and_said(way: str, tmp_path: Path) -> None:
-    """A gateway without it serves all the same: the first bus that comes tells it."""
+@pytest.mark.parametrize("way", ["a folder", "a loop", "no text"])
+def test_one_that_is_there_and_cannot_be_read_is_an_error(way: str, tmp_path: Path) -> None:
+    """A gateway without it would take any log for its own; one line says what to do."""
     path = tmp_path / "gateway" / "log-id"
-    if way == "below a file":
-        path.parent.write_text("")
-    else:
-        path.parent.mkdir()
+    path.parent.mkdir()
     if way == "a folder":
         path.mkdir()
     elif way == "a loop":
         path.symlink_to(path)
-    elif way == "no text":
+    else:
         path.write_bytes(b"\xff\xfe")
-    with capture_logs() as logs:
-        assert recall(path) is None
-    assert [line["event"] for line in logs] == ["known_log.not_read"]
+    with pytest.raises(SettingsError, match=f"BLOG_DATA_DIR={tmp_path}: {path} cannot be used by user"):
+        recall(path)
+
+
+def test_below_a_file_there_is_none(tmp_path: Path) -> None:
+    """As in a folder that is not there."""
+    (tmp_path / "gateway").write_text("")
+    assert recall(tmp_path / "gateway" / "log-id") is None
 
 
 def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> None:
@@ -47,4 +50,4 @@ def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> 
     with capture_logs() as logs:
         registry = registry_of("gateway", settings, Lifecycle(SystemClock()))
         registry._remember_log("one")
-    assert [line["event"] for line in logs] == ["known_log.not_read", "known_log.not_kept"]
+    assert [line["event"] for line in logs] == ["known_log.not_kept"]

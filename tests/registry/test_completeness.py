@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.registry.completeness import GIVE_UP_AFTER, RETURN_WITHIN, Completeness
+from blog.registry.completeness import (
+    FORGET_AFTER,
+    GIVE_UP_AFTER,
+    RETURN_WITHIN,
+    Completeness,
+    Memory,
+)
 
 BEGAN = 100.0
 NOBODY: dict[str, int] = {}
@@ -27,8 +33,8 @@ def test_one_whose_master_starts_nobody_is_complete_at_once() -> None:
 
 
 def test_memory_that_is_empty_names_nobody() -> None:
-    """A blog that was stopped in order left at most its gateway; the next start knows nothing."""
-    for before in ({}, {"gateway": 1}):
+    """Nor does one of a gateway or a registry alone: they announce themselves, and nobody else."""
+    for before in ({}, {"gateway": 1}, {"registry": 1}, {"gateway": 2, "registry": 1}):
         assert not Completeness(BEGAN, before).is_reached(SOON, NOBODY)
 
 
@@ -72,6 +78,15 @@ def test_after_a_while_one_of_each_service_is_enough() -> None:
     assert table.is_reached(MUCH_LATER, NOBODY)
 
 
+def test_a_service_that_only_memory_names_keeps_a_master_waiting_for_five_seconds() -> None:
+    """Its folder was perhaps removed; a service that the master starts is waited for longer."""
+    table = Completeness(BEGAN, {"removed": 1})
+    table.name({"posts": 1})
+    assert not table.is_reached(LATER - 0.1, {"posts": 1})
+    assert not table.is_reached(LATER, NOBODY)
+    assert table.is_reached(LATER, {"posts": 1})
+
+
 def test_a_gateway_is_not_waited_for() -> None:
     """It is ready when the table is complete: each would wait for the other."""
     assert Completeness(BEGAN, {"gateway": 2, "posts": 1}).is_reached(SOON, {"posts": 1})
@@ -101,7 +116,7 @@ def test_whom_followers_knew_may_have_died_meanwhile() -> None:
     assert table.is_reached(LATER, NOBODY)
 
 
-numbers = st.dictionaries(st.sampled_from(["posts", "query", "gateway"]), st.integers(-1, 3))
+numbers = st.dictionaries(st.sampled_from(["posts", "query", "gateway", "registry"]), st.integers(-1, 3))
 
 
 @given(numbers, st.none() | numbers, st.lists(st.tuples(st.floats(0, 40), numbers), max_size=8))
@@ -117,5 +132,24 @@ def test_complete_is_complete_for_good(
         is_reached = table.is_reached(BEGAN + age, serving)
         assert is_reached or not (reached or age >= GIVE_UP_AFTER)
         reached = is_reached
-        if named is None and before.keys() <= {"gateway"}:
+        if named is None and before.get("posts", 0) <= 0 and before.get("query", 0) <= 0:
             assert is_reached == (age >= RETURN_WITHIN)
+
+
+def test_what_is_stopped_is_remembered_and_what_is_removed_is_not() -> None:
+    """A blog ends instance by instance, within seconds; the next start has to know all of them."""
+    memory = Memory()
+    assert memory.seen({"bus": 1, "posts": 3}, 0.0) == {"bus": 1, "posts": 3}
+    assert memory.seen({"posts": 1}, 10.0) == {"bus": 1, "posts": 3}
+    assert memory.seen({}, 10.0 + FORGET_AFTER - 0.1) == {"bus": 1, "posts": 3}
+    assert memory.seen({"posts": 2}, 10.0 + FORGET_AFTER) == {"posts": 2}
+    assert memory.seen({"posts": 4, "bus": 1}, 80.0) == {"posts": 4, "bus": 1}
+
+
+def test_what_comes_back_in_time_is_not_forgotten_later() -> None:
+    """Only a minute without a break counts."""
+    memory = Memory()
+    memory.seen({"bus": 1}, 0.0)
+    for now in range(0, 200, 50):
+        assert memory.seen({}, now + 1.0) == {"bus": 1}
+        assert memory.seen({"bus": 1}, now + 49.0) == {"bus": 1}
