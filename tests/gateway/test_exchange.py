@@ -1,11 +1,13 @@
 """One request and its answer, with clients and instances that stop and go on; plain and over TLS."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
 
 from blog.core.instance import Route
+from blog.gateway.exchange import Exchange
 from blog.gateway.relay import Relay
 from tests.loops import broken_off, in_both_loops
 
@@ -242,3 +244,35 @@ async def first(those: Any) -> list[Any]:
     """Wait until there are some; return them."""
     await until(those)
     return list(those())
+
+
+class Halting:
+    """A connection to an instance, which is full with the first piece that is sent."""
+
+    def __init__(self, *, is_full: bool) -> None:
+        self.is_paused = False
+        self._is_full = is_full
+
+    def send(self, receiver: Exchange, method: bytes, data: bytes) -> None:
+        """Send; say stop where that was too much."""
+        if self._is_full:
+            self.is_paused = True
+            receiver.instance_paused()
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+async def test_an_upload_is_read_on_only_if_the_instance_takes_more(tls: Any, *, is_full: bool) -> None:
+    """A large first piece is written at once: its stop comes before the request is said to be sent."""
+    said: list[str] = []
+    client: Any = SimpleNamespace(
+        pause_body=lambda: said.append("pause"), resume_body=lambda: said.append("resume")
+    )
+    proxy: Any = SimpleNamespace(now=lambda: 0.0, answer_timeout=lambda match: 1.0)
+    asked: Any = SimpleNamespace(head=SimpleNamespace(method=b"POST"), lines=b"", match=None)
+    body: Any = SimpleNamespace(start=lambda: (b"", b"x" * LARGE), is_whole=False)
+    target: Any = SimpleNamespace(meant=b"")
+    exchange = Exchange(proxy, client, asked, body)
+    exchange._target = target
+    connection: Any = Halting(is_full=is_full)
+    assert exchange.connected(target, connection)
+    assert said == (["pause"] if is_full else ["resume"])
