@@ -1,6 +1,7 @@
 """Search: posts are found by their words, whatever is typed; comments never are."""
 
 import sqlite3
+from contextlib import closing
 from typing import Any, cast
 
 import pytest
@@ -108,13 +109,14 @@ def test_what_is_found_has_pages() -> None:
 
 def test_without_fts5_it_says_what_is_missing() -> None:
     """One line, before anything is built."""
+    with closing(sqlite3.connect(":memory:")) as db:
 
-    class Without:
-        """A connection whose SQLite has no modules."""
+        class Without:
+            """A connection whose SQLite has no modules."""
 
-        def execute(self, _: str) -> Any:
-            """Find nothing."""
-            return sqlite3.connect(":memory:").execute("SELECT 1 WHERE 0")
+            def execute(self, _: str) -> Any:
+                """Find nothing."""
+                return db.execute("SELECT 1 WHERE 0")
 
-    with pytest.raises(SettingsError, match="has no FTS5, which search needs"):
-        must_have_fts5(cast("sqlite3.Connection", Without()))
+        with pytest.raises(SettingsError, match="has no FTS5, which search needs"):
+            must_have_fts5(cast("sqlite3.Connection", Without()))
