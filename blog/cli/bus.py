@@ -12,7 +12,7 @@ import aiohttp
 import click
 
 from blog.bus.service import SERVICE
-from blog.cli.locate import instances_of, registries, why
+from blog.cli.locate import instances_of, local_instances_of, registries, why
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
 from blog.core.http_client import client_session, read_response
@@ -86,12 +86,13 @@ async def _bus() -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     async with client_session(headers=headers, read_bufsize=_LINE_BUFFER) as http:
         try:
             yield http, await _url(http, settings)
-        except aiohttp.ClientError as error:
-            raise SettingsError(f"The bus does not answer: {error}") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise SettingsError(f"The bus does not answer: {str(error) or 'it took too long'}") from None
 
 
 async def _url(http: aiohttp.ClientSession, settings: Settings) -> str:
-    found = await instances_of(SERVICE, http, settings)
+    # one that runs here is the bus, whatever a registry says
+    found = local_instances_of(SERVICE, settings) or await instances_of(SERVICE, http, settings)
     if found:
         return found[0].url
     raise SettingsError(
