@@ -45,33 +45,39 @@ def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None
             f"`{service} {command}` asks before it does anything: add --yes to answer now."
         )
     orders = [Order.model_construct(id=id_, reason=reason) for id_ in dict.fromkeys(ids)]
-    return asyncio.run(_carry_out(service, command, orders, yes=yes))
-
-
-async def _carry_out(service: str, command: str, orders: list[Order], *, yes: bool) -> int:
-    async with _operator(service, command) as operator:
-        wanted, are_known = (orders, True) if yes else await _agreed(operator, orders)
-        done = [await _tell(operator, order) for order in wanted]
+    are_known = True
+    if not yes:
+        # in a loop of its own: while one runs, the first Ctrl-C does not end a question
+        reports = asyncio.run(_told(service, command, [_preview(order) for order in orders]))
+        are_known = None not in reports
+        orders = list(_bound(orders, reports))
+        if orders and not _is_wanted(command, len(orders)):
+            click.echo("Nothing was done.")
+            return 1
+    done = asyncio.run(_told(service, command, orders)) if orders else []
     return 0 if are_known and None not in done else 1
 
 
-async def _agreed(operator: "Operator", orders: list[Order]) -> tuple[list[Order], bool]:
-    """Show what the orders are about, and ask; return those to send, and whether that is all as wanted.
+def _preview(order: Order) -> Order:
+    return order.model_copy(update={"dry_run": True})
 
-    They are bound to what was shown: what changes meanwhile is refused.
-    """
-    previews = [order.model_copy(update={"dry_run": True}) for order in orders]
-    reports = [await _tell(operator, preview) for preview in previews]
-    wanted = [
-        order.model_copy(update={"seen": report.seen})
-        for order, report in zip(orders, reports, strict=True)
-        if report is not None and report.changed
-    ]
-    those = "this" if len(wanted) == 1 else f"these {len(wanted)}"
-    if wanted and not click.confirm(f"{operator.command.capitalize()} {those}?"):
-        click.echo("Nothing was done.")
-        return [], False
-    return wanted, None not in reports
+
+def _bound(orders: Sequence[Order], reports: Sequence[Report | None]) -> Iterator[Order]:
+    """Give those that would change something, bound to what was shown: what changed since is refused."""
+    for order, report in zip(orders, reports, strict=True):
+        if report is not None and report.changed:
+            yield order.model_copy(update={"seen": report.seen})
+
+
+def _is_wanted(command: str, count: int) -> bool:
+    those = "this" if count == 1 else f"these {count}"
+    return click.confirm(f"{command.capitalize()} {those}?")
+
+
+async def _told(service: str, command: str, orders: Sequence[Order]) -> list[Report | None]:
+    """Send the orders one after the other; None stands for one that was refused."""
+    async with _operator(service, command) as operator:
+        return [await _tell(operator, order) for order in orders]
 
 
 async def _tell(operator: "Operator", order: Order) -> Report | None:

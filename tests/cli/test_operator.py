@@ -1,11 +1,16 @@
 """`blog posts delete ID...`: what it asks, whom it sends it to, and what it says."""
 
+import asyncio
 import json
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,3 +203,94 @@ def test_a_preview_shows_texts_and_nothing_that_a_terminal_obeys() -> None:
     assert list(described(None)) == []
     assert printable(os.fsdecode(b"\xff-x")) == "-x"
     assert json.dumps(printable("é ß 漢")) == json.dumps("é ß 漢")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
+    """Run an instance of posts in a thread, found by its run file; give the orders that it was sent."""
+    orders: list[dict[str, Any]] = []
+
+    async def offers(_: web.Request) -> web.Response:
+        return web.json_response({"delete": "Delete."})
+
+    async def take(request: web.Request) -> web.Response:
+        orders.append(await request.json())
+        return web.json_response(
+            {"changed": True, "sequence": 7, "before": {"title": "Hello"}, "seen": "s"}
+        )
+
+    async def serve() -> None:
+        app = web.Application()
+        app.router.add_get(PATH, offers)
+        app.router.add_post(f"{PATH}/delete", take)
+        async with TestServer(app) as server:
+            with run_file(tmp_path / "data", f"posts-{new_id()}", f"127.0.0.1:{server.port}"):
+                is_up.set()
+                while not is_over.is_set():
+                    await asyncio.sleep(0.01)
+
+    is_up, is_over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert is_up.wait(60)
+    yield orders
+    is_over.set()
+    thread.join()
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """Wait until it is."""
+    while not is_so():
+        time.sleep(0.01)
+
+
+@contextmanager
+def terminal_of(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], FileIO]]:
+    """Run `blog` at a terminal of its own, which Ctrl-C is typed at; it is killed where it never ends."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
+    code = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'blog', *sys.argv[1:]])"
+    )
+    mine, its = pty.openpty()
+    with (
+        os.fdopen(mine, "r+b", buffering=0) as keyboard,
+        subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            cwd=folder,
+            env=clean | {"BLOG_REGISTRY": "http://127.0.0.1:1"},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+        ) as process,
+    ):
+        os.close(its)
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        yield process, keyboard
+        guard.cancel()
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "sent_orders"),
+    [(b"\x03", 130, 1), (b"\x04", 130, 1), (b"n\n", 1, 1), (b"y\n", 0, 2)],
+)
+def test_a_question_is_ended_by_the_first_ctrl_c(
+    tmp_path: Path, served: list[dict[str, Any]], keys: bytes, code: int, sent_orders: int
+) -> None:
+    """Nothing is done then; a no does nothing either."""
+    with terminal_of(tmp_path, "posts", "delete", ID) as (process, keyboard):
+        said = b""
+        while b"[y/N]: " not in said:
+            said += keyboard.read(1024)
+        stat = Path(f"/proc/{process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")  # it reads by now
+        keyboard.write(keys)
+        with suppress(OSError):  # how Linux says that the other end is closed
+            while part := keyboard.read(1024):
+                said += part
+        assert process.wait() == code, said
+    assert b"title: Hello" in said
+    assert [order["dry_run"] for order in served] == [True, False][:sent_orders]
