@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from blog.core.instance import Address, InstanceId
 from blog.core.logs import get_logger
-from blog.lifecycle.local_instances import began, content, files, folder_in, is_ours, spare_dir
+from blog.core.regular_file import content
+from blog.lifecycle.local_instances import MAX_SIZE, began, files, folder_in, is_ours, spare_dir
 
 log = get_logger()
 
@@ -126,7 +127,7 @@ def _all(folder: Path) -> Iterator[RunFile]:
     """Read every file; one that was cut short by a full disk is passed over."""
     for path in files(str(folder)):
         with suppress(OSError, ValueError):
-            yield RunFile.model_validate_json(content(path))
+            yield RunFile.model_validate_json(content(path, MAX_SIZE))
 
 
 def _remove_dead(folder: Path) -> None:

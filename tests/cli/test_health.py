@@ -248,8 +248,8 @@ WAYS = {
     "blog-image healthcheck": (["healthcheck"], "blog.cli.entrypoint import start"),
 }
 OURS = {
-    "blog", "blog.__main__", "blog.cli", "blog.cli.entrypoint", "blog.cli.health", "blog.lifecycle",
-    "blog.lifecycle.local_instances",
+    "blog", "blog.__main__", "blog.cli", "blog.cli.entrypoint", "blog.cli.health", "blog.core",
+    "blog.core.regular_file", "blog.lifecycle", "blog.lifecycle.local_instances",
 }  # fmt: skip
 HEAVY = {"asyncio", "email", "http", "inspect", "logging", "ssl", "typing", "urllib.request", "_hashlib"}
 
