@@ -71,4 +71,6 @@ def _of_service(name: str) -> dict[str, object]:
         rows += describe(load(model)) if model else ()
     except SettingsError as error:
         return {"settings": rows, "broken": [], "wrong": error.detail}
+    except Exception as error:  # noqa: BLE001 - what a model raises when it is made is its service's fault
+        return {"settings": rows, "broken": [catalog.broken(name, error).detail], "wrong": ""}
     return {"settings": rows, "broken": [], "wrong": ""}

@@ -67,7 +67,7 @@ def load(name: str) -> "Service":
 
 def broken(name: str, error: BaseException) -> SettingsError:
     """Make the error of a service that cannot be imported or run: file:line: what is wrong."""
-    return SettingsError(f"{_place(name, error)}: {type(error).__name__}{_message(error)}")
+    return SettingsError(f"{_place(name, error)}: {type(error).__name__}{message(error)}")
 
 
 def _place(name: str, error: BaseException) -> str:
@@ -84,8 +84,8 @@ def _place(name: str, error: BaseException) -> str:
     return place
 
 
-def _message(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+def message(error: BaseException) -> str:
+    """Return what an error says, in one line, with a colon before it; "" when it says nothing."""
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:  # noqa: BLE001 - an error that cannot even say what it is
