@@ -256,12 +256,12 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        from blog.cli.settings import data_dir_error  # noqa: PLC0415 - heavy
+        from blog.cli.os_errors import said_of  # noqa: PLC0415 - heavy
 
-        wrong = data_dir_error(error)
-        if wrong is None:
+        said = said_of(error)
+        if said is None:
             raise
-        click.echo(f"blog: {wrong.detail}", err=True)
+        click.echo(f"blog: {said}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import click
 from rich.table import Table
@@ -10,7 +9,6 @@ from rich.table import Table
 from blog.cli.aside import aside
 from blog.cli.rows import wide_console
 from blog.core import logs
-from blog.core.data_dir import unusable
 from blog.core.errors import SettingsError
 from blog.core.settings import Setting, Settings, describe, load, unknown_variables
 from blog.runtime import catalog
@@ -27,16 +25,6 @@ def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -
     for name, nearest in unknown_variables(os.environ, [Settings], setting_names()):
         logs.get_logger().warning("setting.unknown", name=name, nearest=nearest)
     return settings
-
-
-def data_dir_error(error: OSError) -> SettingsError | None:
-    """Return what to tell people of an error with a file in the data directory; None for others."""
-    data_dir = load(Settings).data_dir
-    named = error.filename
-    path = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
-    if path is None or not path.is_relative_to(data_dir):
-        return None
-    return unusable(data_dir, path, error)
 
 
 def show() -> None:
