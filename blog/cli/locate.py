@@ -9,11 +9,13 @@ from pydantic import TypeAdapter
 from blog.core.errors import SettingsError
 from blog.core.http_client import detail_of, parse_json, read_response
 from blog.core.instance import Instance, State
+from blog.core.printable import printable
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
 from blog.master.resume import Record
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
+_SHOWN = 400
 _ROWS = TypeAdapter(list[Instance])
 
 
@@ -96,5 +98,5 @@ def _serving(status: int, body: bytes) -> list[Located]:
 
 
 def why(status: int, body: bytes) -> str:
-    """Return what a problem says (RFC 9457)."""
-    return detail_of(body) or f"it answered {status}"
+    """Return what a problem says (RFC 9457), in one line that can be shown."""
+    return printable(detail_of(body), _SHOWN) or f"it answered {status}"

@@ -19,6 +19,7 @@ from blog.core.errors import SettingsError
 from blog.core.http_client import client_session, read_response
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order, Report
+from blog.core.printable import printable
 from blog.core.settings import Settings, load
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, bearer
 from blog.master.doors import known_token
@@ -175,10 +176,3 @@ def described(before: Any) -> Iterator[str]:
     for name, value in before.items() if isinstance(before, Mapping) else ():
         if isinstance(value, str) and value and not name.endswith(("id", "_at")):
             yield f"{name}: {printable(value, _SHOWN)}"
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """Return `text` in a line that a terminal shows and does not obey, `most` characters of it."""
-    shown = "".join(one if one.isprintable() else " " for one in text)
-    line = " ".join(shown.split())
-    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blog.core.errors import SettingsError
+from blog.core.printable import printable
 
 if TYPE_CHECKING:  # heavy; listing does without
     from blog.core.contract import Service
@@ -90,8 +91,8 @@ def message(error: BaseException) -> str:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:  # noqa: BLE001 - an error that cannot even say what it is
         text = ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return f": {line[:_SHOWN]}" if line else ""
+    line = printable(text, _SHOWN)
+    return f": {line}" if line else ""
 
 
 def _file(name: str) -> Path:

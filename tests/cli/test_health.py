@@ -249,7 +249,7 @@ WAYS = {
 }
 OURS = {
     "blog", "blog.__main__", "blog.cli", "blog.cli.entrypoint", "blog.cli.health", "blog.core",
-    "blog.core.regular_file", "blog.lifecycle", "blog.lifecycle.local_instances",
+    "blog.core.printable", "blog.core.regular_file", "blog.lifecycle", "blog.lifecycle.local_instances",
 }  # fmt: skip
 HEAVY = {"asyncio", "email", "http", "inspect", "logging", "ssl", "typing", "urllib.request", "_hashlib"}
 
