@@ -15,7 +15,7 @@ from blog.bus.service import SERVICE
 from blog.cli.locate import instances_of, local_instances_of, registries, why
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session, read_response
+from blog.core.http_client import client_session, parse_json, read_response
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
 from blog.master.doors import known_token
@@ -73,9 +73,13 @@ async def _call(method: str, path: str) -> Any:
 async def _answer(answer: aiohttp.ClientResponse) -> Any:
     """Return what was answered. Raises SettingsError with what a problem says."""
     body = await read_response(answer)
+    says = why(answer.status, body)
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return json.loads(body) if body else None
-    raise SettingsError(f"The bus at {answer.url.authority}: {why(answer.status, body)}")
+        try:
+            return parse_json(body) if body else None
+        except ValueError:
+            says = "its answer is not JSON: another program has its address"
+    raise SettingsError(f"The bus at {answer.url.authority}: {says}")
 
 
 @asynccontextmanager

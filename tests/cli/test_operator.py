@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.cli.locate import Located
-from blog.cli.operator import Operator, Refused, described
+from blog.cli.operator import Operator, Refused, _operator, _tell, described
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order
@@ -127,7 +127,7 @@ async def sent(*fakes: Fake) -> Any:
     """Send one order to the instances; return the report."""
     async with aiohttp.ClientSession() as http:
         operator = Operator(http, "burn", [fake.located for fake in fakes])
-        return await operator.send(Order(id="b1", reason="old"))
+        return (await operator.send(Order(id="b1", reason="old"))).report
 
 
 DONE = (200, {"changed": True, "sequence": 7})
@@ -158,6 +158,46 @@ async def test_one_that_cannot_now_is_passed_over(
         await sent(await instance(elsewhere))
 
 
+NOT_OURS = [(200, "a"), (200, None), (200, {}), (200, [1]), (200, {"changed": "perhaps"})]
+UNCHANGED = (200, {"changed": False})
+
+
+async def test_a_try_without_an_answer_may_have_done_it(
+    instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is so already then was this order's; not after one that was never sent, or a preview."""
+    nowhere = Located("n", "http://127.0.0.1:1")
+    for first, order, says in (
+        ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
+        ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
+        (nowhere, Order(id="b"), "already done"),
+        ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
+    ):
+        async with aiohttp.ClientSession() as http:
+            second = (await instance(UNCHANGED)).located
+            assert await _tell(Operator(http, "burn", [first, second]), order)
+        assert capsys.readouterr().out == f"b: burn: {says}\n"
+
+
+@pytest.mark.parametrize("strange", NOT_OURS)
+async def test_an_answer_that_is_not_ours_is_one_line(
+    instance: Callable[..., Awaitable[Fake]],
+    capsys: pytest.CaptureFixture[str],
+    strange: tuple[int, Any],
+) -> None:
+    """And the next order goes on; another instance may answer this one."""
+    assert (await sent(await instance(strange), await instance(DONE))).sequence == 7
+    one = await instance(strange, strange, DONE)
+    async with aiohttp.ClientSession() as http:
+        operator = Operator(http, "burn", [one.located])
+        reports = [await _tell(operator, Order(id=id_)) for id_ in ("a", "b")]
+    assert [report is None for report in reports] == [True, False]
+    said = capsys.readouterr()
+    assert said.out == "b: burn: done, event 7\n"
+    assert said.err.startswith("a: it answered 200, but not with a report")
+    assert len(said.err.splitlines()) == 1
+
+
 async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Awaitable[Fake]]) -> None:
     """Their answer would be the same."""
     refusing, other = await instance((404, {"detail": "There is no b1."})), await instance(DONE)
@@ -168,14 +208,20 @@ async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Aw
 
 async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> None:
     """It has no such path: what helps is a rollout. One that has not this command is no other case."""
-    from blog.cli.operator import _operator  # noqa: PLC0415 - what is found, without a process
+    for answer, says in (
+        (web.Response(status=404), "run `blog rollout posts`"),
+        (web.json_response({"water": "Water."}), "run `blog rollout posts`"),
+        (web.json_response(["delete"]), "not with its commands"),
+        (web.json_response(3), "not with its commands"),
+        (web.Response(text="<html>"), "not with its commands"),
+        (web.Response(text="[" * 100_000), "not with its commands"),
+    ):
 
-    async def others(_: web.Request) -> web.Response:
-        return web.json_response({"water": "Water."})
+        async def told(_: web.Request, answer: web.Response = answer) -> web.Response:
+            return answer
 
-    newer = web.Application()
-    newer.router.add_get(PATH, others)
-    for app in (web.Application(), newer):
+        app = web.Application()
+        app.router.add_get(PATH, told)
         async with TestServer(app) as server:
             with (
                 run_file(tmp_path, f"posts-{new_id()}", f"127.0.0.1:{server.port}"),
@@ -183,7 +229,7 @@ async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> 
             ):
                 patch.setenv("BLOG_DATA_DIR", str(tmp_path))
                 patch.setenv("BLOG_REGISTRY", "http://127.0.0.1:1")
-                with pytest.raises(SettingsError, match="blog rollout"):
+                with pytest.raises(SettingsError, match=says):
                     async with _operator("posts", "delete"):
                         pass
 
