@@ -32,20 +32,20 @@ def show() -> None:
     table = Table("variable", "value", "default", "meaning", box=None, header_style="bold")
     for line in describe(load(Settings)):
         table.add_row(*line)
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     for name in catalog.names():
         told = aside(lambda name=name: _of_service(name))  # type: ignore[misc]
         if told.failure:
-            problems.append(f"{name}: {told.failure}")
+            problems.append((name, told.failure))
             continue
         if told.value["wrong"]:
             raise SettingsError(told.value["wrong"])
-        problems += told.value["broken"]
+        problems += [(name, why) for why in told.value["broken"]]
         for row in told.value["settings"]:
             table.add_row(*row)
     wide_console().print(table)
-    for problem in problems:
-        click.echo(f"blog: not listed: {problem}", err=True)
+    for name, why in problems:
+        click.echo(f"blog: settings of {name} are not listed: {why}", err=True)
 
 
 def _of_service(name: str) -> dict[str, object]:

@@ -87,7 +87,12 @@ def test_help_lists_what_a_service_is_run_with_and_what_operators_do(tmp_path: P
     said = blog(tmp_path, "comments", "--help").stdout
     for word in ("Run one instance of comments", "delete", "reject", "approve"):
         assert word in said
-    assert "Commands:" not in blog(tmp_path, "query", "--help").stdout
+    assert "With a command, delete or moderate what it holds." in said
+    assert "Ask for readiness until it was ready once" in blog(tmp_path, "healthcheck", "--help").stdout
+    said = blog(tmp_path, "query", "--help").stdout
+    assert "Run one instance of query." in said
+    assert "Commands:" not in said
+    assert "ith a command" not in said
     assert "--reason" in blog(tmp_path, "comments", "reject", "--help").stdout
 
 
