@@ -301,10 +301,7 @@ def cost(*words: str) -> tuple[float, float]:
 
 
 def test_it_costs_little_more_than_python_itself() -> None:
-    """Seconds of CPU and memory beside those of an interpreter that does nothing, in one run.
-
-    Wide: what it may import is the rule that keeps it so; the whole program would cost far more.
-    """
+    """In one run, within wide bounds: what it may import is the rule that keeps it so."""
     bare = cost("-c", "pass")
     checked = cost("-m", "blog", "healthcheck")
     print(f"bare {bare}, healthcheck {checked} (s of CPU, MiB)")

@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import pty
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
-from io import FileIO
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +21,7 @@ from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order
 from blog.lifecycle.run_file import run_file
+from tests.cli.terminal import terminal_of, wait_for
 
 ID = new_id()
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -171,7 +169,7 @@ async def test_a_try_without_an_answer_may_have_done_it(
     instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is so already then was this order's; not after one that was never sent, or a preview."""
-    nowhere = Located("n", "http://127.0.0.1:1")
+    nowhere, second = Located("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
     for first, order, says in (
         ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
         ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
@@ -179,16 +177,13 @@ async def test_a_try_without_an_answer_may_have_done_it(
         ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
     ):
         async with aiohttp.ClientSession() as http:
-            second = (await instance(UNCHANGED)).located
             assert await _tell(Operator(http, "burn", [first, second]), order)
         assert capsys.readouterr().out == f"b: burn: {says}\n"
 
 
 @pytest.mark.parametrize("strange", NOT_OURS)
 async def test_an_answer_that_is_not_ours_is_one_line(
-    instance: Callable[..., Awaitable[Fake]],
-    capsys: pytest.CaptureFixture[str],
-    strange: tuple[int, Any],
+    instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str], strange: Any
 ) -> None:
     """And the next order goes on; another instance may answer this one."""
     assert (await sent(await instance(strange), await instance(DONE))).sequence == 7
@@ -228,12 +223,10 @@ async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> 
         app = web.Application()
         app.router.add_get(PATH, told)
         async with TestServer(app) as server:
-            with (
-                run_file(tmp_path, f"posts-{new_id()}", f"127.0.0.1:{server.port}"),
-                pytest.MonkeyPatch.context() as patch,
-            ):
-                patch.setenv("BLOG_DATA_DIR", str(tmp_path))
-                patch.setenv("BLOG_REGISTRY", "http://127.0.0.1:1")
+            name, patch = f"posts-{new_id()}", pytest.MonkeyPatch.context()
+            with run_file(tmp_path, name, f"127.0.0.1:{server.port}"), patch as environ:
+                environ.setenv("BLOG_DATA_DIR", str(tmp_path))
+                environ.setenv("BLOG_REGISTRY", "http://127.0.0.1:1")
                 with pytest.raises(SettingsError, match=says):
                     async with _operator("posts", "delete"):
                         pass
@@ -284,41 +277,6 @@ def served(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
     yield orders
     is_over.set()
     thread.join()
-
-
-def wait_for(is_so: Callable[[], bool]) -> None:
-    """Wait until it is."""
-    while not is_so():
-        time.sleep(0.01)
-
-
-@contextmanager
-def terminal_of(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], FileIO]]:
-    """Run `blog` at a terminal of its own, which Ctrl-C is typed at; it is killed where it never ends."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
-    code = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-        "os.execv(sys.executable, [sys.executable, '-m', 'blog', *sys.argv[1:]])"
-    )
-    mine, its = pty.openpty()
-    with (
-        os.fdopen(mine, "r+b", buffering=0) as keyboard,
-        subprocess.Popen(
-            [sys.executable, "-c", code, *words],
-            cwd=folder,
-            env=clean | {"BLOG_REGISTRY": "http://127.0.0.1:1"},
-            stdin=its,
-            stdout=its,
-            stderr=its,
-            start_new_session=True,
-        ) as process,
-    ):
-        os.close(its)
-        guard = threading.Timer(60, process.kill)
-        guard.start()
-        yield process, keyboard
-        guard.cancel()
-        process.kill()
 
 
 @pytest.mark.parametrize(
