@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from blog.runtime.catalog import message
+
 PATIENCE = 20.0
 """Seconds that the work has."""
 
@@ -33,16 +35,16 @@ def aside(work: Callable[[], Any], patience: float = PATIENCE) -> Told:
         _work_and_end(work, told)
     os.close(told)
     try:
-        line = _line(heard, child, time.monotonic() + patience)
+        line, is_late = _line(heard, child, time.monotonic() + patience)
     finally:
         os.close(heard)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     if line.endswith(b"\n"):
-        return Told(json.loads(line), "")
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGKILL:
+        return Told(**json.loads(line))
+    if is_late:
         return Told(None, f"it was not imported within {patience:g} s")
+    code = os.waitstatus_to_exitcode(status)
     return Told(None, f"it ends the process that imports it (exit code {code})")
 
 
@@ -53,7 +55,7 @@ def _work_and_end(work: Callable[[], Any], told: int) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(nowhere, number)
-        line = json.dumps(work()).encode() + b"\n"
+        line = _outcome(work).encode() + b"\n"
         while line:
             line = line[os.write(told, line) :]
         code = 0
@@ -61,21 +63,35 @@ def _work_and_end(work: Callable[[], Any], told: int) -> None:
         os._exit(code)
 
 
-def _line(heard: int, child: int, ends: float) -> bytes:
-    """Read a line; what there is of it when the child or the time ends."""
+def _outcome(work: Callable[[], Any]) -> str:
+    """Do the work; say what came of it, or what it raised."""
+    try:
+        return json.dumps({"value": work(), "failure": ""})
+    except Exception as error:  # noqa: BLE001 - whatever the work raises is what there is to say
+        return json.dumps({"value": None, "failure": f"{type(error).__name__}{message(error)}"})
+
+
+def _line(heard: int, child: int, ends: float) -> tuple[bytes, bool]:
+    """Read a line, or what there is of it when the child ends; say whether the time was over before."""
     line = b""
-    while not line.endswith(b"\n") and (left := ends - time.monotonic()) > 0:
+    while not line.endswith(b"\n"):
+        left = ends - time.monotonic()
+        if left <= 0:
+            return line, True
         if select.select([heard], [], [], left)[0]:
             part = os.read(heard, 1 << 16)
             if not part:
-                _let_end(child, ends)  # it is about to: once it is killed, nobody knows how it did
-                break
+                # it is about to: once it is killed, nobody knows how it did
+                return line, not _has_ended(child, ends)
             line += part
-    return line
+    return line, False
 
 
-def _let_end(child: int, ends: float) -> None:
-    """Wait until the child has ended by itself."""
+def _has_ended(child: int, ends: float) -> bool:
+    """Wait until the child has ended by itself; return false when the time is over before."""
     look = os.WEXITED | os.WNOWAIT | os.WNOHANG
-    while time.monotonic() < ends and os.waitid(os.P_PID, child, look) is None:
+    while os.waitid(os.P_PID, child, look) is None:
+        if time.monotonic() >= ends:
+            return False
         time.sleep(0.01)
+    return True

@@ -12,10 +12,10 @@ import aiohttp
 import click
 
 from blog.bus.service import SERVICE
-from blog.cli.locate import instances_of, registries, why
+from blog.cli.locate import instances_of, local_instances_of, registries, why
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session, read_response
+from blog.core.http_client import client_session, parse_json, read_response
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
 from blog.master.doors import known_token
@@ -73,9 +73,13 @@ async def _call(method: str, path: str) -> Any:
 async def _answer(answer: aiohttp.ClientResponse) -> Any:
     """Return what was answered. Raises SettingsError with what a problem says."""
     body = await read_response(answer)
+    says = why(answer.status, body)
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return json.loads(body) if body else None
-    raise SettingsError(f"The bus at {answer.url.authority}: {why(answer.status, body)}")
+        try:
+            return parse_json(body) if body else None
+        except ValueError:
+            says = "its answer is not JSON: another program has its address"
+    raise SettingsError(f"The bus at {answer.url.authority}: {says}")
 
 
 @asynccontextmanager
@@ -86,12 +90,13 @@ async def _bus() -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     async with client_session(headers=headers, read_bufsize=_LINE_BUFFER) as http:
         try:
             yield http, await _url(http, settings)
-        except aiohttp.ClientError as error:
-            raise SettingsError(f"The bus does not answer: {error}") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise SettingsError(f"The bus does not answer: {str(error) or 'it took too long'}") from None
 
 
 async def _url(http: aiohttp.ClientSession, settings: Settings) -> str:
-    found = await instances_of(SERVICE, http, settings)
+    # one that runs here is the bus, whatever a registry says
+    found = local_instances_of(SERVICE, settings) or await instances_of(SERVICE, http, settings)
     if found:
         return found[0].url
     raise SettingsError(

@@ -142,7 +142,11 @@ def settings() -> None:
 
 @cli.command()
 @click.option("--ready", is_flag=True, help="Ask whether they take traffic, not only whether they live.")
-@click.option("--startup", is_flag=True, help="Ask that until they did once; then whether they live.")
+@click.option(
+    "--startup",
+    is_flag=True,
+    help="Ask for readiness until it was ready once, then only whether it lives.",
+)
 def healthcheck(*, ready: bool, startup: bool) -> None:
     """Ask the instances that run here whether they are well; exit code 0 or 1.
 
@@ -256,12 +260,12 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        from blog.cli.settings import data_dir_error  # noqa: PLC0415 - heavy
+        from blog.cli.os_errors import said_of  # noqa: PLC0415 - heavy
 
-        wrong = data_dir_error(error)
-        if wrong is None:
+        said = said_of(error)
+        if said is None:
             raise
-        click.echo(f"blog: {wrong.detail}", err=True)
+        click.echo(f"blog: {said}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -289,5 +293,4 @@ def _runner(name: str) -> click.Command:
         options.append(click.Option(["--workers"], type=click.IntRange(1, 64), help=share))
     if name in SINGLE:
         return click.Command(name, callback=run, params=options, help=f"Run one instance of {name}.")
-    also = f"Run one instance of {name}; with a command, decide about what it holds."
-    return ServiceGroup(name, callback=run, params=options, help=also)
+    return ServiceGroup(name, callback=run, params=options, help=f"Run one instance of {name}.")

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 
+from blog.core.printable import printable
 from blog.lifecycle.local_instances import LocalInstance, running
 
 TIMEOUT = 2.0
@@ -83,7 +84,7 @@ def ask(instance: LocalInstance, path: str, ends: float | None = None) -> Health
     except (OSError, ValueError) as error:
         return Health(f"does not answer: {error}", is_well=False)
     is_it = headers.get(_INSTANCE) == instance.id.encode()
-    return Health(_printable(body), is_well=status == _OK, is_it=is_it)
+    return Health(_text(body), is_well=status == _OK, is_it=is_it)
 
 
 def _has_started(instance: LocalInstance, others: list[LocalInstance]) -> bool:
@@ -148,9 +149,9 @@ def _headers(head: bytes) -> dict[bytes, bytes]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _printable(body: bytes) -> str:
-    text = body[:_SHOWN].decode("ascii", "backslashreplace")
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+def _text(body: bytes) -> str:
+    """Return what a body says, in ASCII: an engine keeps it with its logs."""
+    return printable(body[:_SHOWN].decode("ascii", "backslashreplace"))
 
 
 if __name__ == "__main__":

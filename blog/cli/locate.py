@@ -1,17 +1,22 @@
 """Where the instances of a service are: first those that run here, then those that a registry knows."""
 
-import json
 from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
+from pydantic import TypeAdapter
 
 from blog.core.errors import SettingsError
-from blog.core.http_client import detail_of, read_response
+from blog.core.http_client import detail_of, parse_json, read_response
 from blog.core.instance import Instance, State
+from blog.core.printable import printable
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
 from blog.master.resume import Record
+
+_TIMEOUT = aiohttp.ClientTimeout(total=3)
+_SHOWN = 400
+_ROWS = TypeAdapter(list[Instance])
 
 
 class Located(NamedTuple):
@@ -24,15 +29,27 @@ class Located(NamedTuple):
 async def instances_of(service: str, http: aiohttp.ClientSession, settings: Settings) -> list[Located]:
     """List the instances of `service`, those of this machine first; the list may be empty.
 
-    `http` sends the token of this blog. Raises SettingsError when a registry refuses to answer.
+    `http` sends the token of this blog. Where some run here, no registry has to answer; where none does,
+    raises SettingsError when a registry refuses to.
     """
-    here = [
+    here = local_instances_of(service, settings)
+    try:
+        elsewhere = await _registered(service, http, settings)
+    except SettingsError:
+        if not here:
+            raise
+        return here
+    known = {item.id for item in here}
+    return here + [item for item in elsewhere if item.id not in known]
+
+
+def local_instances_of(service: str, settings: Settings) -> list[Located]:
+    """List the instances of `service` that run on this machine."""
+    return [
         Located(item.id, f"http://{item.own_address}")
         for item in running(str(settings.data_dir))
         if item.service == service
     ]
-    known = {item.id for item in here}
-    return here + [item for item in await _registered(service, http, settings) if item.id not in known]
 
 
 def registries(settings: Settings) -> tuple[str, ...]:
@@ -43,22 +60,43 @@ def registries(settings: Settings) -> tuple[str, ...]:
 
 
 async def _registered(service: str, http: aiohttp.ClientSession, settings: Settings) -> list[Located]:
-    """Ask one registry after the other until one knows an instance that serves, the ready ones first."""
+    """Ask one registry after the other until one knows an instance that serves, the ready ones first.
+
+    Raises SettingsError when none does, and one of them has answered what is not a list of instances.
+    """
+    refusal = ""
     for registry in registries(settings):
         try:
-            async with http.get(f"{registry}/v1/services/{service}") as answer:
+            async with http.get(f"{registry}/v1/services/{service}", timeout=_TIMEOUT) as answer:
                 body = await read_response(answer)
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError, OSError):
             continue
-        if answer.status != HTTPStatus.OK:
-            raise SettingsError(f"The registry at {answer.url.authority}: {why(answer.status, body)}")
-        rows = [Instance.model_validate(row) for row in json.loads(body)]
-        rows.sort(key=lambda row: row.state is not State.READY)
-        if found := [Located(row.id, f"http://{row.address}") for row in rows if row.is_serving()]:
+        try:
+            found = _serving(answer.status, body)
+        except ValueError as error:
+            refusal = refusal or f"The registry at {answer.url.authority}: {error}"
+            continue
+        if found:
             return found
+    if refusal:
+        raise SettingsError(refusal)
     return []
 
 
+def _serving(status: int, body: bytes) -> list[Located]:
+    """List the instances of an answer that serve. Raises ValueError with what is wrong with it."""
+    if status != HTTPStatus.OK:
+        raise ValueError(why(status, body))
+    try:
+        rows = _ROWS.validate_python(parse_json(body))
+    except ValueError:
+        raise ValueError(
+            "its answer is no list of instances; set BLOG_REGISTRY to the address of a registry."
+        ) from None
+    rows.sort(key=lambda row: row.state is not State.READY)
+    return [Located(row.id, f"http://{row.address}") for row in rows if row.is_serving()]
+
+
 def why(status: int, body: bytes) -> str:
-    """Return what a problem says (RFC 9457)."""
-    return detail_of(body) or f"it answered {status}"
+    """Return what a problem says (RFC 9457), in one line that can be shown."""
+    return printable(detail_of(body), _SHOWN) or f"it answered {status}"

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import click
+from pydantic import TypeAdapter
 
 from blog.cli.locate import Located, instances_of, registries, why
 from blog.core.errors import SettingsError
 from blog.core.http_client import client_session, read_response
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order, Report
+from blog.core.printable import printable
 from blog.core.settings import Settings, load
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, bearer
 from blog.master.doors import known_token
@@ -27,12 +29,20 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
 _PROBE = aiohttp.ClientTimeout(total=3)
 _ROUNDS = 2  # times that each instance is tried
 _ELSEWHERE = (HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE)
-_OLDER = "they are of another version, roll out this one (`blog rollout`)"
+_REPEATED = "done (an earlier try had no answer)"
+_COMMANDS = TypeAdapter(dict[str, str])
 _SHOWN = 60  # characters of each text of a preview
 
 
 class Refused(Exception):
     """An order was not carried out; the text says why."""
+
+
+class Answered(NamedTuple):
+    """A report; `is_repeated` is true where an earlier try had no answer, and may have done it."""
+
+    report: Report
+    is_repeated: bool
 
 
 def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None, *, yes: bool) -> int:
@@ -45,51 +55,61 @@ def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None
             f"`{service} {command}` asks before it does anything: add --yes to answer now."
         )
     orders = [Order.model_construct(id=id_, reason=reason) for id_ in dict.fromkeys(ids)]
-    return asyncio.run(_carry_out(service, command, orders, yes=yes))
-
-
-async def _carry_out(service: str, command: str, orders: list[Order], *, yes: bool) -> int:
-    async with _operator(service, command) as operator:
-        wanted, are_known = (orders, True) if yes else await _agreed(operator, orders)
-        done = [await _tell(operator, order) for order in wanted]
+    are_known = True
+    if not yes:
+        # in a loop of its own: while one runs, the first Ctrl-C does not end a question
+        reports = asyncio.run(_told(service, command, [_preview(order) for order in orders]))
+        are_known = None not in reports
+        orders = list(_bound(orders, reports))
+        if orders and not _is_wanted(command, len(orders)):
+            click.echo("Nothing was done.")
+            return 1
+    done = asyncio.run(_told(service, command, orders)) if orders else []
     return 0 if are_known and None not in done else 1
 
 
-async def _agreed(operator: "Operator", orders: list[Order]) -> tuple[list[Order], bool]:
-    """Show what the orders are about, and ask; return those to send, and whether that is all as wanted.
+def _preview(order: Order) -> Order:
+    return order.model_copy(update={"dry_run": True})
 
-    They are bound to what was shown: what changes meanwhile is refused.
-    """
-    previews = [order.model_copy(update={"dry_run": True}) for order in orders]
-    reports = [await _tell(operator, preview) for preview in previews]
-    wanted = [
-        order.model_copy(update={"seen": report.seen})
-        for order, report in zip(orders, reports, strict=True)
-        if report is not None and report.changed
-    ]
-    those = "this" if len(wanted) == 1 else f"these {len(wanted)}"
-    if wanted and not click.confirm(f"{operator.command.capitalize()} {those}?"):
-        click.echo("Nothing was done.")
-        return [], False
-    return wanted, None not in reports
+
+def _bound(orders: Sequence[Order], reports: Sequence[Report | None]) -> Iterator[Order]:
+    """Give those that would change something, bound to what was shown: what changed since is refused."""
+    for order, report in zip(orders, reports, strict=True):
+        if report is not None and report.changed:
+            yield order.model_copy(update={"seen": report.seen})
+
+
+def _is_wanted(command: str, count: int) -> bool:
+    those = "this" if count == 1 else f"these {count}"
+    return click.confirm(f"{command.capitalize()} {those}?")
+
+
+async def _told(service: str, command: str, orders: Sequence[Order]) -> list[Report | None]:
+    """Send the orders one after the other; None stands for one that was refused."""
+    async with _operator(service, command) as operator:
+        return [await _tell(operator, order) for order in orders]
 
 
 async def _tell(operator: "Operator", order: Order) -> Report | None:
     """Send an order, and print a line about what came of it; return None if it was refused."""
     name = printable(order.id, _SHOWN)
     try:
-        report = await operator.send(order)
+        answered = await operator.send(order)
     except Refused as refused:
         click.echo(f"{name}: {printable(str(refused))}", err=True)
         return None
+    click.echo(f"{name}: {_what_came(operator.command, order, answered)}")
+    return answered.report
+
+
+def _what_came(command: str, order: Order, answered: Answered) -> str:
+    report = answered.report
     if not report.changed:
-        came = f"{operator.command}: nothing to do, it is so already"
-    elif order.dry_run:
-        came = "; ".join(described(report.before))
-    else:
-        came = f"{operator.command}: done, event {report.sequence}"
-    click.echo(f"{name}: {came}")
-    return report
+        is_ours = answered.is_repeated and not order.dry_run
+        return f"{command}: {_REPEATED if is_ours else 'already done'}"
+    if order.dry_run:
+        return "; ".join(described(report.before))
+    return f"{command}: done, event {report.sequence}"
 
 
 class Operator(NamedTuple):
@@ -99,25 +119,40 @@ class Operator(NamedTuple):
     command: str
     instances: list[Located]
 
-    async def send(self, order: Order) -> Report:
+    async def send(self, order: Order) -> Answered:
         """Send one order until an instance answers. Raises Refused."""
         headers = {IDEMPOTENCY_HEADER: new_id(), "Content-Type": "application/json"}
         body = json.dumps(order.model_dump())  # also of bytes that are not UTF-8: refused over there
         failure = ""
+        is_repeated = False
         for instance in self.instances * _ROUNDS:
             try:
                 status, answer = await _ask(
                     self.http, "POST", instance, f"{PATH}/{self.command}", headers=headers, data=body
                 )
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if status == HTTPStatus.OK:
+                    return Answered(_report(answer), is_repeated)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                failure = str(error)  # it was never sent
+            except (aiohttp.ClientError, TimeoutError, OSError, _Unreadable) as error:
                 failure = str(error) or type(error).__name__
-                continue
-            if status == HTTPStatus.OK:
-                return Report.model_validate_json(answer)
-            failure = why(status, answer)
-            if status not in _ELSEWHERE:
-                break
+                is_repeated = True
+            else:
+                failure = why(status, answer)
+                if status not in _ELSEWHERE:
+                    break
         raise Refused(failure)
+
+
+class _Unreadable(Exception):
+    """A 200 that is not an answer of ours."""
+
+
+def _report(answer: bytes) -> Report:
+    try:
+        return Report.model_validate_json(answer)
+    except ValueError:
+        raise _Unreadable("it answered 200, but not with a report: another program or version") from None
 
 
 @asynccontextmanager
@@ -132,7 +167,7 @@ async def _operator(service: str, command: str) -> AsyncIterator[Operator]:
                 f"No instance of {service} runs in {settings.data_dir} (BLOG_DATA_DIR), and no registry"
                 f" at {', '.join(registries(settings))} (BLOG_REGISTRY) knows a ready one."
             )
-        offers = await asyncio.gather(*(_offer(http, instance, command) for instance in found))
+        offers = await asyncio.gather(*(_offer(http, instance, service, command) for instance in found))
         able = [instance for instance, failure in zip(found, offers, strict=True) if not failure]
         if not able:
             raise SettingsError(
@@ -141,17 +176,22 @@ async def _operator(service: str, command: str) -> AsyncIterator[Operator]:
         yield Operator(http, command, able)
 
 
-async def _offer(http: aiohttp.ClientSession, instance: Located, command: str) -> str:
+async def _offer(http: aiohttp.ClientSession, instance: Located, service: str, command: str) -> str:
     """Return why an instance cannot be sent `command`; "" if it can."""
     try:
         status, answer = await _ask(http, "GET", instance, PATH, timeout=_PROBE)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return f"{instance.id} does not answer ({str(error) or type(error).__name__})"
+    older = f"they run another version; run `blog rollout {service}`"
     if status == HTTPStatus.NOT_FOUND:
-        return _OLDER
+        return older
     if status != HTTPStatus.OK:
         return why(status, answer).rstrip(".")
-    return "" if command in json.loads(answer) else _OLDER
+    try:
+        commands = _COMMANDS.validate_json(answer)
+    except ValueError:
+        return f"{instance.id} answered 200, but not with its commands: another program or version"
+    return "" if command in commands else older
 
 
 async def _ask(
@@ -169,10 +209,3 @@ def described(before: Any) -> Iterator[str]:
     for name, value in before.items() if isinstance(before, Mapping) else ():
         if isinstance(value, str) and value and not name.endswith(("id", "_at")):
             yield f"{name}: {printable(value, _SHOWN)}"
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """Return `text` in a line that a terminal shows and does not obey, `most` characters of it."""
-    shown = "".join(one if one.isprintable() else " " for one in text)
-    line = " ".join(shown.split())
-    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"

@@ -81,8 +81,6 @@ def _said_when_slow(name: str) -> Iterator[None]:
     timer.start()
     try:
         yield
-    except KeyboardInterrupt:
-        raise SettingsError(f"{name} was interrupted while it was imported.") from None
     finally:
         timer.cancel()
 

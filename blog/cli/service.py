@@ -16,6 +16,14 @@ class ServiceGroup(click.Group):
         super().__init__(name, invoke_without_command=True, subcommand_metavar="[COMMAND ...]", **options)
         self._service = name
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say what it is run with, and what its commands are for, if it has any."""
+        super().format_help_text(ctx, formatter)
+        if self._operators():
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text("With a command, delete or moderate what it holds.")
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the operator commands in the order in which they are declared."""
         del ctx

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import click
 from rich.table import Table
@@ -10,7 +9,6 @@ from rich.table import Table
 from blog.cli.aside import aside
 from blog.cli.rows import wide_console
 from blog.core import logs
-from blog.core.data_dir import unusable
 from blog.core.errors import SettingsError
 from blog.core.settings import Setting, Settings, describe, load, unknown_variables
 from blog.runtime import catalog
@@ -29,35 +27,25 @@ def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -
     return settings
 
 
-def data_dir_error(error: OSError) -> SettingsError | None:
-    """Return what to tell people of an error with a file in the data directory; None for others."""
-    data_dir = load(Settings).data_dir
-    named = error.filename
-    path = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
-    if path is None or not path.is_relative_to(data_dir):
-        return None
-    return unusable(data_dir, path, error)
-
-
 def show() -> None:
     """Print every setting; of a service that is broken, why. Raises SettingsError for a bad value."""
     table = Table("variable", "value", "default", "meaning", box=None, header_style="bold")
     for line in describe(load(Settings)):
         table.add_row(*line)
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     for name in catalog.names():
         told = aside(lambda name=name: _of_service(name))  # type: ignore[misc]
         if told.failure:
-            problems.append(f"{name}: {told.failure}")
+            problems.append((name, told.failure))
             continue
         if told.value["wrong"]:
             raise SettingsError(told.value["wrong"])
-        problems += told.value["broken"]
+        problems += [(name, why) for why in told.value["broken"]]
         for row in told.value["settings"]:
             table.add_row(*row)
     wide_console().print(table)
-    for problem in problems:
-        click.echo(f"blog: not listed: {problem}", err=True)
+    for name, why in problems:
+        click.echo(f"blog: settings of {name} are not listed: {why}", err=True)
 
 
 def _of_service(name: str) -> dict[str, object]:
@@ -71,4 +59,6 @@ def _of_service(name: str) -> dict[str, object]:
         rows += describe(load(model)) if model else ()
     except SettingsError as error:
         return {"settings": rows, "broken": [], "wrong": error.detail}
+    except Exception as error:  # noqa: BLE001 - what a model raises when it is made is its service's fault
+        return {"settings": rows, "broken": [catalog.broken(name, error).detail], "wrong": ""}
     return {"settings": rows, "broken": [], "wrong": ""}

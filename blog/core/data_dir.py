@@ -17,6 +17,8 @@ _REASONS = {
 }
 _DENIED = (errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (*_FULL, errno.EFBIG)
+"""Errors of writing; they name no file."""
 _BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 _ELSEWHERE = "set another BLOG_DATA_DIR"
 
@@ -42,15 +44,40 @@ def needed(data_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename
-        path = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else data_dir
-        raise unusable(data_dir, path, error) from None
+        raise unusable(data_dir, _named(error) or data_dir, error) from None
+
+
+def concerning(data_dir: Path, error: OSError) -> SettingsError | None:
+    """Return what to tell people of an error with a file in `data_dir`; None for one of anything else."""
+    path = _named(error)
+    if path is None:
+        # an error of writing names no file; sockets and pipes are never full in this way
+        return unusable(data_dir, data_dir, error) if error.errno in NO_ROOM else None
+    return unusable(data_dir, path, error) if _is_within(path, data_dir) else None
+
+
+def _named(error: OSError) -> Path | None:
+    """Return the file that an error names."""
+    named = error.filename
+    return Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Return whether `path` is in `folder`, however both are written."""
+    if path.is_relative_to(folder):
+        return True
+    try:
+        return any(
+            Path(way(path)).is_relative_to(way(folder)) for way in (os.path.abspath, os.path.realpath)
+        )
+    except (OSError, ValueError):  # the working directory was removed
+        return False
 
 
 def _remedy(data_dir: Path, path: Path, error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     kind = str(getattr(error, "sqlite_errorname", "")) if isinstance(error, sqlite3.Error) else ""
-    if number in _FULL or kind.startswith("SQLITE_FULL"):
+    if number in NO_ROOM or kind.startswith("SQLITE_FULL"):
         return f"make room, or {_ELSEWHERE}"
     if number == errno.EROFS:
         return f"mount it so that it can be written, or {_ELSEWHERE}"

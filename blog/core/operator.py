@@ -63,7 +63,7 @@ class Report(BaseModel):
     """What came of an order; of a dry run, what would.
 
     `changed` is false where everything was so already. `before` is what it was, as the service shows
-    it to its author, and `seen` names exactly that.
+    it to its author, and `seen` names exactly that and the types of the events.
     """
 
     changed: bool

@@ -1,7 +1,7 @@
 """Local instances: which run on this machine, as their run files say.
 
 `blog healthcheck` starts every few seconds in every container, and pays for each import of this file:
-only the standard library, and the light part of it. A run file may be half written, left behind by a
+only the light part of the standard library. A run file may be half written, left behind by a
 killed process, or hold anything at all: one that does not describe a running process is passed over.
 """
 
@@ -13,12 +13,16 @@ import stat
 import zlib
 from collections.abc import Iterator
 
+from blog.core.regular_file import content
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - how it is written, not bound
 _UNIQUE = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """What is after the service in an id."""
 _MAX_SIZE = 16 << 10
+# nested too deep is RecursionError, no object TypeError or AttributeError
+_WRONG = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _MAX_PID, _MAX_PORT = 2**31 - 1, 65535
 _START_TIME = 22 - 3  # of the fields after the name, which begin with the third
 _ENDED = ("Z", "X")  # it only waits for its parent to ask how it ended
@@ -100,21 +104,37 @@ def files(folder: str) -> Iterator[str]:
 def read(path: str) -> LocalInstance | None:
     """Read one run file; None where it does not describe a process that runs here."""
     try:
-        told = json.loads(content(path))
-        id_, address, pid = told["id"], told["address"], told["pid"]
-        is_here = told["host"] == socket.gethostname() and began(pid) == told["began"] != ""
+        told = json.loads(content(path, _MAX_SIZE))
+        id_, address = told["id"], told["address"]
+        runs_here = _is_here(told) and _runs(told)
         was_ready = told.get("was_ready") is True
-    # nested too deep is RecursionError, no object TypeError or AttributeError
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except _WRONG:
         return None
-    if not (is_here and _fits(_ID, id_) and _fits(_ADDRESS, address)):
+    if not (runs_here and _fits(_ID, id_) and _fits(_ADDRESS, address)):
         return None
     if int(address.rpartition(":")[2]) > _MAX_PORT:
         return None
     return LocalInstance(id_, address, was_ready=was_ready)
 
 
-def began(pid: int) -> str:
+def is_left_behind(path: str) -> bool:
+    """Return whether a run file describes a process of this machine that runs no more."""
+    try:
+        told = json.loads(content(path, _MAX_SIZE))
+        return isinstance(told["pid"], int) and _is_here(told) and not _runs(told)
+    except _WRONG:
+        return False
+
+
+def _is_here(told: dict[str, object]) -> bool:
+    return told["host"] == socket.gethostname()
+
+
+def _runs(told: dict[str, object]) -> bool:
+    return began(told["pid"]) == told["began"] != ""
+
+
+def began(pid: object) -> str:
     """Return when the process began (proc(5), field 22 of stat); "" when none with this id runs."""
     if type(pid) is not int or not 0 < pid <= _MAX_PID:
         return ""
@@ -130,15 +150,3 @@ def began(pid: int) -> str:
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def content(path: str) -> bytes:
-    """Read a regular file; anything else could make its reader wait. Raises OSError or ValueError."""
-    # O_NONBLOCK: opening a pipe that nobody writes to would wait as well
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("not a file")
-        return os.read(descriptor, _MAX_SIZE)
-    finally:
-        os.close(descriptor)

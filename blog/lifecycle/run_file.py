@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from blog.core.instance import Address, InstanceId
 from blog.core.logs import get_logger
-from blog.lifecycle.local_instances import began, content, files, folder_in, is_ours, spare_dir
+from blog.lifecycle.local_instances import began, files, folder_in, is_left_behind, is_ours, spare_dir
 
 log = get_logger()
 
@@ -44,10 +44,6 @@ class RunFile(BaseModel):
             pid=os.getpid(),
             began=began(os.getpid()),
         )
-
-    def is_alive(self) -> bool:
-        """Return whether its process still runs here."""
-        return self.host == socket.gethostname() and self.began == began(self.pid) != ""
 
 
 class Written:
@@ -122,18 +118,12 @@ def _warned(event: str, path: Path, **more: str) -> Iterator[None]:
         log.warning(event, path=str(path), why=str(error), **more)
 
 
-def _all(folder: Path) -> Iterator[RunFile]:
-    """Read every file; one that was cut short by a full disk is passed over."""
-    for path in files(str(folder)):
-        with suppress(OSError, ValueError):
-            yield RunFile.model_validate_json(content(path))
-
-
 def _remove_dead(folder: Path) -> None:
     """Remove what instances of this machine left behind when they were killed."""
-    for item in _all(folder):
-        if item.host == socket.gethostname() and not item.is_alive():
-            (folder / f"{item.id}.json").unlink(missing_ok=True)
+    for path in files(str(folder)):
+        if is_left_behind(path):
+            with suppress(OSError):  # it is in nobody's way
+                Path(path).unlink()
 
 
 def _folder(data_dir: Path) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blog.core.errors import SettingsError
+from blog.core.printable import printable
 
 if TYPE_CHECKING:  # heavy; listing does without
     from blog.core.contract import Service
@@ -67,7 +68,7 @@ def load(name: str) -> "Service":
 
 def broken(name: str, error: BaseException) -> SettingsError:
     """Make the error of a service that cannot be imported or run: file:line: what is wrong."""
-    return SettingsError(f"{_place(name, error)}: {type(error).__name__}{_message(error)}")
+    return SettingsError(f"{_place(name, error)}: {type(error).__name__}{message(error)}")
 
 
 def _place(name: str, error: BaseException) -> str:
@@ -84,14 +85,14 @@ def _place(name: str, error: BaseException) -> str:
     return place
 
 
-def _message(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+def message(error: BaseException) -> str:
+    """Return what an error says, in one line, with a colon before it; "" when it says nothing."""
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:  # noqa: BLE001 - an error that cannot even say what it is
         text = ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return f": {line[:_SHOWN]}" if line else ""
+    line = printable(text, _SHOWN)
+    return f": {line}" if line else ""
 
 
 def _file(name: str) -> Path:

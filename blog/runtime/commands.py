@@ -213,10 +213,10 @@ class _Attempt:
 
     async def _decided(self) -> Append | Unchanged:
         # a new meta each time: the ids begin again
-        return _as_decision(await self._decide(self.request.meta(self.now)))
+        return as_decision(await self._decide(self.request.meta(self.now)))
 
 
-def _as_decision(decision: Any) -> Append | Unchanged:
+def as_decision(decision: Any) -> Append | Unchanged:
     """Read what a command returned."""
     match decision:
         case Append() | Unchanged():

@@ -7,9 +7,12 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from blog.core.regular_file import content
 from blog.runtime.catalog import folders
 
 _BASE = "ServiceSettings"
+_MAX_SIZE = 1 << 20
+"""Bytes of a file that is read; one that has more is not written by people."""
 
 
 def setting_names() -> set[str]:
@@ -35,7 +38,8 @@ def fields_in(folder: Path) -> set[str]:
 def _classes(path: Path) -> Iterator[ast.ClassDef]:
     """Find the classes in a file; none in one that cannot be read."""
     try:
-        tree = ast.parse(path.read_bytes())
+        source = content(str(path), _MAX_SIZE + 1)
+        tree = ast.parse(source if len(source) <= _MAX_SIZE else b"")
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):

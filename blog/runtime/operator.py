@@ -19,6 +19,7 @@ from blog.core.logs import get_logger
 from blog.core.operator import PATH, OperatorCommand, Order, Report
 from blog.core.web import must_be_operator, parsed, read_body
 from blog.runtime.binding import REASON, Binding, Source, bind_operator
+from blog.runtime.commands import as_decision
 from blog.runtime.host import Host, command_request
 
 JSON_TYPE = "application/json"
@@ -82,10 +83,12 @@ class OperatorApi:
 
     async def _decide(
         self, command: OperatorCommand, binding: Binding, order: Order, meta: Meta
-    ) -> Append | Unchanged | Any:
+    ) -> Append | Unchanged:
         query = {} if order.reason is None else {REASON: order.reason}
         given = {Source.META: meta}
-        decision = await self._host.call_with(binding, {command.subject: order.id}, query, given)
+        decision = as_decision(
+            await self._host.call_with(binding, {command.subject: order.id}, query, given)
+        )
         # within the decision, so that one that is made again is checked again
         if order.seen is not None and isinstance(decision, Append) and _seen(decision) != order.seen:
             raise Conflict("It changed since you looked at it; look again.")
@@ -122,8 +125,12 @@ def _reported(outcome: Written | Unchanged) -> Report:
 
 
 def _seen(decision: Append) -> str:
-    """Name what a decision changes, so that two of these are the same only if that is."""
-    return sha256_hex(pydantic_core.to_json(decision.before).decode())
+    """Name what a decision changes and how, so that two of these are the same only if that is.
+
+    What the events hold is left out: their own ids and times are others each time.
+    """
+    types = [event.type for event in decision.events]
+    return sha256_hex(pydantic_core.to_json([types, decision.before]).decode())
 
 
 def _answer(report: Report) -> web.Response:

@@ -1,5 +1,8 @@
 """Instances are found where they run: on this machine first, then in a registry."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.cli.locate import Located, instances_of, registries
+from blog.cli.bus import _url as bus_url
+from blog.cli.locate import Located, instances_of, registries, why
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.instance import Instance, State
@@ -76,6 +80,12 @@ async def test_a_registry_that_refuses_says_why(tmp_path: Path) -> None:
             await found(tmp_path, f"http://127.0.0.1:{server.port}")
 
 
+def test_what_another_process_says_is_one_line() -> None:
+    """Whatever it sends: nothing that a terminal obeys."""
+    assert why(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
+    assert why(500, b'{"detail": "\\n"}') == why(500, b"<html>") == "it answered 500"
+
+
 def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path) -> None:
     """Whatever the environment says."""
     settings = Settings(data_dir=tmp_path, registry=("http://elsewhere:4000",))
@@ -83,3 +93,102 @@ def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path)
     (tmp_path / "run").mkdir()
     Record(runtime="docker", host="127.0.0.1", public_port=1, admin_port=4711).write(tmp_path)
     assert registries(settings) == ("http://127.0.0.1:4711",)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
+    """Start registries that answer as a test says; give their URLs."""
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler) -> str:
+            app = web.Application()
+            app.router.add_get("/v1/services/posts", handler)
+            server = await stack.enter_async_context(TestServer(app))
+            return f"http://127.0.0.1:{server.port}"
+
+        yield start
+
+
+def says(text: str, status: int = 200) -> Handler:
+    """Answer so."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=text, status=status)
+
+    return answer
+
+
+async def silent(request: web.Request) -> web.StreamResponse:
+    """Answer with half a list, and then nothing more."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"[")
+    await asyncio.Event().wait()
+    return response
+
+
+STRANGE = [
+    says("no token", 401),
+    says("", 404),
+    says("<html>"),
+    says("[1]"),
+    says("3"),
+    says("null"),
+    says('{"a": 1}'),
+    says("[" * 100_000),
+    says('[{"id": "posts-1"}]'),
+    says("\xff" * 9, 500),
+    silent,
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+async def test_where_some_run_here_no_registry_has_to_answer(
+    tmp_path: Path, registry: Callable[[Handler], Awaitable[str]], strange: Handler
+) -> None:
+    """One that refuses, answers something else, or never."""
+    with run_file(tmp_path, HERE, "127.0.0.1:8000"):
+        listed = await found(tmp_path, await registry(strange))
+    assert listed == [Located(HERE, "http://127.0.0.1:8000")]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+async def test_one_strange_registry_does_not_hide_the_next(
+    tmp_path: Path, registry: Callable[[Handler], Awaitable[str]], strange: Handler
+) -> None:
+    """Another one may know; where none does, what is wrong is one line."""
+
+    async def knows(_: web.Request) -> web.Response:
+        return web.json_response([row("ready", State.READY)])
+
+    first = await registry(strange)
+    assert await found(tmp_path, first, await registry(knows)) == [
+        Located("ready", "http://10.0.0.7:8000")
+    ]
+    if strange is silent:
+        assert await found(tmp_path, first) == []
+        return
+    with pytest.raises(SettingsError, match="The registry at 127") as wrong:
+        await found(tmp_path, first)
+    assert len(wrong.value.detail.splitlines()) == 1
+
+
+async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
+    """No registry is asked, whatever it would say."""
+    asked = 0
+
+    async def never(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_get("/v1/services/bus", never)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        settings = Settings(data_dir=tmp_path, registry=(f"http://127.0.0.1:{server.port}",))
+        with run_file(tmp_path, f"bus-{new_id()}", "127.0.0.1:8000"):
+            assert await bus_url(http, settings) == "http://127.0.0.1:8000"
+    assert asked == 0

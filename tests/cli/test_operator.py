@@ -1,11 +1,12 @@
 """`blog posts delete ID...`: what it asks, whom it sends it to, and what it says."""
 
-import json
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.cli.locate import Located
-from blog.cli.operator import Operator, Refused, described, printable
+from blog.cli.operator import Operator, Refused, _operator, _tell, described
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order
 from blog.lifecycle.run_file import run_file
+from tests.cli.terminal import terminal_of, wait_for
 
 ID = new_id()
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -83,7 +85,12 @@ def test_help_lists_what_a_service_is_run_with_and_what_operators_do(tmp_path: P
     said = blog(tmp_path, "comments", "--help").stdout
     for word in ("Run one instance of comments", "delete", "reject", "approve"):
         assert word in said
-    assert "Commands:" not in blog(tmp_path, "query", "--help").stdout
+    assert "With a command, delete or moderate what it holds." in said
+    assert "Ask for readiness until it was ready once" in blog(tmp_path, "healthcheck", "--help").stdout
+    said = blog(tmp_path, "query", "--help").stdout
+    assert "Run one instance of query." in said
+    assert "Commands:" not in said
+    assert "ith a command" not in said
     assert "--reason" in blog(tmp_path, "comments", "reject", "--help").stdout
 
 
@@ -123,7 +130,7 @@ async def sent(*fakes: Fake) -> Any:
     """Send one order to the instances; return the report."""
     async with aiohttp.ClientSession() as http:
         operator = Operator(http, "burn", [fake.located for fake in fakes])
-        return await operator.send(Order(id="b1", reason="old"))
+        return (await operator.send(Order(id="b1", reason="old"))).report
 
 
 DONE = (200, {"changed": True, "sequence": 7})
@@ -154,6 +161,43 @@ async def test_one_that_cannot_now_is_passed_over(
         await sent(await instance(elsewhere))
 
 
+NOT_OURS = [(200, "a"), (200, None), (200, {}), (200, [1]), (200, {"changed": "perhaps"})]
+UNCHANGED = (200, {"changed": False})
+
+
+async def test_a_try_without_an_answer_may_have_done_it(
+    instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is so already then was this order's; not after one that was never sent, or a preview."""
+    nowhere, second = Located("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
+    for first, order, says in (
+        ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
+        ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
+        (nowhere, Order(id="b"), "already done"),
+        ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
+    ):
+        async with aiohttp.ClientSession() as http:
+            assert await _tell(Operator(http, "burn", [first, second]), order)
+        assert capsys.readouterr().out == f"b: burn: {says}\n"
+
+
+@pytest.mark.parametrize("strange", NOT_OURS)
+async def test_an_answer_that_is_not_ours_is_one_line(
+    instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str], strange: Any
+) -> None:
+    """And the next order goes on; another instance may answer this one."""
+    assert (await sent(await instance(strange), await instance(DONE))).sequence == 7
+    one = await instance(strange, strange, DONE)
+    async with aiohttp.ClientSession() as http:
+        operator = Operator(http, "burn", [one.located])
+        reports = [await _tell(operator, Order(id=id_)) for id_ in ("a", "b")]
+    assert [report is None for report in reports] == [True, False]
+    said = capsys.readouterr()
+    assert said.out == "b: burn: done, event 7\n"
+    assert said.err.startswith("a: it answered 200, but not with a report")
+    assert len(said.err.splitlines()) == 1
+
+
 async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Awaitable[Fake]]) -> None:
     """Their answer would be the same."""
     refusing, other = await instance((404, {"detail": "There is no b1."})), await instance(DONE)
@@ -164,22 +208,26 @@ async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Aw
 
 async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> None:
     """It has no such path: what helps is a rollout. One that has not this command is no other case."""
-    from blog.cli.operator import _operator  # noqa: PLC0415 - what is found, without a process
+    for answer, says in (
+        (web.Response(status=404), "run `blog rollout posts`"),
+        (web.json_response({"water": "Water."}), "run `blog rollout posts`"),
+        (web.json_response(["delete"]), "not with its commands"),
+        (web.json_response(3), "not with its commands"),
+        (web.Response(text="<html>"), "not with its commands"),
+        (web.Response(text="[" * 100_000), "not with its commands"),
+    ):
 
-    async def others(_: web.Request) -> web.Response:
-        return web.json_response({"water": "Water."})
+        async def told(_: web.Request, answer: web.Response = answer) -> web.Response:
+            return answer
 
-    newer = web.Application()
-    newer.router.add_get(PATH, others)
-    for app in (web.Application(), newer):
+        app = web.Application()
+        app.router.add_get(PATH, told)
         async with TestServer(app) as server:
-            with (
-                run_file(tmp_path, f"posts-{new_id()}", f"127.0.0.1:{server.port}"),
-                pytest.MonkeyPatch.context() as patch,
-            ):
-                patch.setenv("BLOG_DATA_DIR", str(tmp_path))
-                patch.setenv("BLOG_REGISTRY", "http://127.0.0.1:1")
-                with pytest.raises(SettingsError, match="blog rollout"):
+            name, patch = f"posts-{new_id()}", pytest.MonkeyPatch.context()
+            with run_file(tmp_path, name, f"127.0.0.1:{server.port}"), patch as environ:
+                environ.setenv("BLOG_DATA_DIR", str(tmp_path))
+                environ.setenv("BLOG_REGISTRY", "http://127.0.0.1:1")
+                with pytest.raises(SettingsError, match=says):
                     async with _operator("posts", "delete"):
                         pass
 
@@ -196,5 +244,59 @@ def test_a_preview_shows_texts_and_nothing_that_a_terminal_obeys() -> None:
     }
     assert list(described(before)) == ["title: Buy [2J now", "body: a b " + "x" * 55 + "…"]
     assert list(described(None)) == []
-    assert printable(os.fsdecode(b"\xff-x")) == "-x"
-    assert json.dumps(printable("é ß 漢")) == json.dumps("é ß 漢")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
+    """Run an instance of posts in a thread, found by its run file; give the orders that it was sent."""
+    orders: list[dict[str, Any]] = []
+
+    async def offers(_: web.Request) -> web.Response:
+        return web.json_response({"delete": "Delete."})
+
+    async def take(request: web.Request) -> web.Response:
+        orders.append(await request.json())
+        return web.json_response(
+            {"changed": True, "sequence": 7, "before": {"title": "Hello"}, "seen": "s"}
+        )
+
+    async def serve() -> None:
+        app = web.Application()
+        app.router.add_get(PATH, offers)
+        app.router.add_post(f"{PATH}/delete", take)
+        async with TestServer(app) as server:
+            with run_file(tmp_path / "data", f"posts-{new_id()}", f"127.0.0.1:{server.port}"):
+                is_up.set()
+                while not is_over.is_set():
+                    await asyncio.sleep(0.01)
+
+    is_up, is_over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert is_up.wait(60)
+    yield orders
+    is_over.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "sent_orders"),
+    [(b"\x03", 130, 1), (b"\x04", 130, 1), (b"n\n", 1, 1), (b"y\n", 0, 2)],
+)
+def test_a_question_is_ended_by_the_first_ctrl_c(
+    tmp_path: Path, served: list[dict[str, Any]], keys: bytes, code: int, sent_orders: int
+) -> None:
+    """Nothing is done then; a no does nothing either."""
+    with terminal_of(tmp_path, "posts", "delete", ID) as (process, keyboard):
+        said = b""
+        while b"[y/N]: " not in said:
+            said += keyboard.read(1024)
+        stat = Path(f"/proc/{process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")  # it reads by now
+        keyboard.write(keys)
+        with suppress(OSError):  # how Linux says that the other end is closed
+            while part := keyboard.read(1024):
+                said += part
+        assert process.wait() == code, said
+    assert b"title: Hello" in said
+    assert [order["dry_run"] for order in served] == [True, False][:sent_orders]

@@ -156,6 +156,19 @@ async def test_a_stream_that_is_silent_is_dead(stream: Page) -> None:
     assert len(await opened(stream)) == 2
 
 
+async def test_whoever_looks_does_not_wait_for_a_quiet_stream(stream: Page) -> None:
+    """After more than a beat without a word it is opened anew; when the network is back, in any case."""
+    await stream.evaluate("sources[0].onopen(); sources[0].hear('post', 'a:7')")
+    await stream.clock.run_for(15_000)
+    await stream.evaluate("stream.hurry()")
+    assert len(await opened(stream)) == 1
+    await stream.clock.run_for(6_000)
+    await stream.evaluate("stream.hurry(); stream.hurry()")
+    assert (await opened(stream))[1:] == ["/live?last_event_id=a%3A7"]
+    await stream.evaluate("sources[1].onopen(); stream.hurry(true)")
+    assert await stream.evaluate("sources.map(({ isClosed }) => isClosed)") == [True, True, False]
+
+
 async def test_a_stream_that_nobody_wants_is_not_tried_again(stream: Page) -> None:
     """Neither while it is open nor in a pause."""
     await stream.evaluate("sources[0].onerror(); stream.want(false); stream.hurry()")
@@ -200,6 +213,38 @@ async def test_a_worker_forgets_a_tab_that_is_silent(page: Page) -> None:
     await page.evaluate("ping(tabs[0])")
     await page.clock.run_for(1_000)
     assert await page.evaluate("sources.map(({ isClosed }) => isClosed)") == [True, False]
+
+
+LINE = """async (hasWorker) => {
+  if (!hasWorker) delete window.SharedWorker;
+  else window.SharedWorker = class { constructor() { join(); this.port = tabs.at(-1); } };
+  const { connect } = await import("/line.js");
+  window.disconnect = connect(() => {});
+}"""
+
+
+async def count_of_sources(page: Page, count: int) -> int:
+    """Return how many there are, once there are so many: messages have a time of their own."""
+    for _ in range(300):
+        if await page.evaluate("sources.length") >= count:
+            break
+        await page.clock.run_for(20)
+    await page.evaluate("sources.at(-1).onopen()")
+    return int(await page.evaluate("sources.length"))
+
+
+@pytest.mark.parametrize("way", ["worker", "tab"])
+async def test_a_page_says_that_the_network_is_back(page: Page, way: str) -> None:
+    """To the worker, or to its own stream; that somebody looks is not the same."""
+    await page.evaluate(FAKE_SOURCE)
+    await page.evaluate(WORKER)
+    await page.evaluate(LINE, way == "worker")
+    count = 1
+    for event in ("pageshow", "online", "pageshow", "online"):
+        assert await count_of_sources(page, count) == count, event
+        await page.evaluate("(name) => dispatchEvent(new Event(name))", event)
+        count += event == "online"
+    assert await count_of_sources(page, count) == count
 
 
 FRESHNESS = """async () => {

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient
 
 import blog.services
 from blog.core.contract import Meta
+from blog.core.decision import Unchanged
 from blog.core.settings import Settings
 from blog.master.desired import read
 from blog.master.programs import defaults
@@ -48,6 +49,24 @@ def test_its_functions_can_be_called() -> None:
     scope: dict[str, Any] = {"NOW": datetime.now(UTC), "meta": Meta("r", datetime.now(UTC))}
     exec("from blog.services.claps.service import *\n" + BLOCKS[1], scope)  # noqa: S102
     scope["test_clapping"]()
+
+
+@pytest.mark.usefixtures("claps")
+def test_its_operator_command_stands_on_what_it_read() -> None:
+    """Applause that comes meanwhile makes it decide again; where there is none, nothing is appended."""
+    scope: dict[str, Any] = {"NOW": datetime.now(UTC), "meta": Meta("r", datetime.now(UTC))}
+    lines = """
+from blog.services.claps.service import *
+from blog.testing.given import given
+post = PostCreated(id="p1", title="Hello", created_at=NOW)
+some, none = given(ClapsView, post, Clapped(id="c", post_id="p1", times=2)), given(ClapsView, post)
+taken_back, left = reset("p1", some, meta), reset("p1", none, meta)
+"""
+    exec(lines, scope)  # noqa: S102 - on README's own lines
+    taken_back = scope["taken_back"]
+    assert [event.times for event in taken_back.events] == [-2]
+    assert (taken_back.expect, taken_back.among) == (2, (scope["Clapped"],))
+    assert scope["left"] == Unchanged()
 
 
 def test_its_blog_toml_can_be_read(tmp_path: Path) -> None:

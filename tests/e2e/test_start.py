@@ -57,7 +57,10 @@ def test_broken_services_keep_nobody_else_from_running(up: Up, tmp_path: Path) -
     assert "noise" not in settings.stdout
     assert len(settings.stderr.splitlines()) == len(BROKEN) - 1  # a contract is read when it runs
     assert syntax in settings.stderr
-    assert "killed: it ends the process that imports it (exit code 7)" in settings.stderr
+    assert (
+        "settings of killed are not listed: it ends the process that imports it (exit code 7)"
+        in settings.stderr
+    )
     assert "blog syntax" in run(blog, "--help").stdout
     for name, says in {
         "syntax": syntax,

@@ -1,5 +1,7 @@
 """Run files: there while an instance runs, passed over after it was killed."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,28 @@ def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) 
         assert [item.id for item in running(str(tmp_path))] == [mine.id]
     with run_file(tmp_path, "posts-6", "127.0.0.1:8000"):
         assert sorted(path.stem for path in folder.iterdir()) == ["posts-3", "posts-4", "posts-6"]
+
+
+def test_only_what_was_left_behind_is_removed(tmp_path: Path) -> None:
+    """Whatever a file says of others, and whatever else it holds."""
+    folder = tmp_path / "run" / "instances"
+    with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
+        mine = RunFile.mine("posts-1", "127.0.0.1:8000")
+        killed = mine.model_copy(update={"pid": 2**22 + 1}).model_dump()
+        for name, told in {
+            "says-it-is-posts-1": killed,
+            "of-a-newer-version": killed | {"address": "unix:/x", "id": "?", "more": [1]},
+            "odd": killed | {"pid": "1"},
+            "elsewhere": killed | {"host": 1},
+            "without": {"host": killed["host"]},
+            "list": [1],
+        }.items():
+            (folder / f"{name}.json").write_text(json.dumps(told))
+        (folder / "deep.json").write_text("[" * 16_000)
+        os.mkfifo(folder / "pipe.json")
+        with run_file(tmp_path, "posts-2", "127.0.0.1:8001"):
+            left = {path.stem for path in folder.iterdir()}
+        assert left == {"posts-1", "posts-2", "odd", "elsewhere", "without", "list", "deep", "pipe"}
 
 
 def test_an_instance_that_may_not_write_runs_all_the_same(tmp_path: Path) -> None:

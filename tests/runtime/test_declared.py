@@ -1,5 +1,6 @@
 """Settings of services are known without importing any."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_those_of_our_services_are_found() -> None:
 def test_nothing_is_imported_and_what_cannot_be_read_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that would end the process, beside one that is no Python."""
+    """A file that would end the process, beside what is no Python, no file, or has no end."""
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "service.py").write_text(SOURCE)
@@ -50,6 +51,13 @@ def test_nothing_is_imported_and_what_cannot_be_read_is_left_out(
         (folder / f"{name}.py").write_bytes(content)
     (folder / "e.py").symlink_to(folder / "nowhere")
     (folder / "f.py").mkdir()
+    os.mkfifo(folder / "g.py")
+    (folder / "h.py").symlink_to("/dev/zero")
+    with (folder / "i.py").open("wb") as huge:
+        huge.truncate(1 << 40)
+    (folder / "j.py").write_text(SOURCE.replace("other:", "unread:") + "#" * (1 << 20))
+    (folder / "k.py").write_text(SOURCE)
+    (folder / "k.py").chmod(0)
     assert fields_in(folder) == {"own_words", "other", "child"}
     monkeypatch.setattr(blog.services, "__path__", [str(tmp_path)])
     assert setting_names() == {"own_words", "other", "child"}

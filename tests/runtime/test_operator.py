@@ -48,6 +48,14 @@ def weed(seed: str, view: Tended, meta: Meta, reason: Reason = None) -> Append |
     return Append(events, expect=view.applied, among=(Picked,), before={"seed": seed, "of": len(known)})
 
 
+@plot.operator("pick")
+def pick(seed: str, view: Tended) -> Event | list[Event]:
+    """Pick it; once there are three, weed it as well."""
+    if len(view.names()) < 3:
+        return Picked(seed=seed)
+    return [Picked(seed=seed), Weeded(seed=seed)]
+
+
 class Plot(NamedTuple):
     """An instance of `plot` that is ready, and how to send it orders."""
 
@@ -138,6 +146,21 @@ async def test_a_dry_run_says_what_would_be_done_and_binds_the_order_to_it(
     assert report["seen"] is None
 
 
+async def test_an_order_is_bound_to_the_events_that_were_shown(start: Callable[..., Any]) -> None:
+    """Also where a command returns only those."""
+    plot_ = await start()
+    path = PATH + "/pick"
+    _, shown = await plot_.send(path, id="s000001", dry_run=True)
+    assert shown["events"] == ["blog.Picked"]
+    await plot_.gardens.sow(3, 3)
+    while len((now := (await plot_.send(path, id="s000001", dry_run=True))[1])["events"]) < 2:
+        pass  # the view gets it when it gets it
+    status, problem = await plot_.send(path, id="s000001", seen=shown["seen"])
+    assert (status, "look again" in problem["detail"]) == (409, True)
+    assert await plot_.written() == []
+    assert (await plot_.send(path, id="s000001", seen=now["seen"]))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("path", "order", "status"),
     [
@@ -168,7 +191,10 @@ async def test_the_token_is_needed_and_a_web_page_is_refused_with_it(start: Call
         headers = bearer(TOKEN) | {name: "same-origin"}
         assert (await plot_.send(headers=headers, id="s000001"))[0] == 403
         assert (await plot_.get(PATH, headers))[0] == 403
-    assert await plot_.get(PATH, bearer(TOKEN)) == (200, {"weed": "Weed what was sown."})
+    assert await plot_.get(PATH, bearer(TOKEN)) == (
+        200,
+        {"weed": "Weed what was sown.", "pick": "Pick it; once there are three, weed it as well."},
+    )
     assert await plot_.written() == []
 
 

@@ -18,14 +18,15 @@ export function connect(hear) {
       return new MemberLine(hear);   // there are none, or they are forbidden
     }
   }
-  function say(isHurried = false, isVisible = document.visibilityState === "visible") {
-    line.say({ isVisible, isHurried });
+  function say(isHurried = false, isVisible = document.visibilityState === "visible", isOnline = false) {
+    line.say({ isVisible, isHurried, isOnline });
   }
   function on(target, names, listener) {
     for (const name of names) target.addEventListener(name, listener, { signal: ended.signal });
   }
   on(document, ["visibilitychange", "resume"], () => say(true));
-  on(window, ["pageshow", "online"], () => say(true));
+  on(window, ["pageshow"], () => say(true));
+  on(window, ["online"], () => say(true, undefined, true));
   on(document, ["freeze"], () => say(false, false));
   on(window, ["pagehide"], () => say(false, false));
   say();
@@ -42,9 +43,9 @@ class MemberLine {
     this.#member = new Member(hear);
   }
 
-  say({ isVisible, isHurried }) {
+  say({ isVisible, isHurried, isOnline }) {
     this.#member.want(isVisible);
-    if (isVisible && isHurried) this.#member.hurry();
+    if (isVisible && isHurried) this.#member.hurry(isOnline);
   }
 }
 

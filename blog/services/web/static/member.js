@@ -28,8 +28,8 @@ export class Member {
     this.#act(isWanted ? this.#election.stand(performance.now()) : this.#election.withdraw());
   }
 
-  hurry() {
-    this.#stream.hurry();
+  hurry(isOnline) {
+    this.#stream.hurry(isOnline);
   }
 
   #hear(message) {

@@ -5,6 +5,7 @@ import { backoff } from "./backoff.js";
 const EVENTS = ["post", "comment", "post-deleted", "comment-deleted", "reset", "beat"];
 const NOWHERE = "0:0";     // a place in no log: the stream begins with `reset`, which says where it is
 const SILENCE = 40_000;    // milliseconds; there is a beat every 15 s
+const HUSH = 20_000;       // longer than between two beats: not waited for when somebody looks
 const STEADY = 10_000;     // a stream that lasted so long did not fail
 const CHECK = 5_000;
 
@@ -36,10 +37,11 @@ export class Stream {
     else this.#close();
   }
 
-  // The network is back, or somebody looks: try now, not at the end of a pause.
-  hurry() {
-    if (this.#again !== null) this.#connect();
-    else this.#check();
+  // Somebody looks: try now, not at the end of a pause or of a long silence. `isOnline`: the network is back, and
+  // what was connected before may lead nowhere.
+  hurry(isOnline = false) {
+    const isQuiet = performance.now() - this.#heardAt > HUSH;
+    if (this.#isWanted && (this.#again !== null || isOnline || isQuiet)) this.#connect();
   }
 
   #connect() {

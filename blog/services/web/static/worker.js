@@ -13,13 +13,13 @@ const member = new Member((message) => {
   for (const port of leases.keys()) port.postMessage(message);
 });
 
-function hear(port, { isVisible, isHurried }) {
+function hear(port, { isVisible, isHurried, isOnline }) {
   if (!isVisible && !leases.has(port)) return;
   leases.set(port, performance.now() + (isVisible ? LEASE : GRACE));
   sweeping ??= setInterval(sweep, SWEEP);
   if (!isVisible) return;
   member.want(true);
-  if (isHurried) member.hurry();
+  if (isHurried) member.hurry(isOnline);
   port.postMessage(member.state);
 }
 
