@@ -14,6 +14,8 @@ from blog.master.plan import Copy, plan
 from blog.master.programs import defaults, names
 from blog.master.runtimes import CANNOT_RUN, Running, Runtime, end_in_order
 
+_MEND_IT = "mend what it says; it is tried again"
+
 log = get_logger()
 
 
@@ -142,7 +144,7 @@ class Master:
         before, copy.refusal = copy.refusal, _refusal(copy.last_words) if code == CANNOT_RUN else ""
         if copy.refusal:
             if copy.refusal != before:  # once: it is tried again and again
-                log.error("copy.cannot_run", copy=copy.name, why=copy.refusal, next="mend what it says; it is tried again")
+                log.error("copy.cannot_run", copy=copy.name, why=copy.refusal, next=_MEND_IT)
         elif copy.backoff.is_loop:
             last = copy.last_words[-3:]
             log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.backoff.crashes, last=last)
