@@ -1,6 +1,7 @@
 """A view knows which of its methods takes which event."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -58,11 +59,11 @@ def test_another_schema_is_another_hash() -> None:
 
 def test_a_view_that_knows_no_place_has_applied_nothing() -> None:
     """The place is kept beside the rows, so that both are read as of one moment."""
-    db = sqlite3.connect(":memory:")
-    db.execute("CREATE TABLE view_position (applied INTEGER)")
-    assert Tally(db).applied == 0
-    db.execute("INSERT INTO view_position VALUES (7)")
-    assert Tally(db).applied == 7
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE view_position (applied INTEGER)")
+        assert Tally(db).applied == 0
+        db.execute("INSERT INTO view_position VALUES (7)")
+        assert Tally(db).applied == 7
 
 
 def test_another_type_of_event_is_another_hash() -> None:
