@@ -92,7 +92,8 @@ async def _tell(blog: Blog, console: Console, began: float) -> None:
         console.print(f"  live        {blog.public_url}/live")
         console.print(f"  registry    {registry_url(blog.settings)}  (inner door, needs the token)")
         console.print(f"  data        {blog.settings.data_dir.absolute()}")
-        console.print("Ctrl-C drains and stops everything.")
+        ends = "Ctrl-C" if sys.stdin.isatty() else "`blog down`"
+        console.print(f"{ends} drains and stops everything.")
         await asyncio.Event().wait()
     finally:
         stop()

@@ -122,6 +122,7 @@ async def test_in_a_browser_a_refused_comment_is_still_there(
             async with page.expect_navigation():
                 await reader.comment(f"typed {sent}\n\nas it is")
         await expect(refused).to_contain_text(SAID)
+        await expect(refused).to_be_focused()  # the form is below all comments
         await reader.picture(f"error-write-limit-{'javascript' if javascript else 'plain'}")
         button = page.get_by_role("button", name="Send")
         while await refused.is_visible():
