@@ -43,7 +43,8 @@ BEAT_EVERY = 1.0
 DRAIN_TIMEOUT = 1.5
 _LEAVE_TIMEOUT = 1.0
 _FIRST_DELAY, _GROWTH, _SOON, _LATE, _PATIENCE = 0.05, 2.0, 0.3, 0.6, 30
-_WARN_FIRST = 20  # failed tries until a line about it (a gateway takes seconds); the next after twice as many
+# failed tries until a line about it: a gateway takes seconds to start; the next after twice as many
+_WARN_FIRST = 20
 _HANDSHAKE_TIMEOUT = 5.0
 _MAX_MESSAGE = 64 << 20  # bytes; the whole table comes as one message
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
