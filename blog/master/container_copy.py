@@ -6,8 +6,9 @@ A container that has ended is removed: its log stays in the copy's file.
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from docker.errors import NotFound
 from docker.models.containers import Container
@@ -24,6 +25,19 @@ _AGAIN_AFTER = 1.0
 _OVERLAP = 2.0
 
 log = get_logger()
+
+
+@contextmanager
+def _closed_in_the_end(stream: Any) -> Iterator[None]:
+    """Close the connection of `stream` after the body: the SDK leaves that to the garbage collector.
+
+    Its own `close` shuts the socket down first, which fails where the engine has closed it already.
+    """
+    try:
+        yield
+    finally:
+        with suppress(*FAILURES):
+            stream._response.close()  # noqa: SLF001 - there is no other way to it
 
 
 class ContainerCopy:
@@ -109,7 +123,7 @@ class ContainerCopy:
         since = max(0.0, self._since - _OVERLAP)
         known = self._log.recent() if self._since else frozenset()
         chunks = self._container.logs(stream=True, follow=True, since=since or None)
-        with self._log.open() as file:
+        with _closed_in_the_end(chunks), self._log.open() as file:
             for line in (line for chunk in chunks for line in chunk.splitlines(keepends=True)):
                 self._since = time.time()
                 if line in known:
