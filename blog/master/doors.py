@@ -1,8 +1,11 @@
 """Doors: the ports that a blog listens at, and the token that its inner doors want to see."""
 
+import errno
 import os
 import secrets
 import socket
+from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -30,12 +33,15 @@ def with_token(settings: Settings, path: Path) -> Settings:
 def with_ports(settings: Settings) -> Settings:
     """Make sure that both doors' ports can be had; 0 becomes a free one. Raises SettingsError."""
     ports: dict[str, int] = {}
-    for name in ("public_port", "admin_port"):
-        port: int = getattr(settings, name)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with ExitStack() as held:  # both at once: one that is given back may be found free again
+        for name in ("public_port", "admin_port"):
+            port: int = getattr(settings, name)
+            probe = held.enter_context(socket.socket())
+            if port:
+                # a port in TIME_WAIT will do; of two that are to be found, neither may be the other's
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((settings.host, port))
+                _bind(probe, settings.host, port, ports.values())
             except OSError as error:
                 raise SettingsError(
                     f"BLOG_{name.upper()}={port}: cannot listen on {settings.host}:{port}:"
@@ -43,6 +49,13 @@ def with_ports(settings: Settings) -> Settings:
                 ) from None
             ports[name] = probe.getsockname()[1]
     return settings.model_copy(update=ports)
+
+
+def _bind(probe: socket.socket, host: str, port: int, taken: Collection[int]) -> None:
+    """Bind `probe`. Raises OSError, also for a port that is taken by ourselves."""
+    if port in taken:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    probe.bind((host, port))
 
 
 def known_token(data_dir: Path) -> str | None:

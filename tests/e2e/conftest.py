@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,16 @@ BESIDE = "import blog.services\nblog.services.__path__.append({root!r})\n"
 
 def free_port() -> int:
     """Find a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Find so many that nobody uses now, each another: one that is given back may be found again."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0, step: float = 0.02) -> Any:
@@ -45,8 +51,7 @@ class Blog:
 
     def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder = folder
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.admin = f"http://127.0.0.1:{free_port()}"
+        self.url, self.admin = (f"http://127.0.0.1:{port}" for port in free_ports(2))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
         self.environ = clean | {
             "BLOG_PUBLIC_PORT": self.url.rpartition(":")[2],

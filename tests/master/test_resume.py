@@ -12,7 +12,7 @@ from blog.core.errors import SettingsError
 from blog.core.settings import Settings
 from blog.master.doors import known_token
 from blog.master.resume import Kind, Record, end_left, resumed
-from tests.e2e.conftest import free_port
+from tests.e2e.conftest import free_ports
 from tests.master.stand_in import lock_of, stand_in
 
 
@@ -26,7 +26,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def left(settings: Settings) -> Iterator[Record]:
     """Leave a gateway running, as a killed master does."""
-    record = Record(runtime="process", host="127.0.0.1", public_port=free_port(), admin_port=free_port())
+    public, admin = free_ports(2)
+    record = Record(runtime="process", host="127.0.0.1", public_port=public, admin_port=admin)
     record.write(settings.data_dir)
     (settings.data_dir / "run" / "token").write_text("secret")
     with stand_in(lock_of(settings.data_dir, "gateway-1")):
