@@ -17,7 +17,7 @@ from blog.core.settings import Settings
 from blog.master.container_copy import ContainerCopy
 from blog.master.containers import Containers
 from blog.master.runtimes import NotStarted
-from tests.e2e.conftest import free_port
+from tests.e2e.conftest import free_ports
 from tests.e2e.engine import IMAGE, build, connect
 
 pytestmark = pytest.mark.timeout(300)
@@ -39,13 +39,14 @@ def client() -> Iterator[Any]:
 def settings(client: Any, tmp_path: Path) -> Iterator[Settings]:
     """Give settings with a name of their own; nothing of that name is left behind."""
     name = f"blogtest-{uuid.uuid4().hex[:8]}"
+    public, admin = free_ports(2)
     yield Settings(
         name=name,
         image=IMAGE,
         data_dir=tmp_path / "data",
         token=SecretStr("t"),
-        public_port=free_port(),
-        admin_port=free_port(),
+        public_port=public,
+        admin_port=admin,
     )
     for container in named(client, name):
         container.remove(force=True, v=True)
