@@ -11,15 +11,15 @@ from typing import Any, NamedTuple, cast
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from blog.bus.client import Batch, BusClient, BusLost, Head
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.events import Envelope, Event
 from blog.core.ids import new_id
+from blog.eventlog.client import Batch, BusClient, BusLost, Head
 from blog.lifecycle.member import Member
-from blog.runtime.host import Host
-from blog.runtime.view import ViewHost
+from blog.runtime.handler_context import Host
+from blog.runtime.view.host import ViewHost
 from blog.runtime.web import make_app
 
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from blog.bus.delivery import Delivery
-from blog.bus.log import Log
-from blog.bus.writer import COMMIT_BOUNDS
+from blog.bus.delivery.delivery import Delivery
+from blog.bus.log.log import Log
+from blog.bus.log.writer import COMMIT_BOUNDS
 
 _GAUGES = {
     "lag": "Events of the log that the position has not passed.",

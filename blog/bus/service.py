@@ -9,26 +9,26 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from blog.bus.admin import Admin
-from blog.bus.append_door import AppendDoor
-from blog.bus.appends import APPEND_TYPES, MAX_BODY, read_append, told
-from blog.bus.client import LOG_HEADER
-from blog.bus.delivery import Delivery
-from blog.bus.followers import Followers
-from blog.bus.log import Log, LogLockedError
+from blog.bus.api.admin import Admin
+from blog.bus.api.append_fastpath import AppendDoor
+from blog.bus.api.append_wire import APPEND_TYPES, MAX_BODY, read_append, told
+from blog.bus.api.follow import Followers
+from blog.bus.delivery.delivery import Delivery
+from blog.bus.log.log import Log, LogLockedError
+from blog.bus.log.tail import Wanted
 from blog.bus.metrics import BusCollector
-from blog.bus.tail import Wanted
 from blog.core.background import background
-from blog.core.data_dir import unusable
 from blog.core.errors import NotFound, SettingsError
 from blog.core.events import BATCH_TYPE, EVENT_TYPE
+from blog.core.files.data_dir import unusable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.core.web import number, problems, read_body, requires_token
+from blog.eventlog.client import LOG_HEADER
 from blog.http.limits import server_options
+from blog.lifecycle.health_endpoints import is_probe
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.lifecycle.operations import is_probe
 
 SERVICE = "bus"
 _MAX_PAGE = 1000

@@ -10,7 +10,7 @@ import click
 from blog.cli.service import ServiceGroup
 
 if TYPE_CHECKING:
-    from blog.master.resume import Lasting
+    from blog.master.recovery import Lasting
 
 _RUNTIME = click.Choice(["process", "docker"])
 _RUNTIME_HELP = "What copies are: processes of this machine, or containers of BLOG_IMAGE."

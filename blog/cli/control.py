@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session, read_json
+from blog.core.net.http_client import client_session, read_json
 from blog.core.settings import Settings, load
 from blog.master.control import short
-from blog.master.resume import Record
+from blog.master.recovery import Record
 from blog.master.up import LOCK
 
 _OK = 300

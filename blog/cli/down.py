@@ -8,7 +8,7 @@ import click
 from blog.cli.control import ask
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
-from blog.master.resume import Kind, Lasting, Record, end_left
+from blog.master.recovery import Kind, Lasting, Record, end_left
 from blog.master.up import LOCK, lock_for_life
 
 _TIMEOUT = 40.0

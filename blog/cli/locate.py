@@ -7,12 +7,12 @@ import aiohttp
 from pydantic import TypeAdapter
 
 from blog.core.errors import SettingsError
-from blog.core.http_client import detail_of, parse_json, read_response
 from blog.core.instance import Instance, State
+from blog.core.net.http_client import detail_of, parse_json, read_response
 from blog.core.printable import printable
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
-from blog.master.resume import Record
+from blog.master.recovery import Record
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
 _SHOWN = 400

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from blog.bus import maintenance
+from blog.bus.log import maintenance
 from blog.bus.service import log_path
 from blog.core.settings import Settings, load
 from blog.gateway.known_log import LOG_ID, remember_at

@@ -17,13 +17,13 @@ from pydantic import TypeAdapter
 
 from blog.cli.locate import Located, instances_of, registries, why
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session, read_response
 from blog.core.ids import new_id
+from blog.core.net.http_client import client_session, read_response
 from blog.core.operator import PATH, Order, Report
 from blog.core.printable import printable
 from blog.core.settings import Settings, load
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, bearer
-from blog.master.doors import known_token
+from blog.master.ports import known_token
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
 _PROBE = aiohttp.ClientTimeout(total=3)

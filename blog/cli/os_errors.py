@@ -4,8 +4,8 @@ import os
 import stat
 import sys
 
-from blog.core.data_dir import NO_ROOM, concerning
 from blog.core.errors import SettingsError
+from blog.core.files.data_dir import NO_ROOM, concerning
 from blog.core.settings import Settings, load
 
 

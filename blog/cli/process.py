@@ -15,8 +15,8 @@ from blog.core import logs
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.master.copy_lock import claim
 from blog.master.programs import program
+from blog.master.runtimes.lock import claim
 
 SLOW_IMPORT = 10.0
 """Seconds after which it is said that a program is still being imported."""

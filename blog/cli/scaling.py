@@ -14,11 +14,11 @@ from blog.cli.control import answered, ask, connected, is_running
 from blog.cli.rows import show_rows
 from blog.cli.up import FILE
 from blog.core.settings import Settings, load
-from blog.master.control_loop import rows_of
-from blog.master.desired import AUTO, parse, read
 from blog.master.programs import defaults
-from blog.master.scaler import Scaler
-from blog.master.table import CANNOT_RUN
+from blog.master.scaling.loop import rows_of
+from blog.master.scaling.scaler import Scaler
+from blog.master.scaling.spec import AUTO, parse, read
+from blog.master.status import CANNOT_RUN
 
 _LOOK_EVERY = 0.2
 _COLUMNS = ("time", "service", "replicas", "at", "timezone", "note")

@@ -16,16 +16,16 @@ from blog.cli.process import in_loop, on_signals
 from blog.cli.settings import load_and_warn
 from blog.core.background import background
 from blog.core.clock import SystemClock
-from blog.core.data_dir import needed
 from blog.core.errors import SettingsError
+from blog.core.files.data_dir import needed
 from blog.core.instance import State
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.master.desired import checked, parse
-from blog.master.policy_file import PolicyFile
 from blog.master.programs import defaults, ignored
-from blog.master.resume import Kind
-from blog.master.table import CANNOT_RUN, CRASH_LOOP
+from blog.master.recovery import Kind
+from blog.master.scaling.spec import checked, parse
+from blog.master.scaling.spec_file import PolicyFile
+from blog.master.status import CANNOT_RUN, CRASH_LOOP
 from blog.master.up import Blog, registry_url
 from blog.master.up import up as running_blog
 

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from blog.core.data_dir import unusable
+from blog.core.files.data_dir import unusable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway.known_services import SERVICES, recall_services, remember_services_at
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.registry.service import Registry
+from blog.registry.server.service import Registry
 
 LOG_ID = "log-id"
 """In the folder of the process that has the registry."""

@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 from pydantic_core import from_json, to_json
 
-from blog.core.http_client import read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
+from blog.core.net.http_client import read_response
 from blog.core.web import INSTANCE_HEADER
 from blog.gateway.routing import Match, Router
-from blog.registry.discovery import Discovery
+from blog.registry.client.discovery import Discovery
 
 PATH = "/openapi.json"
 _TIMEOUT = 2.0

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from blog.core.background import background
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, environ_of
-from blog.gateway.inner import inner_app, show_routes, show_stats
+from blog.gateway.admin import inner_app, show_routes, show_stats
 from blog.gateway.known_log import registry_of
-from blog.gateway.public import Public, certificate_of
+from blog.gateway.process.public import Public, certificate_of
+from blog.gateway.process.workers import Workers
 from blog.gateway.routing import RouteTable
-from blog.gateway.stats import StatsCollector
-from blog.gateway.turns import follow_routes
-from blog.gateway.workers import Workers
+from blog.gateway.telemetry.stats import StatsCollector
+from blog.gateway.upstream.balancer import follow_routes
 from blog.http.limits import server_options
 from blog.http.listener import address_of, bind
 from blog.lifecycle.lifecycle import Lifecycle

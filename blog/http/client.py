@@ -14,7 +14,7 @@ from blog.http.connection import Connection
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
 from blog.http.heads import END, AnswerHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
-from blog.http.outbox import Outbox
+from blog.http.write_coalescer import Outbox
 
 _BODILESS = frozenset({*range(100, 200), 204, 304})
 

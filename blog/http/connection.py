@@ -8,7 +8,7 @@ import fcntl
 import struct
 import termios
 
-from blog.http.outbox import Outbox
+from blog.http.write_coalescer import Outbox
 
 LARGE = 128 * 1024
 """Bytes in one piece; more than this leaves at once. One read of uvloop is 250 KiB, most answers less."""

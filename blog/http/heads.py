@@ -7,9 +7,9 @@ with it. Most have come before: see `known`.
 import re
 
 from blog.core.errors import Malformed
-from blog.http.block import Block, Field, length_of
-from blog.http.grammar import is_host, read_answer, read_request
-from blog.http.known import NOTHING_LOOSE, KnownHeads, Loose
+from blog.http.head_cache import NOTHING_LOOSE, KnownHeads, Loose
+from blog.http.parsed_head import Block, Field, length_of
+from blog.http.parser import is_host, read_answer, read_request
 
 END = b"\r\n\r\n"
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)

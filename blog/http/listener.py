@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from blog.core.background import background
 from blog.http.application import Application
+from blog.http.connection_limits import Places
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT
-from blog.http.outbox import Outbox
-from blog.http.places import Places
 from blog.http.server import ServerConnection
+from blog.http.write_coalescer import Outbox
 
 BACKLOG = 4096
 SWEEP_INTERVAL = 0.1

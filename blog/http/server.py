@@ -12,12 +12,12 @@ from typing import cast
 from blog.core.errors import BlogError, Malformed, TooSlow
 from blog.http.application import Application, Handling
 from blog.http.connection import Connection, unacknowledged
+from blog.http.connection_limits import Places
 from blog.http.framing import NO_BODY, BodyReader, request_body
-from blog.http.grammar import refusal_of_beginning
 from blog.http.heads import END, RequestHead, parse_request
 from blog.http.limits import HEAD_LIMIT
-from blog.http.outbox import Outbox
-from blog.http.places import Places
+from blog.http.parser import refusal_of_beginning
+from blog.http.write_coalescer import Outbox
 
 CR = ord("\r")
 

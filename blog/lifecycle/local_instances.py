@@ -13,7 +13,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 
-from blog.core.regular_file import content
+from blog.core.files.regular_file import content
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")

@@ -17,19 +17,19 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from blog.core.background import background
-from blog.core.http_client import client_session
-from blog.core.http_server import app_runner
 from blog.core.instance import Instance, Load, Route
 from blog.core.logs import get_logger
+from blog.core.net.http_client import client_session
+from blog.core.net.http_server import app_runner
 from blog.core.settings import Settings
+from blog.lifecycle.health_endpoints import Operations
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.lifecycle.operations import Operations
 from blog.lifecycle.ports import Front, listen, sweep
 from blog.lifecycle.registries import outward, own_url, registries_of
 from blog.lifecycle.run_file import Written, run_file
 from blog.registry.address import joined
-from blog.registry.discovery import Discovery
-from blog.registry.session import Session
+from blog.registry.client.client import Session
+from blog.registry.client.discovery import Discovery
 
 DRAIN_DEADLINE = 8.5
 """Seconds from the request to stop until the end, whatever is still open (Docker kills after 10)."""

@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field, RootModel
 
 from blog.core.errors import Invalid, SettingsError
 from blog.core.events import NDJSON_TYPE
-from blog.core.http_server import app_runner
+from blog.core.net.http_server import app_runner
 from blog.core.web import number, parsed, problems, read_body
-from blog.master.control_loop import ControlLoop
-from blog.master.copy_log import files, news
-from blog.master.rollout import PATIENCE
-from blog.master.rollouts import Rollouts
-from blog.master.table import Table
+from blog.master.replicas.rollout import PATIENCE
+from blog.master.replicas.rollout_runner import Rollouts
+from blog.master.runtimes.logs import files, news
+from blog.master.scaling.loop import ControlLoop
+from blog.master.status import Table
 
 _MAX_PATH = 100  # a Unix socket's address has 108 bytes
 _LOOK_EVERY = 0.2

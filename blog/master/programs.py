@@ -49,7 +49,7 @@ def program(name: str, *, adopt: bool = False) -> Program:
 
             return run
         case "registry":
-            from blog.gateway.registry_only import run_registry  # noqa: PLC0415
+            from blog.gateway.registry_main import run_registry  # noqa: PLC0415
 
             return run_registry
         case "bus":

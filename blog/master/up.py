@@ -11,23 +11,23 @@ import aiohttp
 
 from blog.core.background import background
 from blog.core.clock import Clock
-from blog.core.data_dir import needed
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session
+from blog.core.files.data_dir import needed
 from blog.core.instance import State
+from blog.core.net.http_client import client_session
 from blog.core.settings import Settings
 from blog.master.control import Control, served
-from blog.master.control_loop import ControlLoop
-from blog.master.plan import Copy
-from blog.master.policy_file import PolicyFile
-from blog.master.resume import Kind, resumed
-from blog.master.rollouts import Rollouts
-from blog.master.runtimes import Runtime
-from blog.master.scaler import Scaler
-from blog.master.service import Master
-from blog.master.signals import Signals
-from blog.master.table import Table
-from blog.registry.session import Session
+from blog.master.recovery import Kind, resumed
+from blog.master.replicas.plan import Copy
+from blog.master.replicas.reconciler import Master
+from blog.master.replicas.rollout_runner import Rollouts
+from blog.master.runtimes.base import Runtime
+from blog.master.scaling.loop import ControlLoop
+from blog.master.scaling.scaler import Scaler
+from blog.master.scaling.signals import Signals
+from blog.master.scaling.spec_file import PolicyFile
+from blog.master.status import Table
+from blog.registry.client.client import Session
 
 LOCK = "up.lock"
 """In the run folder: held by the master as long as it lives."""

@@ -10,8 +10,8 @@ from prometheus_client import Histogram
 
 from blog.core.logs import get_logger
 from blog.core.web import REQUEST_ID_HEADER
+from blog.lifecycle.health_endpoints import is_operation
 from blog.lifecycle.member import Member
-from blog.lifecycle.operations import is_operation
 
 _CLIENT_GONE = 499  # nginx's word for a client that went away before the answer
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from blog.bus.client import Appended
 from blog.core.clock import Clock
 from blog.core.contract import Meta
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
 from blog.core.ids import derived_id, new_id, sha256_hex
+from blog.eventlog.client import Appended
 
 DEADLINE = 5.0
 """Seconds that a command has in all."""

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from blog.core.regular_file import content
+from blog.core.files.regular_file import content
 from blog.runtime.catalog import folders
 
 _BASE = "ServiceSettings"

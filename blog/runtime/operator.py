@@ -20,7 +20,7 @@ from blog.core.operator import PATH, OperatorCommand, Order, Report
 from blog.core.web import must_be_operator, parsed, read_body
 from blog.runtime.binding import REASON, Binding, Source, bind_operator
 from blog.runtime.commands import as_decision
-from blog.runtime.host import Host, command_request
+from blog.runtime.handler_context import Host, command_request
 
 JSON_TYPE = "application/json"
 

@@ -20,7 +20,7 @@ from blog.core.logs import get_logger
 from blog.core.web import AUTHOR_HEADER, invalid, read_body
 from blog.runtime.assets import send, version_of
 from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.host import Host
+from blog.runtime.handler_context import Host
 from blog.runtime.refusals import ReadOnlyPeers, refusal_of
 
 FORM_TYPE = "application/x-www-form-urlencoded"

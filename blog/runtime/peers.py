@@ -18,9 +18,9 @@ from yarl import URL
 
 from blog.core.contract import PeerAnswer
 from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, TooMany, Unavailable
-from blog.core.http_client import RESPONSE_LIMIT, parse_json, read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
+from blog.core.net.http_client import RESPONSE_LIMIT, parse_json, read_response
 from blog.core.web import (
     AFTER_HEADER,
     AUTHOR_HEADER,
@@ -30,7 +30,7 @@ from blog.core.web import (
     STALE_HEADER,
 )
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
+from blog.registry.client.discovery import Discovery
 
 TIMEOUT = 6.0
 """Seconds for one try: a little longer than a command has (5 s)."""

@@ -16,9 +16,9 @@ from blog.core.contract import Document, Endpoint, Page
 from blog.core.errors import BlogError, Invalid
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, SEQUENCE_HEADER, STALE_HEADER, etag_of, has_already
 from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.host import Host, base_url
-from blog.runtime.rendered import HotAnswers, Rendered
-from blog.runtime.view import ViewHost
+from blog.runtime.handler_context import Host, base_url
+from blog.runtime.view.cache import HotAnswers, Rendered
+from blog.runtime.view.host import ViewHost
 
 JSON_TYPE = "application/json"
 

@@ -5,23 +5,23 @@ from functools import partial
 
 from prometheus_client import Gauge
 
-from blog.bus.client import BusClient
 from blog.core.background import background
 from blog.core.contract import Service
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, load
+from blog.eventlog.client import BusClient
 from blog.http.limits import BODY_LIMIT, server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.discovery import BUS
+from blog.registry.client.discovery import BUS
 from blog.runtime.binding import Source, bind
 from blog.runtime.catalog import broken
 from blog.runtime.commands import Commands
-from blog.runtime.host import Host
-from blog.runtime.react import Reactor
-from blog.runtime.siblings import Siblings
-from blog.runtime.view import ViewHost
-from blog.runtime.view_folder import view_folder
+from blog.runtime.handler_context import Host
+from blog.runtime.reactions import Reactor
+from blog.runtime.view.folder import view_folder
+from blog.runtime.view.host import ViewHost
+from blog.runtime.view.transfer import Siblings
 from blog.runtime.web import make_app
 
 VIEW_APPLIED = "The last sequence of the log that the view holds."

@@ -17,15 +17,15 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
-from blog.bus.client import BusLost
 from blog.core.background import background
 from blog.core.contract import Applied, Endpoint, ServerSent
 from blog.core.events import Recorded, is_later
 from blog.core.logs import get_logger
 from blog.core.view import View
+from blog.eventlog.client import BusLost
 from blog.runtime.binding import Source, bind
-from blog.runtime.host import Host
-from blog.runtime.view import Listener
+from blog.runtime.handler_context import Host
+from blog.runtime.view.host import Listener
 
 HEARTBEAT = 15.0
 """Seconds between events `beat`, so that nobody on the way, and no client, thinks the stream is dead."""

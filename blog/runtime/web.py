@@ -27,14 +27,14 @@ from blog.core.web import (
 )
 from blog.runtime.access import access
 from blog.runtime.binding import Source, bind
-from blog.runtime.host import Host, command_request
+from blog.runtime.handler_context import Host, command_request
 from blog.runtime.openapi import describe
 from blog.runtime.operator import OperatorApi
 from blog.runtime.pages import page, refused_page
 from blog.runtime.queries import query
-from blog.runtime.siblings import PATH as SNAPSHOT
-from blog.runtime.siblings import Giver
 from blog.runtime.streams import stream
+from blog.runtime.view.transfer import PATH as SNAPSHOT
+from blog.runtime.view.transfer import Giver
 
 JSON_TYPE = "application/json"
 

@@ -16,11 +16,11 @@ from yarl import URL
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
 from blog.core.settings import Settings
-from blog.master.doors import with_ports
-from blog.master.in_process import InProcess
+from blog.master.ports import with_ports
 from blog.master.programs import defaults
+from blog.master.runtimes.in_process import InProcess
 from blog.master.up import Blog, running
-from blog.registry.discovery import Discovery
+from blog.registry.client.discovery import Discovery
 
 _TOKEN = "test-token"  # noqa: S105 - of a blog that lives as long as a test
 _PATIENCE = 10.0

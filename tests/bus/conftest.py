@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from blog.bus.client import BusClient
 from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
@@ -19,10 +18,11 @@ from blog.core.events import Envelope
 from blog.core.reactions import PATH, Delivery
 from blog.core.settings import Settings
 from blog.core.web import bearer, problems
-from blog.gateway.registry_only import run_registry
+from blog.eventlog.client import BusClient
+from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.session import Session
+from blog.registry.client.client import Session
 
 TOKEN = "bus-token"
 Reacted = dict[str, Any] | web.Response

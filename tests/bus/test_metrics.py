@@ -5,9 +5,9 @@ from contextlib import aclosing
 
 from blog.core.reactions import Delivery
 from blog.core.web import bearer
+from tests.bus.api.test_admin import Reactor, post, subscription
 from tests.bus.conftest import TOKEN, Rig
-from tests.bus.test_admin import Reactor, post, subscription
-from tests.bus.test_delivery import CAUSE, cause, effects_of
+from tests.bus.delivery.test_delivery import CAUSE, cause, effects_of
 
 
 async def metrics(rig: Rig) -> dict[str, float]:

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from blog.bus.appends import MAX_EVENT
-from blog.bus.client import Batch
-from blog.bus.log import Log
+from blog.bus.api.append_wire import MAX_EVENT
+from blog.bus.log.log import Log
 from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import Conflict, SettingsError
 from blog.core.events import Envelope
 from blog.core.settings import Settings
+from blog.eventlog.client import Batch
 from blog.lifecycle.lifecycle import Lifecycle
 from tests.bus.conftest import Rig
 

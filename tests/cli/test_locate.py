@@ -18,7 +18,7 @@ from blog.core.ids import new_id
 from blog.core.instance import Instance, State
 from blog.core.settings import Settings
 from blog.lifecycle.run_file import run_file
-from blog.master.resume import Record
+from blog.master.recovery import Record
 from tests.fakes import FakeClock
 
 HERE, OTHER = f"posts-{new_id()}", f"posts-archive-{new_id()}"

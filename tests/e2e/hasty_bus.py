@@ -5,9 +5,9 @@ import sys
 import time
 from typing import Any
 
-from blog.bus.client import Appended
-from blog.bus.writer import Writer
+from blog.bus.log.writer import Writer
 from blog.cli.commands import cli
+from blog.eventlog.client import Appended
 
 _commit = Writer._commit
 

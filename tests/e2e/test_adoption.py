@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from blog.master.processes import LOCK_OPTION
+from blog.master.runtimes.processes import LOCK_OPTION
 from tests.e2e.conftest import Blog, running_in, wait_until
 from tests.e2e.test_kill import SERVICES, Traffic, a_post
 

@@ -13,8 +13,8 @@ import blog.services
 from blog.core.contract import Meta
 from blog.core.decision import Unchanged
 from blog.core.settings import Settings
-from blog.master.desired import read
 from blog.master.programs import defaults
+from blog.master.scaling.spec import read
 from blog.testing.harness import GatewayServer, running_blog
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

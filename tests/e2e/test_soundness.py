@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from blog.bus.schema import chained
+from blog.bus.log.schema import chained
 from blog.testing.harness import running_blog
 from tests.e2e.notes import Told
 from tests.e2e.rows import applied, hashed, log_file, view_files

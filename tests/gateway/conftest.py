@@ -15,17 +15,17 @@ from aiohttp.typedefs import Handler
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
 from blog.core.settings import Settings
-from blog.gateway.access_log import AccessLog
-from blog.gateway.door import Door, Inside
+from blog.gateway.edge.handler import Door, Inside
 from blog.gateway.routing import RouteTable
-from blog.gateway.stats import Stats
-from blog.gateway.turns import Turns
+from blog.gateway.telemetry.access_log import AccessLog
+from blog.gateway.telemetry.stats import Stats
+from blog.gateway.upstream.balancer import Turns
 from blog.http.limits import ANSWER_TIMEOUT
 from blog.http.listener import bind, listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
+from blog.registry.client.client import Session
 from blog.registry.messages import Snapshot
-from blog.registry.session import Session
 from tests.certificates import Tls, tls_of
 from tests.loops import Factories, loops_of
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from blog.core.http_client import client_session
 from blog.core.instance import Instance, Route
+from blog.core.net.http_client import client_session
 from blog.gateway import openapi
 from blog.gateway.openapi import collect, merge
 from blog.gateway.routing import Router

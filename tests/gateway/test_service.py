@@ -22,8 +22,8 @@ from blog.gateway.known_services import SERVICES, recall_services, remember_serv
 from blog.gateway.service import run
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.completeness import RETURN_WITHIN
-from blog.registry.session import Session
+from blog.registry.client.client import Session
+from blog.registry.server.completeness import RETURN_WITHIN
 from tests.certificates import write_certificate
 
 TOKEN = "secret"

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from blog.core.errors import BlogError, status_of
 from blog.http.application import Handling
+from blog.http.connection_limits import Places
 from blog.http.heads import RequestHead
 from blog.http.listener import address_of, bind, listening
-from blog.http.places import Places
 from blog.http.server import ServerConnection
 from tests.certificates import Tls
 from tests.loops import broken_off

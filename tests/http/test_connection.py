@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from blog.http.connection import LARGE, Connection
-from blog.http.outbox import Outbox
+from blog.http.write_coalescer import Outbox
 from tests.certificates import Tls
 from tests.http.doors import until
 from tests.loops import broken_off, in_both_loops

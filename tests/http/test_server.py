@@ -7,10 +7,10 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blog.http.connection_limits import Places
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
-from blog.http.outbox import Outbox
-from blog.http.places import Places
 from blog.http.server import ServerConnection
+from blog.http.write_coalescer import Outbox
 from tests.http.doors import HEAD, Door, Echo, until
 
 

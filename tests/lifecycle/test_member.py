@@ -19,10 +19,10 @@ from blog.core.errors import SettingsError
 from blog.core.instance import State
 from blog.core.settings import Settings
 from blog.core.web import problems, requires_token
-from blog.gateway.registry_only import run_registry
+from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, _client
-from blog.registry.session import Session
+from blog.registry.client.client import Session
 
 TOKEN = "member-token"
 

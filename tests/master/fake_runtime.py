@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from blog.core.instance import Instance, Load, State
-from blog.master.runtimes import CANNOT_RUN, Adopted
+from blog.master.runtimes.base import CANNOT_RUN, Adopted
 
 
 class FakeCopy:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from blog.master import copy_lock
+from blog.master.runtimes import lock as copy_lock
 from tests.e2e.conftest import wait_until
 
 CLAIMS = (

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blog.bus.client import Head
-from blog.runtime.store import Store
+from blog.eventlog.client import Head
+from blog.runtime.view.store import Store
 from tests.runtime.garden import LOG, Wider, batch, sown
 
 COUNT, PAGE = 2000, 20

@@ -12,10 +12,10 @@ from blog.core.clock import SystemClock
 from blog.core.events import Envelope
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
-from blog.runtime import view
+from blog.registry.client.discovery import Discovery
 from blog.runtime.run import run
-from blog.runtime.siblings import PATH
+from blog.runtime.view import host as view
+from blog.runtime.view.transfer import PATH
 from tests.bus.conftest import Rig
 from tests.runtime.garden import Sown, garden
 

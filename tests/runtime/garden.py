@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from blog.bus.client import Batch
 from blog.core.contract import Service
 from blog.core.events import Event
 from blog.core.view import View, applies
+from blog.eventlog.client import Batch
 
 LOG = "log-1"
 

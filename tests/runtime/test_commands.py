@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from blog.bus.client import Appended
 from blog.core.contract import Meta
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
+from blog.eventlog.client import Appended
 from blog.runtime.commands import DEADLINE, CommandRequest, Commands, Decide
 from tests.fakes import FakeClock
 

@@ -23,11 +23,11 @@ from blog.core.errors import (
     TooMany,
     Unavailable,
 )
-from blog.core.http_client import client_session
 from blog.core.instance import Instance, State
+from blog.core.net.http_client import client_session
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER, INSTANCE_HEADER
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
+from blog.registry.client.discovery import Discovery
 from blog.registry.messages import Delta
 from blog.runtime import peers
 from blog.runtime.peers import TRIES, Calls

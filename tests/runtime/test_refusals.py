@@ -16,8 +16,8 @@ from blog.core.contract import PeerAnswer
 from blog.core.errors import NotFound, TooMany
 from blog.core.refusals import refused_path
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
-from blog.runtime.host import Host
+from blog.registry.client.discovery import Discovery
+from blog.runtime.handler_context import Host
 from blog.runtime.refusals import ReadOnlyPeers
 from blog.runtime.web import make_app
 from tests.services.peers import FakePeers

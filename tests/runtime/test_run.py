@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from blog.bus.client import Batch
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.instance import State
+from blog.eventlog.client import Batch
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.runtime.run import followed, run
-from blog.runtime.store import Step, Store
+from blog.runtime.view.store import Step, Store
 from tests.runtime.conftest import Gardens
 from tests.runtime.garden import garden
 

@@ -1,0 +1,287 @@
+"""The log: an append-only store in one SQLite file, with an identity and a lock. Never two logs.
+
+Writing is the business of one thread (`writer`); reading has another, read-only connection.
+"""
+
+import asyncio
+import fcntl
+import json
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from uuid import uuid4
+
+from blog.bus.log.expected_version import Expected
+from blog.bus.log.jobs import Append, Pause, Replay, Revive, Settle, Subscribe
+from blog.bus.log.schema import (
+    EXCEPTIONS,
+    FROM_1,
+    SCHEMA,
+    VERSION,
+    DeadLetter,
+    Entry,
+    Position,
+    Settled,
+    State,
+)
+from blog.bus.log.tail import Page, Tail, Wanted, cut
+from blog.bus.log.writer import Commits, Writer
+from blog.core.errors import SettingsError, StorageFull
+from blog.core.events import Envelope
+from blog.eventlog.client import Appended
+
+R = TypeVar("R")
+_COLUMNS = "sequence, id, type, key, envelope"
+_SHARE_FREE, _BYTES_FREE = 0.05, 1 << 30
+_LOOK_EVERY = 1.0  # seconds between looks at the disk
+
+
+class LogLockedError(Exception):
+    """Another process has this file."""
+
+
+class Log:
+    """An open log. Made by `Log.open`."""
+
+    def __init__(self, path: Path, identity: str, head: int) -> None:
+        self.path = path
+        self.identity = identity
+        self.head = head
+        self._tail = Tail(head)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-read")
+        self._writer = Writer(path, self._committed)
+        self._db: sqlite3.Connection
+        self._callbacks: list[Callable[[], None]] = []
+        self._looked = float("-inf")
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(path: Path) -> AsyncIterator["Log"]:
+        """Open the log at `path`, making it if there is none.
+
+        Raises LogLockedError when another process has it, SettingsError for a file of a newer version,
+        OSError or sqlite3.Error when it cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(path.name + ".lock").open("a") as lock:
+            _take(lock)
+            log = Log(path, *await asyncio.to_thread(_prepare, path))
+            log._writer.start()
+            await log._read(log._connect)
+            try:
+                yield log
+            finally:
+                await log._writer.stop()
+                await log._read(log._db.close)
+                log._reader.shutdown(wait=False)
+
+    @property
+    def commits(self) -> Commits:
+        """How long commits took."""
+        return self._writer.commits
+
+    async def append(
+        self, envelopes: Sequence[Envelope], expect: Expected | None = None
+    ) -> list[Appended]:
+        """Append a batch, all or nothing; return once it is on disk.
+
+        Raises Conflict when what is to `expect` does not hold, TooMany, StorageFull, or Unavailable.
+        """
+        return await self.appending(envelopes, expect)
+
+    def appending(
+        self, envelopes: Sequence[Envelope], expect: Expected | None = None
+    ) -> "asyncio.Future[list[Appended]]":
+        """Begin to `append`; the future is done once it is on disk. Raises TooMany or StorageFull."""
+        self._must_have_room()
+        return self._writer.begin(Append(envelopes, expect))
+
+    async def settle(
+        self,
+        subscription: str,
+        settled: Sequence[Settled],
+        following: Sequence[Envelope],
+        watermark: int,
+    ) -> None:
+        """Acknowledge events for `subscription` and append what follows, in one transaction."""
+        await self._writer.do(Settle(subscription, settled, following, watermark))
+
+    async def subscribe(self, name: str, types: frozenset[str]) -> None:
+        """Remember a subscription; one that is known keeps its position."""
+        await self._writer.do(Subscribe(name, types))
+
+    async def revive(self, subscription: str, sequence: int, *, again: bool) -> None:
+        """Take a dead event out of the way: to be tried `again`, or for good. Raises NotFound."""
+        await self._writer.do(Revive(subscription, sequence, again))
+
+    async def pause(self, subscription: str, *, is_paused: bool) -> None:
+        """Remember whether a subscription is paused."""
+        await self._writer.do(Pause(subscription, is_paused))
+
+    async def replay(self, subscription: str, after: int) -> None:
+        """Forget what a subscription has done behind `after`."""
+        await self._writer.do(Replay(subscription, after))
+
+    async def dead_letters(self, subscription: str | None = None) -> list[DeadLetter]:
+        """List what never worked, oldest first."""
+        return await self._read(lambda: self._dead_letters(subscription))
+
+    async def get_all(self, sequences: Sequence[int]) -> list[Entry]:
+        """Return the events at `sequences`, in order."""
+        return await self._read(lambda: self._at(sequences))
+
+    async def positions(self) -> dict[str, Position]:
+        """Return how far every known subscription is."""
+        return await self._read(self._positions)
+
+    async def read(
+        self, after: int, limit: int, types: Collection[str] = (), key: str | None = None
+    ) -> Page:
+        """Return up to `limit` events after `after` (fewer if they are large), of `types` and `key`."""
+        wanted = Wanted(frozenset(types), key)
+        page = self._tail.read(after, limit, wanted)
+        if page is None:
+            head = self.head
+            found, is_cut = await self._read(lambda: self._select(after, head, limit, wanted))
+            page = Page(found, found[-1].sequence if is_cut else max(head, after))
+        return page
+
+    async def get(self, event_id: str) -> Entry | None:
+        """Look up an event."""
+        return await self._read(lambda: self._one("id = ?", event_id))
+
+    def on_append(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each commit; returns what stops that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._tail.append(entries)
+            self.head = entries[-1].sequence
+            for callback in list(self._callbacks):
+                callback()
+
+    def _must_have_room(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < _LOOK_EVERY:
+            return
+        usage = shutil.disk_usage(self.path.parent)
+        if usage.free < min(_SHARE_FREE * usage.total, _BYTES_FREE):
+            raise StorageFull("The log's disk is nearly full.", headers={"Retry-After": "10"})
+        self._looked = now
+
+    # On the reading thread.
+
+    async def _read(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    def _connect(self) -> None:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+
+    def _select(self, after: int, head: int, limit: int, wanted: Wanted) -> tuple[list[Entry], bool]:
+        types, key = wanted
+        where, arguments = "sequence > ? AND sequence <= ?", [after, head, *types]
+        if types:
+            # `+` keeps SQLite from an index on types: the order of sequences is what is wanted
+            where += f" AND +type IN ({','.join('?' * len(types))})"
+        if key is not None:
+            where += " AND key = ?"
+            arguments.append(key)
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"  # noqa: S608 - values are bound
+        with closing(self._db.execute(sql, (*arguments, limit))) as rows:
+            return cut(map(Entry._make, rows), limit)
+
+    def _one(self, where: str, value: Any) -> Entry | None:
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - no input in it
+        row = self._db.execute(sql, (value,)).fetchone()
+        return Entry(*row) if row else None
+
+    def _positions(self) -> dict[str, Position]:
+        subscriptions = self._db.execute("SELECT name, types, watermark, paused FROM subscriptions")
+        return {
+            name: self._position(
+                name, Position(frozenset(json.loads(types)), watermark, is_paused=paused > 0)
+            )
+            for name, types, watermark, paused in subscriptions.fetchall()
+        }
+
+    def _position(self, name: str, position: Position) -> Position:
+        settled: set[int] = set()
+        parked: dict[str, list[int]] = {}
+        dead: set[str] = set()
+        rows = self._db.execute(
+            "SELECT sequence, key, state FROM exceptions WHERE subscription = ? ORDER BY sequence",
+            (name,),
+        )
+        for sequence, key, state in rows:
+            if sequence > position.watermark:
+                settled.add(sequence)
+            if state == State.PARKED:
+                parked.setdefault(key, []).append(sequence)
+            elif state == State.DEAD:
+                dead.add(key)
+        return position._replace(settled=frozenset(settled), parked=parked, dead=frozenset(dead))
+
+    def _dead_letters(self, subscription: str | None) -> list[DeadLetter]:
+        rows = self._db.execute(
+            "WITH parked AS (SELECT subscription, key, count(*) AS waiting FROM exceptions"
+            " WHERE state = 'parked' GROUP BY subscription, key)"
+            " SELECT x.subscription, x.attempts, coalesce(x.reason, ''), coalesce(p.waiting, 0),"
+            " e.sequence, e.id, e.type, e.key, e.envelope"
+            " FROM exceptions AS x JOIN events AS e USING (sequence)"
+            " LEFT JOIN parked AS p ON p.subscription = x.subscription AND p.key = x.key"
+            " WHERE x.state = 'dead' AND coalesce(x.subscription = ?, TRUE)"
+            " ORDER BY sequence, x.subscription",
+            (subscription,),
+        )
+        return [
+            DeadLetter(name, attempts, reason, parked, Entry(*row))
+            for name, attempts, reason, parked, *row in rows
+        ]
+
+    def _at(self, sequences: Sequence[int]) -> list[Entry]:
+        marks = ",".join("?" * len(sequences))
+        where = f"sequence IN ({marks}) ORDER BY sequence"
+        sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - values are bound
+        return [Entry(*row) for row in self._db.execute(sql, tuple(sequences))]
+
+    def __repr__(self) -> str:
+        """Show which log it is and how long."""
+        return f"<Log {self.identity} at {self.head} in {self.path}>"
+
+
+def _take(lock: IO[Any]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LogLockedError from error
+
+
+def _prepare(path: Path) -> tuple[str, int]:
+    """Make the tables of a new file; return the identity and the head."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        # a file of somebody else's can be opened and read, and would refuse the first event
+        db.execute("BEGIN")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("ROLLBACK")
+        if version > VERSION:
+            raise SettingsError(f"{path} was written by a newer version (schema {version}).")
+        if version == 0:
+            db.executescript(f"BEGIN; {SCHEMA} {EXCEPTIONS}")
+            db.execute("INSERT INTO meta VALUES ('identity', ?)", (str(uuid4()),))
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
+        elif version == 1:
+            db.executescript(f"BEGIN; {' '.join(FROM_1)} PRAGMA user_version = {VERSION}; COMMIT")
+        [identity] = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
+        [head] = db.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
+        return identity, head

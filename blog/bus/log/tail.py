@@ -1,0 +1,83 @@
+"""Tail: the newest events in memory: who is near the head reads no disk. Pure.
+
+Most reads are for what was appended just now, by everybody who follows: a page that several want is
+encoded once.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from blog.bus.log.schema import Entry
+
+TAIL_BYTES = 4 << 20
+"""Bytes of envelopes that are kept; for a moment it may be twice as many."""
+PAGE_BYTES = 1 << 20
+"""Bytes of envelopes in one page, unless one event alone has more."""
+
+
+class Wanted(NamedTuple):
+    """Which events: of these types (none named: all), of this key."""
+
+    types: frozenset[str] = frozenset()
+    key: str | None = None
+
+    def matches(self, entry: Entry) -> bool:
+        """Tell whether `entry` is wanted."""
+        return (not self.types or entry.type in self.types) and self.key in (None, entry.key)
+
+
+class Page(NamedTuple):
+    """Events in log order; everything up to `through` has been considered."""
+
+    entries: Sequence[Entry]
+    through: int
+
+
+def cut(entries: Iterable[Entry], limit: int) -> tuple[list[Entry], bool]:
+    """Take the first `limit` of `entries`, or PAGE_BYTES; tell whether there may be more."""
+    found: list[Entry] = []
+    size = 0
+    for entry in entries:
+        found.append(entry)
+        size += len(entry.envelope)
+        if len(found) >= limit or size >= PAGE_BYTES:
+            return found, True
+    return found, False
+
+
+class Tail:
+    """The events after `start`, up to the head of the log."""
+
+    def __init__(self, head: int) -> None:
+        self.start = head
+        self._entries: list[Entry] = []
+        self._size = 0
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Take what was committed; forget the oldest when it is too much."""
+        self._entries += entries
+        self._size += sum(len(entry.envelope) for entry in entries)
+        if self._size > 2 * TAIL_BYTES:
+            self._forget()
+
+    def read(self, after: int, limit: int, wanted: Wanted) -> Page | None:
+        """Return up to `limit` events after `after`; None when they are not all here."""
+        if after < self.start:
+            return None
+        rest = self._entries[after - self.start :] if after > self.start else self._entries
+        found, is_cut = cut((entry for entry in rest if wanted.matches(entry)), limit)
+        return Page(found, found[-1].sequence if is_cut else max(after, self.start + len(self._entries)))
+
+    def _forget(self) -> None:
+        keep = len(self._entries)
+        size = 0
+        while keep and size + len(self._entries[keep - 1].envelope) <= TAIL_BYTES:
+            keep -= 1
+            size += len(self._entries[keep].envelope)
+        self.start += keep
+        del self._entries[:keep]
+        self._size = size
+
+    def __repr__(self) -> str:
+        """Show what is here."""
+        return f"<Tail: {len(self._entries)} events after {self.start}, {self._size} bytes>"

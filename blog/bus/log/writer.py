@@ -1,0 +1,272 @@
+"""Writer: the one thread that changes the log. Group commit: whatever queued up while it was committing.
+
+Whoever asked is answered after the commit, that is after fsync. A transaction is all or nothing.
+"""
+
+import asyncio
+import json
+import queue
+import sqlite3
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from blog.bus.log.jobs import Append, Job, Pause, Replay, Revive, Settle, Subscribe
+from blog.bus.log.schema import Entry, State, chained, sealed
+from blog.core.errors import BlogError, NotFound, StorageFull, TooMany, Unavailable
+from blog.core.events import Envelope
+from blog.core.logs import get_logger
+from blog.eventlog.client import Appended
+
+MAX_QUEUED = 10_000
+"""Jobs that may wait; more is 429."""
+MAX_COMMIT = 512
+"""Jobs in one transaction."""
+
+log = get_logger()
+
+
+COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Upper bounds of the histogram of commit times, in seconds."""
+
+
+class Commits:
+    """How long commits took. `buckets` is one longer than COMMIT_BOUNDS; written by one thread."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(COMMIT_BOUNDS) + 1)
+        self.seconds = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Count a commit."""
+        self.buckets[bisect_left(COMMIT_BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+    def __repr__(self) -> str:
+        """Show how many there were."""
+        return f"<Commits: {sum(self.buckets)} in {self.seconds:.3f} s>"
+
+
+_Queued = tuple[Job, asyncio.Future[list[Appended]]]
+
+
+class Writer:
+    """Owns the writing connection. `committed` is called in the loop with what is new in the log."""
+
+    def __init__(self, path: Path, committed: Callable[[Sequence[Entry]], None]) -> None:
+        self._path = path
+        self.commits = Commits()
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._db: sqlite3.Connection
+        self._head = 0
+        self._hash = b""
+        self._is_lost = False
+        """Whether a transaction that failed could not be taken back either."""
+        self._new: list[Entry] = []
+        """What the transaction that is open appends."""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what is queued and close the file."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def do(self, job: Job) -> list[Appended]:
+        """Return the outcome of `job` once it is on disk.
+
+        Raises Conflict, TooMany, StorageFull, or Unavailable when the disk fails.
+        """
+        return await self.begin(job)
+
+    def begin(self, job: Job) -> "asyncio.Future[list[Appended]]":
+        """Begin to do `job`. Raises TooMany."""
+        if self._queue.qsize() >= MAX_QUEUED:
+            raise TooMany("The log has more to write than it can.", headers={"Retry-After": "1"})
+        future: asyncio.Future[list[Appended]] = self._loop.create_future()
+        self._queue.put((job, future))
+        return future
+
+    # On the thread.
+
+    def _run(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._recall()
+        while (jobs := self._collect()) is not None:
+            self._commit(jobs)
+        self._db.close()
+
+    def _recall(self) -> None:
+        """Read where the file ends."""
+        row = self._db.execute("SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1")
+        self._head, self._hash = row.fetchone() or (0, b"")
+
+    def _collect(self) -> list[_Queued] | None:
+        """Wait for a job and take what else is there; None when it is time to stop."""
+        jobs: list[_Queued] = []
+        while len(jobs) < MAX_COMMIT and (not jobs or not self._queue.empty()):
+            job = self._queue.get()
+            if job is None:
+                if not jobs:
+                    return None
+                self._queue.put(None)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _commit(self, jobs: list[_Queued]) -> None:
+        outcomes: list[tuple[asyncio.Future[list[Appended]], list[Appended] | BlogError]] = []
+        try:
+            if self._is_lost:
+                self._give_up()
+            self._db.execute("BEGIN IMMEDIATE")
+            outcomes.extend((future, self._do(job)) for job, future in jobs)
+            began = time.perf_counter()
+            self._db.execute("COMMIT")
+            self.commits.took(time.perf_counter() - began)
+        except Exception as error:  # whatever it is: a thread that has ended answers nobody
+            log.exception("log.write_failed", jobs=len(jobs))
+            outcomes = [(future, _failure(error)) for _, future in jobs]
+            with suppress(sqlite3.Error):
+                self._give_up()
+        new, self._new = self._new, []
+        self._loop.call_soon_threadsafe(self._answer, outcomes, new)
+
+    def _give_up(self) -> None:
+        """Take back what was not committed. Where that fails, it comes before the next transaction."""
+        self._is_lost = True
+        self._new = []
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._recall()
+        self._is_lost = False
+
+    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], new: Sequence[Entry]) -> None:
+        """Answer in the loop; who has given up meanwhile is passed over."""
+        self._committed(new)
+        for future, outcome in outcomes:
+            if future.done():
+                continue
+            if isinstance(outcome, BlogError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _do(self, job: Job) -> list[Appended] | BlogError:
+        match job:
+            case Append():
+                return self._append(job)
+            case Settle():
+                return self._settle(job)
+            case Subscribe():
+                self._db.execute(
+                    "INSERT INTO subscriptions (name, types, watermark) VALUES (?, ?, 0)"
+                    " ON CONFLICT (name) DO UPDATE SET types = excluded.types",
+                    (job.name, json.dumps(sorted(job.types))),
+                )
+                return []
+            case Revive():
+                return self._revive(job)
+            case Pause():
+                self._db.execute(
+                    "UPDATE subscriptions SET paused = ? WHERE name = ?",
+                    (job.is_paused, job.subscription),
+                )
+                return []
+            case Replay():
+                self._db.execute("DELETE FROM exceptions WHERE subscription = ?", (job.subscription,))
+                self._db.execute(
+                    "UPDATE subscriptions SET watermark = ? WHERE name = ?", (job.after, job.subscription)
+                )
+                return []
+
+    def _append(self, job: Append) -> list[Appended] | BlogError:
+        if job.expect is not None and any(self._find(envelope.id) is None for envelope in job.envelopes):
+            refusal = job.expect.refusal(self._db, self._head)
+            if refusal is not None:
+                return refusal
+        return [self._insert(envelope) for envelope in job.envelopes]
+
+    def _insert(self, envelope: Envelope) -> Appended:
+        sequence = self._head + 1
+        text = sealed(envelope, sequence)
+        hash_ = chained(self._hash, text)
+        entry = Entry(sequence, envelope.id, envelope.type, envelope.subject, text)
+        inserted = self._db.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (*entry, hash_)
+        )
+        if not inserted.rowcount:
+            known = self._find(envelope.id)
+            assert known is not None
+            return Appended(envelope.id, known, duplicate=True)
+        self._head, self._hash = sequence, hash_
+        self._new.append(entry)
+        return Appended(envelope.id, sequence)
+
+    def _settle(self, job: Settle) -> list[Appended]:
+        """Write what the position does not say: what it passes is passed, but for the dead and parked.
+
+        These may be many, and lie below it for long: nothing here looks at more than is settled now.
+        """
+        appended = [self._insert(envelope) for envelope in job.following]
+        name = job.subscription
+        before = self._watermark(name)
+        watermark = max(before, job.watermark)
+        passed = [s for s in job.settled if s.state is State.DONE and s.sequence <= watermark]
+        self._db.executemany(
+            "DELETE FROM exceptions WHERE subscription = ? AND sequence = ?",
+            [(name, s.sequence) for s in passed],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO exceptions VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (name, s.sequence, s.key, s.state.value, s.attempts, s.reason)
+                for s in job.settled
+                if s.state is not State.DONE or s.sequence > watermark
+            ],
+        )
+        self._db.execute("UPDATE subscriptions SET watermark = ? WHERE name = ?", (watermark, name))
+        self._db.execute(
+            "DELETE FROM exceptions WHERE subscription = ? AND sequence > ? AND sequence <= ?"
+            " AND state = 'done'",
+            (name, before, watermark),
+        )
+        return appended
+
+    def _revive(self, job: Revive) -> list[Appended] | BlogError:
+        one = (job.subscription, job.sequence)
+        where = "WHERE subscription = ? AND sequence = ? AND state = 'dead'"  # its letter
+        if job.again:
+            sql = f"UPDATE exceptions SET state = 'parked' {where}"  # noqa: S608 - no input in it
+        elif job.sequence > self._watermark(job.subscription):
+            sql = f"UPDATE exceptions SET state = 'done' {where}"  # noqa: S608 - no input in it
+        else:
+            sql = f"DELETE FROM exceptions {where}"  # noqa: S608 - no input in it
+        if not self._db.execute(sql, one).rowcount:
+            return NotFound("There is no such dead letter.")
+        return []
+
+    def _watermark(self, name: str) -> int:
+        row = self._db.execute("SELECT watermark FROM subscriptions WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else 0
+
+    def _find(self, event_id: str) -> int | None:
+        row = self._db.execute("SELECT sequence FROM events WHERE id = ?", (event_id,)).fetchone()
+        return row[0] if row else None
+
+
+def _failure(error: Exception) -> BlogError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return StorageFull("The log's disk is full.", headers={"Retry-After": "10"})
+    return Unavailable("The log cannot write to its disk.", headers={"Retry-After": "1"})

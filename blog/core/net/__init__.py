@@ -1,0 +1,1 @@
+"""HTTP clients, servers and addresses, made in one place."""

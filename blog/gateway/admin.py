@@ -1,0 +1,68 @@
+"""Inner door: the registry's API where it is embedded, and what the gateway knows. Never published."""
+
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from blog.core.logs import get_logger
+from blog.core.settings import Settings
+from blog.core.web import problems, requires_token
+from blog.gateway.routing import RouteTable
+from blog.gateway.telemetry.stats import StatsCollector
+from blog.http.limits import BODY_LIMIT
+from blog.registry.server.service import Registry
+
+_ADVICE = "whoever is in this network can join and read; set BLOG_TOKEN, the same for everybody"
+_OPEN = ("/healthz", "/readyz")
+
+log = get_logger()
+
+
+def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
+    """Make the app; everything but the probes needs the token."""
+    app = web.Application(
+        middlewares=[
+            problems,
+            requires_token(settings.secret, lambda request: request.path not in _OPEN),
+        ],
+        client_max_size=BODY_LIMIT,
+    )
+    if settings.secret is None and not _is_loopback(settings.host):
+        log.warning("door.unguarded", host=settings.host, next=_ADVICE)
+    if registry is not None:
+        app.add_routes(registry.routes())
+    return app
+
+
+def show_routes(table: RouteTable) -> web.RouteDef:
+    """Make `GET /v1/routes`: every route with its service, and the conflicts."""
+
+    async def show(_: web.Request) -> web.Response:
+        router = table.router
+        return web.json_response(
+            {
+                "routes": [
+                    {"method": method, "pattern": match.pattern, "service": match.service}
+                    for method, match in router.routes()
+                ],
+                "conflicts": [conflict._asdict() for conflict in router.conflicts],
+            }
+        )
+
+    return web.get("/v1/routes", show)
+
+
+def show_stats(counted: StatsCollector) -> web.RouteDef:
+    """Make `GET /v1/stats`: what is counted per service, as JSON, for who scales by it."""
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(text=counted.total().model_dump_json(), content_type="application/json")
+
+    return web.get("/v1/stats", show)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

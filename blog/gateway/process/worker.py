@@ -1,0 +1,107 @@
+"""Worker: one of several processes behind the public port. It follows the registry in its parent.
+
+`python -m blog.gateway.process.worker FD BUCKETS` is started by `workers`; it tells what it counts over
+FD, a line of JSON each time, the first one once it can serve. BUCKETS is the descriptor of the memory
+in which all workers count the writes of each client.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from blog.core.background import background
+from blog.core.clock import SystemClock
+from blog.core.errors import SettingsError
+from blog.core.logs import configure, get_logger
+from blog.core.net.http_client import client_session
+from blog.core.settings import Settings, load
+from blog.gateway.edge.token_buckets import Buckets
+from blog.gateway.process.public import Public
+from blog.gateway.routing import RouteTable
+from blog.gateway.telemetry.stats import Snapshot
+from blog.http.listener import bind
+from blog.lifecycle.health_endpoints import Operations
+from blog.registry.client.client import Session
+
+TELL_INTERVAL = 0.25
+DRAIN_TIME = 7.0
+"""Seconds for what is in flight: less than the parent has."""
+
+log = get_logger()
+
+
+async def work(settings: Settings, told: int, buckets: int) -> None:
+    """Serve until SIGTERM, or until the parent is gone."""
+    clock, stopping = SystemClock(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_reader(sys.stdin.fileno(), stopping.set)  # the parent holds the other end
+    operations = Operations("worker", CollectorRegistry())
+    public = Public(settings, clock, RouteTable(), Buckets(buckets))
+    async with AsyncExitStack() as stack:
+        bound = bind(settings.host, settings.public_port, shared=True)
+        http = await stack.enter_async_context(client_session())
+        session = await stack.enter_async_context(
+            Session(
+                http=http,
+                registries=settings.registry,
+                clock=clock,
+                follow=("*",),
+                token=settings.secret,
+            )
+        )
+        await session.wait_until_tried()
+        await session.discovery.wait_until(lambda table: table.epoch is not None)
+        await stack.enter_async_context(public.listening(bound))
+        await stack.enter_async_context(public.open(session, http, operations))
+        await stack.enter_async_context(background(_tell(public, operations, told)))
+        await stopping.wait()
+        await _drain(public, operations)
+        _say(public, operations, told)
+
+
+async def _drain(public: Public, operations: Operations) -> None:
+    """Take no new clients, finish what is in flight, then end streams."""
+    unlisted, draining = asyncio.Event(), asyncio.Event()
+    unlisted.set()
+    async with background(public.drain(unlisted, draining)):
+        try:
+            async with asyncio.timeout(DRAIN_TIME):
+                await operations.requests.wait_until_zero()
+                draining.set()
+                await operations.streams.wait_until_zero()
+        except TimeoutError:
+            log.warning("worker.drain_cut", open=repr(operations))
+
+
+async def _tell(public: Public, operations: Operations, told: int) -> None:
+    while True:
+        _say(public, operations, told)
+        await asyncio.sleep(TELL_INTERVAL)
+
+
+def _say(public: Public, operations: Operations, told: int) -> None:
+    snapshot: Snapshot = public.stats.snapshot()
+    snapshot.requests, snapshot.streams = operations.requests.count, operations.streams.count
+    os.write(told, snapshot.model_dump_json().encode() + b"\n")
+
+
+def main() -> None:
+    """Run one worker."""
+    try:
+        settings = load(Settings)
+        configure(settings.log_level, settings.log_format, service="gateway")
+        uvloop.run(work(settings, *map(int, sys.argv[1:3])))
+    except SettingsError as error:
+        print(f"blog: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Proxy: what all exchanges share: turns, connections, deadlines, counts and the access log.
+
+Joins a client's connection to an instance's; what happens to one request is in `exchange`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from blog.core.background import Crew
+from blog.core.clock import Clock
+from blog.core.errors import BlogError
+from blog.core.instance import Instance, State
+from blog.gateway.edge.local_responses import Replies
+from blog.gateway.edge.request_context import Asked
+from blog.gateway.proxy.request import Exchange
+from blog.gateway.routing import Match
+from blog.gateway.telemetry.record import Records
+from blog.gateway.upstream.balancer import Turns
+from blog.gateway.upstream.connections import Upstream
+from blog.gateway.upstream.upstreams import Target
+from blog.http.connection_limits import Places
+from blog.http.limits import ANSWER_TIMEOUT
+from blog.http.server import ServerConnection
+from blog.lifecycle.health_endpoints import Operations
+
+
+class Options(NamedTuple):
+    """What may be chosen. `answer_timeout` is in seconds; `retries`: whether anything is sent again."""
+
+    names_instance: bool = True
+    retries: bool = True
+    answer_timeout: float = ANSWER_TIMEOUT
+
+
+class Shared(NamedTuple):
+    """What a proxy is made of."""
+
+    turns: Turns
+    places: Places
+    replies: Replies
+    records: Records
+    operations: Operations
+    clock: Clock
+
+
+class Proxy:
+    """Sends requests to instances."""
+
+    def __init__(self, shared: Shared, options: Options, crew: Crew) -> None:
+        self.turns = shared.turns
+        self.places = shared.places
+        self.upstream = Upstream(crew, shared.clock)
+        self.retries = options.retries
+        self.now: Callable[[], float] = shared.clock.monotonic
+        self._options = options
+        self._replies = shared.replies
+        self._operations = shared.operations
+        self._services = shared.records.stats.services
+        self._note = shared.records.note
+        self._answer_timeout = options.answer_timeout
+        self._active: set[Exchange] = set()
+        self._endless: set[Exchange] = set()
+
+    def began(self, exchange: Exchange, asked: Asked) -> None:
+        """Count a request that will be sent to an instance."""
+        self._active.add(exchange)
+        self.turns.budget.requests += 1
+        self._operations.requests.add(1)
+        asked.stats = self._services[asked.match.service]
+        asked.stats.in_flight += 1
+
+    def answer_timeout(self, match: Match) -> float:
+        """Return how many seconds an instance has to answer to what `match` is."""
+        return self._answer_timeout if match.answer_timeout is None else match.answer_timeout
+
+    def lines(self, asked: Asked, target: Target) -> bytes:
+        """Return what the gateway says on an answer of `target`."""
+        named = target.served_by if self._options.names_instance else b""
+        return b"X-Request-Id: %b\r\n%b%b" % (asked.trace.request_id, named, asked.cors or b"")
+
+    def reply(self, client: ServerConnection, asked: Asked, error: BlogError) -> int:
+        """Answer with a problem; return its status."""
+        return self._replies.problem(client, asked.head, error, asked.trace.request_id, asked.cors or b"")
+
+    def stream_began(self, exchange: Exchange, asked: Asked) -> None:
+        """Note an answer that does not end by itself: draining does not wait for it, but ends it."""
+        self._endless.add(exchange)
+        asked.stats.streams += 1
+        self._operations.requests.add(-1)
+        self._operations.streams.add(1)
+
+    def end_streams(self) -> None:
+        """End every endless answer."""
+        for exchange in tuple(self._endless):
+            exchange.end_stream()
+
+    def done(self, exchange: Exchange, asked: Asked, status: int, by: Target | None) -> None:
+        """Count a request that is over, and write its line."""
+        self._active.discard(exchange)
+        seconds = self.now() - asked.began
+        if exchange in self._endless:
+            self._endless.discard(exchange)
+            asked.stats.streams -= 1
+            self._operations.streams.add(-1)
+        else:
+            self._operations.requests.add(-1)
+        asked.stats.in_flight -= 1
+        self._note(asked, status, seconds, by)
+
+    def changed(self, known: Mapping[str, Instance], retired: list[Target]) -> None:
+        """Take in who is known: close what waits at those who left, ask others where one is in doubt."""
+        for target in retired:
+            self.upstream.drop(target)
+        for exchange in tuple(self._active):
+            target_now = exchange.target
+            if target_now is None:
+                continue
+            instance = known.get(target_now.instance.id)
+            if instance is None or instance.state is State.SUSPECT:
+                exchange.doubt()
+
+    def sweep(self, now: float) -> None:
+        """End whatever has had its time."""
+        self.upstream.sweep(self.turns.targets.by_id.values(), now)
+        for exchange in [one for one in self._active if one.due <= now]:
+            exchange.is_late()
+
+    def __repr__(self) -> str:
+        """Show what is under way."""
+        return f"<Proxy: {self.upstream!r}, {len(self._endless)} streams>"

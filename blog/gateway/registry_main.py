@@ -1,0 +1,40 @@
+"""Registry on its own: for several gateways, or none. The same inner door, without a public one."""
+
+from blog.core.settings import Settings
+from blog.gateway.admin import inner_app
+from blog.gateway.known_log import registry_of
+from blog.gateway.process.public import raise_file_limit
+from blog.http.limits import server_options
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.member import Member
+
+SERVICE = "registry"
+
+
+async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Run a registry at BLOG_ADMIN_PORT until it is asked to stop.
+
+    It announces itself at itself, so that it is listed like everybody else. Raises SettingsError
+    when the port is taken.
+    """
+    raise_file_limit()
+    async with (
+        registry_of(SERVICE, settings, lifecycle) as registry,
+        Member.join(
+            lifecycle,
+            settings,
+            inner_app(settings, registry),
+            service=SERVICE,
+            door=server_options(),
+            port=("BLOG_ADMIN_PORT", settings.admin_port),
+            own_registry=True,
+        ) as member,
+    ):
+        member.metrics.register(registry.metrics())
+        if await lifecycle.until_stopping(_get_ready(member)):
+            await member.serve_until_stopped()
+
+
+async def _get_ready(member: Member) -> None:
+    await member.session.wait_until_joined()
+    await member.ready()

@@ -1,0 +1,57 @@
+"""Replies: an answer that is whole, as bytes, and whether the connection lives on behind it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+
+from blog.http.heads import RequestHead
+from blog.http.parsed_head import Block
+from blog.http.server import ServerConnection
+
+NO_HEAD = RequestHead(Block(), b"", b"")
+"""Stands for a request that could not be read."""
+
+
+class DateLine:
+    """The field `Date` (RFC 9110 §6.6.1), written anew once a second. `now` is the wall-clock time."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._second: datetime | None = None
+        self._line = b""
+
+    def __call__(self) -> bytes:
+        """Return the line."""
+        second = self._now().replace(microsecond=0)
+        if second != self._second:
+            self._second = second
+            self._line = f"Date: {format_datetime(second, usegmt=True)}\r\n".encode()
+        return self._line
+
+
+def reply(client: ServerConnection, head: RequestHead, status: int, lines: bytes, body: bytes) -> None:
+    """Answer the request `head`; the caller finishes. What is left of the request's body is passed over.
+
+    `lines` are header fields, each with its line end.
+    """
+    client.discard_body()
+    length = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Length: %d\r\n" % len(body)
+    client.write(
+        b"HTTP/1.1 %d %b\r\n%b%b%b%b"
+        % (
+            status,
+            HTTPStatus(status).phrase.encode(),
+            lines,
+            length,
+            connection_line(client, head),
+            b"" if head.method == b"HEAD" else body,
+        )
+    )
+
+
+def connection_line(client: ServerConnection, request: RequestHead) -> bytes:
+    """Return the end of a head: whether the connection lives on, where it must be said."""
+    if not client.keeps_alive:
+        return b"Connection: close\r\n\r\n"
+    return b"Connection: keep-alive\r\n\r\n" if request.block.is_http_1_0 else b"\r\n"

@@ -1,0 +1,179 @@
+"""Copies as containers of one image, in a network of their own.
+
+Each is known by its labels: a master adopts its own after a restart, and never touches another's.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import docker
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.models.containers import Container
+from docker.models.networks import Network
+
+from blog.core.errors import SettingsError
+from blog.core.logs import get_logger
+from blog.core.settings import Settings
+from blog.master.programs import names
+from blog.master.runtimes.base import Adopted, NotStarted, Running
+from blog.master.runtimes.docker.container import ContainerCopy
+from blog.master.runtimes.docker.engine import FAILURES, Engine, why
+from blog.master.runtimes.docker.options import COPY, DATA_DIR, NAME, SERVICE, options, volume
+from blog.master.runtimes.logs import CopyLog
+
+_LIVING = ("running", "paused", "restarting")
+
+log = get_logger()
+
+
+class Containers:
+    """Starts containers of the blog in a data directory. Made by `Containers.open`."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.adopted: list[Adopted] = []
+        self._engine = engine
+        self._settings = settings
+        self._logs = settings.data_dir / "logs"
+        self._mine = {NAME: settings.name, DATA_DIR: str(settings.data_dir.resolve())}
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(settings: Settings) -> AsyncIterator["Containers"]:
+        """Find the engine and the containers that run already. Raises SettingsError without an engine."""
+        async with Engine.open() as engine:
+            containers = Containers(engine, settings)
+            try:
+                found = await engine.call(containers._list_mine)
+            except FAILURES as error:
+                raise _no_work(error) from None
+            running = [container for container in found if container.status in _LIVING]
+            containers.adopted += [containers._adopt(container) for container in running]
+            yield containers
+
+    async def prepare(self, settings: Settings) -> None:
+        """Start containers with `settings` from now on: image, free names, a network and a volume."""
+        self._settings = settings
+        try:
+            await self._engine.call(self._prepare)
+        except FAILURES as error:
+            raise _no_work(error) from None
+
+    async def start(self, service: str, name: str) -> Running:
+        """Start one container; one that runs under this name already is taken over."""
+        copy_log = CopyLog(self._logs / f"{name}.log")
+        try:
+            container = await self._engine.call(lambda client: self._run(client, service, name))
+        except FAILURES as error:
+            return NotStarted(f"{self._settings.name}-{name}: {why(error)}")
+        return ContainerCopy(self._engine, container, copy_log)
+
+    async def clear(self) -> None:
+        """Remove what has ended, and the network; the volume stays: the log is in it."""
+        try:
+            await self._engine.call(self._remove_mine)
+        except FAILURES as error:
+            raise _no_work(error) from None
+
+    def _adopt(self, container: Container) -> Adopted:
+        """Take over a container; what it logged meanwhile comes into its log."""
+        service, name = container.labels[SERVICE], container.labels[COPY]
+        path = self._logs / f"{name}.log"
+        since = path.stat().st_mtime if path.exists() else 0.0
+        copy = ContainerCopy(self._engine, container, CopyLog(path), since)
+        return Adopted(service, name, _age(container.attrs["State"]["StartedAt"]), copy)
+
+    def _list_mine(self, client: docker.DockerClient) -> list[Container]:
+        labels = [f"{label}={value}" for label, value in self._mine.items()]
+        return client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+
+    def _is_mine(self, labels: dict[str, str] | None) -> bool:
+        return self._mine.items() <= (labels or {}).items()
+
+    def _prepare(self, client: docker.DockerClient) -> None:
+        """Raise SettingsError for what would keep every copy from starting."""
+        settings = self._settings
+        try:
+            client.images.get(settings.image)
+        except ImageNotFound:
+            raise SettingsError(
+                f"BLOG_IMAGE={settings.image}: the engine has no such image; make it with"
+                f" `docker build -t {settings.image} .`"
+            ) from None
+        for container in client.containers.list(all=True, ignore_removed=True):
+            if self._is_in_the_way(container):
+                raise SettingsError(
+                    f"BLOG_NAME={settings.name}: there is a container {container.name} that is not of"
+                    " this blog; remove it, or set another BLOG_NAME."
+                )
+        if not self._networks(client):
+            client.networks.create(settings.name, driver="bridge", labels=self._mine)
+        client.volumes.create(volume(settings), labels={NAME: settings.name})
+
+    def _is_in_the_way(self, container: Container) -> bool:
+        """Tell whether somebody else has one of our names: `blog-SERVICE-NUMBER`."""
+        prefix, _, number = (container.name or "").rpartition("-")
+        ours = {f"{self._settings.name}-{service}" for service in names()}
+        return prefix in ours and number.isdecimal() and not self._is_mine(container.labels)
+
+    def _networks(self, client: docker.DockerClient) -> list[Network]:
+        """List the networks with our name: the engine finds all that have it in theirs."""
+        name = self._settings.name
+        return [network for network in client.networks.list(names=[name]) if network.name == name]
+
+    def _run(self, client: docker.DockerClient, service: str, name: str) -> Container:
+        """Make and start a container; one that could not be started is not left behind.
+
+        One that runs already under this name is it: the engine may have started it for a master that died
+        meanwhile.
+        """
+        made = options(self._settings, service, name, self._mine, os.environ)
+        running = self._running(client, made["name"])
+        if running is not None:
+            return running
+        container: Container = client.containers.create(**made)
+        try:
+            container.start()
+            container.reload()
+        except FAILURES:
+            container.remove(force=True, v=True)
+            raise
+        return container
+
+    def _running(self, client: docker.DockerClient, name: str) -> Container | None:
+        """Return ours of this name if it runs; if it does not, make room for the next one."""
+        try:
+            container = client.containers.get(name)
+        except NotFound:
+            return None
+        if not self._is_mine(container.labels):
+            return None
+        if container.status in _LIVING:
+            return container
+        container.remove(force=True, v=True)
+        return None
+
+    def _remove_mine(self, client: docker.DockerClient) -> None:
+        for container in self._list_mine(client):
+            container.remove(force=True, v=True)
+        for network in self._networks(client):
+            if self._is_mine(network.attrs.get("Labels")):
+                self._remove_network(network)
+
+    def _remove_network(self, network: Network) -> None:
+        """Remove it, unless somebody has put something else into it."""
+        try:
+            network.remove()
+        except APIError as error:
+            log.warning("network.kept", name=network.name, why=why(error))
+
+
+def _no_work(error: BaseException) -> SettingsError:
+    return SettingsError(f"The Docker engine does not do its work: {why(error)}")
+
+
+def _age(started: str) -> float:
+    """Return the seconds since a time as the engine writes it: UTC, with nanoseconds."""
+    began = datetime.fromisoformat(started[:19]).replace(tzinfo=UTC)
+    return max(0.0, (datetime.now(UTC) - began).total_seconds())

@@ -1,0 +1,140 @@
+"""Copies as tasks in one event loop: real HTTP between them on free loopback ports, nothing mocked."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from blog.core.clock import Clock
+from blog.core.errors import SettingsError
+from blog.core.instance import Instance
+from blog.core.logs import get_logger
+from blog.core.settings import Settings
+from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.member import Member
+from blog.master.programs import GATEWAY, program
+from blog.master.runtimes.base import CANNOT_RUN, Adopted
+
+log = get_logger()
+
+
+class TaskCopy:
+    """One task, with the lifecycle of the instance in it."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self.lifecycle = lifecycle
+        self.pid = os.getpid()
+        self._task: asyncio.Task[None]
+        self._ended = asyncio.Event()
+        self._code = 0
+        self._why: list[str] = []
+
+    async def run(self, service: str, settings: Settings) -> None:
+        """Live until asked to stop; a crash is an exit code, as of a process."""
+        try:
+            await program(service)(settings, self.lifecycle)
+        except asyncio.CancelledError:
+            self._code = -9
+        except SettingsError as error:
+            self._code, self._why = CANNOT_RUN, [error.detail]
+        except Exception as error:
+            log.exception("instance.crashed", service=service)
+            self._code, self._why = 1, [repr(error)]
+        finally:
+            self._ended.set()
+
+    def is_home_of(self, instance: Instance) -> bool:
+        """Tell whether `instance` runs in this task."""
+        return self.lifecycle.member is not None and self.lifecycle.member.instance.id == instance.id
+
+    def owned_by(self, task: asyncio.Task[None]) -> None:
+        """Know the task that it lives in."""
+        self._task = task
+
+    async def wait(self) -> int:
+        """Wait until it has ended."""
+        await self._ended.wait()
+        return self._code
+
+    async def end(self) -> None:
+        """Ask it to drain and wait."""
+        self.lifecycle.stop()
+        await self._ended.wait()
+
+    def kill(self) -> None:
+        """End it without a goodbye."""
+        if self.lifecycle.member is not None:
+            self.lifecycle.member.crash()
+        self._task.cancel()
+
+    def last_lines(self) -> list[str]:
+        """Return why it crashed."""
+        return self._why
+
+
+class InProcess:
+    """Starts programs as tasks; the others announce at the gateway that was started first."""
+
+    adopted: tuple[Adopted, ...] = ()
+    """None: a task ends with its process."""
+
+    def __init__(self, settings: Settings, clock: Clock, group: asyncio.TaskGroup) -> None:
+        self.copies: list[TaskCopy] = []
+        self.gateway: Member | None = None
+        self._settings = settings
+        self._clock = clock
+        self._group = group
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(settings: Settings, clock: Clock) -> AsyncIterator["InProcess"]:
+        """Own the tasks: none is left when the context ends."""
+        async with asyncio.TaskGroup() as group:
+            yield InProcess(settings, clock, group)
+
+    async def start(self, service: str, name: str) -> TaskCopy:
+        """Start one task; the gateway is waited for until its doors are bound."""
+        copy = TaskCopy(Lifecycle(self._clock))
+        copy.owned_by(self._group.create_task(copy.run(service, self._for(service)), name=name))
+        self.copies.append(copy)
+        if service == GATEWAY:
+            await self._wait_until_bound(copy)
+        return copy
+
+    def member(self, instance_id: str) -> Member:
+        """Return the instance with this id. Raises LookupError when it does not run here."""
+        return self._find(instance_id)[1]
+
+    def kill(self, instance_id: str) -> None:
+        """End an instance without a goodbye."""
+        self._find(instance_id)[0].kill()
+
+    def _find(self, instance_id: str) -> tuple[TaskCopy, Member]:
+        for copy in self.copies:
+            member = copy.lifecycle.member
+            if member is not None and member.instance.id == instance_id:
+                return copy, member
+        raise LookupError(f"{instance_id} does not run here")
+
+    async def _wait_until_bound(self, copy: TaskCopy) -> None:
+        while copy.lifecycle.member is None:
+            if copy.lifecycle.stopping.is_set() or await _is_over(copy):
+                return
+        self.gateway = copy.lifecycle.member
+
+    def _for(self, service: str) -> Settings:
+        """Return the settings of one instance: any free port, and the gateway's registry."""
+        changes: dict[str, object] = {"port": 0, "advertise": None, "embed_registry": True}
+        if self.gateway is not None and service != GATEWAY:
+            changes["registry"] = (f"http://{self.gateway.instance.address}",)
+        return self._settings.model_copy(update=changes)
+
+
+async def _is_over(copy: TaskCopy) -> bool:
+    """Give other tasks a turn; tell whether the copy has ended meanwhile."""
+    try:
+        async with asyncio.timeout(0.001):
+            await copy.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The registry: who is alive, and who has to know it."""

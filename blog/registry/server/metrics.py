@@ -1,0 +1,62 @@
+"""Metrics of the registry: who is there, who went and why, and whether its followers keep up."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from blog.core.instance import State
+from blog.registry.server.membership import Membership
+from blog.registry.server.publisher import Publisher
+from blog.registry.server.transitions import Cause
+
+_STATES = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
+
+
+class RegistryCollector(Collector):
+    """Shows a registry to Prometheus. Counted where it happens, shown here."""
+
+    def __init__(self, epoch: str, membership: Membership, publisher: Publisher) -> None:
+        self._epoch = epoch
+        self._membership = membership
+        self._publisher = publisher
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        yield InfoMetricFamily(
+            "blog_registry_epoch", "Changes with each start.", value={"epoch": self._epoch}
+        )
+        yield from self._instances()
+        yield from self._followers()
+
+    def _instances(self) -> Iterator[Metric]:
+        table, counts = self._membership, self._membership.counts()
+        states = GaugeMetricFamily("blog_registry_instances", "Instances by state.", labels=("state",))
+        for state in _STATES:
+            states.add_metric((state,), counts[state])
+        yield states
+        yield CounterMetricFamily("blog_registry_joins", "Instances that joined.", value=table.joins)
+        gone = CounterMetricFamily(
+            "blog_registry_departures", "Instances that went.", labels=("why", "cause")
+        )
+        for cause in Cause:
+            gone.add_metric((cause.departure, cause), table.departures[cause])
+        yield gone
+        yield CounterMetricFamily(
+            "blog_registry_suspicions", "Times that one was not heard.", value=table.suspicions
+        )
+        yield CounterMetricFamily(
+            "blog_registry_mass_losses", "Times that half went silent at once.", value=table.guards
+        )
+        yield GaugeMetricFamily(
+            "blog_registry_guarded", "Whether nobody is lost for being silent.", value=table.is_guarded
+        )
+
+    def _followers(self) -> Iterator[Metric]:
+        followers = self._publisher.followers()
+        lag = max((talk.told - talk.acked for talk in followers), default=0)
+        yield GaugeMetricFamily("blog_registry_version", "Of the table.", value=self._publisher.version)
+        yield GaugeMetricFamily("blog_registry_followers", "Who follows.", value=len(followers))
+        yield GaugeMetricFamily(
+            "blog_registry_follower_lag", "Versions that the slowest has not acknowledged.", value=lag
+        )

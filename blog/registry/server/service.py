@@ -1,0 +1,238 @@
+"""The registry as an aiohttp app: sessions over WebSocket, probes and time around `membership`.
+
+It lives in the gateway's process, behind the inner door, or alone (`blog registry`).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any, Self
+
+from aiohttp import WSCloseCode, web
+from prometheus_client.registry import Collector
+
+from blog.core.background import Crew, background
+from blog.core.clock import Clock
+from blog.core.ids import new_id
+from blog.core.instance import Instance
+from blog.core.logs import get_logger
+from blog.core.web import problems, requires_token
+from blog.registry.address import advice
+from blog.registry.client.discovery import BUS, LOG_KEY
+from blog.registry.messages import Agreed, Refused
+from blog.registry.server.completeness import Memory
+from blog.registry.server.doubts import Doubts
+from blog.registry.server.membership import Membership
+from blog.registry.server.metrics import RegistryCollector
+from blog.registry.server.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
+from blog.registry.server.publisher import Publisher
+from blog.registry.server.rest import Rest
+from blog.registry.server.session import Sessions
+from blog.registry.server.transitions import Cause
+
+ADOPT_KEY = "adopt"
+"""In a bus instance's metadata: take its log as the one that counts from now on."""
+
+ALIVE_EVERY = 1.0
+"""Seconds between two signs of life to everybody who holds a session."""
+
+_FLUSH_AFTER = 0.01  # seconds in which changes are collected into one delta
+_TICK = 0.1
+_UNKNOWN = "you are not in the table; join again"
+
+log = get_logger()
+
+
+def _ignore(_: object) -> None:
+    """Keep nothing."""
+
+
+class Registry:
+    """Knows who is alive. Mount `routes()` and keep it in `async with` while the app serves.
+
+    `known_log` is the identity of the log that belongs to this blog, `remember_log` keeps one.
+    `known_services` is how many instances of each service this registry knew before it was restarted;
+    `remember_services` gets that as it changes.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is kept over a restart, and what keeps it
+        self,
+        *,
+        clock: Clock,
+        token: str | None = None,
+        known_log: str | None = None,
+        remember_log: Callable[[str], None] = _ignore,
+        known_services: Mapping[str, int] | None = None,
+        remember_services: Callable[[Mapping[str, int]], None] = _ignore,
+    ) -> None:
+        self.epoch = new_id()
+        self.membership = Membership(clock.monotonic(), known_services)
+        self.log = known_log
+        self._clock = clock
+        self._token = token
+        self._remember_log = remember_log
+        self._remember_services = remember_services
+        self._memory = Memory()
+        self.publisher = Publisher(self.epoch)
+        self._dirty = asyncio.Event()
+        self._stack = AsyncExitStack()
+        self._crew = Crew("registry")
+        self._doubts = Doubts(self._look)
+        self._prober: Prober
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        """Start the clockwork: expiry, deltas, probes."""
+        self._prober = await self._stack.enter_async_context(Prober.open(self._token))
+        await self._stack.enter_async_context(self._crew)
+        self._is_open = True
+        await self._stack.enter_async_context(self._doubts)
+        clockwork = background(self._tick(), self._flush(), self._say_alive())
+        await self._stack.enter_async_context(clockwork)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; sockets are closed by whoever serves them."""
+        self._is_open = False
+        await self._stack.aclose()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what to mount on an inner door."""
+        return [web.get("/v1/session", Sessions(self).serve), *Rest(self).routes()]
+
+    def metrics(self) -> Collector:
+        """Return what shows this registry to Prometheus."""
+        return RegistryCollector(self.epoch, self.membership, self.publisher)
+
+    def now(self) -> float:
+        """Return the time that membership counts in."""
+        return self._clock.monotonic()
+
+    def wall_clock(self) -> datetime:
+        """Return the time that people read."""
+        return self._clock.now()
+
+    def has_session(self, instance_id: str) -> bool:
+        """Tell whether the instance holds a socket to us."""
+        return bool(self.publisher.of(instance_id))
+
+    def take_note(self) -> None:
+        """Tell followers soon: the table may have changed."""
+        self._dirty.set()
+
+    async def dial_back(self, instance: Instance, peer: str) -> Refused | Agreed:
+        """Dial the instance at its address; it is ready for others when it answers.
+
+        `peer` is where it comes from, which explains why an address is wrong.
+        """
+        answer = await self._prober.dial(instance, DIAL_BACK_TIMEOUT)
+        if answer.is_ready:
+            self.membership.admit(instance.id)
+            self.take_note()
+            return Agreed()
+        # who answers is at the right address, and only not ready yet
+        why = answer.why if answer.is_there else f"{answer.why}; {advice(instance.address, peer)}"
+        log.warning("instance.refused", id=instance.id, tried=instance.address, why=why)
+        return Refused(tried=instance.address, why=why)
+
+    def force_out(self, instance_id: str) -> None:
+        """Take an instance out although it may live; it comes back only by joining anew."""
+        self.membership.remove(instance_id, Cause.FORCED)
+        self.send_away(instance_id)
+        self.take_note()
+
+    def send_away(self, instance_id: str) -> None:
+        """Close the sessions of who is not in the table (lost, and back): it joins again at once."""
+        for talk in self.publisher.of(instance_id):
+            self.publisher.belongs(talk, None)
+            self.start(talk.refuse(_UNKNOWN, WSCloseCode.TRY_AGAIN_LATER))
+
+    def accepts_log(self, instance: Instance) -> bool:
+        """Tell whether the instance may join: a bus with another log than the known one may not."""
+        theirs = instance.metadata.get(LOG_KEY)
+        if instance.service != BUS or theirs is None:
+            return True
+        if self.log is None or instance.metadata.get(ADOPT_KEY) == "true":
+            self.log = theirs
+            self._remember_log(theirs)
+        return self.log == theirs
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside everything else, for as long as the registry runs."""
+        if self._is_open:
+            self._crew.start(work)
+        else:
+            work.close()
+
+    # Probes and time.
+
+    def doubt(self, instance_id: str, why: str) -> None:
+        """Look at once whether an instance is still there."""
+        if self.membership.get(instance_id) is not None:
+            log.info("instance.doubted", id=instance_id, why=why)
+            self._doubts.begin(instance_id)
+
+    async def _look(self, instance_id: str) -> None:
+        instance = self.membership.get(instance_id)
+        if instance is not None:
+            answer = await self._prober.dial(instance, PROBE_TIMEOUT)
+            self.membership.probed(instance_id, answer.result, self.now(), instance.address)
+            self.take_note()
+
+    async def _tick(self) -> None:
+        meant = self.now()
+        while True:
+            late = max(0.0, self.now() - meant)
+            was_guarded = self.membership.is_guarded
+            for instance in self.membership.expire(self.now(), late):
+                self._doubts.begin(instance.id)
+            if self.membership.is_guarded != was_guarded:
+                log.warning("registry.guarded", guarded=not was_guarded, table=repr(self.membership))
+            if self.membership.has_changes() or self._has_to_complete():
+                self.take_note()
+            self._remember()
+            meant = self.now() + _TICK
+            await asyncio.sleep(_TICK)
+
+    def _remember(self) -> None:
+        """Keep who is there over a restart; what was known before counts until everybody is back."""
+        now = self.now()
+        if self.membership.is_complete(now):
+            self._remember_services(self._memory.seen(self.membership.serving(), now))
+
+    async def _say_alive(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_EVERY)
+            self.publisher.tell_alive()
+
+    # Telling followers.
+
+    async def _flush(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(_FLUSH_AFTER)
+            self._dirty.clear()
+            changes = self.membership.take_changes()
+            if changes:
+                await self.publisher.tell(changes)
+            if self._has_to_complete():
+                self.publisher.tell_table(tuple(self.publisher.waiting), complete=True)
+            self.publisher.settle_drains()
+
+    def _has_to_complete(self) -> bool:
+        """Tell whether somebody waits for a complete table, which it is by now."""
+        return bool(self.publisher.waiting) and self.membership.is_complete(self.now())
+
+    def __repr__(self) -> str:
+        """Show epoch, version and table."""
+        return f"<Registry {self.epoch}: {self.membership!r} {self.publisher!r}>"
+
+
+def registry_app(registry: Registry, token: str | None) -> web.Application:
+    """Make an app of `registry` alone; its whole API needs the token."""
+    app = web.Application(
+        middlewares=[problems, requires_token(token, lambda request: request.path.startswith("/v1/"))]
+    )
+    app.add_routes(registry.routes())
+    return app

@@ -1,0 +1,111 @@
+"""Host: what the handlers of one running service are called with, and what they learn of a request."""
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from blog.core.contract import Meta, Service
+from blog.core.errors import Invalid, Unavailable
+from blog.core.ids import new_id, sha256_hex
+from blog.core.settings import ServiceSettings
+from blog.core.web import AUTHOR_HEADER, IDEMPOTENCY_HEADER, REQUEST_ID_HEADER
+from blog.eventlog.client import BusClient
+from blog.lifecycle.member import Member
+from blog.runtime.binding import Binding, Source
+from blog.runtime.commands import CommandRequest, Commands
+from blog.runtime.peers import Calls
+from blog.runtime.reactions import Reactor
+from blog.runtime.view.host import ViewHost
+
+_MAX_KEY = 255
+
+
+class Host:
+    """Holds what handlers are given; it is filled while the instance joins, `is_open` after that."""
+
+    def __init__(self, service: Service, settings: ServiceSettings | None) -> None:
+        self.service = service
+        self.settings = settings
+        self.member: Member
+        self.bus: BusClient
+        self.commands: Commands
+        self.reactor: Reactor
+        self.view: ViewHost | None = None
+        self.is_open = False
+
+    async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
+        """Call a handler with what the request brought, peers included."""
+        if binding.has(Source.PEERS) and Source.PEERS not in given:
+            given = {**given, Source.PEERS: self.peers(request, given[Source.META])}
+        return await self.call_with(binding, request.match_info, request.query, given)
+
+    async def call_with(
+        self,
+        binding: Binding,
+        path: Mapping[str, str],
+        query: Mapping[str, str],
+        given: Mapping[Source, Any],
+    ) -> Any:
+        """Call a handler: with the view on its reading thread, else here, awaited if it is async."""
+        given = {Source.SETTINGS: self.settings, **given}
+        fill = partial(binding.arguments, path, query)
+        if not binding.has(Source.VIEW):
+            answer = binding.handler(**fill(given))
+            return await answer if inspect.isawaitable(answer) else answer
+        assert self.view is not None
+        return await self.view.read(lambda view: binding.handler(**fill(given | {Source.VIEW: view})))
+
+    def must_be_open(self) -> None:
+        """Raise Unavailable while this instance is not ready to answer."""
+        if not self.is_open:
+            raise Unavailable("This instance is still starting.", headers={"Retry-After": "1"})
+
+    def meta(self, request: web.Request, author_token: str | None = None) -> Meta:
+        """Say who asks, and when. `author_token` is for those who may know it (pages)."""
+        token = author_token or request.headers.get(AUTHOR_HEADER)
+        return Meta(
+            request_id=request_id(request),
+            now=self.member.clock.now(),
+            author_hash=sha256_hex(token) if token else None,
+            author_token=author_token,
+            base_url=base_url(request),
+        )
+
+    def peers(self, request: web.Request, meta: Meta) -> Calls:
+        """Make the peers of a request: they are told its id, its trace and its author."""
+        told = {
+            REQUEST_ID_HEADER: meta.request_id,
+            AUTHOR_HEADER: meta.author_token or request.headers.get(AUTHOR_HEADER),
+            "traceparent": request.headers.get("traceparent"),
+        }
+        return Calls(self.member, {name: value for name, value in told.items() if value})
+
+
+def command_request(request: web.Request, body: bytes) -> CommandRequest:
+    """Take from a request what decides about the ids of its events. Raises Invalid for a bad key."""
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is not None and not 0 < len(key) <= _MAX_KEY:
+        raise Invalid(f"{IDEMPOTENCY_HEADER}: 1 to {_MAX_KEY} characters")
+    return CommandRequest(
+        method=request.method,
+        path=request.path,
+        body=body,
+        request_id=request_id(request),
+        author_token=request.headers.get(AUTHOR_HEADER),
+        idempotency_key=key,
+        traceparent=request.headers.get("traceparent"),
+    )
+
+
+def base_url(request: web.Request) -> str:
+    """Return where the client sees this blog: what the gateway says, else what was asked for here."""
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    return f"{scheme}://{request.headers.get('X-Forwarded-Host', request.host)}"
+
+
+def request_id(request: web.Request) -> str:
+    """Return the id that the gateway gave the request; one that came without gets one."""
+    return request.headers.get(REQUEST_ID_HEADER) or new_id()

@@ -1,0 +1,121 @@
+"""Snapshot: a view's file, copied as it was at one moment, and looked at before it is believed.
+
+No HTTP in here, and nothing is changed but the copy: `siblings` hands it from one to another.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from shutil import disk_usage
+from typing import NamedTuple
+
+from blog.core.errors import StorageFull, Unavailable
+from blog.core.view import View
+from blog.runtime.view.files import POSITION, Position, read_position, remove, seal
+
+_PAGES = 2048  # of 4 KiB, between looks at whether the copy is still wanted
+_ROOM = 1.5  # times its size a file needs where it goes: what is there goes on growing
+
+
+class Stopped(Exception):
+    """Nobody wants the copy any more."""
+
+
+class Refused(Exception):
+    """What a sibling gave, or said that it gives, is not what is needed; the text says why."""
+
+
+class Copy(NamedTuple):
+    """What a copied file is: where its rows stand, its size in bytes and its SHA-256."""
+
+    schema_hash: str
+    position: Position
+    size: int
+    digest: bytes
+
+
+def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> Copy:
+    """Copy the open database `source` to `target` as it is now.
+
+    It is read in one transaction: its writer and readers go on, and what they change is not in the
+    copy. `stop` ends it between two steps. Raises Stopped, Unavailable when there is no such file,
+    StorageFull, sqlite3.Error; nothing is left then.
+    """
+    remove(target)
+    try:
+        position = _backup(source, target, schema_hash, stop)
+        with target.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            return Copy(schema_hash, position, os.fstat(file.fileno()).st_size, digest)
+    except BaseException:
+        remove(target)
+        raise
+
+
+def must_have_room(folder: Path, size: int) -> None:
+    """Raise StorageFull where a file of `size` bytes would fill the disk up."""
+    if disk_usage(folder).free < size * _ROOM:
+        raise StorageFull("There is no room for a snapshot on the disk.")
+
+
+def _backup(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> Position:
+    must_have_room(target.parent, source.stat().st_size)
+    with closing(_connect(source, "ro")) as origin, closing(sqlite3.connect(target)) as made:
+        made.execute("PRAGMA synchronous=OFF")  # it has to last as long as this process
+        origin.execute("BEGIN")
+        position = read_position(origin, schema_hash)
+        if position is None:
+            raise Unavailable("The view is still being built.")
+        origin.backup(made, pages=_PAGES, progress=lambda *_: _go_on(stop))
+        made.execute("PRAGMA journal_mode=DELETE")
+        return position
+
+
+def check(path: Path, view: type[View]) -> Position:
+    """Look whether a file is a sound one of `view`, and have it on disk; tell where its rows stand.
+
+    Raises Refused. What the rows say cannot be checked without the whole log.
+    """
+    try:
+        with closing(_connect(path, "rw")) as db:
+            position = _checked(db, view)
+        seal(path)
+    except sqlite3.Error as error:
+        raise Refused(f"SQLite says: {error}") from error
+    return position
+
+
+def _checked(db: sqlite3.Connection, view: type[View]) -> Position:
+    db.execute("PRAGMA trusted_schema=OFF")
+    [found] = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise Refused(f"it is damaged: {found}")
+    if _tables(db) != _expected(view):
+        raise Refused("its tables are not those of the view")
+    position = read_position(db, view.schema_hash())
+    if position is None:
+        raise Refused("it is of another schema")
+    return position
+
+
+def _expected(view: type[View]) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(POSITION + view.schema)
+        return _tables(db)
+
+
+def _tables(db: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None)
+
+
+def _go_on(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped

@@ -1,0 +1,84 @@
+"""What an attempt came to."""
+
+import json
+
+import pytest
+
+from blog.bus.delivery.dispatch import MAX_ATTEMPTS, Batch
+from blog.bus.delivery.outcome import Failure, NotSentError, judge, read_answer
+from blog.bus.log.schema import Entry, State
+
+BATCH = Batch("k", tuple(Entry(n, f"e{n}", "t", "k", "{}") for n in (1, 2, 3)), 1)
+
+
+def answer(*outcomes: str) -> bytes:
+    """Write an instance's answer."""
+    results = [
+        {"id": f"e{n}", "outcome": outcome, "reason": "why"} for n, outcome in enumerate(outcomes, 1)
+    ]
+    return json.dumps({"results": results}).encode()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "states", "is_again"),
+    [
+        (("done", "done", "done"), ["done", "done", "done"], False),
+        (("done", "retry", "done"), ["done"], True),
+        (("done", "dead", "done"), ["done", "dead"], False),
+        (("retry", "done", "done"), [], True),
+        (("dead", "retry", "retry"), ["dead"], False),
+    ],
+)
+def test_what_is_settled_ends_where_order_would(
+    outcomes: tuple[str, ...],
+    states: list[str],
+    is_again: bool,  # noqa: FBT001 - a table
+) -> None:
+    """Nothing behind one that is to be tried again, or that is dead."""
+    outcome = read_answer([BATCH], 200, "", answer(*outcomes))
+    settled, _, again = judge(BATCH, outcome)
+    assert [item.state for item in settled] == [State(state) for state in states]
+    assert (again is not None) is is_again
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, Failure("answered 400: no", is_final=True)),
+        (409, Failure("answered 409: no", 7.0)),
+        (429, Failure("answered 429: no", 7.0, is_too_much=True)),
+        (500, Failure("answered 500: no", 7.0)),
+        (503, Failure("answered 503: no", 7.0, is_too_much=True)),
+    ],
+)
+def test_statuses_mean_try_again_or_never(status: int, expected: Failure) -> None:
+    """With the answer's own words, and its own time."""
+    assert read_answer([BATCH], status, "7", b"no") == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "\u00b2", "-1", "1.5"])
+def test_a_time_that_is_none_is_left_out(text: str) -> None:
+    """Whatever an instance says there."""
+    assert read_answer([BATCH], 500, text, b"no") == Failure("answered 500: no")
+
+
+@pytest.mark.parametrize(
+    "body", [b"no json", b"{}", answer("done"), answer("done", "done", "done", "done")]
+)
+def test_an_answer_about_other_events_is_none(body: bytes) -> None:
+    """It is tried again."""
+    assert isinstance(read_answer([BATCH], 200, "", body), Failure)
+
+
+def test_another_instance_has_got_nothing() -> None:
+    """421 is no attempt."""
+    with pytest.raises(NotSentError):
+        read_answer([BATCH], 421, "", b"")
+
+
+def test_the_last_try_is_the_end() -> None:
+    """Of the first event; what is behind it was not tried for its own sake."""
+    last = Batch("k", BATCH.entries, MAX_ATTEMPTS)
+    settled, _, again = judge(last, Failure("no"))
+    assert [(item.sequence, item.state, item.reason) for item in settled] == [(1, State.DEAD, "no")]
+    assert again is None

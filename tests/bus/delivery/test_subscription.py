@@ -1,0 +1,190 @@
+"""A subscription between the log and the dispatcher: what it holds, and when it looks again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from blog.bus.delivery.dispatch import BACKLOG, Dispatch
+from blog.bus.delivery.outcome import Failure
+from blog.bus.delivery.subscription import AGAIN_AFTER, FLUSH_AFTER, FLUSH_AT, Subscription
+from blog.bus.log.log import Log
+from blog.bus.log.schema import Entry, Position, Settled, State
+from blog.core.errors import StorageFull
+from blog.core.events import Envelope
+from blog.core.reactions import Outcome, Result
+from tests.fakes import FakeClock
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TYPE = "blog.Cause"
+
+
+def cause(n: int, key: str = "k") -> Envelope:
+    """Give an event to react to."""
+    return Envelope(id=f"c{n}", source="/t", type=TYPE, subject=key, time=NOW, data={})
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Log]:
+    """Give a log that knows the subscription `s`."""
+    async with Log.open(tmp_path / "log.db") as opened:
+        await opened.subscribe("s", frozenset({TYPE}))
+        yield opened
+
+
+def subscribed(journal: Log, clock: FakeClock) -> Subscription:
+    """Give the subscription as it is at first."""
+    return Subscription("s", Position(frozenset({TYPE})), journal, clock)
+
+
+async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: Log) -> None:
+    """What was to be tried again stays due: that must not keep it busy."""
+    clock = FakeClock()
+    running = subscribed(journal, clock)
+    await journal.append([cause(1)])
+    await running.refill()
+    await running.put_down(running.dispatch.next_load(clock.monotonic()), Failure("no"))
+    await running.pause(is_paused=True)
+    running.wake.clear()
+    clock.advance(60)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await running.wait()
+    await running.pause(is_paused=False)
+    await running.wait()
+    assert running.dispatch.may_send(clock.monotonic())
+
+
+async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: Log) -> None:
+    """`retry_after` is obeyed wherever in a batch the event is that asks for it; it goes alone then."""
+    clock = FakeClock()
+    running = subscribed(journal, clock)
+    await journal.append([cause(n) for n in range(3)])
+    await running.refill()
+    load = running.dispatch.next_load(clock.monotonic())
+    await running.put_down(
+        load,
+        [
+            Result(id="c0", outcome=Outcome.DONE),
+            Result(id="c1", outcome=Outcome.RETRY, retry_after=5),
+            Result(id="c2", outcome=Outcome.RETRY),
+        ],
+    )
+    assert not running.dispatch.may_send(clock.monotonic() + 4.9)
+    [batch] = running.dispatch.next_load(clock.monotonic() + 5)
+    assert (batch.attempt, [entry.id for entry in batch.entries]) == (2, ["c1"])
+    assert running.attempts == {"done": 1, "retry": 1}
+
+
+async def test_acknowledgements_wait_for_so_long_or_so_many(journal: Log) -> None:
+    """And no longer: 50 ms after the first one, or with the 200th, they are on disk."""
+    clock = FakeClock()
+    running = subscribed(journal, clock)
+    await journal.append([cause(n, f"k{n}") for n in range(FLUSH_AT + 1)])
+    await running.refill()
+    watermarks = []
+    for _ in range(FLUSH_AT + 1):
+        [batch] = running.dispatch.next_load(clock.monotonic(), 1)
+        await running.put_down([batch], [Result(id=batch.entries[0].id, outcome=Outcome.DONE)])
+        watermarks.append((await journal.positions())["s"].watermark)
+    assert watermarks == [0] * (FLUSH_AT - 1) + [FLUSH_AT] * 2
+    clock.advance(FLUSH_AFTER)
+    async with asyncio.timeout(1):
+        await running.wait()
+    await running.refill()
+    assert (await journal.positions())["s"].watermark == FLUSH_AT + 1
+
+
+async def test_a_replay_takes_back_what_could_not_be_flushed(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written down behind it, it would not be delivered again after a crash."""
+    running = subscribed(journal, FakeClock())
+    await journal.append([cause(1)])
+    await running.refill()
+    load = running.dispatch.next_load(0)
+    await running.put_down(load, [Result(id="c1", outcome=Outcome.DONE)])
+
+    async def replayed_meanwhile(*_: object) -> None:
+        await running.replay(0)
+        raise StorageFull("The log's disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(journal, "settle", replayed_meanwhile)
+        await running.flush()
+    await running.flush()
+    position = (await journal.positions())["s"]
+    assert (position.watermark, position.settled) == (0, frozenset())
+
+
+async def dead(journal: Log, count: int, clock: FakeClock) -> Subscription:
+    """Give the subscription with `count` events of one key behind a dead one."""
+    for start in range(0, count + 1, 1000):
+        await journal.append([cause(n) for n in range(start, min(start + 1000, count + 1))])
+    await journal.settle("s", [Settled(1, "k", 1, State.DEAD, "never")], [], 1)
+    return Subscription("s", (await journal.positions())["s"], journal, clock)
+
+
+async def test_what_is_parked_passes_through_memory_page_by_page(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come behind a dead event, they are never held all at once."""
+    running = await dead(journal, 3 * BACKLOG, FakeClock())
+    park, sizes = Dispatch.park, list[int]()
+
+    def parking(dispatch: Dispatch, entries: Sequence[Entry]) -> None:
+        sizes.append(len(entries))
+        park(dispatch, entries)
+
+    monkeypatch.setattr(Dispatch, "park", parking)
+    await running.refill()
+    assert (sum(sizes), running.dispatch.parked) == (3 * BACKLOG, 3 * BACKLOG)
+    assert running.dispatch.watermark == journal.head
+    assert max(sizes) <= 500
+
+
+async def test_what_cannot_be_parked_is_bounded_and_parked_later(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: no more is taken in, and it is tried again without anybody's doing."""
+    clock = FakeClock()
+    running = await dead(journal, 2 * BACKLOG, clock)
+    with monkeypatch.context() as full:
+        full.setattr(journal, "settle", refusing)
+        await running.refill()
+    assert BACKLOG <= running.dispatch.parked < BACKLOG + 500
+    clock.advance(AGAIN_AFTER)
+    async with asyncio.timeout(1):
+        await running.wait()
+    await running.refill()
+    assert running.dispatch.parked == 2 * BACKLOG
+    assert running.dispatch.watermark == journal.head
+
+
+async def test_a_replay_that_the_log_refuses_changes_nothing(
+    journal: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is dead stays dead and can be redriven, and what was out comes again."""
+    running = await dead(journal, 2, FakeClock())
+    await journal.append([cause(9, "other")])
+    await running.refill()
+    running.dispatch.next_load(0)
+    with monkeypatch.context() as full:
+        full.setattr(journal, "replay", refusing)
+        with pytest.raises(StorageFull):
+            await running.replay(0)
+    await running.refill()
+    assert running.dispatch.dead == {"k"}
+    [batch] = running.dispatch.next_load(0)
+    assert batch.key == "other"
+    await running.revive(1, again=True)
+    await running.refill()
+    [batch] = running.dispatch.next_load(0)
+    assert [entry.id for entry in batch.entries] == ["c0", "c1", "c2"]
+
+
+async def refusing(*_: object) -> None:
+    """Be a log that cannot write."""
+    raise StorageFull("The log's disk is full.")

@@ -1,0 +1,124 @@
+"""What several callers append at the same time leaves together, and each gets its own results."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from blog.core.background import Crew
+from blog.core.errors import Conflict
+from blog.eventlog.append_batcher import AT_ONCE, MAX_BYTES, MAX_EVENTS, Appender
+
+
+class Log:
+    """Answers each event with itself, once it is let."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self.go = asyncio.Event()
+
+    async def send(self, body: bytes) -> list[Any]:
+        """Take a batch. What says `refused` is refused for good, `broken` breaks the connection."""
+        batch: list[Any] = json.loads(body)
+        self.batches.append(batch)
+        await self.go.wait()
+        if "refused" in batch:
+            raise Conflict("no")
+        if "broken" in batch:
+            raise OSError("gone")
+        return batch
+
+
+@pytest.fixture
+async def log() -> Log:
+    """Give a log."""
+    return Log()
+
+
+@pytest.fixture
+async def appender(log: Log) -> AsyncIterator[Appender[Any]]:
+    """Give an appender to it."""
+    async with Crew("test") as crew:
+        yield Appender(log.send, crew)
+
+
+async def turns() -> None:
+    """Let everybody do what can be done now."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_comes_alone_leaves_at_once(log: Log, appender: Appender[Any]) -> None:
+    """Nobody waits for company."""
+    log.go.set()
+    assert await appender.append(["1", "2"]) == [1, 2]
+    assert await appender.append(["3"]) == [3]
+    assert log.batches == [[1, 2], [3]]
+
+
+async def test_what_comes_meanwhile_leaves_together(log: Log, appender: Appender[Any]) -> None:
+    """A few requests under way, the rest in one; each caller gets what is its own."""
+    waiting = []
+    for n in range(10):
+        waiting.append(appender.append([str(n), str(n + 100)]))
+        await turns()
+    assert log.batches == [[n, n + 100] for n in range(AT_ONCE)]
+    log.go.set()
+    assert await asyncio.gather(*waiting) == [[n, n + 100] for n in range(10)]
+    assert len(log.batches) == AT_ONCE + 1
+
+
+@pytest.mark.parametrize(("event", "most"), [("1", MAX_EVENTS), (f'"{"x" * (MAX_BYTES // 4)}"', 3)])
+async def test_a_request_has_limits(log: Log, appender: Appender[Any], event: str, most: int) -> None:
+    """In events and in bytes; one caller's events are never torn apart."""
+    waiting = [appender.append([event]) for _ in range(most + 1)]
+    log.go.set()
+    await asyncio.gather(*waiting)
+    assert max(map(len, log.batches)) == most
+    assert len(await appender.append([event] * (most + 1))) == most + 1
+
+
+async def test_what_is_refused_is_refused_to_whose_it_is(log: Log, appender: Appender[Any]) -> None:
+    """The others are asked for one by one."""
+    waiting = [appender.append([event]) for event in ("1", '"refused"', "2")]
+    log.go.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [answers[0], answers[2]] == [[1], [2]]
+    assert isinstance(answers[1], Conflict)
+
+
+async def test_what_breaks_breaks_for_all_who_travelled(log: Log, appender: Appender[Any]) -> None:
+    """Each decides whether to try again; the next batch is another matter."""
+    waiting = [appender.append([event]) for event in ("1", '"broken"')]
+    log.go.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OSError, OSError]
+    assert await appender.append(["3"]) == [3]
+
+
+async def test_who_has_given_up_is_passed_over(log: Log, appender: Appender[Any]) -> None:
+    """Before it left, it is not sent; after, nobody minds."""
+    sent = [appender.append([str(n)]) for n in range(AT_ONCE)]
+    await turns()
+    late = appender.append(["9"])
+    sent[0].cancel()
+    late.cancel()
+    log.go.set()
+    assert await sent[1] == [1]
+    await turns()
+    assert [event for batch in log.batches for event in batch] == list(range(AT_ONCE))
+
+
+async def test_who_gives_up_while_it_is_asked_for_each_is_passed_over(
+    log: Log, appender: Appender[Any]
+) -> None:
+    """A whole batch may be refused, by a full disk: nobody waits for answers that nobody wants."""
+    waiting = [appender.append([event]) for event in ('"refused"', "1", "2")]
+    await turns()
+    waiting[1].cancel()
+    log.go.set()
+    assert await waiting[2] == [2]
+    assert isinstance(waiting[0].exception(), Conflict)
+    assert log.batches == [["refused", 1, 2], ["refused"], [2]]

@@ -1,0 +1,213 @@
+"""Copies as containers, on a real engine: known by their labels, and only the blog's own are touched."""
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.errors import NotFound
+from pydantic import SecretStr
+
+from blog.core.errors import SettingsError
+from blog.core.settings import Settings
+from blog.master.runtimes.base import NotStarted
+from blog.master.runtimes.docker.container import ContainerCopy
+from blog.master.runtimes.docker.containers import Containers
+from tests.e2e.conftest import free_ports
+from tests.e2e.engine import IMAGE, build, connect
+
+pytestmark = pytest.mark.timeout(300)
+
+# it needs no other to live: it looks for the registry for ever
+SERVICE, COPY = "moderation", "moderation-1"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Give the engine, with the image built from this tree."""
+    client = connect()
+    build(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def settings(client: Any, tmp_path: Path) -> Iterator[Settings]:
+    """Give settings with a name of their own; nothing of that name is left behind."""
+    name = f"blogtest-{uuid.uuid4().hex[:8]}"
+    public, admin = free_ports(2)
+    yield Settings(
+        name=name,
+        image=IMAGE,
+        data_dir=tmp_path / "data",
+        token=SecretStr("t"),
+        public_port=public,
+        admin_port=admin,
+    )
+    for container in named(client, name):
+        container.remove(force=True, v=True)
+    for network in client.networks.list(names=[name]):
+        network.remove()
+    for volume in client.volumes.list(filters={"name": name}):
+        volume.remove(force=True)
+
+
+def named(client: Any, name: str) -> list[Any]:
+    """List the containers whose name begins so."""
+    found: list[Any] = client.containers.list(all=True, filters={"name": f"^/{name}-"})
+    return found
+
+
+async def started(runtime: Containers, settings: Settings, service: str = SERVICE) -> ContainerCopy:
+    """Start a copy."""
+    await runtime.prepare(settings)
+    copy = await runtime.start(service, f"{service}-1")
+    assert isinstance(copy, ContainerCopy), copy.last_lines()
+    return copy
+
+
+async def wait_for_line(copy: ContainerCopy, text: str) -> None:
+    """Wait until it has logged something."""
+    async with asyncio.timeout(30):
+        while not any(text in line for line in copy.last_lines()):
+            await asyncio.sleep(0.05)
+
+
+async def test_it_drains_and_leaves_only_its_volume(client: Any, settings: Settings) -> None:
+    """Exit code 0; its log is where `blog logs` looks; container and network are gone."""
+    async with Containers.open(settings) as runtime:
+        copy = await started(runtime, settings)
+        [container] = named(client, settings.name)
+        assert container.name == f"{settings.name}-{COPY}"
+        assert copy.pid == container.attrs["State"]["Pid"]
+        await wait_for_line(copy, "registry.unreachable")
+        await copy.end()
+        assert await copy.wait() == 0
+        assert named(client, settings.name) == []
+        await runtime.clear()
+    assert not client.networks.list(names=[settings.name])
+    assert client.volumes.get(f"{settings.name}-log")
+    assert "registry.unreachable" in (settings.data_dir / "logs" / f"{COPY}.log").read_text()
+
+
+async def test_a_killed_one_says_how_it_ended(client: Any, settings: Settings) -> None:
+    """Kill -9 of its process; after that its name is free."""
+    async with Containers.open(settings) as runtime:
+        for _ in range(2):
+            copy = await started(runtime, settings)
+            os.kill(copy.pid, signal.SIGKILL)
+            assert await copy.wait() == 137
+        assert named(client, settings.name) == []
+
+
+async def test_a_name_that_runs_is_not_started_again(client: Any, settings: Settings) -> None:
+    """Whoever starts it gets the one that runs; one that was made and never started is replaced."""
+    async with Containers.open(settings) as runtime:
+        made = client.containers.create(
+            IMAGE, ["posts"], name=f"{settings.name}-{COPY}",
+            labels={"blog.name": settings.name, "blog.data_dir": str(settings.data_dir)},
+        )  # fmt: skip
+        copy = await started(runtime, settings)
+        assert [one.id for one in named(client, settings.name)] != [made.id]
+        again = await started(runtime, settings)
+        assert again.pid == copy.pid
+        await copy.end()
+        await again.wait()
+
+
+async def test_one_that_cannot_run_says_why(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code and the last lines are what a crash loop shows."""
+    monkeypatch.setenv("BLOG_LOG_LEVEL", "loud")
+    async with Containers.open(settings) as runtime:
+        copy = await started(runtime, settings)
+        assert await copy.wait() == 2
+        assert "BLOG_LOG_LEVEL" in copy.last_lines()[-1]
+
+
+async def test_another_master_finds_it(client: Any, settings: Settings) -> None:
+    """The same container, which it can end; whoever else waits for that hears of it."""
+    async with Containers.open(settings) as first:
+        copy = await started(first, settings)
+        await wait_for_line(copy, "registry.unreachable")
+        async with Containers.open(settings) as second:
+            [found] = second.adopted
+            assert (found.service, found.name, found.number) == (SERVICE, COPY, 1)
+            assert found.running.pid == copy.pid
+            assert 0 <= found.age < 60
+            await found.running.end()
+            assert await found.running.wait() == 0
+            await copy.wait()
+    assert named(client, settings.name) == []
+
+
+async def test_one_with_another_data_directory_does_not(
+    client: Any, settings: Settings, tmp_path: Path
+) -> None:
+    """Labels say whose a container is: it is not adopted, not removed, and its name is taken."""
+    other = settings.model_copy(update={"data_dir": tmp_path / "other"})
+    async with Containers.open(settings) as mine:
+        copy = await started(mine, settings)
+        async with Containers.open(other) as runtime:
+            assert runtime.adopted == []
+            with pytest.raises(SettingsError, match=f"{settings.name}-{COPY}.*BLOG_NAME"):
+                await runtime.prepare(other)
+            await runtime.clear()
+        assert [one.status for one in named(client, settings.name)] == ["running"]
+        await copy.end()
+
+
+async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
+    """A network that was there is used and kept; a container without labels is not touched."""
+    network = client.networks.create(settings.name)
+    stranger = client.containers.create(IMAGE, ["posts"], name=f"{settings.name}-stranger-1")
+    async with Containers.open(settings) as runtime:
+        copy = await started(runtime, settings)
+        assert named(client, settings.name)[0].attrs["NetworkSettings"]["Networks"].keys() == {
+            settings.name
+        }
+        await copy.end()
+        await runtime.clear()
+    assert named(client, settings.name) == [stranger]
+    network.reload()
+
+
+async def test_a_network_that_others_are_in_stays(client: Any, settings: Settings) -> None:
+    """The blog made it, but its end must not be theirs."""
+    async with Containers.open(settings) as runtime:
+        await runtime.prepare(settings)
+        guest = client.containers.run(
+            IMAGE, ["posts"], detach=True, network=settings.name, name=f"{settings.name}-guest"
+        )
+        await runtime.clear()
+    guest.reload()
+    assert guest.status == "running"
+    assert client.networks.list(names=[settings.name])
+
+
+async def test_without_an_image_nothing_begins(client: Any, settings: Settings) -> None:
+    """It says how to make one."""
+    missing = settings.model_copy(update={"image": f"{settings.name}:none"})
+    async with Containers.open(missing) as runtime:
+        with pytest.raises(SettingsError, match=f"BLOG_IMAGE={settings.name}:none.*docker build"):
+            await runtime.prepare(missing)
+    with pytest.raises(NotFound):
+        client.networks.get(settings.name)
+
+
+async def test_a_taken_port_is_a_crash_with_a_reason(client: Any, settings: Settings) -> None:
+    """The engine's words; and no half-made container stays."""
+    taken = client.containers.run(
+        IMAGE, ["moderation"], detach=True, name=f"{settings.name}-x",
+        ports={"8080/tcp": ("127.0.0.1", settings.public_port)},
+    )  # fmt: skip
+    async with Containers.open(settings) as runtime:
+        await runtime.prepare(settings)
+        copy = await runtime.start("gateway", "gateway-1")
+        assert isinstance(copy, NotStarted)
+        assert str(settings.public_port) in copy.last_lines()[0]
+        assert named(client, settings.name) == [taken]
+        await runtime.clear()

@@ -1,0 +1,39 @@
+"""What all runtimes have in common."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from blog.master.runtimes.base import Adopted, NotStarted, end_in_order
+
+
+class Slow(NotStarted):
+    """A copy that takes its time to end, and tells of both."""
+
+    def __init__(self, name: str, told: list[str]) -> None:
+        super().__init__("")
+        self.name = name
+        self.told = told
+
+    async def end(self) -> None:
+        """Begin, let others begin, end."""
+        self.told.append(f"{self.name} ends")
+        await asyncio.sleep(0)
+        self.told.append(f"{self.name} ended")
+
+
+async def test_the_gateway_ends_last() -> None:
+    """Before it the bus, and before that everybody else, at the same time."""
+    told: list[str] = []
+    names = ("gateway", "posts", "bus", "web")
+    await end_in_order([(name, Slow(name, told)) for name in names])
+    assert told[:4] == ["posts ends", "web ends", "posts ended", "web ended"]
+    assert told[4:] == ["bus ends", "bus ended", "gateway ends", "gateway ended"]
+
+
+@pytest.mark.parametrize(("name", "number"), [("comments-2", 2), ("my-service-13", 13)])
+def test_a_copy_that_ran_keeps_its_number(name: str, number: int) -> None:
+    """The last part of its name."""
+    running: Any = NotStarted("")
+    assert Adopted(name.rpartition("-")[0], name, 0.0, running).number == number

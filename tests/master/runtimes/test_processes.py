@@ -1,0 +1,144 @@
+"""Copies as processes: they end when asked, say why they crashed, and do not need their master."""
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from blog.core.errors import SettingsError
+from blog.core.instance import Instance
+from blog.core.settings import Settings
+from blog.master.runtimes import processes
+from blog.master.runtimes.base import NotStarted, end_in_order
+from blog.master.runtimes.processes import ProcessCopy, Processes
+from tests.master.stand_in import SILENT, lock_of, stand_in
+
+# it needs no other to live: it looks for the registry for ever
+SERVICE = "moderation"
+
+
+def settings(folder: Path) -> Settings:
+    """Return settings with nobody at the registry's port."""
+    return Settings(data_dir=folder, admin_port=1, token=SecretStr("t"))
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[Processes]:
+    """Give a runtime; what still runs at the end is ended."""
+    async with Processes.open(tmp_path) as opened:
+        await opened.prepare(settings(tmp_path))
+        yield opened
+    async with Processes.open(tmp_path) as left:
+        await end_in_order((found.service, found.running) for found in left.adopted)
+
+
+async def started(runtime: Processes, name: str = f"{SERVICE}-1") -> ProcessCopy:
+    """Start a copy."""
+    copy = await runtime.start(SERVICE, name)
+    assert isinstance(copy, ProcessCopy)
+    return copy
+
+
+def log_of(folder: Path, name: str = f"{SERVICE}-1") -> str:
+    """Return what a copy has logged."""
+    return (folder / "logs" / f"{name}.log").read_text()
+
+
+async def test_a_killed_copy_says_how_it_ended(runtime: Processes) -> None:
+    """The exit code is the signal's."""
+    copy = await started(runtime)
+    os.kill(copy.pid, signal.SIGKILL)
+    assert await copy.wait() == -9
+
+
+async def test_a_copy_that_cannot_run_says_why(tmp_path: Path) -> None:
+    """Its last lines are those of its own log."""
+    async with Processes.open(tmp_path) as runtime:
+        await runtime.prepare(settings(tmp_path))
+        copy = await runtime.start("nobody", "nobody-1")
+        assert await copy.wait() == 2
+        assert "nobody" in copy.last_lines()[-1]
+        assert "nobody" in log_of(tmp_path, "nobody-1")
+
+
+async def test_another_runtime_finds_and_ends_it(runtime: Processes, tmp_path: Path) -> None:
+    """The same process, of which the exit code is not known; after that the name is free."""
+    copy = await started(runtime)
+    async with Processes.open(tmp_path) as later:
+        [found] = later.adopted
+        assert (found.service, found.name, found.number) == (SERVICE, f"{SERVICE}-1", 1)
+        assert found.running.pid == copy.pid
+        assert 0 <= found.age < 60
+        await found.running.end()
+        assert await found.running.wait() is None
+    await copy.wait()
+    async with Processes.open(tmp_path) as last:
+        assert last.adopted == []
+
+
+async def test_a_name_that_runs_is_not_started_again(runtime: Processes) -> None:
+    """Whoever starts it gets the one that runs."""
+    copy = await started(runtime)
+    again = await started(runtime)
+    assert again.pid == copy.pid
+    await again.end()
+    await copy.wait()
+
+
+async def test_a_lock_of_nobody_is_no_copy(tmp_path: Path) -> None:
+    """Whatever process is named in the file: it is not looked for, and no signal is sent."""
+    lock_of(tmp_path, "posts-1").write_text(f'{{"pid": {os.getpid()}, "beg')
+    async with Processes.open(tmp_path) as runtime:
+        assert runtime.adopted == []
+        await runtime.clear()
+    assert not list((tmp_path / "run" / "copies").iterdir())
+
+
+async def test_the_signal_goes_to_the_process_not_to_its_number(tmp_path: Path) -> None:
+    """A copy that has ended gets none, though its number may be another's by now."""
+    sent: list[int] = []
+    with pytest.MonkeyPatch.context() as patched, stand_in(lock_of(tmp_path, "posts-1")) as process:
+        async with Processes.open(tmp_path) as runtime:
+            [found] = runtime.adopted
+            process.kill()
+            process.wait()
+            await found.running.wait()
+            for module, name in ((signal, "pidfd_send_signal"), (os, "kill"), (os, "killpg")):
+                patched.setattr(module, name, lambda *_: sent.append(1))
+            await found.running.end()
+    assert sent == []
+
+
+async def test_one_that_does_not_say_who_it_is_is_no_secret(tmp_path: Path) -> None:
+    """It cannot be adopted, nor passed over: it would run twice."""
+    with pytest.MonkeyPatch.context() as patched, stand_in(lock_of(tmp_path, "posts-1"), SILENT):
+        patched.setattr(processes, "_CLAIMED_WITHIN", 0.1)
+        with pytest.raises(SettingsError, match="posts-1"):
+            async with Processes.open(tmp_path):
+                pass
+
+
+async def test_what_cannot_be_started_is_a_crash_with_a_reason(
+    runtime: Processes, tmp_path: Path
+) -> None:
+    """The master goes on, and tries again later."""
+    (tmp_path / "logs").write_text("in the way")
+    copy = await runtime.start(SERVICE, f"{SERVICE}-1")
+    assert isinstance(copy, NotStarted)
+    assert await copy.wait() == 1
+    assert "logs" in copy.last_lines()[0]
+
+
+async def test_it_knows_its_instance(runtime: Processes) -> None:
+    """By process and machine: in a container the same process id is another one."""
+    copy = await started(runtime)
+    told = {"pid": str(copy.pid), "host": socket.gethostname()}
+    mine = Instance.announce(SERVICE, address="h:1", started_at=datetime.now(UTC), metadata=told)
+    assert copy.is_home_of(mine)
+    for other in ({"host": "elsewhere"}, {"pid": str(copy.pid + 1)}):
+        assert not copy.is_home_of(mine.model_copy(update={"metadata": told | other}))

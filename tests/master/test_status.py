@@ -1,0 +1,145 @@
+"""Rows: what registry, gateway, bus and master know, beside each other."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from blog.core.instance import Instance, State
+from blog.master.replicas.reconciler import Master
+from blog.master.scaling.autoscale import Load
+from blog.master.scaling.scaler import Scaler
+from blog.master.scaling.signals import Signals
+from blog.master.scaling.traffic import Rate
+from blog.master.scaling.wanted import Policy
+from blog.master.status import Table
+from tests.fakes import FakeClock
+from tests.master.fake_runtime import FakeRuntime, an_instance
+
+
+class FakeSignals(Signals):
+    """What the sources say, without sources."""
+
+    def __init__(self) -> None:
+        self.instances: list[Instance] = []
+        self._clock = FakeClock()
+        self._since = {}
+
+    async def read(self) -> None:
+        """There is nothing to read."""
+
+    async def behind(self) -> dict[str, int]:
+        """Everybody has a view that is seven events behind, but moderation."""
+        return {one.id: 7 for one in self.instances if one.service != "moderation"}
+
+    def load(self, service: str) -> Load:
+        """Say it."""
+        return Load(in_flight=2, lag=5)
+
+    def waiting(self, service: str) -> int | None:
+        """Say it."""
+        return 5
+
+    def rate(self, service: str) -> Rate:
+        """Say it."""
+        return Rate(12.34, 0.0123)
+
+
+class Bench:
+    """A table with its parts."""
+
+    def __init__(self, runtime: FakeRuntime, master: Master, signals: FakeSignals) -> None:
+        self.runtime = runtime
+        self.signals = signals
+        self.master = master
+        self.clock = FakeClock(60)
+        self.scaler = Scaler({"comments": Policy(replicas=1), "moderation": Policy()})
+        self.scaler.decide(lambda _: Load(), self.clock.now(), 0.0)
+        self.table = Table(master, self.scaler, signals, self.clock)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """Run one copy of each."""
+    runtime, clock = FakeRuntime(), FakeClock()
+    async with Master.open(runtime, {"comments": 1, "moderation": 1}, clock) as master:
+        while len(master.running) < 2:
+            await asyncio.sleep(0)
+        yield Bench(runtime, master, FakeSignals())
+
+
+async def test_an_instance_with_its_copy(bench: Bench) -> None:
+    """Every field that scripts rely on, and the ones for people."""
+    bench.signals.instances = [an_instance("comments", bench.runtime.copies[0].pid, in_flight=3)]
+    row = (await bench.table.rows())[0]
+    row["id"] = row["id"].partition("-")[0]
+    assert row == {
+        "id": "comments",
+        "service": "comments",
+        "state": "ready",
+        "address": "h:1",
+        "version": "",
+        "uptime_s": 60,
+        "since_s": 60,
+        "in_flight": 3,
+        "behind": 7,
+        "name": "comments-1",
+        "restarts": 0,
+        "pid": 1000,
+        "wanted": 1,
+        "why": "blog.toml",
+        "requests_s": 12.3,
+        "p99_ms": 12.3,
+    }
+
+
+async def test_without_a_view_it_is_what_waits_for_its_reactions(bench: Bench) -> None:
+    """Moderation shows nothing and reacts."""
+    bench.signals.instances = [an_instance("moderation", bench.runtime.copies[1].pid)]
+    [row] = [row for row in await bench.table.rows() if row["service"] == "moderation"]
+    assert row["behind"] == 5
+
+
+async def test_a_copy_that_nobody_has_heard_of_yet(bench: Bench) -> None:
+    """It starts; one that crashes again and again is called that, with its last words."""
+    assert {row["state"] for row in await bench.table.rows()} == {"starting"}
+    bench.master.copies[0].backoff.crashes = 3
+    bench.master.copies[0].last_words = ["one", "two"]
+    row = (await bench.table.rows())[0]
+    assert (row["state"], row["last_lines"]) == ("crash loop", ["one", "two"])
+
+
+async def test_a_copy_that_cannot_run_says_why(bench: Bench) -> None:
+    """From the first time on, in the rows of both tables."""
+    bench.master.copies[0].refusal = "service.py:1: SyntaxError"
+    row = (await bench.table.rows())[0]
+    assert (row["state"], row["last_lines"]) == ("cannot run", ["service.py:1: SyntaxError"])
+    [stuck] = (await bench.table.services())[0]["crash_loops"]
+    assert (stuck["name"], stuck["state"]) == ("comments-1", "cannot run")
+
+
+async def test_a_stranger_is_shown_too(bench: Bench) -> None:
+    """Somebody started it by hand, elsewhere."""
+    bench.signals.instances = [an_instance("query", 1)]
+    [row] = [row for row in await bench.table.rows() if row["service"] == "query"]
+    assert (row["name"], row["wanted"], row["why"]) == ("", None, "not run by this master")
+
+
+async def test_services(bench: Bench) -> None:
+    """How many are ready of how many, and who keeps it from being so."""
+    bench.signals.instances = [
+        an_instance("comments", bench.runtime.copies[0].pid),
+        an_instance("comments", 1, state=State.DRAINING),
+    ]
+    bench.master.copies[1].backoff.crashes = 3
+    comments, moderation = await bench.table.services()
+    assert (comments["ready"], comments["wanted"], comments["copies"]) == (1, 1, 1)
+    assert (comments["crash_loops"], comments["waiting"], comments["in_flight"]) == ([], 5, 2)
+    assert [one["name"] for one in moderation["crash_loops"]] == ["moderation-1"]
+
+
+async def test_who_is_well_again_is_in_no_crash_loop(bench: Bench) -> None:
+    """Whatever it did before."""
+    bench.master.copies[0].backoff.crashes = 3
+    bench.signals.instances = [an_instance("comments", bench.runtime.copies[0].pid)]
+    assert (await bench.table.services())[0]["crash_loops"] == []
