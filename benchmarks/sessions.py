@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, cast
 
 from blog.core.instance import Instance
-from blog.registry.messages import Ack, Beat, Drain, Join, Leave, SayReady
+from blog.registry.messages import Ack, DrainRequest, Heartbeat, Join, LeaveNotice, ReadyRequest
 
 _HEAD_END = b"\r\n\r\n"
 _MASKED, _SHORT, _MEDIUM, _LONG = 0x80, 125, 126, 127
@@ -30,8 +30,8 @@ def masked(text: str) -> bytes:
     return head + bytes(4) + payload
 
 
-BEAT = masked(Beat().to_json())
-READY, DRAIN, LEAVE = (masked(said.to_json()) for said in (SayReady(), Drain(), Leave()))
+BEAT = masked(Heartbeat().to_json())
+READY, DRAIN, LEAVE = (masked(said.to_json()) for said in (ReadyRequest(), DrainRequest(), LeaveNotice()))
 
 
 class Simulated(asyncio.Protocol):

@@ -16,9 +16,9 @@ from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.events import Envelope, Event
 from blog.core.ids import new_id
-from blog.eventlog.client import Batch, BusClient, BusLost, Head
+from blog.eventlog.client import BusClient, BusLost, EventBatch, Head
 from blog.lifecycle.member import Member
-from blog.runtime.handler_context import Host
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.view.host import ViewHost
 from blog.runtime.web import make_app
 
@@ -73,7 +73,7 @@ class FakeBus:
         """Say how long it is."""
         return Head(self.log, len(self.envelopes))
 
-    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[Batch]:
+    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
         """Yield what is there behind `after`, then what comes."""
         self.followed.append(after)
         log = self.log
@@ -83,7 +83,7 @@ class FakeBus:
             events = [item for item in self.envelopes[after:] if not types or item.type in types]
             after = len(self.envelopes)
             lines = "\n".join(event.to_json() for event in events).encode()
-            yield Batch(self.log, lines, after)
+            yield EventBatch(self.log, lines, after)
             async with self._news:
                 await self._news.wait_for(lambda: (self.log, len(self.envelopes)) != (log, after))
             if self.log != log:
@@ -93,7 +93,7 @@ class FakeBus:
 class Hosted(NamedTuple):
     """One instance of a service with a view, behind a real door, that follows `bus`."""
 
-    host: Host
+    host: HandlerContext
     bus: FakeBus
     client: TestClient[Any, Any]
 
@@ -110,7 +110,7 @@ async def hosted(service: Service, folder: Path, bus: FakeBus | None = None) -> 
     """Run an instance of `service` without a registry: its door, its view, and a log in memory."""
     bus = bus or FakeBus()
     client = cast("BusClient", bus)
-    host = Host(service, None)
+    host = HandlerContext(service, None)
     host.bus = client
     member = SimpleNamespace(
         clock=SystemClock(),

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from blog.bus.delivery.delivery import Delivery
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.bus.log.writer import COMMIT_BOUNDS
 
 _GAUGES = {
@@ -24,7 +24,7 @@ class BusCollector(Collector):
 
     def __init__(
         self,
-        journal: Log,
+        journal: EventLog,
         delivery: Delivery,
         followers: Callable[[], Iterable[int]],
         now: Callable[[], datetime],

@@ -9,13 +9,13 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from blog.bus.api.admin import Admin
-from blog.bus.api.append_fastpath import AppendDoor
+from blog.bus.api.admin import AdminRoutes
+from blog.bus.api.append_fastpath import AppendFastPath
 from blog.bus.api.append_wire import APPEND_TYPES, MAX_BODY, read_append, told
-from blog.bus.api.follow import Followers
+from blog.bus.api.follow import FollowStreams
 from blog.bus.delivery.delivery import Delivery
-from blog.bus.log.log import Log, LogLockedError
-from blog.bus.log.tail import Wanted
+from blog.bus.log.log import EventLog, LogLockedError
+from blog.bus.log.tail import EventFilter
 from blog.bus.metrics import BusCollector
 from blog.core.background import background
 from blog.core.errors import NotFound, SettingsError
@@ -46,8 +46,8 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
     async with _opened(settings, lifecycle) as journal:
         if journal is None:
             return
-        door = Door(journal)
-        appends = AppendDoor(journal, settings.secret, lifecycle.clock)
+        door = Routes(journal)
+        appends = AppendFastPath(journal, settings.secret, lifecycle.clock)
         async with Member.join(
             lifecycle,
             settings,
@@ -74,7 +74,7 @@ def log_path(settings: Settings) -> Path:
     return settings.data_dir / SERVICE / "log.db"
 
 
-async def _get_ready(member: Member, journal: Log) -> None:
+async def _get_ready(member: Member, journal: EventLog) -> None:
     await member.session.wait_until_joined()
     known = member.discovery.log
     if known not in (None, journal.identity):
@@ -86,12 +86,12 @@ async def _get_ready(member: Member, journal: Log) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[Log | None]:
+async def _opened(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[EventLog | None]:
     """Open the log; wait as a standby while another process has it. None when asked to stop."""
     said = False
     path = log_path(settings)
     while not lifecycle.stopping.is_set():
-        opening = Log.open(path)
+        opening = EventLog.open(path)
         try:
             journal = await opening.__aenter__()
         except LogLockedError:
@@ -112,12 +112,12 @@ async def _opened(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[Log
     yield None
 
 
-class Door:
+class Routes:
     """The bus's routes."""
 
-    def __init__(self, journal: Log) -> None:
-        self.admin = Admin(journal)
-        self.followers = Followers(journal)
+    def __init__(self, journal: EventLog) -> None:
+        self.admin = AdminRoutes(journal)
+        self.followers = FollowStreams(journal)
         self._log = journal
 
     def app(self, token: str | None) -> web.Application:
@@ -159,7 +159,7 @@ class Door:
         types = frozenset(request.query.getall("type", ()))
         key = request.query.get("key")
         if request.query.get("follow") == "true":
-            return await self.followers.follow(request, after, Wanted(types, key))
+            return await self.followers.follow(request, after, EventFilter(types, key))
         limit = min(max(1, number(request, "limit", 100)), _MAX_PAGE)
         entries, through = await self._log.read(after, limit, types, key)
         return web.Response(

@@ -15,14 +15,14 @@ PATIENCE = 20.0
 """Seconds that the work has."""
 
 
-class Told(NamedTuple):
+class TaskOutcome(NamedTuple):
     """What came of it: a value, or why there is none."""
 
     value: Any
     failure: str
 
 
-def aside(work: Callable[[], Any], patience: float = PATIENCE) -> Told:
+def aside(work: Callable[[], Any], patience: float = PATIENCE) -> TaskOutcome:
     """Do `work`, whose result JSON can hold, in a fork of this process; its output goes nowhere.
 
     For a process without threads, as a command is.
@@ -41,11 +41,11 @@ def aside(work: Callable[[], Any], patience: float = PATIENCE) -> Told:
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     if line.endswith(b"\n"):
-        return Told(**json.loads(line))
+        return TaskOutcome(**json.loads(line))
     if is_late:
-        return Told(None, f"it was not imported within {patience:g} s")
+        return TaskOutcome(None, f"it was not imported within {patience:g} s")
     code = os.waitstatus_to_exitcode(status)
-    return Told(None, f"it ends the process that imports it (exit code {code})")
+    return TaskOutcome(None, f"it ends the process that imports it (exit code {code})")
 
 
 def _work_and_end(work: Callable[[], Any], told: int) -> None:

@@ -19,7 +19,7 @@ _SCALE_HELP = "How many copies, for instance comments=3; may be given several ti
 _SECONDS = click.FloatRange(0, 3600, min_open=True)
 
 
-class Commands(click.Group):
+class CommandGroup(click.Group):
     """Our commands, and one more for everything that can run (`blog posts`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,7 +45,7 @@ class Commands(click.Group):
                 formatter.write_text(f"blog {name}")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Run a blog made of services that anyone can copy, kill and restart at any time."""
 

@@ -14,7 +14,7 @@ from blog.core.errors import SettingsError
 from blog.core.net.http_client import client_session, read_json
 from blog.core.settings import Settings, load
 from blog.master.control import short
-from blog.master.recovery import Record
+from blog.master.recovery import RecoveryRecord
 from blog.master.up import LOCK
 
 _OK = 300
@@ -94,7 +94,7 @@ async def connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def _nobody(data_dir: Path) -> str:
-    if Record.read(data_dir) is not None:
+    if RecoveryRecord.read(data_dir) is not None:
         return (
             f"The `blog up` of {data_dir} (BLOG_DATA_DIR) was killed, what it started may run still:"
             " `blog up` takes it over, `blog down` ends it."

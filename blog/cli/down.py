@@ -8,7 +8,7 @@ import click
 from blog.cli.control import ask
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings, load
-from blog.master.recovery import Kind, Lasting, Record, end_left
+from blog.master.recovery import Kind, Lasting, RecoveryRecord, end_left
 from blog.master.up import LOCK, lock_for_life
 
 _TIMEOUT = 40.0
@@ -26,7 +26,7 @@ def kept(settings: Settings, kind: Kind) -> str:
 
 
 async def _stop(settings: Settings, runtime: Lasting | None) -> None:
-    record = Record.read(settings.data_dir)
+    record = RecoveryRecord.read(settings.data_dir)
     nobody = await _ask_for_the_end()
     run = settings.data_dir / "run"
     if nobody is not None and runtime is None and not run.exists():

@@ -12,21 +12,23 @@ from blog.core.net.http_client import detail_of, parse_json, read_response
 from blog.core.printable import printable
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
-from blog.master.recovery import Record
+from blog.master.recovery import RecoveryRecord
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
 _SHOWN = 400
 _ROWS = TypeAdapter(list[Instance])
 
 
-class Located(NamedTuple):
+class LocatedInstance(NamedTuple):
     """An instance and where it is dialled from here."""
 
     id: str
     url: str
 
 
-async def instances_of(service: str, http: aiohttp.ClientSession, settings: Settings) -> list[Located]:
+async def instances_of(
+    service: str, http: aiohttp.ClientSession, settings: Settings
+) -> list[LocatedInstance]:
     """List the instances of `service`, those of this machine first; the list may be empty.
 
     `http` sends the token of this blog. Where some run here, no registry has to answer; where none does,
@@ -43,10 +45,10 @@ async def instances_of(service: str, http: aiohttp.ClientSession, settings: Sett
     return here + [item for item in elsewhere if item.id not in known]
 
 
-def local_instances_of(service: str, settings: Settings) -> list[Located]:
+def local_instances_of(service: str, settings: Settings) -> list[LocatedInstance]:
     """List the instances of `service` that run on this machine."""
     return [
-        Located(item.id, f"http://{item.own_address}")
+        LocatedInstance(item.id, f"http://{item.own_address}")
         for item in running(str(settings.data_dir))
         if item.service == service
     ]
@@ -55,11 +57,13 @@ def local_instances_of(service: str, settings: Settings) -> list[Located]:
 def registries(settings: Settings) -> tuple[str, ...]:
     """Return where the registries are."""
     # of containers of ours that is known, whatever the environment says
-    record = Record.read(settings.data_dir)
+    record = RecoveryRecord.read(settings.data_dir)
     return settings.registry if record is None else (record.registry_url,)
 
 
-async def _registered(service: str, http: aiohttp.ClientSession, settings: Settings) -> list[Located]:
+async def _registered(
+    service: str, http: aiohttp.ClientSession, settings: Settings
+) -> list[LocatedInstance]:
     """Ask one registry after the other until one knows an instance that serves, the ready ones first.
 
     Raises SettingsError when none does, and one of them has answered what is not a list of instances.
@@ -83,7 +87,7 @@ async def _registered(service: str, http: aiohttp.ClientSession, settings: Setti
     return []
 
 
-def _serving(status: int, body: bytes) -> list[Located]:
+def _serving(status: int, body: bytes) -> list[LocatedInstance]:
     """List the instances of an answer that serve. Raises ValueError with what is wrong with it."""
     if status != HTTPStatus.OK:
         raise ValueError(why(status, body))
@@ -94,7 +98,7 @@ def _serving(status: int, body: bytes) -> list[Located]:
             "its answer is no list of instances; set BLOG_REGISTRY to the address of a registry."
         ) from None
     rows.sort(key=lambda row: row.state is not State.READY)
-    return [Located(row.id, f"http://{row.address}") for row in rows if row.is_serving()]
+    return [LocatedInstance(row.id, f"http://{row.address}") for row in rows if row.is_serving()]
 
 
 def why(status: int, body: bytes) -> str:

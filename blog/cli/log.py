@@ -32,7 +32,7 @@ def restore(file: Path) -> None:
     click.echo("A registry elsewhere, or one that runs, knows the log before: `blog bus --adopt` once.")
 
 
-def _tell(path: Path, report: maintenance.Report) -> int:
+def _tell(path: Path, report: maintenance.VerificationReport) -> int:
     for problem in report.problems:
         click.echo(f"{path}: {problem}", err=True)
     sound = "broken" if report.problems else "sound"

@@ -15,7 +15,7 @@ import aiohttp
 import click
 from pydantic import TypeAdapter
 
-from blog.cli.locate import Located, instances_of, registries, why
+from blog.cli.locate import LocatedInstance, instances_of, registries, why
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.net.http_client import client_session, read_response
@@ -34,11 +34,11 @@ _COMMANDS = TypeAdapter(dict[str, str])
 _SHOWN = 60  # characters of each text of a preview
 
 
-class Refused(Exception):
+class OperatorRefusal(Exception):
     """An order was not carried out; the text says why."""
 
 
-class Answered(NamedTuple):
+class OperatorAnswer(NamedTuple):
     """A report; `is_repeated` is true where an earlier try had no answer, and may have done it."""
 
     report: Report
@@ -90,19 +90,19 @@ async def _told(service: str, command: str, orders: Sequence[Order]) -> list[Rep
         return [await _tell(operator, order) for order in orders]
 
 
-async def _tell(operator: "Operator", order: Order) -> Report | None:
+async def _tell(operator: "OperatorClient", order: Order) -> Report | None:
     """Send an order, and print a line about what came of it; return None if it was refused."""
     name = printable(order.id, _SHOWN)
     try:
         answered = await operator.send(order)
-    except Refused as refused:
+    except OperatorRefusal as refused:
         click.echo(f"{name}: {printable(str(refused))}", err=True)
         return None
     click.echo(f"{name}: {_what_came(operator.command, order, answered)}")
     return answered.report
 
 
-def _what_came(command: str, order: Order, answered: Answered) -> str:
+def _what_came(command: str, order: Order, answered: OperatorAnswer) -> str:
     report = answered.report
     if not report.changed:
         is_ours = answered.is_repeated and not order.dry_run
@@ -112,15 +112,15 @@ def _what_came(command: str, order: Order, answered: Answered) -> str:
     return f"{command}: done, event {report.sequence}"
 
 
-class Operator(NamedTuple):
+class OperatorClient(NamedTuple):
     """Sends orders to the instances that offer one command of a service."""
 
     http: aiohttp.ClientSession
     command: str
-    instances: list[Located]
+    instances: list[LocatedInstance]
 
-    async def send(self, order: Order) -> Answered:
-        """Send one order until an instance answers. Raises Refused."""
+    async def send(self, order: Order) -> OperatorAnswer:
+        """Send one order until an instance answers. Raises OperatorRefusal."""
         headers = {IDEMPOTENCY_HEADER: new_id(), "Content-Type": "application/json"}
         body = json.dumps(order.model_dump())  # also of bytes that are not UTF-8: refused over there
         failure = ""
@@ -131,7 +131,7 @@ class Operator(NamedTuple):
                     self.http, "POST", instance, f"{PATH}/{self.command}", headers=headers, data=body
                 )
                 if status == HTTPStatus.OK:
-                    return Answered(_report(answer), is_repeated)
+                    return OperatorAnswer(_report(answer), is_repeated)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 failure = str(error)  # it was never sent
             except (aiohttp.ClientError, TimeoutError, OSError, _Unreadable) as error:
@@ -141,7 +141,7 @@ class Operator(NamedTuple):
                 failure = why(status, answer)
                 if status not in _ELSEWHERE:
                     break
-        raise Refused(failure)
+        raise OperatorRefusal(failure)
 
 
 class _Unreadable(Exception):
@@ -156,7 +156,7 @@ def _report(answer: bytes) -> Report:
 
 
 @asynccontextmanager
-async def _operator(service: str, command: str) -> AsyncIterator[Operator]:
+async def _operator(service: str, command: str) -> AsyncIterator[OperatorClient]:
     """Find the instances that offer `command`. Raises SettingsError with what to do if none does."""
     settings = load(Settings)
     token = bearer(settings.secret or known_token(settings.data_dir))
@@ -173,10 +173,12 @@ async def _operator(service: str, command: str) -> AsyncIterator[Operator]:
             raise SettingsError(
                 f"No running instance of {service} offers {command}: {'; '.join(dict.fromkeys(offers))}."
             )
-        yield Operator(http, command, able)
+        yield OperatorClient(http, command, able)
 
 
-async def _offer(http: aiohttp.ClientSession, instance: Located, service: str, command: str) -> str:
+async def _offer(
+    http: aiohttp.ClientSession, instance: LocatedInstance, service: str, command: str
+) -> str:
     """Return why an instance cannot be sent `command`; "" if it can."""
     try:
         status, answer = await _ask(http, "GET", instance, PATH, timeout=_PROBE)
@@ -195,7 +197,7 @@ async def _offer(http: aiohttp.ClientSession, instance: Located, service: str, c
 
 
 async def _ask(
-    http: aiohttp.ClientSession, method: str, instance: Located, path: str, **options: Any
+    http: aiohttp.ClientSession, method: str, instance: LocatedInstance, path: str, **options: Any
 ) -> tuple[int, bytes]:
     headers = {INSTANCE_HEADER: instance.id, **options.pop("headers", {})}
     async with http.request(

@@ -24,9 +24,9 @@ from blog.core.settings import Settings
 from blog.master.programs import defaults, ignored
 from blog.master.recovery import Kind
 from blog.master.scaling.spec import checked, parse
-from blog.master.scaling.spec_file import PolicyFile
+from blog.master.scaling.spec_file import SpecFileWatch
 from blog.master.status import CANNOT_RUN, CRASH_LOOP
-from blog.master.up import Blog, registry_url
+from blog.master.up import BlogProcesses, registry_url
 from blog.master.up import up as running_blog
 
 FILE = Path("blog.toml")
@@ -39,7 +39,7 @@ def start(scales: tuple[str, ...], *, detach: bool, kind: Kind) -> int:
     settings = load_and_warn(service="master")
     for folder, why in ignored().items():
         get_logger().warning("service.ignored", folder=folder, why=why)
-    file = PolicyFile(FILE, defaults())
+    file = SpecFileWatch(FILE, defaults())
     said = checked(parse(scales), defaults())
     if detach:
         return asyncio.run(_detached(settings))
@@ -48,7 +48,7 @@ def start(scales: tuple[str, ...], *, detach: bool, kind: Kind) -> int:
 
 
 async def _attached(
-    settings: Settings, file: PolicyFile, said: dict[str, int | None], kind: Kind
+    settings: Settings, file: SpecFileWatch, said: dict[str, int | None], kind: Kind
 ) -> None:
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
@@ -69,7 +69,7 @@ def _on_hangup(stop: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop)
 
 
-async def _tell(blog: Blog, console: Console, began: float) -> None:
+async def _tell(blog: BlogProcesses, console: Console, began: float) -> None:
     """Print each instance's way to ready, then where everything is."""
     console.print(f"starting {', '.join(f'{n} x {name}' for name, n in blog.master.desired.items())} …")
     seen: dict[str, State] = {}

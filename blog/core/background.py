@@ -30,7 +30,7 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         raise
 
 
-class Crew:
+class TaskSupervisor:
     """Short work that callbacks start and nobody waits for. Leaving the context cancels what is left.
 
     A failure is logged; it ends nothing else.
@@ -66,4 +66,4 @@ class Crew:
 
     def __repr__(self) -> str:
         """Show how much is under way."""
-        return f"<Crew {self._name}: {len(self._tasks)}>"
+        return f"<TaskSupervisor {self._name}: {len(self._tasks)}>"

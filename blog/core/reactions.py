@@ -1,6 +1,7 @@
 """The wire between bus and reacting instance: what is delivered, and what comes of it.
 
-`POST /reactions` at the instance: `Delivery` → 200 `DeliveryAnswer`, one `Result` per event, same order.
+`POST /reactions` at the instance: `DeliveryRequest` → 200 `DeliveryResponse`, one `Result` per event, in
+the same order.
 """
 
 from enum import StrEnum
@@ -24,7 +25,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Delivery(_Frozen):
+class DeliveryRequest(_Frozen):
     """Events for one instance of the subscription's service; `attempt` counts from 1."""
 
     subscription: str
@@ -45,7 +46,7 @@ class Result(_Frozen):
     retry_after: float | None = Field(default=None, ge=0)
 
 
-class DeliveryAnswer(_Frozen):
+class DeliveryResponse(_Frozen):
     """One result per delivered event, in the same order."""
 
     results: tuple[Result, ...]

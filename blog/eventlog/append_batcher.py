@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.errors import BlogError
 
 AT_ONCE = 2
@@ -22,7 +22,7 @@ MAX_BYTES = 512 * 1024
 R = TypeVar("R")
 
 
-class _Waiting(NamedTuple):
+class _PendingAppend(NamedTuple):
     """What one caller appends: JSON of so many events, and where the caller waits for the results."""
 
     events: bytes
@@ -30,16 +30,16 @@ class _Waiting(NamedTuple):
     results: "asyncio.Future[list[Any]]"
 
 
-class Appender(Generic[R]):
+class AppendBatcher(Generic[R]):
     """Gathers what is appended. `send` gets the JSON of a batch and returns a result for each event.
 
     It raises BlogError for what the log refuses for good.
     """
 
-    def __init__(self, send: Callable[[bytes], Awaitable[list[R]]], crew: Crew) -> None:
+    def __init__(self, send: Callable[[bytes], Awaitable[list[R]]], crew: TaskSupervisor) -> None:
         self._send = send
         self._crew = crew
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_PendingAppend] = deque()
         self._under_way = 0
 
     def append(self, events: Sequence[str]) -> "asyncio.Future[list[R]]":
@@ -48,7 +48,7 @@ class Appender(Generic[R]):
         It fails as `send` does. Whoever waits no longer may cancel it.
         """
         future: asyncio.Future[list[R]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(",".join(events).encode(), len(events), future))
+        self._waiting.append(_PendingAppend(",".join(events).encode(), len(events), future))
         if self._under_way < AT_ONCE:
             self._under_way += 1
             self._crew.start(self._work())
@@ -61,9 +61,9 @@ class Appender(Generic[R]):
         finally:
             self._under_way -= 1
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_PendingAppend]:
         """Take who waited longest; who has given up is passed over."""
-        batch: list[_Waiting] = []
+        batch: list[_PendingAppend] = []
         events = octets = 0
         while self._waiting:
             first = self._waiting[0]
@@ -76,7 +76,7 @@ class Appender(Generic[R]):
                 octets += len(first.events)
         return batch
 
-    async def _carry(self, batch: Sequence[_Waiting]) -> None:
+    async def _carry(self, batch: Sequence[_PendingAppend]) -> None:
         """Send a batch. A refusal for good may be about the events of one: then ask for each."""
         try:
             results = await self._send(b"[%b]" % b",".join(waiting.events for waiting in batch))
@@ -98,10 +98,10 @@ class Appender(Generic[R]):
 
     def __repr__(self) -> str:
         """Show what is under way."""
-        return f"<Appender: {self._under_way} under way, {len(self._waiting)} waiting>"
+        return f"<AppendBatcher: {self._under_way} under way, {len(self._waiting)} waiting>"
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Sequence[_PendingAppend], error: Exception) -> None:
     for waiting in batch:
         if not waiting.results.done():
             waiting.results.set_exception(error)

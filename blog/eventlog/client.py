@@ -26,14 +26,14 @@ import aiohttp
 import pydantic_core
 from aiohttp import hdrs
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
 from blog.core.events import BATCH_TYPE, Envelope, Recorded
 from blog.core.instance import Instance
 from blog.core.net.http_client import detail_of, read_response
 from blog.core.web import INSTANCE_HEADER, bearer
-from blog.eventlog.append_batcher import Appender
+from blog.eventlog.append_batcher import AppendBatcher
 from blog.registry.client.discovery import Discovery
 
 SERVICE = "bus"
@@ -73,7 +73,7 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Batch:
+class EventBatch:
     """What a follower gets: events in log order; everything up to `through` has been considered.
 
     `lines` are the events as they came, one a line; they are read where `events` is first asked for.
@@ -115,8 +115,8 @@ class BusClient:
         self._http = http
         self._clock = clock
         self._headers = bearer(token)
-        self._crew = Crew("bus-append")
-        self._appender: Appender[Appended] = Appender(self._send, self._crew)
+        self._crew = TaskSupervisor("bus-append")
+        self._appender: AppendBatcher[Appended] = AppendBatcher(self._send, self._crew)
 
     async def __aenter__(self) -> Self:
         """Be ready to append."""
@@ -174,7 +174,7 @@ class BusClient:
     async def _get(self, path: str, timeout: float) -> bytes | None:
         return await self._until_done(lambda: self._ask(hdrs.METH_GET, path), timeout)
 
-    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[Batch]:
+    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
         """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
 
         One connection; raises BusLost when it breaks.
@@ -265,7 +265,7 @@ class BusClient:
             yield response
 
 
-async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
+async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[EventBatch]:
     """Read an NDJSON stream: events, and after each batch `{"through": N}`.
 
     What is cut off before that line was never said: it comes again.
@@ -278,7 +278,7 @@ async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[Batch]:
         if len(held) > _MAX_PAGE:
             raise BusLost(f"The bus sent more than {_MAX_PAGE} bytes without saying how far it is.")
         while (begin := held.find(_THROUGH, seen)) >= 0 and (end := held.find(b"\n", begin + 1)) >= 0:
-            yield Batch(log, bytes(held[:begin]), _number(held[begin + len(_THROUGH) : end]))
+            yield EventBatch(log, bytes(held[:begin]), _number(held[begin + len(_THROUGH) : end]))
             # the line break stays: it is where the next line begins
             del held[:end]
             seen = 0

@@ -14,7 +14,7 @@ from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.net.http_client import read_response
 from blog.core.web import INSTANCE_HEADER
-from blog.gateway.routing import Match, Router
+from blog.gateway.routing import RouteMatch, Router
 from blog.registry.client.discovery import Discovery
 
 PATH = "/openapi.json"
@@ -85,4 +85,4 @@ async def _fetch(http: aiohttp.ClientSession, instance: Instance) -> Mapping[str
 
 def _has(router: Router, service: str, method: str, pattern: str) -> bool:
     match = router.match(method.upper(), pattern)
-    return isinstance(match, Match) and match.service == service
+    return isinstance(match, RouteMatch) and match.service == service

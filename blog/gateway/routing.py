@@ -18,7 +18,7 @@ _REMEMBERED = 4096
 _PARAMETER = re.compile(r"\{[^{}]+\}")
 
 
-class Match(NamedTuple):
+class RouteMatch(NamedTuple):
     """A route was found: who declares it, and how it is written there."""
 
     service: str
@@ -38,7 +38,7 @@ class NoSuchMethod(NamedTuple):
     allowed: tuple[str, ...]
 
 
-class Conflict(NamedTuple):
+class RouteConflict(NamedTuple):
     """Two services declare the same route; `kept_by` has it, `refused` does not get it."""
 
     method: str
@@ -53,7 +53,7 @@ class _Node:
 
     literals: dict[str, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
-    methods: dict[str, Match] = field(default_factory=dict)
+    methods: dict[str, RouteMatch] = field(default_factory=dict)
 
     def below(self, segment: str) -> "_Node":
         """Return the node for one segment of a pattern, made if it is not there yet."""
@@ -83,17 +83,17 @@ class Router:
     def __init__(
         self, instances: Iterable[Instance], seniority: Mapping[str, "Seniority"] | None = None
     ) -> None:
-        self.conflicts: list[Conflict] = []
+        self.conflicts: list[RouteConflict] = []
         self._root = _Node()
-        self._routes: dict[Match, set[str]] = {}
-        self._found: dict[tuple[str, str], Match] = {}
+        self._routes: dict[RouteMatch, set[str]] = {}
+        self._found: dict[tuple[str, str], RouteMatch] = {}
         known = list(instances)
         ranks = _seniority(known) if seniority is None else seniority
         for instance in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
             for route in instance.routes:
                 self._declare(instance.service, route)
 
-    def match(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
+    def match(self, method: str, path: str) -> RouteMatch | NoSuchPath | NoSuchMethod:
         """Find who answers `method` at `path`, the raw one, percent-encoded and without query.
 
         Inner paths of instances are never found, nor are paths with dot segments.
@@ -102,13 +102,13 @@ class Router:
         if known is not None:
             return known
         found = self._find(method, path)
-        if isinstance(found, Match):
+        if isinstance(found, RouteMatch):
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
             self._found[method, path] = found
         return found
 
-    def _find(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
+    def _find(self, method: str, path: str) -> RouteMatch | NoSuchPath | NoSuchMethod:
         segments = path.split("/")
         if segments.pop(0) or not segments:
             return NoSuchPath()
@@ -126,7 +126,7 @@ class Router:
             allowed.add("HEAD")
         return NoSuchMethod(tuple(sorted(allowed))) if allowed else NoSuchPath()
 
-    def routes(self) -> list[tuple[str, Match]]:
+    def routes(self) -> list[tuple[str, RouteMatch]]:
         """List (method, match) of every route, by pattern."""
         listed = [(method, match) for match, methods in self._routes.items() for method in methods]
         return sorted(listed, key=lambda one: (one[1].pattern, one[0]))
@@ -138,14 +138,14 @@ class Router:
         node = self._root
         for segment in segments:
             node = node.below(segment)
-        declared = Match(
+        declared = RouteMatch(
             service, route.pattern, route.body_limit, route.answer_timeout, route.shows_refusals
         )
         match = node.methods.setdefault(route.method, declared)
         if match.service == service:
             self._routes.setdefault(match, set()).add(route.method)
             return
-        conflict = Conflict(route.method, route.pattern, match.service, service)
+        conflict = RouteConflict(route.method, route.pattern, match.service, service)
         if conflict not in self.conflicts:
             self.conflicts.append(conflict)
 

@@ -9,8 +9,8 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings, environ_of
 from blog.gateway.admin import inner_app, show_routes, show_stats
 from blog.gateway.known_log import registry_of
-from blog.gateway.process.public import Public, certificate_of
-from blog.gateway.process.workers import Workers
+from blog.gateway.process.public import PublicPort, certificate_of
+from blog.gateway.process.workers import WorkerProcesses
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.stats import StatsCollector
 from blog.gateway.upstream.balancer import follow_routes
@@ -46,7 +46,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         doors = await stack.enter_async_context(AsyncExitStack())
         public = None
         if settings.workers == 1:
-            public = Public(settings, lifecycle.clock, routes)
+            public = PublicPort(settings, lifecycle.clock, routes)
         else:
             certificate_of(settings)  # to fail here, not in every worker
         member = await stack.enter_async_context(
@@ -80,7 +80,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
 
 
 async def _serve_here(
-    stack: AsyncExitStack, public: Public, member: Member, lifecycle: Lifecycle
+    stack: AsyncExitStack, public: PublicPort, member: Member, lifecycle: Lifecycle
 ) -> None:
     """Serve the public port in this process."""
     await stack.enter_async_context(public.open(member.session, member.http, member.operations))
@@ -105,7 +105,7 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
             "registry": member.registries,
         }
     )
-    workers = Workers(told, os.environ | environ_of(told), member.operations)
+    workers = WorkerProcesses(told, os.environ | environ_of(told), member.operations)
     counted.snapshots = workers.snapshots
     stack.callback(follow_routes(member.discovery, routes))
     await stack.enter_async_context(workers.running())

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from blog.http.server import ServerConnection
 
 
-class Handling(Protocol):
+class Handler(Protocol):
     """A request that is being answered: what its connection tells it."""
 
     def body_came(self, data: bytes) -> None:
@@ -34,7 +34,7 @@ class Handling(Protocol):
 class Application(Protocol):
     """What answers the requests of a door."""
 
-    def begin(self, connection: "ServerConnection", head: RequestHead) -> Handling:
+    def begin(self, connection: "ServerConnection", head: RequestHead) -> Handler:
         """Begin to answer; `connection.finish()` or `abort()` is called in the end, maybe at once."""
         ...
 

@@ -12,23 +12,23 @@ from typing import Protocol, cast
 from blog.core.errors import BlogError, Malformed
 from blog.http.connection import Connection
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
-from blog.http.heads import END, AnswerHead, parse_answer
+from blog.http.heads import END, ResponseHead, parse_answer
 from blog.http.limits import ANSWER_HEAD_LIMIT
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 
 _BODILESS = frozenset({*range(100, 200), 204, 304})
 
 
-class Receiver(Protocol):
+class ResponseReceiver(Protocol):
     """Who waits for the answer."""
 
-    def answer_interim(self, head: AnswerHead) -> None:
+    def answer_interim(self, head: ResponseHead) -> None:
         """Take a 1xx answer; the final one is still to come."""
 
-    def answer_whole(self, head: AnswerHead, body: bytes) -> None:
+    def answer_whole(self, head: ResponseHead, body: bytes) -> None:
         """Take an answer that came in one piece (most do); the connection is free again."""
 
-    def answer_began(self, head: AnswerHead) -> None:
+    def answer_began(self, head: ResponseHead) -> None:
         """Take the head of the final answer; 101 hands the connection over (see `detach`)."""
 
     def answer_came(self, data: bytes) -> None:
@@ -64,16 +64,16 @@ class ClientConnection(Connection):
         "idle_since",
     )
 
-    def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
+    def __init__(self, lost: Callable[["ClientConnection"], None], outbox: WriteCoalescer) -> None:
         super().__init__(outbox)
         self.idle_since = 0.0
         """Monotonic seconds since when it waits for another request."""
         self._lost = lost
-        self._receiver: Receiver | None = None
+        self._receiver: ResponseReceiver | None = None
         self._method = b""
         self._buffer = b""
         self._body: BodyReader | None = None
-        self._head: AnswerHead | None = None
+        self._head: ResponseHead | None = None
         self._keeps_alive = True
 
     @property
@@ -87,7 +87,7 @@ class ClientConnection(Connection):
             and not self.transport.is_closing()
         )
 
-    def send(self, receiver: Receiver, method: bytes, data: bytes) -> None:
+    def send(self, receiver: ResponseReceiver, method: bytes, data: bytes) -> None:
         """Send a request's head, and as much of its body as there is."""
         self._receiver = receiver
         self._method = method
@@ -162,7 +162,7 @@ class ClientConnection(Connection):
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def _read_whole(self, receiver: Receiver, data: bytes) -> bool:
+    def _read_whole(self, receiver: ResponseReceiver, data: bytes) -> bool:
         """Read an answer that is here as a whole, head and body; tell whether it was."""
         end = data.find(END)
         if end < 0 or end > ANSWER_HEAD_LIMIT:
@@ -178,7 +178,7 @@ class ClientConnection(Connection):
         receiver.answer_whole(head, data[end:])
         return True
 
-    def _read(self, receiver: Receiver, data: bytes) -> None:
+    def _read(self, receiver: ResponseReceiver, data: bytes) -> None:
         if self._body is None:
             data = self._buffer + data if self._buffer else data
             self._buffer = b""
@@ -196,7 +196,7 @@ class ClientConnection(Connection):
                 self._keeps_alive = False  # more than was announced
             self._end(receiver, body.trailers if isinstance(body, ChunkedBody) else [])
 
-    def _read_head(self, receiver: Receiver, data: bytes) -> bytes | None:
+    def _read_head(self, receiver: ResponseReceiver, data: bytes) -> bytes | None:
         """Read heads up to the final one; return what is behind it, None when that is not for us."""
         while True:
             end = data.find(END)
@@ -223,7 +223,7 @@ class ClientConnection(Connection):
         receiver.answer_began(head)
         return data if self._receiver is receiver else None
 
-    def _end(self, receiver: Receiver, trailers: list[tuple[bytes, bytes]]) -> None:
+    def _end(self, receiver: ResponseReceiver, trailers: list[tuple[bytes, bytes]]) -> None:
         self._receiver = None
         self._body = None
         receiver.answer_ended(trailers)

@@ -8,7 +8,7 @@ import fcntl
 import struct
 import termios
 
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 
 LARGE = 128 * 1024
 """Bytes in one piece; more than this leaves at once. One read of uvloop is 250 KiB, most answers less."""
@@ -19,7 +19,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = ("_out", "_outbox", "is_paused", "is_reading", "transport")
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: WriteCoalescer) -> None:
         self.transport: asyncio.Transport
         self.is_paused = False
         self.is_reading = True

@@ -21,7 +21,7 @@ IDLE_INTERVAL = 1.0
 _AGAIN = {"Retry-After": "1"}
 
 
-class Places:
+class ConnectionLimiter:
     """The connections of one door: at most `total`, and at most `per_address` of one client."""
 
     def __init__(self, total: int, per_address: int) -> None:
@@ -118,6 +118,6 @@ class Places:
     def __repr__(self) -> str:
         """Show how many there are and what they do."""
         return (
-            f"<Places: {len(self.open)} of {self.total}; {len(self.headless)} without a head,"
+            f"<ConnectionLimiter: {len(self.open)} of {self.total}; {len(self.headless)} without a head,"
             f" {len(self.idle())} idle, {len(self.lingering)} lingering>"
         )

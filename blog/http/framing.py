@@ -8,7 +8,7 @@ import re
 from typing import Protocol
 
 from blog.core.errors import Malformed
-from blog.http.heads import AnswerHead, RequestHead
+from blog.http.heads import RequestHead, ResponseHead
 
 _LINE_LIMIT = 256
 _TRAILER_LIMIT = 8192
@@ -188,7 +188,7 @@ def request_body(head: RequestHead) -> BodyReader:
     return LengthBody(head.length) if head.length else NO_BODY
 
 
-def answer_body(head: AnswerHead, method: bytes) -> BodyReader:
+def answer_body(head: ResponseHead, method: bytes) -> BodyReader:
     """Return the reader of the body of an answer to `method` (RFC 9112 §6.3)."""
     if head.has_no_body(method):
         return NO_BODY

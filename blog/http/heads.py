@@ -7,8 +7,8 @@ with it. Most have come before: see `known`.
 import re
 
 from blog.core.errors import Malformed
-from blog.http.head_cache import NOTHING_LOOSE, KnownHeads, Loose
-from blog.http.parsed_head import Block, Field, length_of
+from blog.http.head_cache import NOTHING_LOOSE, HeadCache, VolatileFields
+from blog.http.parsed_head import Field, ParsedHead, length_of
 from blog.http.parser import is_host, read_answer, read_request
 
 END = b"\r\n\r\n"
@@ -32,8 +32,8 @@ class _Head:
 
     __slots__ = ("block", "loose", "said")
 
-    block: Block
-    loose: Loose
+    block: ParsedHead
+    loose: VolatileFields
     """Fields that are not in the block."""
     said: bytes
     """What it was read from; of a request without the target. Empty where that is no matter."""
@@ -86,10 +86,10 @@ class RequestHead(_Head):
 
     def __init__(
         self,
-        block: Block,
+        block: ParsedHead,
         target: bytes,
         host: bytes,
-        loose: Loose = NOTHING_LOOSE,
+        loose: VolatileFields = NOTHING_LOOSE,
         said: bytes = b"",
     ) -> None:
         self.block = block
@@ -115,12 +115,14 @@ class RequestHead(_Head):
         return f"<RequestHead {self.method.decode()} {self.target.decode()}>"
 
 
-class AnswerHead(_Head):
+class ResponseHead(_Head):
     """An answer's head (RFC 9112 §4)."""
 
     __slots__ = ("length", "reason", "status")
 
-    def __init__(self, block: Block, loose: Loose = NOTHING_LOOSE, said: bytes = b"") -> None:
+    def __init__(
+        self, block: ParsedHead, loose: VolatileFields = NOTHING_LOOSE, said: bytes = b""
+    ) -> None:
         self.block = block
         self.loose = loose
         self.said = said
@@ -140,11 +142,11 @@ class AnswerHead(_Head):
 
     def __repr__(self) -> str:
         """Show the status line."""
-        return f"<AnswerHead {self.status} {self.reason.decode('latin-1')}>"
+        return f"<ResponseHead {self.status} {self.reason.decode('latin-1')}>"
 
 
-_requests = KnownHeads(read_request, _LOOSE_IN_REQUESTS)
-_answers = KnownHeads(read_answer, _LOOSE_IN_ANSWERS)
+_requests = HeadCache(read_request, _LOOSE_IN_REQUESTS)
+_answers = HeadCache(read_answer, _LOOSE_IN_ANSWERS)
 
 
 def parse_request(raw: bytes, before: RequestHead | None = None) -> RequestHead:
@@ -165,17 +167,17 @@ def parse_request(raw: bytes, before: RequestHead | None = None) -> RequestHead:
     return RequestHead(block, target, block.hosts[0] if block.hosts else b"", loose, said)
 
 
-def parse_answer(raw: bytes, before: AnswerHead | None = None) -> AnswerHead:
+def parse_answer(raw: bytes, before: ResponseHead | None = None) -> ResponseHead:
     """Read an answer's head. `before` is the one before it on the same connection.
 
     Raises Malformed when it is none.
     """
     if before is not None and raw == before.said:
         return before
-    return AnswerHead(*_answers.find(raw), raw)
+    return ResponseHead(*_answers.find(raw), raw)
 
 
-def _with_target(block: Block) -> RequestHead:
+def _with_target(block: ParsedHead) -> RequestHead:
     """Take the path; the authority of an absolute form is the host (RFC 9112 §3.2.2)."""
     target = block.target
     host = block.hosts[0] if block.hosts else b""
@@ -189,6 +191,6 @@ def _with_target(block: Block) -> RequestHead:
     return RequestHead(block, target, host)
 
 
-def _is_for_all(block: Block) -> bool:
+def _is_for_all(block: ParsedHead) -> bool:
     """Tell whether a request is about the server as a whole (RFC 9112 §3.2.4)."""
     return block.target == b"*" and block.method == b"OPTIONS"

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from blog.core.background import background
 from blog.http.application import Application
-from blog.http.connection_limits import Places
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT
 from blog.http.server import ServerConnection
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 
 BACKLOG = 4096
 SWEEP_INTERVAL = 0.1
@@ -48,7 +48,7 @@ def address_of(bound: socket.socket) -> str:
 class Listener:
     """An open port. `stop` takes no new connections; those that are open go on."""
 
-    def __init__(self, server: asyncio.Server, places: Places) -> None:
+    def __init__(self, server: asyncio.Server, places: ConnectionLimiter) -> None:
         self._server = server
         self._places = places
 
@@ -62,7 +62,7 @@ class Listener:
 async def listening(  # noqa: PLR0913 - what a door is made of
     bound: socket.socket,
     application: Application,
-    places: Places,
+    places: ConnectionLimiter,
     *,
     now: Callable[[], float],
     sweep: Callable[[], None],
@@ -70,7 +70,7 @@ async def listening(  # noqa: PLR0913 - what a door is made of
 ) -> AsyncIterator[Listener]:
     """Listen on `bound` while the body runs, and `sweep` now and then; break off what is open after."""
     loop = asyncio.get_running_loop()
-    outbox = Outbox(loop)
+    outbox = WriteCoalescer(loop)
     server = await loop.create_server(
         lambda: ServerConnection(application, places, now, outbox),
         sock=bound,

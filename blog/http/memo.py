@@ -7,7 +7,7 @@ from blog.http.limits import MEMO_LIMIT, MEMO_SIZE
 V = TypeVar("V")
 
 
-class Memo(dict[bytes, V]):
+class AdmissionCache(dict[bytes, V]):
     """Values by the bytes they were made of: look them up with `get`, then with `recall`.
 
     Holds two generations of at most `limit`: the older one goes at once, but for what was used since.
@@ -49,4 +49,4 @@ class Memo(dict[bytes, V]):
 
     def __repr__(self) -> str:
         """Show how much is remembered."""
-        return f"<Memo: {len(self)} + {len(self._older)} of {self._limit}>"
+        return f"<AdmissionCache: {len(self)} + {len(self._older)} of {self._limit}>"

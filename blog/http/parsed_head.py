@@ -23,7 +23,7 @@ def length_of(value: bytes) -> int:
     return int(value)
 
 
-class _Lower(dict[bytes, bytes]):
+class _LowerNames(dict[bytes, bytes]):
     """Names in lower case: everybody sends the same few, so each spelling is lowered once."""
 
     def __missing__(self, name: bytes) -> bytes:
@@ -43,14 +43,14 @@ class _Options(dict[bytes, frozenset[bytes]]):
         return options
 
 
-_LOWER = _Lower()
+_LOWER = _LowerNames()
 _OPTIONS = _Options()
 
 
 _NOTED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length"})
 
 
-class Block:
+class ParsedHead:
     """All that a head says but a request's target: the same bytes say the same, so it is read once.
 
     `length` is the declared length of the body in bytes, None where none is declared. `options` are

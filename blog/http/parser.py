@@ -15,7 +15,7 @@ from httptools import (
 
 from blog.core.errors import BlogError, HeadTooLarge, Malformed, NotSupported, VersionNotSupported
 from blog.http.limits import FIELD_LIMIT, HEAD_LIMIT
-from blog.http.parsed_head import Block
+from blog.http.parsed_head import ParsedHead
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%-]*(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
 _VERSION = re.compile(rb" HTTP/(?!1\.[01]$)[0-9]\.[0-9]$")
@@ -24,9 +24,9 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?")
 
 
-def read_request(raw: bytes) -> Block:
+def read_request(raw: bytes) -> ParsedHead:
     """Read a request's head. Raises Malformed, HeadTooLarge, NotSupported or VersionNotSupported."""
-    block = Block()
+    block = ParsedHead()
     parser = HttpRequestParser(block)
     try:
         parser.feed_data(raw)
@@ -50,9 +50,9 @@ def read_request(raw: bytes) -> Block:
     return block
 
 
-def read_answer(raw: bytes) -> Block:
+def read_answer(raw: bytes) -> ParsedHead:
     """Read an answer's head. Raises Malformed."""
-    block = Block()
+    block = ParsedHead()
     parser = HttpResponseParser(block)
     try:
         parser.feed_data(raw)
@@ -89,7 +89,7 @@ def is_host(text: bytes) -> bool:
     return _HOST.fullmatch(text) is not None
 
 
-def _check_host(block: Block) -> None:
+def _check_host(block: ParsedHead) -> None:
     """Exactly one Host; HTTP/1.0 may have none (RFC 9112 §3.2)."""
     if len(block.hosts) != 1 and not (block.is_http_1_0 and not block.hosts):
         raise Malformed("A request names exactly one Host (RFC 9112 §3.2).")

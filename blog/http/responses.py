@@ -6,10 +6,10 @@ from email.utils import format_datetime
 from http import HTTPStatus
 
 from blog.http.heads import RequestHead
-from blog.http.parsed_head import Block
+from blog.http.parsed_head import ParsedHead
 from blog.http.server import ServerConnection
 
-NO_HEAD = RequestHead(Block(), b"", b"")
+NO_HEAD = RequestHead(ParsedHead(), b"", b"")
 """Stands for a request that could not be read."""
 
 

@@ -10,14 +10,14 @@ from contextlib import suppress
 from typing import cast
 
 from blog.core.errors import BlogError, Malformed, TooSlow
-from blog.http.application import Application, Handling
+from blog.http.application import Application, Handler
 from blog.http.connection import Connection, unacknowledged
-from blog.http.connection_limits import Places
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.framing import NO_BODY, BodyReader, request_body
 from blog.http.heads import END, RequestHead, parse_request
 from blog.http.limits import HEAD_LIMIT
 from blog.http.parser import refusal_of_beginning
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 
 CR = ord("\r")
 
@@ -45,7 +45,11 @@ class ServerConnection(Connection):
     )
 
     def __init__(
-        self, application: Application, places: Places, now: Callable[[], float], outbox: Outbox
+        self,
+        application: Application,
+        places: ConnectionLimiter,
+        now: Callable[[], float],
+        outbox: WriteCoalescer,
     ) -> None:
         super().__init__(outbox)
         self.address = "unknown"
@@ -60,7 +64,7 @@ class ServerConnection(Connection):
         self._now = now
         self._buffer = b""
         self._body: BodyReader = NO_BODY
-        self._handling: Handling | None = None
+        self._handling: Handler | None = None
         self._head: RequestHead | None = None
         self._is_answering = False
         self._is_advancing = False
@@ -166,7 +170,7 @@ class ServerConnection(Connection):
     def detach(self) -> bytes:
         """Leave the transport to another protocol; return what was read and is not used up.
 
-        The place is kept until `Places.leave`.
+        The place is kept until `ConnectionLimiter.leave`.
         """
         self._is_ending = True
         self._handling = None

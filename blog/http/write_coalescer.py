@@ -16,7 +16,7 @@ class Sender(Protocol):
         """Hand everything to the transport."""
 
 
-class Outbox:
+class WriteCoalescer:
     """Who has something to send in this turn of `loop`."""
 
     __slots__ = ("_loop", "_waiting")
@@ -39,4 +39,4 @@ class Outbox:
 
     def __repr__(self) -> str:
         """Show how many wait."""
-        return f"<Outbox: {len(self._waiting)} waiting>"
+        return f"<WriteCoalescer: {len(self._waiting)} waiting>"

@@ -37,7 +37,7 @@ def _is_of_registry(path: str) -> bool:
     return path.startswith(_REGISTRY) and not path.startswith(_COUNTED)
 
 
-class Gauge:
+class InFlight:
     """How many there are now, and a way to wait until there are none."""
 
     def __init__(self) -> None:
@@ -76,13 +76,13 @@ class Gauge:
             self._zero.clear()
 
 
-class Operations:
+class HealthEndpoints:
     """The operational side of one instance."""
 
     def __init__(self, instance_id: str, metrics: CollectorRegistry) -> None:
         self.is_ready = False
-        self.requests = Gauge()
-        self.streams = Gauge()
+        self.requests = InFlight()
+        self.streams = InFlight()
         self.running = asyncio.Event()
         self.running.set()
         self._instance_id = instance_id
@@ -125,4 +125,4 @@ class Operations:
 
     def __repr__(self) -> str:
         """Show what is open."""
-        return f"<Operations: {self.requests.count} requests, {self.streams.count} streams>"
+        return f"<HealthEndpoints: {self.requests.count} requests, {self.streams.count} streams>"

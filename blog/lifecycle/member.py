@@ -22,13 +22,13 @@ from blog.core.logs import get_logger
 from blog.core.net.http_client import client_session
 from blog.core.net.http_server import app_runner
 from blog.core.settings import Settings
-from blog.lifecycle.health_endpoints import Operations
+from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.lifecycle.ports import Front, listen, sweep
+from blog.lifecycle.ports import FastPath, listen, sweep
 from blog.lifecycle.registries import outward, own_url, registries_of
-from blog.lifecycle.run_file import Written, run_file
+from blog.lifecycle.run_file import WrittenRunFile, run_file
 from blog.registry.address import joined
-from blog.registry.client.client import Session
+from blog.registry.client.client import RegistryClient
 from blog.registry.client.discovery import Discovery
 
 DRAIN_DEADLINE = 8.5
@@ -48,17 +48,17 @@ class Member:
         self.lifecycle = lifecycle
         self.clock = lifecycle.clock
         self.metrics = CollectorRegistry()
-        self.operations = Operations(instance.id, self.metrics)
+        self.operations = HealthEndpoints(instance.id, self.metrics)
         self.unlisted = asyncio.Event()
         """Set while draining, once nobody sends any new request here."""
         self.draining = asyncio.Event()
         self.http: aiohttp.ClientSession
-        self.session: Session
+        self.session: RegistryClient
         self.registries: tuple[str, ...]
         """Where it announces itself, its own registry first."""
         self._runner: web.AppRunner
-        self._front: Front | None = None
-        self._run_file: Written
+        self._front: FastPath | None = None
+        self._run_file: WrittenRunFile
         self._instance = instance
         self._loop_lag = 0.0
 
@@ -77,7 +77,7 @@ class Member:
         door: Mapping[str, Any] | None = None,
         port: tuple[str, int] | None = None,
         own_registry: bool = False,
-        front: Front | None = None,
+        front: FastPath | None = None,
     ) -> AsyncIterator["Member"]:
         """Bind `app` and join the others as `starting`.
 
@@ -114,7 +114,7 @@ class Member:
         stack: AsyncExitStack,
         app: web.Application,
         door: Mapping[str, Any],
-        front: Front | None,
+        front: FastPath | None,
     ) -> Callable[[], Awaitable[None]]:
         """Make the server of `app`; return what closes it."""
         self._front = front
@@ -143,7 +143,7 @@ class Member:
         self.registries = registries_of(settings, own)
         self.http = await stack.enter_async_context(_client())
         self.session = await stack.enter_async_context(
-            Session(
+            RegistryClient(
                 http=self.http,
                 registries=self.registries,
                 clock=self.clock,

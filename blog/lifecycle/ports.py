@@ -15,7 +15,7 @@ _SWEEP_INTERVAL = 0.25
 ProtocolFactory: TypeAlias = Callable[[], asyncio.Protocol]
 
 
-class Front(Protocol):
+class FastPath(Protocol):
     """A door in front of the aiohttp app, on the same port: it answers what it can answer faster."""
 
     def in_front_of(self, behind: ProtocolFactory) -> ProtocolFactory:
@@ -32,7 +32,7 @@ class Front(Protocol):
 class _Site(web.TCPSite):
     """A port whose connections come to `front` first."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, front: Front) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, front: FastPath) -> None:
         super().__init__(runner, host, port)
         self._where = (host, port)
         self._front = front
@@ -46,7 +46,7 @@ class _Site(web.TCPSite):
 
 
 async def listen(
-    runner: web.AppRunner, host: str, setting: str, port: int, *, front: Front | None = None
+    runner: web.AppRunner, host: str, setting: str, port: int, *, front: FastPath | None = None
 ) -> str:
     """Bind `runner` on host and port (0: any free one); return the address, `host:port`.
 
@@ -62,7 +62,7 @@ async def listen(
     return f"{shown}:{bound[1]}"
 
 
-async def sweep(front: Front) -> None:
+async def sweep(front: FastPath) -> None:
     """Let `front` do now and then what is to be done, for ever."""
     while True:
         await asyncio.sleep(_SWEEP_INTERVAL)

@@ -46,7 +46,7 @@ class RunFile(BaseModel):
         )
 
 
-class Written:
+class WrittenRunFile:
     """The run file of one instance; `path` is None where it cannot be written anywhere."""
 
     def __init__(self, run_file: RunFile) -> None:
@@ -78,13 +78,13 @@ class Written:
 
     def __repr__(self) -> str:
         """Show where it is."""
-        return f"<Written {self.path}>"
+        return f"<WrittenRunFile {self.path}>"
 
 
 @contextmanager
-def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[Written]:
+def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[WrittenRunFile]:
     """Keep the file for the time of the body. An instance that may not write runs all the same."""
-    written = Written(RunFile.mine(instance_id, address))
+    written = WrittenRunFile(RunFile.mine(instance_id, address))
     spare = Path(spare_dir(str(data_dir)))
     with _warned("run_file.not_written", data_dir, instead=str(spare)):
         written.put_into(_folder(data_dir))
@@ -100,7 +100,7 @@ def run_file(data_dir: Path, instance_id: str, address: str) -> Iterator[Written
                 folder.rmdir()
 
 
-def _put_aside(written: Written, spare: Path) -> None:
+def _put_aside(written: WrittenRunFile, spare: Path) -> None:
     """Write it to the temporary folder, if nobody else can write there. Raises OSError."""
     with suppress(FileExistsError):
         spare.mkdir(mode=0o700)

@@ -16,10 +16,10 @@ from blog.core.events import NDJSON_TYPE
 from blog.core.net.http_server import app_runner
 from blog.core.web import number, parsed, problems, read_body
 from blog.master.replicas.rollout import PATIENCE
-from blog.master.replicas.rollout_runner import Rollouts
+from blog.master.replicas.rollout_runner import RolloutRunner
 from blog.master.runtimes.logs import files, news
-from blog.master.scaling.loop import ControlLoop
-from blog.master.status import Table
+from blog.master.scaling.loop import ScalingLoop
+from blog.master.status import StatusTable
 
 _MAX_PATH = 100  # a Unix socket's address has 108 bytes
 _LOOK_EVERY = 0.2
@@ -27,22 +27,27 @@ _MAX_COMING = 100  # changes of each schedule that are shown
 _CLOSE_TIMEOUT = 0.1
 
 
-class _Said(RootModel[dict[str, int | Literal["auto"]]]):
+class _ScaleRequest(RootModel[dict[str, int | Literal["auto"]]]):
     """`{"comments": 3, "posts": "auto"}`."""
 
 
-class _Asked(BaseModel):
+class RolloutRequest(BaseModel):
     """A rollout: of which service, and the seconds that a new copy has to get ready."""
 
     service: str
     timeout: float = Field(default=PATIENCE, gt=0, le=3600)
 
 
-class Control:
+class ControlAPI:
     """The routes."""
 
     def __init__(
-        self, loop: ControlLoop, table: Table, rollouts: Rollouts, logs: Path, stopping: asyncio.Event
+        self,
+        loop: ScalingLoop,
+        table: StatusTable,
+        rollouts: RolloutRunner,
+        logs: Path,
+        stopping: asyncio.Event,
     ) -> None:
         self._loop = loop
         self._table = table
@@ -75,7 +80,7 @@ class Control:
         )
 
     async def _scale(self, request: web.Request) -> web.Response:
-        said = parsed(_Said, await read_body(request, "application/json")).root
+        said = parsed(_ScaleRequest, await read_body(request, "application/json")).root
         try:
             counts = self._loop.say({name: None if n == "auto" else n for name, n in said.items()})
         except SettingsError as error:
@@ -89,7 +94,7 @@ class Control:
 
     async def _roll_out(self, request: web.Request) -> web.StreamResponse:
         """Begin one; send what happens, a line of JSON each, and at the end whether it failed and why."""
-        asked = parsed(_Asked, await read_body(request, "application/json"))
+        asked = parsed(RolloutRequest, await read_body(request, "application/json"))
         rollout = self._rollouts.begin(asked.service, asked.timeout)
         response = web.StreamResponse(headers={"Content-Type": NDJSON_TYPE})
         await response.prepare(request)

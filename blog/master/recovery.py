@@ -17,10 +17,10 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.master.ports import TOKEN, known_token, with_ports, with_token
 from blog.master.programs import GATEWAY
-from blog.master.runtimes.base import LastingRuntime, Runtime, end_in_order
-from blog.master.runtimes.in_process import InProcess
+from blog.master.runtimes.base import PersistentRuntime, Runtime, end_in_order
+from blog.master.runtimes.in_process import InProcessRuntime
 from blog.master.runtimes.logs import keep_small
-from blog.master.runtimes.processes import Processes
+from blog.master.runtimes.processes import ProcessRuntime
 
 Lasting: TypeAlias = Literal["process", "docker"]
 Kind: TypeAlias = Lasting | Literal["in-process"]
@@ -28,7 +28,7 @@ Kind: TypeAlias = Lasting | Literal["in-process"]
 log = get_logger()
 
 
-class Record(BaseModel):
+class RecoveryRecord(BaseModel):
     """How a blog runs: what the next master has to know of it, besides the token."""
 
     runtime: Lasting
@@ -63,7 +63,7 @@ async def resumed(
 
     Raises SettingsError for what cannot be, or does not fit to what runs.
     """
-    record = Record.read(settings.data_dir)
+    record = RecoveryRecord.read(settings.data_dir)
     if record is not None and record.runtime != kind:
         raise SettingsError(
             f"A blog was left running here, with `--runtime {record.runtime}`: start it with that, or"
@@ -71,7 +71,7 @@ async def resumed(
         )
     if kind == "in-process":
         settings = _fresh(settings)
-        async with InProcess.open(settings, clock) as tasks:
+        async with InProcessRuntime.open(settings, clock) as tasks:
             yield tasks, settings
         return
     async with opened(kind, settings) as runtime, background(keep_small(settings.data_dir / "logs")):
@@ -88,15 +88,15 @@ async def resumed(
 
 
 @asynccontextmanager
-async def opened(kind: Lasting, settings: Settings) -> AsyncIterator[LastingRuntime]:
+async def opened(kind: Lasting, settings: Settings) -> AsyncIterator[PersistentRuntime]:
     """Open a runtime. Raises SettingsError when it is not to be had."""
     if kind == "process":
-        async with Processes.open(settings.data_dir) as processes:
+        async with ProcessRuntime.open(settings.data_dir) as processes:
             yield processes
         return
-    from blog.master.runtimes.docker.containers import Containers  # noqa: PLC0415 - heavy, and seldom wanted
+    from blog.master.runtimes.docker.containers import DockerRuntime  # noqa: PLC0415 - heavy, and seldom wanted
 
-    async with Containers.open(settings) as containers:
+    async with DockerRuntime.open(settings) as containers:
         yield containers
 
 
@@ -105,7 +105,7 @@ async def end_left(settings: Settings, kind: Lasting | None) -> list[str]:
 
     `kind` is for a blog whose data directory was removed under it. Raises SettingsError.
     """
-    record = Record.read(settings.data_dir)
+    record = RecoveryRecord.read(settings.data_dir)
     async with opened(kind or (record.runtime if record else "process"), settings) as runtime:
         await end_in_order((found.service, found.running) for found in runtime.adopted)
         await runtime.clear()
@@ -113,7 +113,7 @@ async def end_left(settings: Settings, kind: Lasting | None) -> list[str]:
     return [found.name for found in runtime.adopted]
 
 
-def _fitting(settings: Settings, record: Record | None, runtime: Runtime) -> Settings:
+def _fitting(settings: Settings, record: RecoveryRecord | None, runtime: Runtime) -> Settings:
     """Make the settings those of the blog that runs; what does not run yet gets its ports checked."""
     if not runtime.adopted:
         return _fresh(settings)
@@ -129,7 +129,7 @@ def _fitting(settings: Settings, record: Record | None, runtime: Runtime) -> Set
     return settings if has_gateway else with_ports(settings)
 
 
-def _as_before(settings: Settings, record: Record) -> Settings:
+def _as_before(settings: Settings, record: RecoveryRecord) -> Settings:
     """Take over host and ports. Raises SettingsError where others are asked for."""
     for name in ("host", "public_port", "admin_port"):
         asked, had = getattr(settings, name), getattr(record, name)
@@ -153,8 +153,8 @@ def _fresh(settings: Settings) -> Settings:
     return with_ports(with_token(settings, settings.data_dir / "run" / TOKEN))
 
 
-def _record_of(kind: Lasting, settings: Settings) -> Record:
-    return Record(
+def _record_of(kind: Lasting, settings: Settings) -> RecoveryRecord:
+    return RecoveryRecord(
         runtime=kind,
         host=settings.host,
         public_port=settings.public_port,

@@ -5,19 +5,19 @@ from typing import Any
 
 from blog.core.clock import Clock
 from blog.core.instance import Instance, State
-from blog.master.replicas.plan import Copy
-from blog.master.replicas.reconciler import Master
+from blog.master.replicas.plan import Replica
+from blog.master.replicas.reconciler import Reconciler
 from blog.master.scaling.scaler import Scaler
-from blog.master.scaling.signals import Signals
+from blog.master.scaling.signals import LoadSignals
 
 CRASH_LOOP, CANNOT_RUN = "crash loop", "cannot run"
 _SHOWN_LINES = 5
 
 
-class Table:
+class StatusTable:
     """Lays beside each other what the signals say, what runs and what is wanted."""
 
-    def __init__(self, master: Master, scaler: Scaler, signals: Signals, clock: Clock) -> None:
+    def __init__(self, master: Reconciler, scaler: Scaler, signals: LoadSignals, clock: Clock) -> None:
         self._master = master
         self._scaler = scaler
         self._signals = signals
@@ -64,7 +64,9 @@ class Table:
             "p99_ms": None if rate.p99 is None else round(rate.p99 * 1000, 1),
         }
 
-    def _of_instance(self, instance: Instance, copy: Copy | None, behind: int | None) -> dict[str, Any]:
+    def _of_instance(
+        self, instance: Instance, copy: Replica | None, behind: int | None
+    ) -> dict[str, Any]:
         """Describe an instance. `behind`: events that its view lacks, else those that wait for it."""
         return {
             "id": instance.id,
@@ -81,7 +83,7 @@ class Table:
             "pid": int(instance.metadata.get("pid", "0")),
         }
 
-    def _of_copy(self, copy: Copy) -> dict[str, Any]:
+    def _of_copy(self, copy: Replica) -> dict[str, Any]:
         running = self._master.running.get(copy.name)
         state = "starting" if copy.is_running else "crashed"
         state = "stopping" if copy.is_stopping else state
@@ -115,12 +117,12 @@ class Table:
         return max(0, round((self._clock.now() - started).total_seconds()))
 
 
-def _hopeless(copy: Copy) -> str:
+def _hopeless(copy: Replica) -> str:
     """Return the state of a copy that is given up; "" for others."""
     if not copy.is_given_up:
         return ""
     return CANNOT_RUN if copy.refusal else CRASH_LOOP
 
 
-def _why(copy: Copy) -> list[str]:
+def _why(copy: Replica) -> list[str]:
     return [copy.refusal] if copy.refusal else copy.last_words[-_SHOWN_LINES:]

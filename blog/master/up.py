@@ -16,28 +16,28 @@ from blog.core.files.data_dir import needed
 from blog.core.instance import State
 from blog.core.net.http_client import client_session
 from blog.core.settings import Settings
-from blog.master.control import Control, served
+from blog.master.control import ControlAPI, served
 from blog.master.recovery import Kind, resumed
-from blog.master.replicas.plan import Copy
-from blog.master.replicas.reconciler import Master
-from blog.master.replicas.rollout_runner import Rollouts
+from blog.master.replicas.plan import Replica
+from blog.master.replicas.reconciler import Reconciler
+from blog.master.replicas.rollout_runner import RolloutRunner
 from blog.master.runtimes.base import Runtime
-from blog.master.scaling.loop import ControlLoop
+from blog.master.scaling.loop import ScalingLoop
 from blog.master.scaling.scaler import Scaler
-from blog.master.scaling.signals import Signals
-from blog.master.scaling.spec_file import PolicyFile
-from blog.master.status import Table
-from blog.registry.client.client import Session
+from blog.master.scaling.signals import LoadSignals
+from blog.master.scaling.spec_file import SpecFileWatch
+from blog.master.status import StatusTable
+from blog.registry.client.client import RegistryClient
 
 LOCK = "up.lock"
 """In the run folder: held by the master as long as it lives."""
 
 
-class Blog:
+class BlogProcesses:
     """A running blog: its master, and what the registry says of its instances."""
 
     def __init__(
-        self, settings: Settings, master: Master, session: Session, http: aiohttp.ClientSession
+        self, settings: Settings, master: Reconciler, session: RegistryClient, http: aiohttp.ClientSession
     ) -> None:
         self.settings = settings
         self.master = master
@@ -50,13 +50,13 @@ class Blog:
         scheme = "https" if self.settings.tls_cert else "http"
         return f"{scheme}://{self.settings.host}:{self.settings.public_port}"
 
-    def is_ready(self, copy: Copy) -> bool:
+    def is_ready(self, copy: Replica) -> bool:
         """Tell whether others know the instance of this copy as ready."""
         of_service = self.session.discovery.serving(copy.service)
         ready = (item for item in of_service if item.state is State.READY)
         return any(self.master.copy_of(item) is copy for item in ready)
 
-    async def wait_until_ready(self) -> list[Copy]:
+    async def wait_until_ready(self) -> list[Replica]:
         """Return when as many instances of each service are ready as should be.
 
         Nobody waits for copies that cannot run: those are returned.
@@ -80,13 +80,13 @@ class Blog:
 @asynccontextmanager
 async def up(  # noqa: PLR0913 - the whole composition, in one place
     settings: Settings,
-    file: PolicyFile,
+    file: SpecFileWatch,
     clock: Clock,
     stopping: asyncio.Event,
     *,
     said: Mapping[str, int | None],
     kind: Kind,
-) -> AsyncIterator[Blog]:
+) -> AsyncIterator[BlogProcesses]:
     """Run the whole blog while the body runs; then drain it and leave nothing running.
 
     How many of each: as `file` says, overruled by hand with `said`. `stopping` is set when somebody asks
@@ -104,11 +104,13 @@ async def up(  # noqa: PLR0913 - the whole composition, in one place
             scaler.recall()
             scaler.say(said)
             blog = await stack.enter_async_context(running(runtime, settings, {}, clock))
-            signals = Signals(blog.http, registry_url(settings), settings.secret, clock)
-            loop = ControlLoop(blog.master, scaler, signals, file, clock)
-            rollouts = await stack.enter_async_context(Rollouts.open(blog.master, blog.is_ready, clock))
-            table = Table(blog.master, scaler, signals, clock)
-            control = Control(loop, table, rollouts, settings.data_dir / "logs", stopping)
+            signals = LoadSignals(blog.http, registry_url(settings), settings.secret, clock)
+            loop = ScalingLoop(blog.master, scaler, signals, file, clock)
+            rollouts = await stack.enter_async_context(
+                RolloutRunner.open(blog.master, blog.is_ready, clock)
+            )
+            table = StatusTable(blog.master, scaler, signals, clock)
+            control = ControlAPI(loop, table, rollouts, settings.data_dir / "logs", stopping)
             await stack.enter_async_context(served(control.app(), run / "control.sock"))
         await stack.enter_async_context(background(loop.run()))
         yield blog
@@ -118,12 +120,12 @@ async def up(  # noqa: PLR0913 - the whole composition, in one place
 @asynccontextmanager
 async def running(
     runtime: Runtime, settings: Settings, desired: Mapping[str, int], clock: Clock
-) -> AsyncIterator[Blog]:
+) -> AsyncIterator[BlogProcesses]:
     """Run `desired` on `runtime` and follow the registry."""
     async with (
         client_session() as http,
-        Master.open(runtime, desired, clock) as master,
-        Session(
+        Reconciler.open(runtime, desired, clock) as master,
+        RegistryClient(
             http=http,
             registries=[registry_url(settings)],
             clock=clock,
@@ -134,7 +136,7 @@ async def running(
     ):
         stop = master.on_end(session.say_expected)
         try:
-            yield Blog(settings, master, session, http)
+            yield BlogProcesses(settings, master, session, http)
         finally:
             stop()
 

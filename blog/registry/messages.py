@@ -32,13 +32,13 @@ class Join(_Message):
     expects: dict[str, int] | None = None
 
 
-class SayReady(_Message):
+class ReadyRequest(_Message):
     """The instance can answer: dial back, please."""
 
     type: Literal["ready"] = "ready"
 
 
-class Beat(_Message):
+class Heartbeat(_Message):
     """Alive, and this busy."""
 
     type: Literal["beat"] = "beat"
@@ -52,7 +52,7 @@ class Ack(_Message):
     version: int
 
 
-class Report(_Message):
+class UnhealthyReport(_Message):
     """Somebody met an instance that did not answer."""
 
     type: Literal["report"] = "report"
@@ -60,20 +60,21 @@ class Report(_Message):
     why: str
 
 
-class Drain(_Message):
+class DrainRequest(_Message):
     """No new traffic, please."""
 
     type: Literal["drain"] = "drain"
 
 
-class Leave(_Message):
+class LeaveNotice(_Message):
     """Goodbye, in order."""
 
     type: Literal["leave"] = "leave"
 
 
 FromInstance = Annotated[
-    Join | SayReady | Beat | Ack | Report | Drain | Leave, Field(discriminator="type")
+    Join | ReadyRequest | Heartbeat | Ack | UnhealthyReport | DrainRequest | LeaveNotice,
+    Field(discriminator="type"),
 ]
 
 
@@ -86,13 +87,13 @@ class Joined(_Message):
     address: str | None = None
 
 
-class Agreed(_Message):
+class ReadyAck(_Message):
     """The dial-back worked: others see the instance as ready."""
 
     type: Literal["ready"] = "ready"
 
 
-class Refused(_Message):
+class DialBackFailed(_Message):
     """The dial-back to `tried` failed."""
 
     type: Literal["refused"] = "refused"
@@ -100,7 +101,7 @@ class Refused(_Message):
     why: str
 
 
-class Snapshot(_Message):
+class TableSnapshot(_Message):
     """The whole table, of the services asked for. `complete`: nobody is missing from it."""
 
     type: Literal["snapshot"] = "snapshot"
@@ -110,20 +111,20 @@ class Snapshot(_Message):
     instances: tuple[Instance, ...]
 
 
-class Gone(_Message):
+class GoneInstance(_Message):
     """Who is not there any more, and whether it left or was lost."""
 
     id: str
     why: Departure
 
 
-class Delta(_Message):
+class TableDelta(_Message):
     """What changed since the version before."""
 
     type: Literal["delta"] = "delta"
     version: int
     put: tuple[Instance, ...] = ()
-    gone: tuple[Gone, ...] = ()
+    gone: tuple[GoneInstance, ...] = ()
 
 
 class Drained(_Message):
@@ -132,14 +133,15 @@ class Drained(_Message):
     type: Literal["drained"] = "drained"
 
 
-class Alive(_Message):
+class KeepAlive(_Message):
     """The registry is there: every second to everybody, so that a dead one is noticed."""
 
     type: Literal["alive"] = "alive"
 
 
 FromRegistry = Annotated[
-    Joined | Agreed | Refused | Snapshot | Delta | Drained | Alive, Field(discriminator="type")
+    Joined | ReadyAck | DialBackFailed | TableSnapshot | TableDelta | Drained | KeepAlive,
+    Field(discriminator="type"),
 ]
 
 _from_instance: TypeAdapter[FromInstance] = TypeAdapter(FromInstance)

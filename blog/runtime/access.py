@@ -20,7 +20,7 @@ log = get_logger()
 
 def access(service: str, member: Callable[[], Member]) -> Middleware:
     """Make the middleware; `member()` is there once the app is bound."""
-    meter = _Meter(service, member)
+    meter = _RequestMeter(service, member)
 
     @web.middleware
     async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -38,7 +38,7 @@ def access(service: str, member: Callable[[], Member]) -> Middleware:
     return measure
 
 
-class _Meter:
+class _RequestMeter:
     """The histogram of a service, made with the first request, and the log line."""
 
     def __init__(self, service: str, member: Callable[[], Member]) -> None:

@@ -28,7 +28,7 @@ CatchUp = Callable[[float], Awaitable[None]]
 _BY_THE_ROWS = (NotFound, Conflict, Forbidden)  # what other rows might have been decided otherwise by
 
 
-class Log(Protocol):
+class EventAppender(Protocol):
     """What a command needs of the bus."""
 
     async def append(
@@ -87,10 +87,10 @@ class CommandRequest:
         return lambda: derived_id(*scope, next(position))
 
 
-class Commands:
+class CommandRunner:
     """Carries out the commands of one service."""
 
-    def __init__(self, service: str, log: Log, clock: Clock) -> None:
+    def __init__(self, service: str, log: EventAppender, clock: Clock) -> None:
         self._service = service
         self._log = log
         self._clock = clock
@@ -104,7 +104,7 @@ class Commands:
         when the log does not answer in time, Conflict when what the decision stands on moved on until
         there was no time left, or Invalid for another request with the same idempotency key.
         """
-        attempt = _Attempt(request, decide, catch_up, self._clock, self._clock.now())
+        attempt = _CommandAttempt(request, decide, catch_up, self._clock, self._clock.now())
         decision = await attempt.first()
         while isinstance(decision, Append):
             try:
@@ -117,9 +117,9 @@ class Commands:
         self, request: CommandRequest, decide: Decide, catch_up: CatchUp | None = None
     ) -> Append | Unchanged:
         """Decide as `run` does, and append nothing."""
-        return await _Attempt(request, decide, catch_up, self._clock, self._clock.now()).first()
+        return await _CommandAttempt(request, decide, catch_up, self._clock, self._clock.now()).first()
 
-    async def _write(self, attempt: "_Attempt", append: Append) -> Written:
+    async def _write(self, attempt: "_CommandAttempt", append: Append) -> Written:
         request = attempt.request
         event_id = request.event_ids()
         envelopes = [
@@ -157,7 +157,7 @@ class Commands:
         return kinds[stored.type].model_validate(stored.data)
 
 
-class _Attempt:
+class _CommandAttempt:
     """One command on its way to a decision that the log takes. Its time runs from when this is made."""
 
     def __init__(

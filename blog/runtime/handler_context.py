@@ -14,16 +14,16 @@ from blog.core.settings import ServiceSettings
 from blog.core.web import AUTHOR_HEADER, IDEMPOTENCY_HEADER, REQUEST_ID_HEADER
 from blog.eventlog.client import BusClient
 from blog.lifecycle.member import Member
-from blog.runtime.binding import Binding, Source
-from blog.runtime.commands import CommandRequest, Commands
-from blog.runtime.peers import Calls
+from blog.runtime.binding import ArgumentSource, Binding
+from blog.runtime.commands import CommandRequest, CommandRunner
+from blog.runtime.peers import PeerClients
 from blog.runtime.reactions import Reactor
 from blog.runtime.view.host import ViewHost
 
 _MAX_KEY = 255
 
 
-class Host:
+class HandlerContext:
     """Holds what handlers are given; it is filled while the instance joins, `is_open` after that."""
 
     def __init__(self, service: Service, settings: ServiceSettings | None) -> None:
@@ -31,15 +31,17 @@ class Host:
         self.settings = settings
         self.member: Member
         self.bus: BusClient
-        self.commands: Commands
+        self.commands: CommandRunner
         self.reactor: Reactor
         self.view: ViewHost | None = None
         self.is_open = False
 
-    async def call(self, binding: Binding, request: web.Request, given: Mapping[Source, Any]) -> Any:
+    async def call(
+        self, binding: Binding, request: web.Request, given: Mapping[ArgumentSource, Any]
+    ) -> Any:
         """Call a handler with what the request brought, peers included."""
-        if binding.has(Source.PEERS) and Source.PEERS not in given:
-            given = {**given, Source.PEERS: self.peers(request, given[Source.META])}
+        if binding.has(ArgumentSource.PEERS) and ArgumentSource.PEERS not in given:
+            given = {**given, ArgumentSource.PEERS: self.peers(request, given[ArgumentSource.META])}
         return await self.call_with(binding, request.match_info, request.query, given)
 
     async def call_with(
@@ -47,16 +49,18 @@ class Host:
         binding: Binding,
         path: Mapping[str, str],
         query: Mapping[str, str],
-        given: Mapping[Source, Any],
+        given: Mapping[ArgumentSource, Any],
     ) -> Any:
         """Call a handler: with the view on its reading thread, else here, awaited if it is async."""
-        given = {Source.SETTINGS: self.settings, **given}
+        given = {ArgumentSource.SETTINGS: self.settings, **given}
         fill = partial(binding.arguments, path, query)
-        if not binding.has(Source.VIEW):
+        if not binding.has(ArgumentSource.VIEW):
             answer = binding.handler(**fill(given))
             return await answer if inspect.isawaitable(answer) else answer
         assert self.view is not None
-        return await self.view.read(lambda view: binding.handler(**fill(given | {Source.VIEW: view})))
+        return await self.view.read(
+            lambda view: binding.handler(**fill(given | {ArgumentSource.VIEW: view}))
+        )
 
     def must_be_open(self) -> None:
         """Raise Unavailable while this instance is not ready to answer."""
@@ -74,14 +78,14 @@ class Host:
             base_url=base_url(request),
         )
 
-    def peers(self, request: web.Request, meta: Meta) -> Calls:
+    def peers(self, request: web.Request, meta: Meta) -> PeerClients:
         """Make the peers of a request: they are told its id, its trace and its author."""
         told = {
             REQUEST_ID_HEADER: meta.request_id,
             AUTHOR_HEADER: meta.author_token or request.headers.get(AUTHOR_HEADER),
             "traceparent": request.headers.get("traceparent"),
         }
-        return Calls(self.member, {name: value for name, value in told.items() if value})
+        return PeerClients(self.member, {name: value for name, value in told.items() if value})
 
 
 def command_request(request: web.Request, body: bytes) -> CommandRequest:

@@ -9,7 +9,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from blog.core.contract import Document, Endpoint, Page, Service
 from blog.core.web import PROBLEM_TYPE, SEQUENCE_HEADER
-from blog.runtime.binding import Binding, Parameter, Source, bind
+from blog.runtime.binding import ArgumentSource, Binding, Parameter, bind
 from blog.runtime.streams import LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER
 
 _MEDIA = {"stream": "text/event-stream", "page": "text/html", "action": "text/html"}
@@ -75,12 +75,12 @@ def _parameters(binding: Binding) -> list[dict[str, Any]]:
     return [
         {
             "name": parameter.name,
-            "in": "path" if parameter.source is Source.PATH else "query",
-            "required": parameter.source is Source.PATH,
+            "in": "path" if parameter.source is ArgumentSource.PATH else "query",
+            "required": parameter.source is ArgumentSource.PATH,
             "schema": _parameter_schema(parameter),
         }
         for parameter in binding.parameters
-        if parameter.source in (Source.PATH, Source.QUERY)
+        if parameter.source in (ArgumentSource.PATH, ArgumentSource.QUERY)
     ]
 
 

@@ -18,19 +18,19 @@ from blog.core.ids import sha256_hex
 from blog.core.logs import get_logger
 from blog.core.operator import PATH, OperatorCommand, Order, Report
 from blog.core.web import must_be_operator, parsed, read_body
-from blog.runtime.binding import REASON, Binding, Source, bind_operator
+from blog.runtime.binding import REASON, ArgumentSource, Binding, bind_operator
 from blog.runtime.commands import as_decision
-from blog.runtime.handler_context import Host, command_request
+from blog.runtime.handler_context import HandlerContext, command_request
 
 JSON_TYPE = "application/json"
 
 log = get_logger()
 
 
-class OperatorApi:
+class OperatorAPI:
     """The operator commands of one service, as HTTP."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HandlerContext) -> None:
         self._host = host
         self._commands = {
             name: (command, bind_operator(command)) for name, command in host.service.operators.items()
@@ -85,7 +85,7 @@ class OperatorApi:
         self, command: OperatorCommand, binding: Binding, order: Order, meta: Meta
     ) -> Append | Unchanged:
         query = {} if order.reason is None else {REASON: order.reason}
-        given = {Source.META: meta}
+        given = {ArgumentSource.META: meta}
         decision = as_decision(
             await self._host.call_with(binding, {command.subject: order.id}, query, given)
         )

@@ -19,8 +19,8 @@ from blog.core.errors import BlogError, Forbidden, Malformed, status_of
 from blog.core.logs import get_logger
 from blog.core.web import AUTHOR_HEADER, invalid, read_body
 from blog.runtime.assets import send, version_of
-from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.handler_context import Host
+from blog.runtime.binding import ArgumentSource, Binding, bind
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.refusals import ReadOnlyPeers, refusal_of
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -45,10 +45,10 @@ _MAX_TOKEN = 256
 log = get_logger()
 
 
-class Pages:
+class PageHandler:
     """Renders the pages of one service from the folders `templates` and `static` beside its code."""
 
-    def __init__(self, host: Host, endpoint: Endpoint) -> None:
+    def __init__(self, host: HandlerContext, endpoint: Endpoint) -> None:
         self._host = host
         self._binding = bind(endpoint)
         self._is_action = endpoint.kind == "action"
@@ -90,17 +90,17 @@ class Pages:
             case other:
                 raise TypeError(f"a page returned {other!r}")
 
-    async def _given(self, request: web.Request, refusal: BlogError | None) -> dict[Source, Any]:
+    async def _given(self, request: web.Request, refusal: BlogError | None) -> dict[ArgumentSource, Any]:
         """Return what the handler is called with. Raises `refusal` where it would not notice it."""
         meta = self._host.meta(request, _author(request))
-        given: dict[Source, Any] = {Source.META: meta}
+        given: dict[ArgumentSource, Any] = {ArgumentSource.META: meta}
         if self._is_action:
             refuse_other_sites(request.headers, request.host)
             given |= await _form(self._binding, request)
         if refusal is not None:
-            if not self._binding.has(Source.PEERS):
+            if not self._binding.has(ArgumentSource.PEERS):
                 raise refusal
-            given[Source.PEERS] = ReadOnlyPeers(self._host.peers(request, meta), refusal)
+            given[ArgumentSource.PEERS] = ReadOnlyPeers(self._host.peers(request, meta), refusal)
         return given
 
     def _show_error(self, error: BlogError) -> web.Response:
@@ -121,14 +121,14 @@ class Pages:
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
 
-def page(host: Host, endpoint: Endpoint) -> Handler:
+def page(host: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a page or an action."""
-    return Pages(host, endpoint).handle
+    return PageHandler(host, endpoint).handle
 
 
-def refused_page(host: Host, endpoint: Endpoint) -> Handler:
+def refused_page(host: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of what the gateway refuses of an action."""
-    return Pages(host, endpoint).handle_refused
+    return PageHandler(host, endpoint).handle_refused
 
 
 def refuse_other_sites(headers: Mapping[str, str], host: str) -> None:
@@ -158,7 +158,7 @@ def _author(request: web.Request) -> str | None:
     return token if token.isascii() and token.isprintable() and 0 < len(token) <= _MAX_TOKEN else None
 
 
-async def _form(binding: Binding, request: web.Request) -> dict[Source, Any]:
+async def _form(binding: Binding, request: web.Request) -> dict[ArgumentSource, Any]:
     """Read the form (WHATWG URL §5.1) as the handler's model. Raises Malformed or Invalid."""
     if binding.body is None:
         return {}
@@ -169,7 +169,7 @@ async def _form(binding: Binding, request: web.Request) -> dict[Source, Any]:
         )
     except ValueError:
         raise Malformed("The form is no UTF-8, or has too many fields.") from None
-    return {Source.BODY: _model(binding.body, pairs)}
+    return {ArgumentSource.BODY: _model(binding.body, pairs)}
 
 
 def _model(model: type[BaseModel], pairs: list[tuple[str, str]]) -> BaseModel:

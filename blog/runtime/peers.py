@@ -49,23 +49,23 @@ _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 log = get_logger()
 
 
-class _Failed(Exception):
+class _PeerFailed(Exception):
     """This instance did not do it; another one may."""
 
 
-class Calls:
+class PeerClients:
     """The peers of one request: what they are asked carries its id, its trace and its author."""
 
     def __init__(self, member: Member, headers: Mapping[str, str]) -> None:
         self._member = member
         self._headers = headers
 
-    def __getattr__(self, service: str) -> "Call":
+    def __getattr__(self, service: str) -> "PeerClient":
         """Return the service of this name."""
-        return Call(self._member, service, self._headers)
+        return PeerClient(self._member, service, self._headers)
 
 
-class Call:
+class PeerClient:
     """One service, whichever of its instances has its turn."""
 
     def __init__(self, member: Member, service: str, headers: Mapping[str, str]) -> None:
@@ -115,7 +115,7 @@ class Call:
             tried.add(instance.id)
             try:
                 return await self._try(instance, method, path, headers, **what)
-            except _Failed as failure:
+            except _PeerFailed as failure:
                 log.info("peer.failed", id=instance.id, address=instance.address, why=str(failure))
         why = "does not answer" if tried else "is not running"
         raise Unavailable(f"The service {self._service} {why}.", headers={"Retry-After": "1"})
@@ -143,9 +143,9 @@ class Call:
                 body = await read_response(response, LIMIT)
         except aiohttp.ClientConnectorError as error:
             self._member.session.report(instance.id, str(error))
-            raise _Failed(str(error)) from error
+            raise _PeerFailed(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _Failed(repr(error)) from error
+            raise _PeerFailed(repr(error)) from error
         return _read(response.status, response.headers, body)
 
 
@@ -157,7 +157,7 @@ def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswe
     """Read an answer; problems are raised as the errors that they were."""
     is_elsewhere = status == HTTPStatus.MISDIRECTED_REQUEST
     if is_elsewhere or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS):
-        raise _Failed(f"it answered {status}")
+        raise _PeerFailed(f"it answered {status}")
     content = _content(body)
     if status >= HTTPStatus.BAD_REQUEST:
         raise _problem(status, content, is_stale=STALE_HEADER in headers)
@@ -175,7 +175,7 @@ def _content(body: bytes) -> Any:
     try:
         return parse_json(body) if body else None
     except ValueError as error:
-        raise _Failed("what it answered is no JSON") from error
+        raise _PeerFailed("what it answered is no JSON") from error
 
 
 def _problem(status: int, content: Any, *, is_stale: bool) -> BlogError:

@@ -15,9 +15,9 @@ from yarl import URL
 from blog.core.contract import Document, Endpoint, Page
 from blog.core.errors import BlogError, Invalid
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, SEQUENCE_HEADER, STALE_HEADER, etag_of, has_already
-from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.handler_context import Host, base_url
-from blog.runtime.view.cache import HotAnswers, Rendered
+from blog.runtime.binding import ArgumentSource, Binding, bind
+from blog.runtime.handler_context import HandlerContext, base_url
+from blog.runtime.view.cache import CachedResponse, ResponseCache
 from blog.runtime.view.host import ViewHost
 
 JSON_TYPE = "application/json"
@@ -27,13 +27,13 @@ _MAX_PATH = 1000  # characters of a path with its query that an answer is kept u
 _MAX_DIGITS = 18  # of a sequence: it fits in 64 bits
 
 
-def query(host: Host, endpoint: Endpoint) -> Handler:
+def query(host: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a query."""
     binding = bind(endpoint)
-    hot = HotAnswers() if endpoint.is_hot else None
+    hot = ResponseCache() if endpoint.is_hot else None
 
-    async def answer(request: web.Request) -> Rendered:
-        found = await host.call(binding, request, {Source.META: host.meta(request)})
+    async def answer(request: web.Request) -> CachedResponse:
+        found = await host.call(binding, request, {ArgumentSource.META: host.meta(request)})
         return render(found, request.path)
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -49,11 +49,11 @@ def query(host: Host, endpoint: Endpoint) -> Handler:
     return handle
 
 
-Answer = Callable[[web.Request], Awaitable[Rendered]]
+Answer = Callable[[web.Request], Awaitable[CachedResponse]]
 
 
 async def _hot_answer(
-    hot: HotAnswers, view: ViewHost, wanted: int, request: web.Request, answer: Answer
+    hot: ResponseCache, view: ViewHost, wanted: int, request: web.Request, answer: Answer
 ) -> web.StreamResponse:
     key = (base_url(request), request.raw_path)
     if wanted > view.applied:
@@ -99,7 +99,7 @@ def wanted_sequence(binding: Binding, request: web.Request) -> int:
     return int(wanted)
 
 
-def render(answer: Any, path: str) -> Rendered:
+def render(answer: Any, path: str) -> CachedResponse:
     """Make the bytes and headers of what a query returned; pages say where the next one is."""
     # what an author may see differs from what others see
     headers: dict[str, str] = {
@@ -114,10 +114,10 @@ def render(answer: Any, path: str) -> Rendered:
         body = pydantic_core.to_json(answer.content if isinstance(answer, Page) else answer)
     if isinstance(answer, Page) and answer.next:
         headers[hdrs.LINK] = f'<{URL(path).with_query(answer.next)}>; rel="next"'
-    return Rendered(body, etag_of(body), headers)
+    return CachedResponse(body, etag_of(body), headers)
 
 
-def as_response(rendered: Rendered, request: web.Request) -> web.Response:
+def as_response(rendered: CachedResponse, request: web.Request) -> web.Response:
     """Send it, or say that the client has it already (RFC 9110 §15.4.5)."""
     if has_already(request, rendered.etag):
         headers = {name: value for name, value in rendered.headers.items() if name != hdrs.CONTENT_TYPE}

@@ -16,7 +16,7 @@ from blog.core.errors import DomainError, Unavailable
 from blog.core.events import Envelope, Event, is_later
 from blog.core.ids import derived_id
 from blog.core.logs import get_logger
-from blog.core.reactions import Delivery, DeliveryAnswer, Outcome, Result
+from blog.core.reactions import DeliveryRequest, DeliveryResponse, Outcome, Result
 from blog.core.settings import ServiceSettings
 from blog.core.view import View
 from blog.runtime.view.host import ViewHost
@@ -35,9 +35,11 @@ class Reactor:
         self._clock = clock
         self._view = view
         self._skipped: set[str] = set()
-        self._calls = {kind: _Call.of(reaction, settings) for kind, reaction in service.reactions.items()}
+        self._calls = {
+            kind: _ReactionCall.of(reaction, settings) for kind, reaction in service.reactions.items()
+        }
 
-    async def handle(self, delivery: Delivery) -> DeliveryAnswer:
+    async def handle(self, delivery: DeliveryRequest) -> DeliveryResponse:
         """React to each event in order; what comes after one of its key that is to be tried again waits.
 
         The view is waited for once, not for each event: whoever delivers waits as well.
@@ -53,7 +55,7 @@ class Reactor:
             results.append(result)
             if result.outcome is Outcome.RETRY:
                 waiting.add(cause.subject)
-        return DeliveryAnswer(results=tuple(results))
+        return DeliveryResponse(results=tuple(results))
 
     async def _react(self, cause: Envelope, until: float) -> Result:
         call = self._calls.get(cause.type)
@@ -80,7 +82,7 @@ class Reactor:
             log.warning("event.skipped", type=cause.type, id=cause.id, why="nothing reacts to it here")
         return Result(id=cause.id, outcome=Outcome.DONE)
 
-    async def _run(self, call: "_Call", cause: Envelope, until: float) -> list[Event]:
+    async def _run(self, call: "_ReactionCall", cause: Envelope, until: float) -> list[Event]:
         event = call.event.model_validate(cause.data)
         if call.wants_view:
             outcome = await self._with_view(call, cause, event, until)
@@ -92,7 +94,7 @@ class Reactor:
             return [outcome]
         return list(outcome or ())
 
-    async def _with_view(self, call: "_Call", cause: Envelope, event: Event, until: float) -> Any:
+    async def _with_view(self, call: "_ReactionCall", cause: Envelope, event: Event, until: float) -> Any:
         left = max(0.0, until - self._clock.monotonic())
         if self._view is None or not await self._view.wait_for(cause.sequence or 0, left):
             raise Unavailable("the view has not caught up with the cause")
@@ -114,7 +116,7 @@ class Reactor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _ReactionCall:
     """A reaction and how to call it, worked out once from its signature."""
 
     event: type[Event]
@@ -123,13 +125,13 @@ class _Call:
     arguments: dict[str, Any]
 
     @staticmethod
-    def of(reaction: Reaction, settings: ServiceSettings | None) -> "_Call":
+    def of(reaction: Reaction, settings: ServiceSettings | None) -> "_ReactionCall":
         """Find out what a reaction takes beside the event."""
         parameters = list(inspect.signature(reaction.handler, eval_str=True).parameters.values())
         kinds = {
             item.name: item.annotation for item in parameters[1:] if isinstance(item.annotation, type)
         }
-        return _Call(
+        return _ReactionCall(
             event=reaction.event,
             handler=reaction.handler,
             wants_view=any(issubclass(kind, View) for kind in kinds.values()),

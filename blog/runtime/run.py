@@ -14,14 +14,14 @@ from blog.http.limits import BODY_LIMIT, server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.client.discovery import BUS
-from blog.runtime.binding import Source, bind
+from blog.runtime.binding import ArgumentSource, bind
 from blog.runtime.catalog import broken
-from blog.runtime.commands import Commands
-from blog.runtime.handler_context import Host
+from blog.runtime.commands import CommandRunner
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.reactions import Reactor
 from blog.runtime.view.folder import view_folder
 from blog.runtime.view.host import ViewHost
-from blog.runtime.view.transfer import Siblings
+from blog.runtime.view.transfer import SnapshotFetcher
 from blog.runtime.web import make_app
 
 VIEW_APPLIED = "The last sequence of the log that the view holds."
@@ -35,7 +35,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
     Raises SettingsError when a setting is bad, the port taken, or the contract one that cannot be.
     """
     own_settings = load(service.settings) if service.settings else None
-    host = Host(service, own_settings)
+    host = HandlerContext(service, own_settings)
     largest = max((route.body_limit or 0 for route in service.routes), default=0)
     try:
         app = make_app(host, settings.secret, max(BODY_LIMIT, largest))
@@ -59,14 +59,14 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
             )
             if service.view is not None:
                 folder = await stack.enter_async_context(view_folder(settings.data_dir, service.name))
-                fetch = Siblings(member, service.view, settings.secret).fetch
+                fetch = SnapshotFetcher(member, service.view, settings.secret).fetch
                 host.view = await stack.enter_async_context(
                     ViewHost.open(service.view, folder, bus, fetch)
                 )
                 await stack.enter_async_context(background(host.view.keep_up()))
                 applied = Gauge("blog_view_applied", VIEW_APPLIED, registry=member.metrics)
                 applied.set_function(partial(getattr, host.view, "applied"))
-            host.commands = Commands(service.name, bus, lifecycle.clock)
+            host.commands = CommandRunner(service.name, bus, lifecycle.clock)
             host.reactor = Reactor(service, lifecycle.clock, own_settings, host.view)
             if await lifecycle.until_stopping(_get_ready(host)):
                 await member.serve_until_stopped()
@@ -81,10 +81,10 @@ def followed(service: Service) -> tuple[str, ...]:
 
 def calls_peers(service: Service) -> bool:
     """Tell whether its handlers may call other services: who does has to know all of them."""
-    return any(bind(endpoint).has(Source.PEERS) for endpoint in service.endpoints)
+    return any(bind(endpoint).has(ArgumentSource.PEERS) for endpoint in service.endpoints)
 
 
-async def _get_ready(host: Host) -> None:
+async def _get_ready(host: HandlerContext) -> None:
     """Catch up with the log, open the door, and be ready for others."""
     await host.member.session.wait_until_joined()
     if host.view is not None:

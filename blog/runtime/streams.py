@@ -23,9 +23,9 @@ from blog.core.events import Recorded, is_later
 from blog.core.logs import get_logger
 from blog.core.view import View
 from blog.eventlog.client import BusLost
-from blog.runtime.binding import Source, bind
-from blog.runtime.handler_context import Host
-from blog.runtime.view.host import Listener
+from blog.runtime.binding import ArgumentSource, bind
+from blog.runtime.handler_context import HandlerContext
+from blog.runtime.view.host import ChangeListener
 
 HEARTBEAT = 15.0
 """Seconds between events `beat`, so that nobody on the way, and no client, thinks the stream is dead."""
@@ -44,7 +44,7 @@ R = TypeVar("R")
 log = get_logger()
 
 
-class Place(NamedTuple):
+class StreamPosition(NamedTuple):
     """Where a client is: it knows everything of the log `log` up to `sequence`."""
 
     log: str
@@ -55,24 +55,24 @@ class Place(NamedTuple):
         return f"{self.log}:{self.sequence}"
 
     @staticmethod
-    def parse(text: str) -> "Place | None":
+    def parse(text: str) -> "StreamPosition | None":
         """Read an id; None for what never was one of ours: an EventSource would not survive an error."""
         match = _ID.fullmatch(text)
-        return Place(match[1], int(match[2])) if match else None
+        return StreamPosition(match[1], int(match[2])) if match else None
 
 
-class Start(NamedTuple):
+class StreamStart(NamedTuple):
     """How a stream begins: what it says first, what was missed, and behind what it goes on live."""
 
     first: bytes
     missed: list[Applied]
-    place: Place
+    place: StreamPosition
 
 
-class Changes:
+class ViewChanges:
     """The `changes` of one stream: what was missed, then what the view applies; each once."""
 
-    def __init__(self, host: Host, listener: Listener, start: Start) -> None:
+    def __init__(self, host: HandlerContext, listener: ChangeListener, start: StreamStart) -> None:
         self._host = host
         self._listener = listener
         self._start = start
@@ -93,7 +93,7 @@ class Changes:
         return self._listener.read(method, *args)
 
 
-def stream(host: Host, endpoint: Endpoint) -> Handler:
+def stream(host: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a stream."""
     binding = bind(endpoint)
 
@@ -101,7 +101,10 @@ def stream(host: Host, endpoint: Endpoint) -> Handler:
         assert host.view is not None
         with host.view.changes() as listener, host.member.streaming():
             start = await _start(host, _came_from(request))
-            given = {Source.META: host.meta(request), Source.CHANGES: Changes(host, listener, start)}
+            given = {
+                ArgumentSource.META: host.meta(request),
+                ArgumentSource.CHANGES: ViewChanges(host, listener, start),
+            }
             items = await host.call(binding, request, given)
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-store"}
@@ -117,43 +120,43 @@ def stream(host: Host, endpoint: Endpoint) -> Handler:
     return handle
 
 
-def _came_from(request: web.Request) -> Place | None:
+def _came_from(request: web.Request) -> StreamPosition | None:
     """Return where the client was cut off; the header is what a browser that comes back knows last."""
     parameter = request.query.get(LAST_EVENT_ID_PARAMETER, "")
-    return Place.parse(request.headers.get(LAST_EVENT_ID) or parameter)
+    return StreamPosition.parse(request.headers.get(LAST_EVENT_ID) or parameter)
 
 
-async def _start(host: Host, came_from: Place | None) -> Start:
+async def _start(host: HandlerContext, came_from: StreamPosition | None) -> StreamStart:
     """Work out where a client goes on whose listener is there already."""
     here = await _here(host)
     if came_from is None:
         # an id without data is no event, but is remembered (WHATWG HTML §9.2.6)
-        return Start(f"id: {here}\n\n".encode(), [], here)
+        return StreamStart(f"id: {here}\n\n".encode(), [], here)
     if came_from.log == here.log and await _has(host, came_from):
         if came_from.sequence >= here.sequence:
-            return Start(b"", [], came_from)
+            return StreamStart(b"", [], came_from)
         missed = await _missed(host, came_from.sequence, here)
         if missed is not None:
-            return Start(b"", missed, here)
+            return StreamStart(b"", missed, here)
     here = await _here(host)
-    return Start(_encode(ServerSent("reset", {}, here.sequence), here.log), [], here)
+    return StreamStart(_encode(ServerSent("reset", {}, here.sequence), here.log), [], here)
 
 
-async def _here(host: Host) -> Place:
+async def _here(host: HandlerContext) -> StreamPosition:
     """Say how far the view is: whoever listens already gets all that comes behind it."""
     assert host.view is not None
     # the view tells its listeners before it says how far it is: wait until it has said so
     await host.view.wait_for(0, None)
-    return Place(host.view.log or "", host.view.applied)
+    return StreamPosition(host.view.log or "", host.view.applied)
 
 
-async def _has(host: Host, place: Place) -> bool:
+async def _has(host: HandlerContext, place: StreamPosition) -> bool:
     """Wait for a view that is behind what the client has seen elsewhere; but not for what never was."""
     assert host.view is not None
     return await host.view.wait_for(place.sequence, PATIENCE, place.log)
 
 
-async def _missed(host: Host, after: int, here: Place) -> list[Applied] | None:
+async def _missed(host: HandlerContext, after: int, here: StreamPosition) -> list[Applied] | None:
     """Read from the log what is behind `after`, up to `here`; None if it is too much or not to be had."""
     view = host.service.view
     assert view is not None
@@ -221,5 +224,5 @@ def _encode(item: ServerSent, log_id: str) -> bytes:
     """Encode one event (WHATWG HTML §9.2.6). JSON has no line breaks of its own."""
     lines = [f"event: {item.event}".encode(), b"data: " + pydantic_core.to_json(item.data)]
     if item.sequence is not None:
-        lines.insert(0, f"id: {Place(log_id, item.sequence)}".encode())
+        lines.insert(0, f"id: {StreamPosition(log_id, item.sequence)}".encode())
     return b"\n".join(lines) + b"\n\n"

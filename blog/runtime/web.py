@@ -1,6 +1,6 @@
 """From contract to aiohttp app: parse, call, render, map errors. Handlers never see aiohttp.
 
-Until the instance is open (see `Host`) the door answers 503.
+Until the instance is open (see `HandlerContext`) the door answers 503.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
 from blog.core.operator import PATH as OPERATOR_PATH
-from blog.core.reactions import PATH, Delivery
+from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.refusals import refused_pattern
 from blog.core.web import (
     SEQUENCE_HEADER,
@@ -26,22 +26,22 @@ from blog.core.web import (
     requires_token,
 )
 from blog.runtime.access import access
-from blog.runtime.binding import Source, bind
-from blog.runtime.handler_context import Host, command_request
+from blog.runtime.binding import ArgumentSource, bind
+from blog.runtime.handler_context import HandlerContext, command_request
 from blog.runtime.openapi import describe
-from blog.runtime.operator import OperatorApi
+from blog.runtime.operator import OperatorAPI
 from blog.runtime.pages import page, refused_page
 from blog.runtime.queries import query
 from blog.runtime.streams import stream
 from blog.runtime.view.transfer import PATH as SNAPSHOT
-from blog.runtime.view.transfer import Giver
+from blog.runtime.view.transfer import SnapshotServer
 
 JSON_TYPE = "application/json"
 
 _INNER = (PATH, SNAPSHOT, "/metrics")
 
 
-def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
+def make_app(host: HandlerContext, token: str | None, body_limit: int) -> web.Application:
     """Make the app of a service: its declared routes, the bus's door, and its own description."""
     app = web.Application(
         middlewares=[
@@ -51,7 +51,7 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
         ],
         client_max_size=body_limit,
     )
-    kinds: dict[str, Callable[[Host, Endpoint], Handler]] = {
+    kinds: dict[str, Callable[[HandlerContext, Endpoint], Handler]] = {
         "command": _command,
         "query": query,
         "stream": stream,
@@ -69,9 +69,9 @@ def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
             pattern = refused_pattern(endpoint.route.pattern)
             app.router.add_route(endpoint.route.method, pattern, refused_page(host, endpoint))
     app.router.add_post(PATH, _when_open(host, partial(_react, host)))
-    app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(host, Giver(host).handle))
+    app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(host, SnapshotServer(host).handle))
     app.router.add_get("/openapi.json", _describe(host.service))
-    app.add_routes(OperatorApi(host).routes())
+    app.add_routes(OperatorAPI(host).routes())
     return app
 
 
@@ -79,7 +79,7 @@ def _is_inner(request: web.Request) -> bool:
     return request.path in _INNER or request.path.startswith(OPERATOR_PATH)
 
 
-def _when_open(host: Host, handler: Handler) -> Handler:
+def _when_open(host: HandlerContext, handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         host.must_be_open()
         return await handler(request)
@@ -87,16 +87,16 @@ def _when_open(host: Host, handler: Handler) -> Handler:
     return handle
 
 
-def _command(host: Host, endpoint: Endpoint) -> Handler:
+def _command(host: HandlerContext, endpoint: Endpoint) -> Handler:
     binding = bind(endpoint)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         body = await read_body(request, JSON_TYPE) if binding.body else b""
-        given = {Source.BODY: parsed(binding.body, body)} if binding.body else {}
+        given = {ArgumentSource.BODY: parsed(binding.body, body)} if binding.body else {}
         command = command_request(request, body)
 
         async def decide(meta: Meta) -> Any:
-            return await host.call(binding, request, given | {Source.META: meta})
+            return await host.call(binding, request, given | {ArgumentSource.META: meta})
 
         catch_up = host.view.catch_up if host.view else None
         return _answered(endpoint, await host.commands.run(command, decide, catch_up))
@@ -119,8 +119,8 @@ def _answered(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
     return _json(answer, status=status, headers=headers)
 
 
-async def _react(host: Host, request: web.Request) -> web.StreamResponse:
-    delivery = parsed(Delivery, await read_whole(request))
+async def _react(host: HandlerContext, request: web.Request) -> web.StreamResponse:
+    delivery = parsed(DeliveryRequest, await read_whole(request))
     answer = await host.reactor.handle(delivery)
     return web.Response(text=answer.model_dump_json(exclude_none=True), content_type=JSON_TYPE)
 

@@ -18,8 +18,8 @@ from blog.core.instance import Instance, State
 from blog.core.settings import Settings
 from blog.master.ports import with_ports
 from blog.master.programs import defaults
-from blog.master.runtimes.in_process import InProcess
-from blog.master.up import Blog, running
+from blog.master.runtimes.in_process import InProcessRuntime
+from blog.master.up import BlogProcesses, running
 from blog.registry.client.discovery import Discovery
 
 _TOKEN = "test-token"  # noqa: S105 - of a blog that lives as long as a test
@@ -29,7 +29,7 @@ _PATIENCE = 10.0
 class RunningBlog:
     """A running blog that a test can scale, kill and pause."""
 
-    def __init__(self, blog: Blog, runtime: InProcess) -> None:
+    def __init__(self, blog: BlogProcesses, runtime: InProcessRuntime) -> None:
         self._blog = blog
         self._runtime = runtime
 
@@ -118,7 +118,7 @@ async def running_blog(
     settings = with_ports(Settings(data_dir=folder, **given))
     clock = SystemClock()
     async with (
-        InProcess.open(settings, clock) as runtime,
+        InProcessRuntime.open(settings, clock) as runtime,
         running(runtime, settings, defaults() | copies, clock) as blog,
     ):
         async with asyncio.timeout(_PATIENCE):
@@ -128,7 +128,7 @@ async def running_blog(
         yield running_one
 
 
-class GatewayServer(BaseTestServer):
+class GatewayTestServer(BaseTestServer):
     """What aiohttp's TestClient takes for a server: the public door of a blog that runs already."""
 
     def __init__(self, url: str) -> None:

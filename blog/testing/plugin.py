@@ -29,8 +29,8 @@ async def gateway_client(blog: "RunningBlog") -> AsyncIterator["TestClient[Any, 
     """Give aiohttp's test client, pointed at the public door of `blog`."""
     from aiohttp.test_utils import TestClient  # noqa: PLC0415 - heavy
 
-    from blog.testing.harness import GatewayServer  # noqa: PLC0415 - heavy
+    from blog.testing.harness import GatewayTestServer  # noqa: PLC0415 - heavy
 
-    client: TestClient[Any, Any] = TestClient(GatewayServer(blog.url))
+    client: TestClient[Any, Any] = TestClient(GatewayTestServer(blog.url))
     async with client:
         yield client

@@ -15,18 +15,18 @@ from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.events import Envelope
-from blog.core.reactions import PATH, Delivery
+from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.settings import Settings
 from blog.core.web import bearer, problems
 from blog.eventlog.client import BusClient
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.client.client import Session
+from blog.registry.client.client import RegistryClient
 
 TOKEN = "bus-token"
 Reacted = dict[str, Any] | web.Response
-React = Callable[[Delivery], Reacted | Awaitable[Reacted]]
+React = Callable[[DeliveryRequest], Reacted | Awaitable[Reacted]]
 
 
 class Rig:
@@ -34,7 +34,7 @@ class Rig:
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.http: aiohttp.ClientSession
-        self.session: Session
+        self.session: RegistryClient
         self.client: BusClient
         self.registry: str
         self.bus: Lifecycle
@@ -65,7 +65,7 @@ class Rig:
         assert life.member is not None
         self.registry = f"http://{life.member.instance.address}"
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
-        session = Session(
+        session = RegistryClient(
             http=self.http, registries=[self.registry], clock=SystemClock(), follow=["*"], token=TOKEN
         )
         self.session = await self._stack.enter_async_context(session)
@@ -95,7 +95,7 @@ class Rig:
         """Run an instance of `service` that answers deliveries with what `react` returns."""
 
         async def handle(request: web.Request) -> web.Response:
-            answer = react(Delivery.model_validate_json(await request.read()))
+            answer = react(DeliveryRequest.model_validate_json(await request.read()))
             if not isinstance(answer, dict | web.Response):
                 answer = await answer
             return answer if isinstance(answer, web.Response) else web.json_response(answer)

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
-from blog.core.reactions import Delivery
+from blog.core.reactions import DeliveryRequest
 from blog.core.web import bearer
 from tests.bus.api.test_admin import Reactor, post, subscription
 from tests.bus.conftest import TOKEN, Rig
@@ -26,7 +26,7 @@ async def test_subscriptions_are_counted(rig: Rig) -> None:
     tries = 0
 
     class Flaky(Reactor):
-        def __call__(self, delivery: Delivery) -> dict[str, object]:
+        def __call__(self, delivery: DeliveryRequest) -> dict[str, object]:
             nonlocal tries
             tries += 1
             answer = super().__call__(delivery)

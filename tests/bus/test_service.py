@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from blog.bus.api.append_wire import MAX_EVENT
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import Conflict, SettingsError
 from blog.core.events import Envelope
 from blog.core.settings import Settings
-from blog.eventlog.client import Batch
+from blog.eventlog.client import EventBatch
 from blog.lifecycle.lifecycle import Lifecycle
 from tests.bus.conftest import Rig
 
@@ -87,7 +87,7 @@ def test_a_log_of_another_user_is_refused_before_the_first_event() -> None:
 
 
 async def _made(path: Path) -> None:
-    async with Log.open(path):
+    async with EventLog.open(path):
         pass
 
 
@@ -179,7 +179,7 @@ async def test_everything_needs_the_token(rig: Rig) -> None:
         assert answer.headers["Blog-Log"] == rig.session.discovery.log
 
 
-async def following(rig: Rig, after: int, until: int, *types: str) -> list[Batch]:
+async def following(rig: Rig, after: int, until: int, *types: str) -> list[EventBatch]:
     """Follow until everything up to `until` was looked at."""
     batches = []
     async with asyncio.timeout(10):

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.cli.locate import Located
-from blog.cli.operator import Operator, Refused, _operator, _tell, described
+from blog.cli.locate import LocatedInstance
+from blog.cli.operator import OperatorClient, OperatorRefusal, _operator, _tell, described
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order
@@ -97,7 +97,7 @@ def test_help_lists_what_a_service_is_run_with_and_what_operators_do(tmp_path: P
 class Fake(NamedTuple):
     """An instance that answers as a test says, and what it was sent."""
 
-    located: Located
+    located: LocatedInstance
     orders: list[tuple[str | None, dict[str, Any]]]
 
 
@@ -121,7 +121,7 @@ async def instance() -> AsyncIterator[Callable[..., Awaitable[Fake]]]:
             app = web.Application()
             app.router.add_post(f"{PATH}/burn", take)
             server = await stack.enter_async_context(TestServer(app))
-            return Fake(Located("i", str(server.make_url("")).rstrip("/")), orders)
+            return Fake(LocatedInstance("i", str(server.make_url("")).rstrip("/")), orders)
 
         yield start
 
@@ -129,7 +129,7 @@ async def instance() -> AsyncIterator[Callable[..., Awaitable[Fake]]]:
 async def sent(*fakes: Fake) -> Any:
     """Send one order to the instances; return the report."""
     async with aiohttp.ClientSession() as http:
-        operator = Operator(http, "burn", [fake.located for fake in fakes])
+        operator = OperatorClient(http, "burn", [fake.located for fake in fakes])
         return (await operator.send(Order(id="b1", reason="old"))).report
 
 
@@ -157,7 +157,7 @@ async def test_one_that_cannot_now_is_passed_over(
 ) -> None:
     """Another one may; when none can, what the last one said is told."""
     assert (await sent(await instance(elsewhere), await instance(DONE))).changed
-    with pytest.raises(Refused, match=elsewhere[1]["detail"]):
+    with pytest.raises(OperatorRefusal, match=elsewhere[1]["detail"]):
         await sent(await instance(elsewhere))
 
 
@@ -169,7 +169,7 @@ async def test_a_try_without_an_answer_may_have_done_it(
     instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is so already then was this order's; not after one that was never sent, or a preview."""
-    nowhere, second = Located("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
+    nowhere, second = LocatedInstance("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
     for first, order, says in (
         ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
         ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
@@ -177,7 +177,7 @@ async def test_a_try_without_an_answer_may_have_done_it(
         ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
     ):
         async with aiohttp.ClientSession() as http:
-            assert await _tell(Operator(http, "burn", [first, second]), order)
+            assert await _tell(OperatorClient(http, "burn", [first, second]), order)
         assert capsys.readouterr().out == f"b: burn: {says}\n"
 
 
@@ -189,7 +189,7 @@ async def test_an_answer_that_is_not_ours_is_one_line(
     assert (await sent(await instance(strange), await instance(DONE))).sequence == 7
     one = await instance(strange, strange, DONE)
     async with aiohttp.ClientSession() as http:
-        operator = Operator(http, "burn", [one.located])
+        operator = OperatorClient(http, "burn", [one.located])
         reports = [await _tell(operator, Order(id=id_)) for id_ in ("a", "b")]
     assert [report is None for report in reports] == [True, False]
     said = capsys.readouterr()
@@ -201,7 +201,7 @@ async def test_an_answer_that_is_not_ours_is_one_line(
 async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Awaitable[Fake]]) -> None:
     """Their answer would be the same."""
     refusing, other = await instance((404, {"detail": "There is no b1."})), await instance(DONE)
-    with pytest.raises(Refused, match=r"There is no b1\."):
+    with pytest.raises(OperatorRefusal, match=r"There is no b1\."):
         await sent(refusing, other)
     assert other.orders == []
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from blog.core.background import Crew, background
+from blog.core.background import TaskSupervisor, background
 
 
 async def test_a_failure_beside_the_body_ends_it() -> None:
@@ -36,7 +36,7 @@ async def test_the_end_of_the_body_is_the_end_of_what_is_beside() -> None:
 
 async def test_a_crew_ends_with_its_context() -> None:
     """Whatever is left is cancelled; nothing is left."""
-    crew = Crew("test")
+    crew = TaskSupervisor("test")
     async with crew:
         crew.start(asyncio.sleep(3600))
         crew.start(asyncio.sleep(0))
@@ -44,7 +44,7 @@ async def test_a_crew_ends_with_its_context() -> None:
         while len(crew) > 1:
             await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert repr(crew) == "<Crew test: 0>"
+    assert repr(crew) == "<TaskSupervisor test: 0>"
 
 
 async def test_a_failure_in_a_crew_is_logged_and_ends_nothing_else() -> None:
@@ -54,7 +54,7 @@ async def test_a_failure_in_a_crew_is_logged_and_ends_nothing_else() -> None:
         raise ValueError("short")
 
     with capture_logs() as logged:
-        async with Crew("test") as crew:
+        async with TaskSupervisor("test") as crew:
             crew.start(asyncio.sleep(3600))
             crew.start(fail())
             while len(crew) > 1:

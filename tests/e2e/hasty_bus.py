@@ -5,18 +5,18 @@ import sys
 import time
 from typing import Any
 
-from blog.bus.log.writer import Writer
+from blog.bus.log.writer import LogWriter
 from blog.cli.commands import cli
 from blog.eventlog.client import Appended
 
-_commit = Writer._commit
+_commit = LogWriter._commit
 
 
 class _Hasty(asyncio.Future[Any]):
     """Never waited for: its caller has been answered."""
 
 
-def hasty(self: Writer, jobs: Any) -> None:
+def hasty(self: LogWriter, jobs: Any) -> None:
     """Promise every append the sequence that it will have; then commit."""
     told = [(future, list[Appended]()) for _, future in jobs]
     head = self._head
@@ -31,7 +31,7 @@ def hasty(self: Writer, jobs: Any) -> None:
     _commit(self, [(job, _Hasty(loop=loop)) for job, _ in jobs])
 
 
-Writer._commit = hasty  # type: ignore[method-assign]
+LogWriter._commit = hasty  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     sys.exit(cli.main(["bus"], prog_name="blog"))

@@ -15,7 +15,7 @@ from blog.core.decision import Unchanged
 from blog.core.settings import Settings
 from blog.master.programs import defaults
 from blog.master.scaling.spec import read
-from blog.testing.harness import GatewayServer, running_blog
+from blog.testing.harness import GatewayTestServer, running_blog
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -38,7 +38,7 @@ async def test_its_service_runs_and_its_test_passes(tmp_path: Path) -> None:
     scope: dict[str, Any] = {}
     exec(BLOCKS[2], scope)  # noqa: S102 - README's own lines
     async with running_blog(tmp_path / "data") as running:
-        client: TestClient[Any, Any] = TestClient(GatewayServer(running.url))
+        client: TestClient[Any, Any] = TestClient(GatewayTestServer(running.url))
         async with client:
             await scope["test_claps_are_counted"](running, client)
 

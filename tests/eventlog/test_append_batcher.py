@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.errors import Conflict
-from blog.eventlog.append_batcher import AT_ONCE, MAX_BYTES, MAX_EVENTS, Appender
+from blog.eventlog.append_batcher import AT_ONCE, MAX_BYTES, MAX_EVENTS, AppendBatcher
 
 
 class Log:
@@ -38,10 +38,10 @@ async def log() -> Log:
 
 
 @pytest.fixture
-async def appender(log: Log) -> AsyncIterator[Appender[Any]]:
+async def appender(log: Log) -> AsyncIterator[AppendBatcher[Any]]:
     """Give an appender to it."""
-    async with Crew("test") as crew:
-        yield Appender(log.send, crew)
+    async with TaskSupervisor("test") as crew:
+        yield AppendBatcher(log.send, crew)
 
 
 async def turns() -> None:
@@ -50,7 +50,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_comes_alone_leaves_at_once(log: Log, appender: Appender[Any]) -> None:
+async def test_who_comes_alone_leaves_at_once(log: Log, appender: AppendBatcher[Any]) -> None:
     """Nobody waits for company."""
     log.go.set()
     assert await appender.append(["1", "2"]) == [1, 2]
@@ -58,7 +58,7 @@ async def test_who_comes_alone_leaves_at_once(log: Log, appender: Appender[Any])
     assert log.batches == [[1, 2], [3]]
 
 
-async def test_what_comes_meanwhile_leaves_together(log: Log, appender: Appender[Any]) -> None:
+async def test_what_comes_meanwhile_leaves_together(log: Log, appender: AppendBatcher[Any]) -> None:
     """A few requests under way, the rest in one; each caller gets what is its own."""
     waiting = []
     for n in range(10):
@@ -71,7 +71,9 @@ async def test_what_comes_meanwhile_leaves_together(log: Log, appender: Appender
 
 
 @pytest.mark.parametrize(("event", "most"), [("1", MAX_EVENTS), (f'"{"x" * (MAX_BYTES // 4)}"', 3)])
-async def test_a_request_has_limits(log: Log, appender: Appender[Any], event: str, most: int) -> None:
+async def test_a_request_has_limits(
+    log: Log, appender: AppendBatcher[Any], event: str, most: int
+) -> None:
     """In events and in bytes; one caller's events are never torn apart."""
     waiting = [appender.append([event]) for _ in range(most + 1)]
     log.go.set()
@@ -80,7 +82,7 @@ async def test_a_request_has_limits(log: Log, appender: Appender[Any], event: st
     assert len(await appender.append([event] * (most + 1))) == most + 1
 
 
-async def test_what_is_refused_is_refused_to_whose_it_is(log: Log, appender: Appender[Any]) -> None:
+async def test_what_is_refused_is_refused_to_whose_it_is(log: Log, appender: AppendBatcher[Any]) -> None:
     """The others are asked for one by one."""
     waiting = [appender.append([event]) for event in ("1", '"refused"', "2")]
     log.go.set()
@@ -89,7 +91,7 @@ async def test_what_is_refused_is_refused_to_whose_it_is(log: Log, appender: App
     assert isinstance(answers[1], Conflict)
 
 
-async def test_what_breaks_breaks_for_all_who_travelled(log: Log, appender: Appender[Any]) -> None:
+async def test_what_breaks_breaks_for_all_who_travelled(log: Log, appender: AppendBatcher[Any]) -> None:
     """Each decides whether to try again; the next batch is another matter."""
     waiting = [appender.append([event]) for event in ("1", '"broken"')]
     log.go.set()
@@ -98,7 +100,7 @@ async def test_what_breaks_breaks_for_all_who_travelled(log: Log, appender: Appe
     assert await appender.append(["3"]) == [3]
 
 
-async def test_who_has_given_up_is_passed_over(log: Log, appender: Appender[Any]) -> None:
+async def test_who_has_given_up_is_passed_over(log: Log, appender: AppendBatcher[Any]) -> None:
     """Before it left, it is not sent; after, nobody minds."""
     sent = [appender.append([str(n)]) for n in range(AT_ONCE)]
     await turns()
@@ -112,7 +114,7 @@ async def test_who_has_given_up_is_passed_over(log: Log, appender: Appender[Any]
 
 
 async def test_who_gives_up_while_it_is_asked_for_each_is_passed_over(
-    log: Log, appender: Appender[Any]
+    log: Log, appender: AppendBatcher[Any]
 ) -> None:
     """A whole batch may be refused, by a full disk: nobody waits for answers that nobody wants."""
     waiting = [appender.append([event]) for event in ('"refused"', "1", "2")]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from blog.core.events import Recorded
 from blog.eventlog import client
-from blog.eventlog.client import LOG_HEADER, Batch, BusLost, _batches
+from blog.eventlog.client import LOG_HEADER, BusLost, EventBatch, _batches
 
 text = st.text(max_size=8) | st.sampled_from(['\n{"through":7}\n', '{"through": 7}', "\u2028", "]"])
 data = st.dictionaries(text, text | st.dictionaries(st.sampled_from(["through", "a"]), st.integers()))
@@ -34,7 +34,7 @@ def stream(content: Sequence[Sequence[dict[str, Any]]], gap: str = " ") -> tuple
     return sent.encode(), expected
 
 
-async def read(chunks: Sequence[bytes]) -> list[Batch]:
+async def read(chunks: Sequence[bytes]) -> list[EventBatch]:
     """Read what came in these pieces."""
 
     async def iter_any() -> AsyncIterator[bytes]:

@@ -15,17 +15,17 @@ from aiohttp.typedefs import Handler
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
 from blog.core.settings import Settings
-from blog.gateway.edge.handler import Door, Inside
+from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.access_log import AccessLog
-from blog.gateway.telemetry.stats import Stats
-from blog.gateway.upstream.balancer import Turns
+from blog.gateway.telemetry.stats import GatewayStats
+from blog.gateway.upstream.balancer import LoadBalancer
 from blog.http.limits import ANSWER_TIMEOUT
 from blog.http.listener import bind, listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.client.client import Session
-from blog.registry.messages import Snapshot
+from blog.registry.client.client import RegistryClient
+from blog.registry.messages import TableSnapshot
 from tests.certificates import Tls, tls_of
 from tests.loops import Factories, loops_of
 
@@ -58,11 +58,11 @@ class Rig:
         self.clock = SystemClock()
         own = Instance.announce("gateway", address="127.0.0.1:1", started_at=self.clock.now())
         self.member = Member(Lifecycle(self.clock), own)
-        self.stats = Stats()
+        self.stats = GatewayStats()
         self.lines: list[bytes] = []
         self.member.http = http
-        self.member.session = Session(http=http, registries=(), clock=self.clock, follow=("*",))
-        self.turns = Turns(
+        self.member.session = RegistryClient(http=http, registries=(), clock=self.clock, follow=("*",))
+        self.turns = LoadBalancer(
             self.member.discovery,
             lambda id_, why: self.reports.append((id_, why)),
             self.clock,
@@ -70,7 +70,7 @@ class Rig:
             RouteTable(),
         )
         access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
-        self.door = Door(settings, self.clock, self.stats, access_log)
+        self.door = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
 
     async def start(self, answer_timeout: float) -> None:
         """Open the door."""
@@ -89,7 +89,7 @@ class Rig:
             )
         )
         member = self.member
-        inside = Inside(member.http, member.discovery, member.operations, self.turns)
+        inside = HandlerParts(member.http, member.discovery, member.operations, self.turns)
         self.door.open(inside, answer_timeout=answer_timeout)
         self._stack.callback(self.turns.follow())
         self.tell()
@@ -99,7 +99,7 @@ class Rig:
         discovery = self.member.discovery
         everybody = tuple(self._instances.values())
         discovery.apply(
-            Snapshot(epoch="e", version=discovery.version + 1, instances=everybody, complete=True)
+            TableSnapshot(epoch="e", version=discovery.version + 1, instances=everybody, complete=True)
         )
 
     def set_state(self, instance: Instance, state: State) -> None:

@@ -22,7 +22,7 @@ from blog.gateway.known_services import SERVICES, recall_services, remember_serv
 from blog.gateway.service import run
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.client.client import Session
+from blog.registry.client.client import RegistryClient
 from blog.registry.server.completeness import RETURN_WITHIN
 from tests.certificates import write_certificate
 
@@ -48,7 +48,7 @@ async def starting(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]
 @asynccontextmanager
 async def named(settings: Settings, member: Member, **counts: int) -> AsyncIterator[None]:
     """Tell the registry of the gateway `member`, as a master does, whom to wait for."""
-    async with Session(
+    async with RegistryClient(
         http=member.http,
         registries=[f"http://{member.instance.address}"],
         clock=SystemClock(),

@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias
 
 from blog.core.errors import BlogError, status_of
-from blog.http.application import Handling
-from blog.http.connection_limits import Places
+from blog.http.application import Handler
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
 from blog.http.listener import address_of, bind, listening
 from blog.http.server import ServerConnection
@@ -27,7 +27,7 @@ class Echo:
         self.gone = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
+    def begin(self, connection: ServerConnection, head: RequestHead) -> Handler:
         """Begin."""
         echoing = Echoing(self, connection, head)
         if not head.has_body:
@@ -94,7 +94,7 @@ class Echoing:
 class Rig:
     """A door with a clock that a test turns."""
 
-    def __init__(self, port: int, echo: Echo, places: Places, tls: Tls | None) -> None:
+    def __init__(self, port: int, echo: Echo, places: ConnectionLimiter, tls: Tls | None) -> None:
         self.port, self.echo, self.places = port, echo, places
         self._client = tls.client if tls else None
         self.time = 100.0
@@ -129,7 +129,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def open_door(tls: Tls | None, total: int = 100, per_address: int = 100) -> AsyncIterator[Rig]:
     """Open a door."""
-    places = Places(total, per_address)
+    places = ConnectionLimiter(total, per_address)
     bound = bind("127.0.0.1", 0)
     rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), places, tls)
     context = tls.server if tls else None

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from blog.core.errors import TooMany, Unavailable
-from blog.http.connection_limits import Places
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 
 
 class Connection:
     """Stands for a connection: it notes what is done to it, and leaves when it is closed."""
 
-    def __init__(self, places: Places, address: str = "10.0.0.1") -> None:
+    def __init__(self, places: ConnectionLimiter, address: str = "10.0.0.1") -> None:
         self.address = address
         self.idle_since: float | None = None
         self.heard: list[str] = []
@@ -42,7 +42,7 @@ class Connection:
 @pytest.fixture
 def places() -> Any:
     """Make a door with two places, both of which one address may have."""
-    return Places(2, 2)
+    return ConnectionLimiter(2, 2)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_places_are_given_back_once(places: Any, come: Any) -> None:
     connection, _ = come()
     places.leave(connection)
     places.leave(connection)
-    assert repr(places) == "<Places: 0 of 2; 0 without a head, 0 idle, 0 lingering>"
+    assert repr(places) == "<ConnectionLimiter: 0 of 2; 0 without a head, 0 idle, 0 lingering>"
     assert not places._of
 
 

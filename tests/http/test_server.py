@@ -7,10 +7,10 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blog.http.connection_limits import Places
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
 from blog.http.server import ServerConnection
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 from tests.http.doors import HEAD, Door, Echo, until
 
 
@@ -276,7 +276,7 @@ def test_any_legal_request_arrives_the_same_however_it_is_cut(
     data = b"".join(raw for raw, _ in asked)
     turn, echo = Turn(), Echo()
     wire = Wire()
-    connection = ServerConnection(echo, Places(9, 9), lambda: 0.0, Outbox(turn))  # type: ignore[arg-type]
+    connection = ServerConnection(echo, ConnectionLimiter(9, 9), lambda: 0.0, WriteCoalescer(turn))  # type: ignore[arg-type]
     connection.connection_made(wire)
     places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
     for start, end in zip(places, places[1:], strict=False):  # noqa: RUF007 - clearer side by side

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from blog.lifecycle.health_endpoints import Operations
+from blog.lifecycle.health_endpoints import HealthEndpoints
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from blog.lifecycle.health_endpoints import Operations
 )
 async def test_draining_waits_for_what_operators_do(path: str, counted: int) -> None:
     """It stands below the registry's paths, and is work like any other."""
-    operations = Operations("posts-1", CollectorRegistry())
+    operations = HealthEndpoints("posts-1", CollectorRegistry())
     asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def work(_: web.Request) -> web.Response:

@@ -22,7 +22,7 @@ from blog.core.web import problems, requires_token
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, _client
-from blog.registry.client.client import Session
+from blog.registry.client.client import RegistryClient
 
 TOKEN = "member-token"
 
@@ -36,7 +36,7 @@ class Place:
         self.may_end = asyncio.Event()
         self.started = asyncio.Event()
         self.http: aiohttp.ClientSession
-        self.session: Session
+        self.session: RegistryClient
 
     def app(self) -> web.Application:
         """Make an app with one slow route and one stream."""
@@ -85,7 +85,9 @@ async def a_place(folder: Path) -> AsyncIterator[Place]:
         place.settings = place.settings.model_copy(update={"registry": (url,)})
         place.http = await stack.enter_async_context(aiohttp.ClientSession())
         place.session = await stack.enter_async_context(
-            Session(http=place.http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
+            RegistryClient(
+                http=place.http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN
+            )
         )
         yield place
 

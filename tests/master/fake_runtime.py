@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from blog.core.instance import Instance, Load, State
-from blog.master.runtimes.base import CANNOT_RUN, Adopted
+from blog.master.runtimes.base import CANNOT_RUN, AdoptedReplica
 
 
 class FakeCopy:
@@ -52,7 +52,7 @@ class FakeRuntime:
         self.copies: list[FakeCopy] = []
         self.crashing: set[str] = set()
         self.refusing: set[str] = set()
-        self.adopted: list[Adopted] = []
+        self.adopted: list[AdoptedReplica] = []
 
     async def start(self, service: str, name: str) -> FakeCopy:
         """Start one."""

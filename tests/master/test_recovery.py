@@ -11,7 +11,7 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings
 from blog.master.ports import known_token
-from blog.master.recovery import Kind, Record, end_left, resumed
+from blog.master.recovery import Kind, RecoveryRecord, end_left, resumed
 from tests.e2e.conftest import free_ports
 from tests.master.stand_in import lock_of, stand_in
 
@@ -24,10 +24,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def left(settings: Settings) -> Iterator[Record]:
+def left(settings: Settings) -> Iterator[RecoveryRecord]:
     """Leave a gateway running, as a killed master does."""
     public, admin = free_ports(2)
-    record = Record(runtime="process", host="127.0.0.1", public_port=public, admin_port=admin)
+    record = RecoveryRecord(runtime="process", host="127.0.0.1", public_port=public, admin_port=admin)
     record.write(settings.data_dir)
     (settings.data_dir / "run" / "token").write_text("secret")
     with stand_in(lock_of(settings.data_dir, "gateway-1")):
@@ -37,7 +37,7 @@ def left(settings: Settings) -> Iterator[Record]:
 async def taken_over(settings: Settings, kind: Kind = "process") -> tuple[list[str], Settings]:
     """Resume; return the names of what ran, and the settings."""
     async with resumed(kind, settings, SystemClock()) as (runtime, fitting):
-        assert (Record.read(settings.data_dir) is None) is (kind == "in-process")
+        assert (RecoveryRecord.read(settings.data_dir) is None) is (kind == "in-process")
         return [found.name for found in runtime.adopted], fitting
 
 
@@ -48,11 +48,11 @@ async def test_a_blog_that_begins_gets_ports_and_a_token(settings: Settings) -> 
     assert fitting.public_port
     assert fitting.admin_port
     assert fitting.secret == known_token(settings.data_dir)
-    assert Record.read(settings.data_dir) is None
+    assert RecoveryRecord.read(settings.data_dir) is None
 
 
 async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
-    settings: Settings, left: Record
+    settings: Settings, left: RecoveryRecord
 ) -> None:
     """Though the gateway holds the ports."""
     names, fitting = await taken_over(settings)
@@ -71,28 +71,28 @@ async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
     ],
 )
 async def test_another_blog_does_not_begin_beside_it(
-    settings: Settings, left: Record, asked: dict[str, Any], said: str
+    settings: Settings, left: RecoveryRecord, asked: dict[str, Any], said: str
 ) -> None:
     """It says what is different, and leaves what runs and its record alone."""
     with pytest.raises(SettingsError, match=said):
         await taken_over(settings.model_copy(update=asked))
-    assert Record.read(settings.data_dir) == left
+    assert RecoveryRecord.read(settings.data_dir) == left
     assert (await taken_over(settings))[0] == ["gateway-1"]
 
 
 @pytest.mark.parametrize("kind", ["docker", "in-process"])
 async def test_another_runtime_does_not_begin_beside_it(
-    settings: Settings, left: Record, kind: Kind
+    settings: Settings, left: RecoveryRecord, kind: Kind
 ) -> None:
     """It says what runs there."""
     with pytest.raises(SettingsError, match="--runtime process"):
         await taken_over(settings, kind)
-    assert Record.read(settings.data_dir) == left
+    assert RecoveryRecord.read(settings.data_dir) == left
 
 
 @pytest.mark.parametrize("text", [None, "", '{"runtime": "pro', '{"runtime": "process"}'])
 async def test_without_a_whole_record_nothing_is_guessed(
-    settings: Settings, left: Record, text: str | None
+    settings: Settings, left: RecoveryRecord, text: str | None
 ) -> None:
     """Copies run, but nobody knows how: `blog down` ends them."""
     file = settings.data_dir / "run" / "blog.json"
@@ -105,7 +105,9 @@ async def test_without_a_whole_record_nothing_is_guessed(
 
 async def test_a_record_of_what_is_gone_means_nothing(settings: Settings) -> None:
     """After a reboot: other ports are no other blog."""
-    Record(runtime="process", host="127.0.0.1", public_port=1, admin_port=1).write(settings.data_dir)
+    RecoveryRecord(runtime="process", host="127.0.0.1", public_port=1, admin_port=1).write(
+        settings.data_dir
+    )
     names, fitting = await taken_over(settings)
     assert names == []
     assert 1 not in (fitting.public_port, fitting.admin_port)
@@ -116,9 +118,9 @@ async def test_in_process_leaves_nothing_to_take_over(settings: Settings) -> Non
     assert (await taken_over(settings, "in-process"))[0] == []
 
 
-async def test_ending_what_is_left(settings: Settings, left: Record) -> None:
+async def test_ending_what_is_left(settings: Settings, left: RecoveryRecord) -> None:
     """Everything, and then there is nothing."""
     with stand_in(lock_of(settings.data_dir, "posts-2")):
         assert await end_left(settings, None) == ["gateway-1", "posts-2"]
-    assert Record.read(settings.data_dir) is None
+    assert RecoveryRecord.read(settings.data_dir) is None
     assert await end_left(settings, None) == []

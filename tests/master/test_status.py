@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blog.core.instance import Instance, State
-from blog.master.replicas.reconciler import Master
-from blog.master.scaling.autoscale import Load
+from blog.master.replicas.reconciler import Reconciler
+from blog.master.scaling.autoscale import ServiceLoad
 from blog.master.scaling.scaler import Scaler
-from blog.master.scaling.signals import Signals
-from blog.master.scaling.traffic import Rate
-from blog.master.scaling.wanted import Policy
-from blog.master.status import Table
+from blog.master.scaling.signals import LoadSignals
+from blog.master.scaling.traffic import RequestRate
+from blog.master.scaling.wanted import ScalingPolicy
+from blog.master.status import StatusTable
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import FakeRuntime, an_instance
 
 
-class FakeSignals(Signals):
+class FakeSignals(LoadSignals):
     """What the sources say, without sources."""
 
     def __init__(self) -> None:
@@ -32,37 +32,37 @@ class FakeSignals(Signals):
         """Everybody has a view that is seven events behind, but moderation."""
         return {one.id: 7 for one in self.instances if one.service != "moderation"}
 
-    def load(self, service: str) -> Load:
+    def load(self, service: str) -> ServiceLoad:
         """Say it."""
-        return Load(in_flight=2, lag=5)
+        return ServiceLoad(in_flight=2, lag=5)
 
     def waiting(self, service: str) -> int | None:
         """Say it."""
         return 5
 
-    def rate(self, service: str) -> Rate:
+    def rate(self, service: str) -> RequestRate:
         """Say it."""
-        return Rate(12.34, 0.0123)
+        return RequestRate(12.34, 0.0123)
 
 
 class Bench:
     """A table with its parts."""
 
-    def __init__(self, runtime: FakeRuntime, master: Master, signals: FakeSignals) -> None:
+    def __init__(self, runtime: FakeRuntime, master: Reconciler, signals: FakeSignals) -> None:
         self.runtime = runtime
         self.signals = signals
         self.master = master
         self.clock = FakeClock(60)
-        self.scaler = Scaler({"comments": Policy(replicas=1), "moderation": Policy()})
-        self.scaler.decide(lambda _: Load(), self.clock.now(), 0.0)
-        self.table = Table(master, self.scaler, signals, self.clock)
+        self.scaler = Scaler({"comments": ScalingPolicy(replicas=1), "moderation": ScalingPolicy()})
+        self.scaler.decide(lambda _: ServiceLoad(), self.clock.now(), 0.0)
+        self.table = StatusTable(master, self.scaler, signals, self.clock)
 
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     """Run one copy of each."""
     runtime, clock = FakeRuntime(), FakeClock()
-    async with Master.open(runtime, {"comments": 1, "moderation": 1}, clock) as master:
+    async with Reconciler.open(runtime, {"comments": 1, "moderation": 1}, clock) as master:
         while len(master.running) < 2:
             await asyncio.sleep(0)
         yield Bench(runtime, master, FakeSignals())

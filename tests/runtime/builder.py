@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from blog.eventlog.client import Head
-from blog.runtime.view.store import Store
+from blog.runtime.view.store import ViewStore
 from tests.runtime.garden import LOG, Wider, batch, sown
 
 COUNT, PAGE = 2000, 20
@@ -13,7 +13,7 @@ COUNT, PAGE = 2000, 20
 
 async def build(folder: Path) -> None:
     """Go on with what there is until it is whole, and swap that in."""
-    async with Store(Wider, folder) as store:
+    async with ViewStore(Wider, folder) as store:
         at = (await store.settle(Head(LOG, COUNT))).applied
         print(at, flush=True)
         while at < COUNT:

@@ -12,7 +12,7 @@ from blog.core.contract import Peers, Service
 from blog.core.errors import Unavailable
 from blog.lifecycle.member import Member
 from blog.registry.client.discovery import Discovery
-from blog.runtime.handler_context import Host
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.run import calls_peers
 from blog.runtime.web import make_app
 
@@ -33,7 +33,7 @@ async def test_a_query_may_ask_peers() -> None:
     """It is awaited, and its service follows everybody."""
     assert calls_peers(service)
     assert not calls_peers(Service("alone"))
-    host = Host(service, None)
+    host = HandlerContext(service, None)
     async with aiohttp.ClientSession() as http:
         member = SimpleNamespace(
             discovery=Discovery(), http=http, clock=SystemClock(), metrics=CollectorRegistry()

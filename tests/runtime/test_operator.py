@@ -17,7 +17,7 @@ from blog.core.events import Event
 from blog.core.operator import PATH, Reason
 from blog.core.web import bearer
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.runtime.commands import Commands, Log
+from blog.runtime.commands import CommandRunner, EventAppender
 from blog.runtime.run import run
 from tests.bus.conftest import TOKEN
 from tests.fakes import hosted
@@ -201,7 +201,7 @@ async def test_the_token_is_needed_and_a_web_page_is_refused_with_it(start: Call
 async def test_without_a_token_a_web_page_is_refused_all_the_same(tmp_path: Path) -> None:
     """A blog without one asks nobody for it; its readers' browsers decide nothing."""
     async with hosted(plot, tmp_path) as one:
-        one.host.commands = Commands(plot.name, cast("Log", one.bus), SystemClock())
+        one.host.commands = CommandRunner(plot.name, cast("EventAppender", one.bus), SystemClock())
         await one.apply(Sown(seed="a"))
         order = {"id": "a", "dry_run": True}
         for headers, status in (({}, 200), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "none"}, 403)):

@@ -28,9 +28,9 @@ from blog.core.net.http_client import client_session
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER, INSTANCE_HEADER
 from blog.lifecycle.member import Member
 from blog.registry.client.discovery import Discovery
-from blog.registry.messages import Delta
+from blog.registry.messages import TableDelta
 from blog.runtime import peers
-from blog.runtime.peers import TRIES, Calls
+from blog.runtime.peers import TRIES, PeerClients
 
 
 class Rig:
@@ -43,7 +43,7 @@ class Rig:
         self._discovery = Discovery(("*",))
         session = SimpleNamespace(report=lambda id_, _: self.reported.append(id_))
         member = SimpleNamespace(discovery=self._discovery, http=http, session=session)
-        self.peers = Calls(cast("Member", member), {"X-Request-Id": "r1"})
+        self.peers = PeerClients(cast("Member", member), {"X-Request-Id": "r1"})
 
     async def add(self, id_: str, make: Callable[[], web.Response] | None) -> None:
         """Make an instance of `query` ready that answers so; None: its port is closed."""
@@ -65,7 +65,7 @@ class Rig:
         now = datetime.now(UTC)
         instance = Instance.announce("query", address=address, started_at=now)
         ready = instance.model_copy(update={"id": id_, "state": State.READY})
-        self._discovery.apply(Delta(version=1, put=(ready,)))
+        self._discovery.apply(TableDelta(version=1, put=(ready,)))
 
     def who(self) -> list[str]:
         """List the instances that were asked."""

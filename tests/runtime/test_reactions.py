@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from blog.core.contract import Service
 from blog.core.errors import Invalid, Unavailable
 from blog.core.events import Envelope, Event
-from blog.core.reactions import Delivery, DeliveryAnswer, Outcome
+from blog.core.reactions import DeliveryRequest, DeliveryResponse, Outcome
 from blog.core.view import View
 from blog.runtime.reactions import Reactor
 from blog.runtime.view.host import ViewHost
@@ -51,13 +51,13 @@ def answering(name: str = "porter") -> Reactor:
     return Reactor(service, FakeClock(), None, None)
 
 
-async def answered(*moods: str, name: str = "porter") -> DeliveryAnswer:
+async def answered(*moods: str, name: str = "porter") -> DeliveryResponse:
     """Deliver knocks of one door."""
     events = tuple(
         Envelope.of(Knocked(door="d", mood=mood), id=f"k{n}", service="street", time=NOW)
         for n, mood in enumerate(moods)
     )
-    return await answering(name).handle(Delivery(subscription=name, attempt=1, events=events))
+    return await answering(name).handle(DeliveryRequest(subscription=name, attempt=1, events=events))
 
 
 async def test_what_follows_names_its_cause() -> None:
@@ -109,7 +109,7 @@ async def test_one_key_does_not_hold_up_another() -> None:
         Envelope.of(Knocked(door=door, mood=mood), id=f"k{n}", service="street", time=NOW)
         for n, (door, mood) in enumerate(knocks)
     )
-    answer = await answering().handle(Delivery(subscription="porter", attempt=1, events=events))
+    answer = await answering().handle(DeliveryRequest(subscription="porter", attempt=1, events=events))
     assert [result.outcome for result in answer.results] == ["retry", "done", "retry", "done"]
 
 
@@ -148,7 +148,7 @@ async def test_a_view_that_is_late_is_waited_for_once() -> None:
         )
         for door in "abc"
     )
-    answer = await reactor.handle(Delivery(subscription="porter", attempt=1, events=events))
+    answer = await reactor.handle(DeliveryRequest(subscription="porter", attempt=1, events=events))
     assert {result.outcome for result in answer.results} == {Outcome.RETRY}
     assert late.waits == [5.0, 0.0, 0.0]
 
@@ -156,7 +156,7 @@ async def test_a_view_that_is_late_is_waited_for_once() -> None:
 async def test_data_that_cannot_be_read_is_dead() -> None:
     """Trying again would not change it."""
     event = Envelope(id="k", source="/s", type=Knocked.type, subject="d", time=NOW, data={})
-    answer = await answering().handle(Delivery(subscription="s", attempt=1, events=(event,)))
+    answer = await answering().handle(DeliveryRequest(subscription="s", attempt=1, events=(event,)))
     assert answer.results[0].outcome is Outcome.DEAD
 
 
@@ -164,7 +164,9 @@ async def test_a_type_it_does_not_know_is_done_and_said_once() -> None:
     """Another version of the service asked for it."""
     event = Envelope(id="k", source="/s", type="blog.Unknown", subject="d", time=NOW, data={})
     with capture_logs() as logged:
-        answer = await answering().handle(Delivery(subscription="s", attempt=1, events=(event, event)))
+        answer = await answering().handle(
+            DeliveryRequest(subscription="s", attempt=1, events=(event, event))
+        )
     assert [result.outcome for result in answer.results] == [Outcome.DONE, Outcome.DONE]
     assert [item["type"] for item in logged if item["event"] == "event.skipped"] == ["blog.Unknown"]
 
@@ -174,7 +176,7 @@ async def test_a_later_version_is_left_to_a_newer_instance(version: int | None, 
     """It is not lost: it comes again, with a reason that says why, and is dead after the usual tries."""
     event = Envelope.of(Knocked(door="d"), id="k", service="street", time=NOW)
     event = event.model_copy(update={"dataversion": version})
-    answer = await answering().handle(Delivery(subscription="s", attempt=1, events=(event,)))
+    answer = await answering().handle(DeliveryRequest(subscription="s", attempt=1, events=(event,)))
     [result] = answer.results
     assert result.outcome == outcome
     assert outcome == "done" or result.reason == "a newer instance has to: this one reads version 1"

@@ -17,7 +17,7 @@ from blog.core.errors import NotFound, TooMany
 from blog.core.refusals import refused_path
 from blog.lifecycle.member import Member
 from blog.registry.client.discovery import Discovery
-from blog.runtime.handler_context import Host
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.refusals import ReadOnlyPeers
 from blog.runtime.web import make_app
 from tests.services.peers import FakePeers
@@ -107,7 +107,7 @@ def letters(tmp_path: Path) -> Any:
 @pytest.fixture
 async def client(letters: Any) -> AsyncIterator[TestClient[Any, Any]]:
     """Run an instance of it, with nobody to ask."""
-    host = Host(letters.service, None)
+    host = HandlerContext(letters.service, None)
     async with aiohttp.ClientSession() as http:
         member = SimpleNamespace(
             discovery=Discovery(), http=http, clock=SystemClock(), metrics=CollectorRegistry()

@@ -8,11 +8,11 @@ from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.instance import State
-from blog.eventlog.client import Batch
+from blog.eventlog.client import EventBatch
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.runtime.run import followed, run
-from blog.runtime.view.store import Step, Store
+from blog.runtime.view.store import ApplyStep, ViewStore
 from tests.runtime.conftest import Gardens
 from tests.runtime.garden import garden
 
@@ -28,14 +28,14 @@ async def test_an_instance_is_ready_only_when_it_has_caught_up(
 ) -> None:
     """Until then it is `starting`: nobody sends it anything, and who asks all the same is told so."""
     asked, go_on = asyncio.Event(), asyncio.Event()
-    real = Store.apply
+    real = ViewStore.apply
 
-    async def apply(store: Store, batch: Batch, start: int = 0, *, budget: float) -> Step:
+    async def apply(store: ViewStore, batch: EventBatch, start: int = 0, *, budget: float) -> ApplyStep:
         asked.set()
         await go_on.wait()
         return await real(store, batch, start, budget=budget)
 
-    monkeypatch.setattr(Store, "apply", apply)
+    monkeypatch.setattr(ViewStore, "apply", apply)
     await gardens.sow(1, 10)
     life = Lifecycle(SystemClock())
     async with background(run(garden, gardens.settings(), life)):

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from blog.core.contract import Changes, ServerSent, Service
 from blog.core.events import Event
 from blog.core.view import View, applies
-from blog.runtime.streams import LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, MOST_MISSED, Place, _send
+from blog.runtime.streams import (
+    LAST_EVENT_ID,
+    LAST_EVENT_ID_PARAMETER,
+    MOST_MISSED,
+    StreamPosition,
+    _send,
+)
 from tests.fakes import FakeBus, Hosted, hosted
 
 
@@ -282,14 +288,16 @@ async def test_a_stream_ends_where_the_log_is_another_one(tmp_path: Path) -> Non
 @given(st.text())
 def test_a_place_is_read_or_it_is_none(text: str) -> None:
     """Whatever a client sends."""
-    place = Place.parse(text)
-    assert place is None or str(place) == text or place == Place.parse(str(place))
+    place = StreamPosition.parse(text)
+    assert place is None or str(place) == text or place == StreamPosition.parse(str(place))
 
 
 @given(st.uuids(), st.integers(0, 10**18 - 1))
 def test_a_place_is_read_as_it_was_written(log: Any, sequence: int) -> None:
     """The same there and back."""
-    assert Place.parse(str(Place(str(log), sequence))) == Place(str(log), sequence)
+    assert StreamPosition.parse(str(StreamPosition(str(log), sequence))) == StreamPosition(
+        str(log), sequence
+    )
 
 
 class _Stuck:

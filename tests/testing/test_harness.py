@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 
 import blog.services
 from blog.core.instance import State
-from blog.testing.harness import GatewayServer, RunningBlog, running_blog
+from blog.testing.harness import GatewayTestServer, RunningBlog, running_blog
 
 Client = TestClient[Any, Any]
 
@@ -157,7 +157,7 @@ async def test_a_broken_service_keeps_nobody_else_from_running(
     monkeypatch.setattr(blog.services, "__path__", [*blog.services.__path__, str(folder.parent)])
     try:
         async with running_blog(tmp_path / "data") as running:
-            client: Client = TestClient(GatewayServer(running.url))
+            client: Client = TestClient(GatewayTestServer(running.url))
             async with client:
                 assert await write(client, "/posts", title="Hello")
             assert "broken" not in {item.service for item in running.instances()}

@@ -6,16 +6,16 @@ from typing import Any
 from aiohttp import web
 
 from blog.bus.delivery.delivery import Delivery
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.bus.log.schema import DeadLetter
 from blog.core.errors import Invalid, NotFound, Unavailable
 from blog.core.web import number
 
 
-class Admin:
+class AdminRoutes:
     """The routes. They answer 503 until `delivery` is there."""
 
-    def __init__(self, journal: Log) -> None:
+    def __init__(self, journal: EventLog) -> None:
         self.delivery: Delivery | None = None
         self._log = journal
 

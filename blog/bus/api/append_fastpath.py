@@ -13,17 +13,17 @@ from urllib.parse import parse_qsl
 from multidict import MultiDict
 
 from blog.bus.api.append_wire import APPEND_TYPES, MAX_BODY, read_append, told
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, TooLarge, status_of
 from blog.core.net.codings import must_be_plain
 from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unmet, unsupported
 from blog.eventlog.client import LOG_HEADER, Appended
-from blog.http.connection_limits import Places
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
 from blog.http.responses import NO_HEAD, DateLine, reply
 from blog.http.server import ServerConnection
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 from blog.lifecycle.member import Member
 
 PLACES = 10_000
@@ -33,18 +33,18 @@ _APPENDS = (b"POST /events ", b"POST /events?")
 _NO_QUERY: MultiDict[str] = MultiDict()
 
 
-class AppendDoor:
+class AppendFastPath:
     """A `Front` of the bus's member, and the application of its own connections."""
 
-    def __init__(self, journal: Log, token: str | None, clock: Clock) -> None:
+    def __init__(self, journal: EventLog, token: str | None, clock: Clock) -> None:
         self.log = journal
-        self.places = Places(PLACES, PLACES)
+        self.places = ConnectionLimiter(PLACES, PLACES)
         self.member: Member | None = None
         self._token = None if token is None else f"Bearer {token}".encode()
         self._now = clock.monotonic
         self._date = DateLine(clock.now)
         self._log_line = f"{LOG_HEADER}: {journal.identity}\r\n".encode()
-        self._outbox = Outbox(asyncio.get_running_loop())
+        self._outbox = WriteCoalescer(asyncio.get_running_loop())
         self._behind: Callable[[], asyncio.Protocol]
 
     def open(self, member: Member) -> None:
@@ -56,7 +56,7 @@ class AppendDoor:
     def in_front_of(self, behind: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of each connection; `behind` makes that of the door behind."""
         self._behind = behind
-        return lambda: AppendConnection(self, self._now, self._outbox)
+        return lambda: FastPathConnection(self, self._now, self._outbox)
 
     def sweep(self) -> None:
         """Close whoever has had its time."""
@@ -86,14 +86,14 @@ class AppendDoor:
             protocol.pause_writing()  # the transport will say when to go on: to somebody who has stopped
         protocol.data_received(data)
 
-    def begin(self, connection: ServerConnection, head: RequestHead) -> "AppendRequest":
+    def begin(self, connection: ServerConnection, head: RequestHead) -> "FastAppend":
         """Begin to answer a request."""
         if head.method != b"POST" or head.raw_path != "/events":
             # sent behind an append without waiting: unanswered, it is sent again on another connection
             connection.close()
-            return AppendRequest(self, connection, head, is_over=True)
+            return FastAppend(self, connection, head, is_over=True)
         self.count(1)
-        request = AppendRequest(self, connection, head)
+        request = FastAppend(self, connection, head)
         if not request.is_welcome() or not head.has_body:
             request.body_ended()
         elif head.get(b"expect") and not head.block.is_http_1_0:
@@ -139,13 +139,18 @@ class AppendDoor:
         reply(connection, head, status_of(error), b"%b%b%b" % (lines, self._date(), self._log_line), body)
 
 
-class AppendRequest:
+class FastAppend:
     """One request to append, from its head to its answer."""
 
     __slots__ = ("_connection", "_content_type", "_door", "_head", "_is_over", "_pieces", "_size")
 
     def __init__(
-        self, door: AppendDoor, connection: ServerConnection, head: RequestHead, *, is_over: bool = False
+        self,
+        door: AppendFastPath,
+        connection: ServerConnection,
+        head: RequestHead,
+        *,
+        is_over: bool = False,
     ) -> None:
         self._door = door
         self._connection = connection
@@ -223,12 +228,12 @@ class AppendRequest:
             self._door.count(-1)
 
 
-class AppendConnection(ServerConnection):
+class FastPathConnection(ServerConnection):
     """A connection that is the append door's as long as nothing else is asked on it."""
 
     __slots__ = ("_door",)
 
-    def __init__(self, door: AppendDoor, now: Callable[[], float], outbox: Outbox) -> None:
+    def __init__(self, door: AppendFastPath, now: Callable[[], float], outbox: WriteCoalescer) -> None:
         super().__init__(door, door.places, now, outbox)
         self._door = door
 

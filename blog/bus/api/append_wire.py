@@ -7,7 +7,7 @@ from typing import NamedTuple
 from multidict import MultiMapping
 from pydantic import TypeAdapter, ValidationError
 
-from blog.bus.log.expected_version import Expected
+from blog.bus.log.expected_version import ExpectedVersion
 from blog.core.errors import Invalid, TooLarge
 from blog.core.events import BATCH_TYPE, EVENT_TYPE, Envelope
 from blog.core.web import invalid, whole_number
@@ -24,17 +24,17 @@ _one: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _many: TypeAdapter[list[Envelope]] = TypeAdapter(list[Envelope])
 
 
-class Asked(NamedTuple):
+class AppendRequest(NamedTuple):
     """What is to be appended, all or none, and what the writer expects of the first event's key."""
 
     envelopes: Sequence[Envelope]
-    expected: Expected | None
+    expected: ExpectedVersion | None
 
 
-def read_append(content_type: str, query: MultiMapping[str], body: bytes) -> Asked:
+def read_append(content_type: str, query: MultiMapping[str], body: bytes) -> AppendRequest:
     """Understand a request. Raises Malformed, Invalid or TooLarge; nothing is taken then."""
     envelopes = _parse(body, is_batch=content_type == BATCH_TYPE)
-    return Asked(envelopes, _expected(query, envelopes[0].subject) if query else None)
+    return AppendRequest(envelopes, _expected(query, envelopes[0].subject) if query else None)
 
 
 def told(appended: Sequence[Appended]) -> bytes:
@@ -58,12 +58,12 @@ def _parse(body: bytes, *, is_batch: bool) -> list[Envelope]:
     return envelopes
 
 
-def _expected(query: MultiMapping[str], key: str) -> Expected | None:
+def _expected(query: MultiMapping[str], key: str) -> ExpectedVersion | None:
     """Read what a writer expects of `key`. Raises Invalid."""
     text = query.get("expectedsequence")
     types = frozenset(query.getall("expectedtype", ()))
     if text is not None:
-        return Expected(key, whole_number("expectedsequence", text), types)
+        return ExpectedVersion(key, whole_number("expectedsequence", text), types)
     if types:
         raise Invalid("expectedtype: says nothing without expectedsequence")
     return None

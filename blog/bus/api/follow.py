@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 
 from aiohttp import hdrs, web
 
-from blog.bus.log.log import Log
-from blog.bus.log.tail import Page, Wanted
+from blog.bus.log.log import EventLog
+from blog.bus.log.tail import EventFilter, TailPage
 from blog.core.background import background
 from blog.core.events import NDJSON_TYPE
 from blog.core.logs import get_logger
@@ -31,14 +31,14 @@ KEPT = 32
 log = get_logger()
 
 
-class Followers:
+class FollowStreams:
     """The open streams. They can be followed once `open` has said whose they are."""
 
-    def __init__(self, journal: Log) -> None:
+    def __init__(self, journal: EventLog) -> None:
         self._log = journal
         self._member: Member
         self._at: dict[object, int] = {}
-        self._pages: dict[tuple[int, Wanted], bytes] = {}
+        self._pages: dict[tuple[int, EventFilter], bytes] = {}
         """What was encoded since the last append, for who asks for the same."""
         self.encoded = 0
         """How many pages were encoded (for tests)."""
@@ -52,7 +52,7 @@ class Followers:
         """List the sequence up to which each open stream was sent everything."""
         return self._at.values()
 
-    async def follow(self, request: web.Request, after: int, wanted: Wanted) -> web.StreamResponse:
+    async def follow(self, request: web.Request, after: int, wanted: EventFilter) -> web.StreamResponse:
         """Answer with what comes after `after`, until the bus drains or the follower is gone."""
         response = web.StreamResponse(
             headers={hdrs.CONTENT_TYPE: NDJSON_TYPE, LOG_HEADER: self._log.identity}
@@ -79,7 +79,7 @@ class Followers:
             stop()
 
     async def _feed(
-        self, response: web.StreamResponse, after: int, wanted: Wanted, news: asyncio.Event
+        self, response: web.StreamResponse, after: int, wanted: EventFilter, news: asyncio.Event
     ) -> None:
         try:
             while not self._member.draining.is_set():
@@ -96,7 +96,7 @@ class Followers:
         finally:
             self._at.pop(response, None)
 
-    def _encoded(self, after: int, wanted: Wanted, page: Page) -> bytes:
+    def _encoded(self, after: int, wanted: EventFilter, page: TailPage) -> bytes:
         """Encode a page that ends at the head once for everybody; others are read by one alone."""
         if page.through != self._log.head:
             return encode(page)
@@ -110,10 +110,10 @@ class Followers:
 
     def __repr__(self) -> str:
         """Show how far they are."""
-        return f"<Followers: {sorted(self._at.values())} of {self._log.head}>"
+        return f"<FollowStreams: {sorted(self._at.values())} of {self._log.head}>"
 
 
-def encode(page: Page) -> bytes:
+def encode(page: TailPage) -> bytes:
     """Write a page as NDJSON."""
     lines = [entry.envelope for entry in page.entries]
     return "\n".join([*lines, f'{{"through": {page.through}}}\n']).encode()

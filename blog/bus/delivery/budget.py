@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from blog.bus.log.schema import Entry
+from blog.bus.log.schema import LogEntry
 
 MAX_BATCH = 100
 """Events that travel together."""
@@ -11,7 +11,7 @@ MAX_CHARACTERS = 240_000
 instance takes (`http.limits.BODY_LIMIT`)."""
 
 
-class Room:
+class BatchBudget:
     """What one load may still take: so many events of `types` (None: any), in so many characters."""
 
     def __init__(self, events: int, types: Collection[str] | None) -> None:
@@ -19,16 +19,16 @@ class Room:
         self._types = types
         self._characters = MAX_CHARACTERS
 
-    def wants(self, entry: Entry) -> bool:
+    def wants(self, entry: LogEntry) -> bool:
         """Tell whether `entry` is of a type that may go there."""
         return self._types is None or entry.type in self._types
 
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, entry: LogEntry) -> bool:
         """Tell whether there is room for `entry`: the first may be of any size."""
         fits = len(entry.envelope) <= self._characters or self._characters == MAX_CHARACTERS
         return self._events > 0 and fits
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: LogEntry) -> bool:
         """Take `entry`, or tell that it cannot go along."""
         if not (self.wants(entry) and self.takes(entry)):
             return False

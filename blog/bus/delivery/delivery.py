@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from blog.bus.delivery.dispatch import Batch, Dispatch
-from blog.bus.delivery.outcome import Failure, NotSentError, read_answer
+from blog.bus.delivery.dispatch import Dispatch, KeyBatch
+from blog.bus.delivery.outcome import DeliveryFailure, NotSentError, read_answer
 from blog.bus.delivery.subscription import AGAIN_AFTER, Subscription
 from blog.bus.delivery.window import Window
-from blog.bus.log.log import Log
-from blog.bus.log.schema import Position
+from blog.bus.log.log import EventLog
+from blog.bus.log.schema import SubscriptionPosition
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, NotFound
 from blog.core.instance import Instance, State
@@ -24,7 +24,7 @@ from blog.core.logs import get_logger
 from blog.core.net.http_client import read_response
 from blog.core.reactions import PATH, Result
 from blog.core.web import INSTANCE_HEADER, bearer
-from blog.registry.client.client import Session
+from blog.registry.client.client import RegistryClient
 
 TIMEOUT = 10.0
 """Seconds that an instance has for one load."""
@@ -47,7 +47,12 @@ class Delivery:
     """Delivers to every subscription that living instances, or the log, know of."""
 
     def __init__(
-        self, journal: Log, session: Session, http: aiohttp.ClientSession, clock: Clock, token: str | None
+        self,
+        journal: EventLog,
+        session: RegistryClient,
+        http: aiohttp.ClientSession,
+        clock: Clock,
+        token: str | None,
     ) -> None:
         self._log = journal
         self._session = session
@@ -155,10 +160,10 @@ class Delivery:
             return False
         self._remembered[name] = wanted
         if known is None:
-            self._start(group, name, Position(wanted))
+            self._start(group, name, SubscriptionPosition(wanted))
         return True
 
-    def _start(self, group: asyncio.TaskGroup, name: str, position: Position) -> None:
+    def _start(self, group: asyncio.TaskGroup, name: str, position: SubscriptionPosition) -> None:
         self._running[name] = running = Subscription(name, position, self._log, self._clock)
         group.create_task(self._serve(running))
 
@@ -204,7 +209,7 @@ class Delivery:
         return running.types - known | set(instance.reactions)
 
     async def _carry(
-        self, running: Subscription, dispatch: Dispatch, load: Sequence[Batch], instance: Instance
+        self, running: Subscription, dispatch: Dispatch, load: Sequence[KeyBatch], instance: Instance
     ) -> None:
         """One attempt: post what `dispatch` gave, and put down what came of it."""
         window = self._windows[instance.id]
@@ -219,7 +224,7 @@ class Delivery:
             for batch in load:
                 dispatch.put_back(batch)
         else:
-            if not isinstance(outcome, Failure):
+            if not isinstance(outcome, DeliveryFailure):
                 window.grow(sum(len(batch.entries) for batch in load), took)
             elif outcome.is_too_much:
                 window.halve()
@@ -232,8 +237,8 @@ class Delivery:
             running.wake.set()
 
     async def _post(
-        self, name: str, load: Sequence[Batch], instance: Instance
-    ) -> Sequence[Result] | Failure:
+        self, name: str, load: Sequence[KeyBatch], instance: Instance
+    ) -> Sequence[Result] | DeliveryFailure:
         events = ",".join(entry.envelope for batch in load for entry in batch.entries)
         body = f'{{"subscription":"{name}","attempt":{load[0].attempt},"events":[{events}]}}'
         payload = _Payload(body.encode())
@@ -256,10 +261,10 @@ class Delivery:
             if self._is_doubtful(instance.id):
                 if not payload.is_sent:
                     raise NotSentError("it is suspect or lost, and has taken nothing") from None
-                return Failure("it is suspect or lost, and has not answered")
-            return Failure(f"no answer within {TIMEOUT} s", is_too_much=True)
+                return DeliveryFailure("it is suspect or lost, and has not answered")
+            return DeliveryFailure(f"no answer within {TIMEOUT} s", is_too_much=True)
         except (aiohttp.ClientError, OSError) as error:
-            return Failure(str(error) or repr(error))
+            return DeliveryFailure(str(error) or repr(error))
         finally:
             self._waiting[instance.id].discard(scope)
             if not self._waiting[instance.id]:

@@ -12,45 +12,45 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
-from blog.bus.delivery.budget import MAX_BATCH, Room
-from blog.bus.log.schema import Entry, Position
+from blog.bus.delivery.budget import MAX_BATCH, BatchBudget
+from blog.bus.log.schema import LogEntry, SubscriptionPosition
 
 MAX_ATTEMPTS = 20
 BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
 _FIRST_DELAY, _MAX_DELAY = 0.2, 60.0
-_START = Position(frozenset())
+_START = SubscriptionPosition(frozenset())
 
 
 @dataclass(slots=True)
-class _Queue:
+class _KeyQueue:
     """The events of one key that are not settled, the next one first."""
 
-    entries: deque[Entry] = field(default_factory=deque)
+    entries: deque[LogEntry] = field(default_factory=deque)
     attempts: int = 0
     due: float = 0.0
     in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class KeyBatch:
     """Consecutive events of one key; `attempt` counts from 1."""
 
     key: str
-    entries: tuple[Entry, ...]
+    entries: tuple[LogEntry, ...]
     attempt: int
 
 
 class Dispatch:
     """The state of one subscription, from the position that it had."""
 
-    def __init__(self, position: Position = _START) -> None:
+    def __init__(self, position: SubscriptionPosition = _START) -> None:
         self.cursor = position.watermark
         self.size = 0
         self.retries = 0
         self._settled = set(position.settled)
         self._open: deque[int] = deque()
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, _KeyQueue] = {}
         self._free: deque[str] = deque()
         self._waiting: list[tuple[float, str]] = []
         self._dead = set(position.dead)
@@ -58,7 +58,7 @@ class Dispatch:
         self._parked: dict[str, list[int]] = {key: [] for key in position.dead}
         self._parked |= {key: list(sequences) for key, sequences in position.parked.items()}
         self._reviving = dict.fromkeys(self._parked.keys() - self._dead)
-        self._to_park: list[Entry] = []
+        self._to_park: list[LogEntry] = []
 
     @property
     def watermark(self) -> int:
@@ -82,12 +82,12 @@ class Dispatch:
         """How many events wait behind a dead one."""
         return sum(map(len, self._parked.values())) + len(self._to_park)
 
-    def oldest(self) -> Entry | None:
+    def oldest(self) -> LogEntry | None:
         """Return the first event that is to be delivered. It looks at every key: not for each event."""
         heads = (queue.entries[0] for queue in self._queues.values())
         return min(heads, key=lambda entry: entry.sequence, default=None)
 
-    def load(self, entries: Sequence[Entry], through: int) -> None:
+    def load(self, entries: Sequence[LogEntry], through: int) -> None:
         """Take what the log has after `cursor`, up to `through`."""
         self.cursor = through
         for entry in entries:
@@ -108,15 +108,15 @@ class Dispatch:
 
     def next_load(
         self, now: float, room: int = MAX_BATCH, types: Collection[str] | None = None
-    ) -> tuple[Batch, ...]:
+    ) -> tuple[KeyBatch, ...]:
         """Return what may travel together at `now`, up to `room` events; nothing if nothing may.
 
         First tries of several keys. What is tried again goes alone, so that it is known what fails.
         With `types`, only events of these go, and what is behind another one in its key waits.
         """
-        load: list[Batch] = []
+        load: list[KeyBatch] = []
         others: list[str] = []
-        space = Room(room, types)
+        space = BatchBudget(room, types)
         while self.may_send(now) and not (load and self._is_retry(self._free[0])):
             queue = self._queues[self._free[0]]
             if not space.wants(queue.entries[0]):
@@ -134,34 +134,34 @@ class Dispatch:
     def _is_retry(self, key: str) -> bool:
         return self._queues[key].attempts > 0
 
-    def _next_batch(self, key: str, room: Room) -> Batch:
+    def _next_batch(self, key: str, room: BatchBudget) -> KeyBatch:
         """Take events of a key: in flight until `settle`, `retry`, `postpone` or `put_back`."""
         queue = self._queues[key]
         entries = tuple(takewhile(room.put, islice(queue.entries, 1 if queue.attempts else None)))
         queue.in_flight = len(entries)
-        return Batch(key, entries, queue.attempts + 1)
+        return KeyBatch(key, entries, queue.attempts + 1)
 
     def next_due(self) -> float | None:
         """Return when something that waits for its next try may go out."""
         return self._waiting[0][0] if self._waiting else None
 
-    def put_back(self, batch: Batch) -> None:
+    def put_back(self, batch: KeyBatch) -> None:
         """Undo `next_load`: it was not an attempt (no instance, refused)."""
         self._queues[batch.key].in_flight = 0
         self._free.append(batch.key)
 
-    def postpone(self, batch: Batch, due: float) -> None:
+    def postpone(self, batch: KeyBatch, due: float) -> None:
         """Undo `next_load` until `due`: what came of it could not be put down. Nobody failed."""
         self._queues[batch.key].in_flight = 0
         heapq.heappush(self._waiting, (due, batch.key))
 
-    def settled_with(self, entries: Sequence[Entry]) -> int:
+    def settled_with(self, entries: Sequence[LogEntry]) -> int:
         """Return the watermark as it will be once `entries` are settled or parked."""
         done = {entry.sequence for entry in entries}
         still_open = (s for s in self._open if s not in done and s not in self._settled)
         return next((sequence - 1 for sequence in still_open), self.cursor)
 
-    def settle(self, batch: Batch, count: int, *, is_dead: bool = False) -> None:
+    def settle(self, batch: KeyBatch, count: int, *, is_dead: bool = False) -> None:
         """Forget the first `count` events of `batch`: they are settled on disk.
 
         `is_dead`: the last of them never worked, so that whatever comes after it is to be parked.
@@ -182,7 +182,7 @@ class Dispatch:
             del self._queues[batch.key]
 
     def retry(
-        self, batch: Batch, now: float, jitter: float, after: float | None = None, *, behind: int = 0
+        self, batch: KeyBatch, now: float, jitter: float, after: float | None = None, *, behind: int = 0
     ) -> None:
         """Try again later: the event of `batch` behind the first `behind`, settled ones, did not work.
 
@@ -196,7 +196,7 @@ class Dispatch:
         due = now + max(retry_delay(queue.attempts, jitter), after or 0.0)
         heapq.heappush(self._waiting, (due, batch.key))
 
-    def _pass(self, queue: _Queue, count: int) -> None:
+    def _pass(self, queue: _KeyQueue, count: int) -> None:
         """Forget the first `count` events of `queue`: the next one was not tried for its own sake."""
         if count:
             self._forget([queue.entries.popleft() for _ in range(count)])
@@ -205,11 +205,11 @@ class Dispatch:
 
     # -- parking ------------------------------------------------------------------------------------
 
-    def to_park(self) -> list[Entry]:
+    def to_park(self) -> list[LogEntry]:
         """Return what came behind a dead event: it goes to disk as parked, then to `park`."""
         return list(self._to_park)
 
-    def park(self, entries: Sequence[Entry]) -> None:
+    def park(self, entries: Sequence[LogEntry]) -> None:
         """Note that these are parked on disk: they are held as numbers only."""
         del self._to_park[: len(entries)]
         for entry in entries:
@@ -233,7 +233,7 @@ class Dispatch:
                 del self._parked[key], self._reviving[key]  # what comes from now on need not wait
         return []
 
-    def unpark(self, entries: Sequence[Entry]) -> None:
+    def unpark(self, entries: Sequence[LogEntry]) -> None:
         """Take in what `to_unpark` said."""
         for entry in entries:
             self._parked[entry.key].remove(entry.sequence)
@@ -244,14 +244,14 @@ class Dispatch:
         """How many events are out."""
         return sum(queue.in_flight for queue in self._queues.values())
 
-    def _enqueue(self, entry: Entry) -> None:
-        queue = self._queues.setdefault(entry.key, _Queue())
+    def _enqueue(self, entry: LogEntry) -> None:
+        queue = self._queues.setdefault(entry.key, _KeyQueue())
         queue.entries.append(entry)
         self.size += 1
         if len(queue.entries) == 1:
             self._free.append(entry.key)
 
-    def _forget(self, entries: Sequence[Entry]) -> None:
+    def _forget(self, entries: Sequence[LogEntry]) -> None:
         """Let the watermark pass over what is on disk."""
         below = self.watermark
         # what was parked has been passed long ago
@@ -276,6 +276,6 @@ def retry_delay(attempts: int, jitter: float) -> float:
     return full / 2 + full / 2 * jitter
 
 
-def is_exhausted(batch: Batch) -> bool:
+def is_exhausted(batch: KeyBatch) -> bool:
     """Tell whether this was the last attempt that an event gets."""
     return batch.attempt >= MAX_ATTEMPTS

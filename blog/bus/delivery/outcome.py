@@ -7,10 +7,10 @@ from itertools import islice
 
 from pydantic import ValidationError
 
-from blog.bus.delivery.dispatch import Batch, is_exhausted
-from blog.bus.log.schema import Entry, Settled, State
+from blog.bus.delivery.dispatch import KeyBatch, is_exhausted
+from blog.bus.log.schema import LogEntry, SettledEvent, SettledState
 from blog.core.events import Envelope
-from blog.core.reactions import DeliveryAnswer, Outcome, Result
+from blog.core.reactions import DeliveryResponse, Outcome, Result
 
 _TOLD = 2000  # bytes of a body that a dead letter holds
 _AGAIN = frozenset({408, 409, 425, 429})
@@ -22,7 +22,7 @@ class NotSentError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class DeliveryFailure:
     """An attempt that failed as a whole."""
 
     reason: str
@@ -32,43 +32,45 @@ class Failure:
 
 
 def judge(
-    batch: Batch, outcome: Sequence[Result] | Failure
-) -> tuple[list[Settled], list[Envelope], Failure | None]:
+    batch: KeyBatch, outcome: Sequence[Result] | DeliveryFailure
+) -> tuple[list[SettledEvent], list[Envelope], DeliveryFailure | None]:
     """Split an outcome into what is settled, what follows from that, and why the rest is not.
 
     Nothing is settled behind an event that is dead: it was reacted to too early.
     """
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, DeliveryFailure):
         if outcome.is_final or is_exhausted(batch):
             return [_dead(batch.entries[0], batch.attempt, outcome.reason)], [], None
         return [], [], outcome
-    settled: list[Settled] = []
+    settled: list[SettledEvent] = []
     following: list[Envelope] = []
     for entry, result in zip(batch.entries, outcome, strict=True):
         reason = result.reason or ""
         if result.outcome is Outcome.DONE:
-            settled.append(Settled(entry.sequence, entry.key, batch.attempt))
+            settled.append(SettledEvent(entry.sequence, entry.key, batch.attempt))
             following += result.events
         elif result.outcome is Outcome.DEAD or (not settled and is_exhausted(batch)):
             settled.append(_dead(entry, batch.attempt, reason))
             break
         else:
-            return settled, following, Failure(reason, result.retry_after)
+            return settled, following, DeliveryFailure(reason, result.retry_after)
     return settled, following, None
 
 
-def _dead(entry: Entry, attempts: int, reason: str) -> Settled:
-    return Settled(entry.sequence, entry.key, attempts, State.DEAD, reason or "no reason given")
+def _dead(entry: LogEntry, attempts: int, reason: str) -> SettledEvent:
+    return SettledEvent(
+        entry.sequence, entry.key, attempts, SettledState.DEAD, reason or "no reason given"
+    )
 
 
 def split(
-    load: Sequence[Batch], outcome: Sequence[Result] | Failure
-) -> list[tuple[Batch, Sequence[Result] | Failure]]:
+    load: Sequence[KeyBatch], outcome: Sequence[Result] | DeliveryFailure
+) -> list[tuple[KeyBatch, Sequence[Result] | DeliveryFailure]]:
     """Say what the outcome of a load means for each of its batches.
 
     A refusal for good says not which event it is about: where there are several, each is tried alone.
     """
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, DeliveryFailure):
         if outcome.is_final and sum(len(batch.entries) for batch in load) > 1:
             outcome = replace(outcome, is_final=False)
         return [(batch, outcome) for batch in load]
@@ -77,8 +79,8 @@ def split(
 
 
 def read_answer(
-    load: Sequence[Batch], status: int, retry_after: str, body: bytes
-) -> Sequence[Result] | Failure:
+    load: Sequence[KeyBatch], status: int, retry_after: str, body: bytes
+) -> Sequence[Result] | DeliveryFailure:
     """Understand an instance's answer. Raises NotSentError when it is not the one that is meant."""
     if status == HTTPStatus.MISDIRECTED_REQUEST:
         raise NotSentError("another instance answers there")
@@ -88,15 +90,15 @@ def read_answer(
     if status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         is_number = retry_after.isascii() and retry_after.isdigit()  # a superscript is a digit as well
         seconds = float(retry_after) if is_number else None
-        return Failure(reason, seconds, is_too_much=status in _TOO_MUCH)
-    return Failure(reason, is_final=True)
+        return DeliveryFailure(reason, seconds, is_too_much=status in _TOO_MUCH)
+    return DeliveryFailure(reason, is_final=True)
 
 
-def _results(load: Sequence[Batch], body: bytes) -> Sequence[Result] | Failure:
+def _results(load: Sequence[KeyBatch], body: bytes) -> Sequence[Result] | DeliveryFailure:
     try:
-        results = DeliveryAnswer.model_validate_json(body).results
+        results = DeliveryResponse.model_validate_json(body).results
     except ValidationError as error:
-        return Failure(f"its answer cannot be read: {error.errors()[0]['msg']}")
+        return DeliveryFailure(f"its answer cannot be read: {error.errors()[0]['msg']}")
     if [result.id for result in results] != [entry.id for batch in load for entry in batch.entries]:
-        return Failure("its answer is about other events")
+        return DeliveryFailure("its answer is about other events")
     return results

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from blog.bus.delivery.dispatch import Batch, Dispatch
-from blog.bus.delivery.outcome import Failure, judge, split
-from blog.bus.log.log import Log
-from blog.bus.log.schema import Position, Settled, State
+from blog.bus.delivery.dispatch import Dispatch, KeyBatch
+from blog.bus.delivery.outcome import DeliveryFailure, judge, split
+from blog.bus.log.log import EventLog
+from blog.bus.log.schema import SettledEvent, SettledState, SubscriptionPosition
 from blog.core.clock import Clock
 from blog.core.errors import BlogError
 from blog.core.logs import get_logger
@@ -34,7 +34,9 @@ log = get_logger()
 class Subscription:
     """One subscription at work. `wake` is set when something may have changed for it."""
 
-    def __init__(self, name: str, position: Position, journal: Log, clock: Clock) -> None:
+    def __init__(
+        self, name: str, position: SubscriptionPosition, journal: EventLog, clock: Clock
+    ) -> None:
         self.name = name
         self.types = set(position.types)
         self.dispatch = Dispatch(position)
@@ -44,7 +46,7 @@ class Subscription:
         """What came of batches: done (or a part), dead, retry, not_sent, not_put_down, superseded."""
         self._log = journal
         self._clock = clock
-        self._late: list[Settled] = []
+        self._late: list[SettledEvent] = []
         self._flush_due: float | None = None
 
     def row(self) -> dict[str, Any]:
@@ -91,7 +93,7 @@ class Subscription:
         entries = dispatch.to_park()
         if not entries:
             return
-        parked = [Settled(entry.sequence, entry.key, 0, State.PARKED) for entry in entries]
+        parked = [SettledEvent(entry.sequence, entry.key, 0, SettledState.PARKED) for entry in entries]
         try:
             await self._log.settle(self.name, parked, [], dispatch.settled_with(entries))
         except BlogError as error:
@@ -113,13 +115,15 @@ class Subscription:
 
     # -- what came of it -----------------------------------------------------------------------------
 
-    async def put_down(self, load: Sequence[Batch], outcome: Sequence[Result] | Failure) -> None:
+    async def put_down(
+        self, load: Sequence[KeyBatch], outcome: Sequence[Result] | DeliveryFailure
+    ) -> None:
         """Settle what worked or never will, in order, up to what is to be tried again."""
         dispatch = self.dispatch
         judged = [(batch, *judge(batch, part)) for batch, part in split(load, outcome)]
         settled = [one for _, mine, _, _ in judged for one in mine]
         following = [event for _, _, follows, _ in judged for event in follows]
-        if following or any(one.state is not State.DONE for one in settled):
+        if following or any(one.state is not SettledState.DONE for one in settled):
             entries = [entry for batch, mine, _, _ in judged for entry in batch.entries[: len(mine)]]
             try:
                 await self._log.settle(self.name, settled, following, dispatch.settled_with(entries))
@@ -134,7 +138,7 @@ class Subscription:
         if len(self._late) >= FLUSH_AT:
             await self.flush()
 
-    def _postpone(self, dispatch: Dispatch, load: Sequence[Batch], error: BlogError) -> None:
+    def _postpone(self, dispatch: Dispatch, load: Sequence[KeyBatch], error: BlogError) -> None:
         """Let a load come again because what came of it could not be put down; nobody has failed."""
         log.warning("delivery.not_put_down", subscription=self.name, why=error.detail)
         self.attempts["not_put_down"] += len(load)
@@ -142,7 +146,11 @@ class Subscription:
             dispatch.postpone(batch, self._clock.monotonic() + AGAIN_AFTER)
 
     def _note(
-        self, dispatch: Dispatch, batch: Batch, settled: Sequence[Settled], again: Failure | None
+        self,
+        dispatch: Dispatch,
+        batch: KeyBatch,
+        settled: Sequence[SettledEvent],
+        again: DeliveryFailure | None,
     ) -> None:
         """Let the dispatcher know what is settled, and what is to be tried again."""
         if settled:
@@ -154,7 +162,7 @@ class Subscription:
             dispatch.retry(batch, now, jitter, again.retry_after, behind=len(settled))
             return
         last = settled[-1]
-        is_dead = last.state is State.DEAD
+        is_dead = last.state is SettledState.DEAD
         dispatch.settle(batch, len(settled), is_dead=is_dead)
         if is_dead:
             log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
@@ -193,7 +201,7 @@ class Subscription:
     async def replay(self, after: int) -> None:
         """Deliver everything behind `after` again; answers to what is under way now are dropped."""
         after = min(after, self._log.head)
-        self.dispatch = Dispatch(Position(frozenset(self.types), after))
+        self.dispatch = Dispatch(SubscriptionPosition(frozenset(self.types), after))
         self._late, self._flush_due = [], None
         try:
             await self._log.replay(self.name, after)

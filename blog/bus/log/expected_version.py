@@ -9,7 +9,7 @@ from typing import NamedTuple
 from blog.core.errors import Conflict
 
 
-class Expected(NamedTuple):
+class ExpectedVersion(NamedTuple):
     """That of `key` nothing came behind `sequence`; with `types`, none of these."""
 
     key: str

@@ -3,31 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blog.bus.log.expected_version import Expected
-from blog.bus.log.schema import Settled
+from blog.bus.log.expected_version import ExpectedVersion
+from blog.bus.log.schema import SettledEvent
 from blog.core.events import Envelope
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
+class AppendJob:
     """Take these events, if what is expected of the log holds; what it has already, it has."""
 
     envelopes: Sequence[Envelope]
-    expect: Expected | None = None
+    expect: ExpectedVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class SettleJob:
     """A subscription is done with events, and this follows from them: in one transaction."""
 
     subscription: str
-    settled: Sequence[Settled]
+    settled: Sequence[SettledEvent]
     following: Sequence[Envelope]
     watermark: int
 
 
 @dataclass(frozen=True, slots=True)
-class Revive:
+class RedriveJob:
     """Take a dead event out of the way of its key: to be tried again, or for good."""
 
     subscription: str
@@ -36,7 +36,7 @@ class Revive:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PauseJob:
     """Stop or go on with delivering to a subscription."""
 
     subscription: str
@@ -44,7 +44,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class ReplayJob:
     """Let a subscription begin again behind `after`, as if it had seen nothing since."""
 
     subscription: str
@@ -52,11 +52,11 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscribe:
+class SubscribeJob:
     """Remember a subscription and what it reacts to."""
 
     name: str
     types: frozenset[str]
 
 
-Job = Append | Settle | Subscribe | Revive | Pause | Replay
+Job = AppendJob | SettleJob | SubscribeJob | RedriveJob | PauseJob | ReplayJob

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
-from blog.bus.log.expected_version import Expected
-from blog.bus.log.jobs import Append, Pause, Replay, Revive, Settle, Subscribe
+from blog.bus.log.expected_version import ExpectedVersion
+from blog.bus.log.jobs import AppendJob, PauseJob, RedriveJob, ReplayJob, SettleJob, SubscribeJob
 from blog.bus.log.schema import (
     EXCEPTIONS,
     FROM_1,
     SCHEMA,
     VERSION,
     DeadLetter,
-    Entry,
-    Position,
-    Settled,
-    State,
+    LogEntry,
+    SettledEvent,
+    SettledState,
+    SubscriptionPosition,
 )
-from blog.bus.log.tail import Page, Tail, Wanted, cut
-from blog.bus.log.writer import Commits, Writer
+from blog.bus.log.tail import EventFilter, Tail, TailPage, cut
+from blog.bus.log.writer import CommitMetrics, LogWriter
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
 from blog.eventlog.client import Appended
@@ -44,8 +44,8 @@ class LogLockedError(Exception):
     """Another process has this file."""
 
 
-class Log:
-    """An open log. Made by `Log.open`."""
+class EventLog:
+    """An open log. Made by `EventLog.open`."""
 
     def __init__(self, path: Path, identity: str, head: int) -> None:
         self.path = path
@@ -53,14 +53,14 @@ class Log:
         self.head = head
         self._tail = Tail(head)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-read")
-        self._writer = Writer(path, self._committed)
+        self._writer = LogWriter(path, self._committed)
         self._db: sqlite3.Connection
         self._callbacks: list[Callable[[], None]] = []
         self._looked = float("-inf")
 
     @staticmethod
     @asynccontextmanager
-    async def open(path: Path) -> AsyncIterator["Log"]:
+    async def open(path: Path) -> AsyncIterator["EventLog"]:
         """Open the log at `path`, making it if there is none.
 
         Raises LogLockedError when another process has it, SettingsError for a file of a newer version,
@@ -69,7 +69,7 @@ class Log:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(path.name + ".lock").open("a") as lock:
             _take(lock)
-            log = Log(path, *await asyncio.to_thread(_prepare, path))
+            log = EventLog(path, *await asyncio.to_thread(_prepare, path))
             log._writer.start()
             await log._read(log._connect)
             try:
@@ -80,12 +80,12 @@ class Log:
                 log._reader.shutdown(wait=False)
 
     @property
-    def commits(self) -> Commits:
+    def commits(self) -> CommitMetrics:
         """How long commits took."""
         return self._writer.commits
 
     async def append(
-        self, envelopes: Sequence[Envelope], expect: Expected | None = None
+        self, envelopes: Sequence[Envelope], expect: ExpectedVersion | None = None
     ) -> list[Appended]:
         """Append a batch, all or nothing; return once it is on disk.
 
@@ -94,63 +94,63 @@ class Log:
         return await self.appending(envelopes, expect)
 
     def appending(
-        self, envelopes: Sequence[Envelope], expect: Expected | None = None
+        self, envelopes: Sequence[Envelope], expect: ExpectedVersion | None = None
     ) -> "asyncio.Future[list[Appended]]":
         """Begin to `append`; the future is done once it is on disk. Raises TooMany or StorageFull."""
         self._must_have_room()
-        return self._writer.begin(Append(envelopes, expect))
+        return self._writer.begin(AppendJob(envelopes, expect))
 
     async def settle(
         self,
         subscription: str,
-        settled: Sequence[Settled],
+        settled: Sequence[SettledEvent],
         following: Sequence[Envelope],
         watermark: int,
     ) -> None:
         """Acknowledge events for `subscription` and append what follows, in one transaction."""
-        await self._writer.do(Settle(subscription, settled, following, watermark))
+        await self._writer.do(SettleJob(subscription, settled, following, watermark))
 
     async def subscribe(self, name: str, types: frozenset[str]) -> None:
         """Remember a subscription; one that is known keeps its position."""
-        await self._writer.do(Subscribe(name, types))
+        await self._writer.do(SubscribeJob(name, types))
 
     async def revive(self, subscription: str, sequence: int, *, again: bool) -> None:
         """Take a dead event out of the way: to be tried `again`, or for good. Raises NotFound."""
-        await self._writer.do(Revive(subscription, sequence, again))
+        await self._writer.do(RedriveJob(subscription, sequence, again))
 
     async def pause(self, subscription: str, *, is_paused: bool) -> None:
         """Remember whether a subscription is paused."""
-        await self._writer.do(Pause(subscription, is_paused))
+        await self._writer.do(PauseJob(subscription, is_paused))
 
     async def replay(self, subscription: str, after: int) -> None:
         """Forget what a subscription has done behind `after`."""
-        await self._writer.do(Replay(subscription, after))
+        await self._writer.do(ReplayJob(subscription, after))
 
     async def dead_letters(self, subscription: str | None = None) -> list[DeadLetter]:
         """List what never worked, oldest first."""
         return await self._read(lambda: self._dead_letters(subscription))
 
-    async def get_all(self, sequences: Sequence[int]) -> list[Entry]:
+    async def get_all(self, sequences: Sequence[int]) -> list[LogEntry]:
         """Return the events at `sequences`, in order."""
         return await self._read(lambda: self._at(sequences))
 
-    async def positions(self) -> dict[str, Position]:
+    async def positions(self) -> dict[str, SubscriptionPosition]:
         """Return how far every known subscription is."""
         return await self._read(self._positions)
 
     async def read(
         self, after: int, limit: int, types: Collection[str] = (), key: str | None = None
-    ) -> Page:
+    ) -> TailPage:
         """Return up to `limit` events after `after` (fewer if they are large), of `types` and `key`."""
-        wanted = Wanted(frozenset(types), key)
+        wanted = EventFilter(frozenset(types), key)
         page = self._tail.read(after, limit, wanted)
         if page is None:
             head = self.head
             found, is_cut = await self._read(lambda: self._select(after, head, limit, wanted))
-            page = Page(found, found[-1].sequence if is_cut else max(head, after))
+            page = TailPage(found, found[-1].sequence if is_cut else max(head, after))
         return page
 
-    async def get(self, event_id: str) -> Entry | None:
+    async def get(self, event_id: str) -> LogEntry | None:
         """Look up an event."""
         return await self._read(lambda: self._one("id = ?", event_id))
 
@@ -159,7 +159,7 @@ class Log:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
-    def _committed(self, entries: Sequence[Entry]) -> None:
+    def _committed(self, entries: Sequence[LogEntry]) -> None:
         if entries:
             self._tail.append(entries)
             self.head = entries[-1].sequence
@@ -184,7 +184,9 @@ class Log:
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
 
-    def _select(self, after: int, head: int, limit: int, wanted: Wanted) -> tuple[list[Entry], bool]:
+    def _select(
+        self, after: int, head: int, limit: int, wanted: EventFilter
+    ) -> tuple[list[LogEntry], bool]:
         types, key = wanted
         where, arguments = "sequence > ? AND sequence <= ?", [after, head, *types]
         if types:
@@ -195,23 +197,23 @@ class Log:
             arguments.append(key)
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"  # noqa: S608 - values are bound
         with closing(self._db.execute(sql, (*arguments, limit))) as rows:
-            return cut(map(Entry._make, rows), limit)
+            return cut(map(LogEntry._make, rows), limit)
 
-    def _one(self, where: str, value: Any) -> Entry | None:
+    def _one(self, where: str, value: Any) -> LogEntry | None:
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - no input in it
         row = self._db.execute(sql, (value,)).fetchone()
-        return Entry(*row) if row else None
+        return LogEntry(*row) if row else None
 
-    def _positions(self) -> dict[str, Position]:
+    def _positions(self) -> dict[str, SubscriptionPosition]:
         subscriptions = self._db.execute("SELECT name, types, watermark, paused FROM subscriptions")
         return {
             name: self._position(
-                name, Position(frozenset(json.loads(types)), watermark, is_paused=paused > 0)
+                name, SubscriptionPosition(frozenset(json.loads(types)), watermark, is_paused=paused > 0)
             )
             for name, types, watermark, paused in subscriptions.fetchall()
         }
 
-    def _position(self, name: str, position: Position) -> Position:
+    def _position(self, name: str, position: SubscriptionPosition) -> SubscriptionPosition:
         settled: set[int] = set()
         parked: dict[str, list[int]] = {}
         dead: set[str] = set()
@@ -222,9 +224,9 @@ class Log:
         for sequence, key, state in rows:
             if sequence > position.watermark:
                 settled.add(sequence)
-            if state == State.PARKED:
+            if state == SettledState.PARKED:
                 parked.setdefault(key, []).append(sequence)
-            elif state == State.DEAD:
+            elif state == SettledState.DEAD:
                 dead.add(key)
         return position._replace(settled=frozenset(settled), parked=parked, dead=frozenset(dead))
 
@@ -241,19 +243,19 @@ class Log:
             (subscription,),
         )
         return [
-            DeadLetter(name, attempts, reason, parked, Entry(*row))
+            DeadLetter(name, attempts, reason, parked, LogEntry(*row))
             for name, attempts, reason, parked, *row in rows
         ]
 
-    def _at(self, sequences: Sequence[int]) -> list[Entry]:
+    def _at(self, sequences: Sequence[int]) -> list[LogEntry]:
         marks = ",".join("?" * len(sequences))
         where = f"sequence IN ({marks}) ORDER BY sequence"
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - values are bound
-        return [Entry(*row) for row in self._db.execute(sql, tuple(sequences))]
+        return [LogEntry(*row) for row in self._db.execute(sql, tuple(sequences))]
 
     def __repr__(self) -> str:
         """Show which log it is and how long."""
-        return f"<Log {self.identity} at {self.head} in {self.path}>"
+        return f"<EventLog {self.identity} at {self.head} in {self.path}>"
 
 
 def _take(lock: IO[Any]) -> None:

@@ -20,7 +20,7 @@ from blog.core.errors import SettingsError
 PROBLEMS_SHOWN = 10
 
 
-class Report(NamedTuple):
+class VerificationReport(NamedTuple):
     """What `verify` found. Nothing is wrong where `problems` is empty; it lists the first few."""
 
     identity: str
@@ -29,7 +29,7 @@ class Report(NamedTuple):
     problems: tuple[str, ...]
 
 
-def verify(path: Path) -> Report:
+def verify(path: Path) -> VerificationReport:
     """Read every row of the log at `path`: sequences without gaps, the chain of hashes, the envelopes.
 
     Raises SettingsError when it is no log.
@@ -46,10 +46,10 @@ def verify(path: Path) -> Report:
         with suppress(sqlite3.DatabaseError):
             [said] = db.execute("PRAGMA quick_check(1)").fetchone()
             problems += [] if said == "ok" else [f"SQLite: {said}"]
-        return Report(identity, head, events, tuple(problems))
+        return VerificationReport(identity, head, events, tuple(problems))
 
 
-def backup(path: Path, target: Path) -> Report:
+def backup(path: Path, target: Path) -> VerificationReport:
     """Copy the log at `path` to the new file `target` while it is written to; verify the copy.
 
     Raises SettingsError when there is no log, or something at `target` already.
@@ -73,7 +73,7 @@ def backup(path: Path, target: Path) -> Report:
     return report
 
 
-def restore(source: Path, path: Path) -> Report:
+def restore(source: Path, path: Path) -> VerificationReport:
     """Make the log at `path` what `source` holds. The one that was there is kept as `NAME.before-N`.
 
     It becomes another log, with an identity of its own: whatever was built from what came after the

@@ -54,7 +54,7 @@ FROM_1 = (
 """Version 1 knew nothing of parking: what came behind a dead event then was delivered."""
 
 
-class State(StrEnum):
+class SettledState(StrEnum):
     """What became of an event: it worked, it never will, or it waits behind one that never will."""
 
     DONE = "done"
@@ -62,7 +62,7 @@ class State(StrEnum):
     PARKED = "parked"
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One row of the log. `envelope` is JSON text, ready to be served."""
 
     sequence: int
@@ -72,17 +72,17 @@ class Entry(NamedTuple):
     envelope: str
 
 
-class Settled(NamedTuple):
+class SettledEvent(NamedTuple):
     """An event that is off a subscription's hands, for now or for good. The dead have a reason."""
 
     sequence: int
     key: str
     attempts: int
-    state: State = State.DONE
+    state: SettledState = SettledState.DONE
     reason: str | None = None
 
 
-class Position(NamedTuple):
+class SubscriptionPosition(NamedTuple):
     """How far a subscription is: everything up to `watermark`, and some above it.
 
     `parked` are the sequences that wait, by key; keys in `dead` have an event that must be redriven or
@@ -104,7 +104,7 @@ class DeadLetter(NamedTuple):
     attempts: int
     reason: str
     parked: int
-    entry: Entry
+    entry: LogEntry
 
 
 def sealed(envelope: Envelope, sequence: int) -> str:

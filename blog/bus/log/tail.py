@@ -7,7 +7,7 @@ encoded once.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from blog.bus.log.schema import Entry
+from blog.bus.log.schema import LogEntry
 
 TAIL_BYTES = 4 << 20
 """Bytes of envelopes that are kept; for a moment it may be twice as many."""
@@ -15,27 +15,27 @@ PAGE_BYTES = 1 << 20
 """Bytes of envelopes in one page, unless one event alone has more."""
 
 
-class Wanted(NamedTuple):
+class EventFilter(NamedTuple):
     """Which events: of these types (none named: all), of this key."""
 
     types: frozenset[str] = frozenset()
     key: str | None = None
 
-    def matches(self, entry: Entry) -> bool:
+    def matches(self, entry: LogEntry) -> bool:
         """Tell whether `entry` is wanted."""
         return (not self.types or entry.type in self.types) and self.key in (None, entry.key)
 
 
-class Page(NamedTuple):
+class TailPage(NamedTuple):
     """Events in log order; everything up to `through` has been considered."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[LogEntry]
     through: int
 
 
-def cut(entries: Iterable[Entry], limit: int) -> tuple[list[Entry], bool]:
+def cut(entries: Iterable[LogEntry], limit: int) -> tuple[list[LogEntry], bool]:
     """Take the first `limit` of `entries`, or PAGE_BYTES; tell whether there may be more."""
-    found: list[Entry] = []
+    found: list[LogEntry] = []
     size = 0
     for entry in entries:
         found.append(entry)
@@ -50,23 +50,25 @@ class Tail:
 
     def __init__(self, head: int) -> None:
         self.start = head
-        self._entries: list[Entry] = []
+        self._entries: list[LogEntry] = []
         self._size = 0
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[LogEntry]) -> None:
         """Take what was committed; forget the oldest when it is too much."""
         self._entries += entries
         self._size += sum(len(entry.envelope) for entry in entries)
         if self._size > 2 * TAIL_BYTES:
             self._forget()
 
-    def read(self, after: int, limit: int, wanted: Wanted) -> Page | None:
+    def read(self, after: int, limit: int, wanted: EventFilter) -> TailPage | None:
         """Return up to `limit` events after `after`; None when they are not all here."""
         if after < self.start:
             return None
         rest = self._entries[after - self.start :] if after > self.start else self._entries
         found, is_cut = cut((entry for entry in rest if wanted.matches(entry)), limit)
-        return Page(found, found[-1].sequence if is_cut else max(after, self.start + len(self._entries)))
+        return TailPage(
+            found, found[-1].sequence if is_cut else max(after, self.start + len(self._entries))
+        )
 
     def _forget(self) -> None:
         keep = len(self._entries)

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from blog.bus.log.jobs import Append, Job, Pause, Replay, Revive, Settle, Subscribe
-from blog.bus.log.schema import Entry, State, chained, sealed
+from blog.bus.log.jobs import AppendJob, Job, PauseJob, RedriveJob, ReplayJob, SettleJob, SubscribeJob
+from blog.bus.log.schema import LogEntry, SettledState, chained, sealed
 from blog.core.errors import BlogError, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
 from blog.core.logs import get_logger
@@ -34,7 +34,7 @@ COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0
 """Upper bounds of the histogram of commit times, in seconds."""
 
 
-class Commits:
+class CommitMetrics:
     """How long commits took. `buckets` is one longer than COMMIT_BOUNDS; written by one thread."""
 
     def __init__(self) -> None:
@@ -48,18 +48,18 @@ class Commits:
 
     def __repr__(self) -> str:
         """Show how many there were."""
-        return f"<Commits: {sum(self.buckets)} in {self.seconds:.3f} s>"
+        return f"<CommitMetrics: {sum(self.buckets)} in {self.seconds:.3f} s>"
 
 
 _Queued = tuple[Job, asyncio.Future[list[Appended]]]
 
 
-class Writer:
+class LogWriter:
     """Owns the writing connection. `committed` is called in the loop with what is new in the log."""
 
-    def __init__(self, path: Path, committed: Callable[[Sequence[Entry]], None]) -> None:
+    def __init__(self, path: Path, committed: Callable[[Sequence[LogEntry]], None]) -> None:
         self._path = path
-        self.commits = Commits()
+        self.commits = CommitMetrics()
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
@@ -69,7 +69,7 @@ class Writer:
         self._hash = b""
         self._is_lost = False
         """Whether a transaction that failed could not be taken back either."""
-        self._new: list[Entry] = []
+        self._new: list[LogEntry] = []
         """What the transaction that is open appends."""
 
     def start(self) -> None:
@@ -152,7 +152,7 @@ class Writer:
         self._recall()
         self._is_lost = False
 
-    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], new: Sequence[Entry]) -> None:
+    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], new: Sequence[LogEntry]) -> None:
         """Answer in the loop; who has given up meanwhile is passed over."""
         self._committed(new)
         for future, outcome in outcomes:
@@ -165,33 +165,33 @@ class Writer:
 
     def _do(self, job: Job) -> list[Appended] | BlogError:
         match job:
-            case Append():
+            case AppendJob():
                 return self._append(job)
-            case Settle():
+            case SettleJob():
                 return self._settle(job)
-            case Subscribe():
+            case SubscribeJob():
                 self._db.execute(
                     "INSERT INTO subscriptions (name, types, watermark) VALUES (?, ?, 0)"
                     " ON CONFLICT (name) DO UPDATE SET types = excluded.types",
                     (job.name, json.dumps(sorted(job.types))),
                 )
                 return []
-            case Revive():
+            case RedriveJob():
                 return self._revive(job)
-            case Pause():
+            case PauseJob():
                 self._db.execute(
                     "UPDATE subscriptions SET paused = ? WHERE name = ?",
                     (job.is_paused, job.subscription),
                 )
                 return []
-            case Replay():
+            case ReplayJob():
                 self._db.execute("DELETE FROM exceptions WHERE subscription = ?", (job.subscription,))
                 self._db.execute(
                     "UPDATE subscriptions SET watermark = ? WHERE name = ?", (job.after, job.subscription)
                 )
                 return []
 
-    def _append(self, job: Append) -> list[Appended] | BlogError:
+    def _append(self, job: AppendJob) -> list[Appended] | BlogError:
         if job.expect is not None and any(self._find(envelope.id) is None for envelope in job.envelopes):
             refusal = job.expect.refusal(self._db, self._head)
             if refusal is not None:
@@ -202,7 +202,7 @@ class Writer:
         sequence = self._head + 1
         text = sealed(envelope, sequence)
         hash_ = chained(self._hash, text)
-        entry = Entry(sequence, envelope.id, envelope.type, envelope.subject, text)
+        entry = LogEntry(sequence, envelope.id, envelope.type, envelope.subject, text)
         inserted = self._db.execute(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (*entry, hash_)
         )
@@ -214,7 +214,7 @@ class Writer:
         self._new.append(entry)
         return Appended(envelope.id, sequence)
 
-    def _settle(self, job: Settle) -> list[Appended]:
+    def _settle(self, job: SettleJob) -> list[Appended]:
         """Write what the position does not say: what it passes is passed, but for the dead and parked.
 
         These may be many, and lie below it for long: nothing here looks at more than is settled now.
@@ -223,7 +223,7 @@ class Writer:
         name = job.subscription
         before = self._watermark(name)
         watermark = max(before, job.watermark)
-        passed = [s for s in job.settled if s.state is State.DONE and s.sequence <= watermark]
+        passed = [s for s in job.settled if s.state is SettledState.DONE and s.sequence <= watermark]
         self._db.executemany(
             "DELETE FROM exceptions WHERE subscription = ? AND sequence = ?",
             [(name, s.sequence) for s in passed],
@@ -233,7 +233,7 @@ class Writer:
             [
                 (name, s.sequence, s.key, s.state.value, s.attempts, s.reason)
                 for s in job.settled
-                if s.state is not State.DONE or s.sequence > watermark
+                if s.state is not SettledState.DONE or s.sequence > watermark
             ],
         )
         self._db.execute("UPDATE subscriptions SET watermark = ? WHERE name = ?", (watermark, name))
@@ -244,7 +244,7 @@ class Writer:
         )
         return appended
 
-    def _revive(self, job: Revive) -> list[Appended] | BlogError:
+    def _revive(self, job: RedriveJob) -> list[Appended] | BlogError:
         one = (job.subscription, job.sequence)
         where = "WHERE subscription = ? AND sequence = ? AND state = 'dead'"  # its letter
         if job.again:

@@ -82,10 +82,10 @@ class _Server(web.Server):
     """Makes the connections. An option that aiohttp does not know is an error, not left out."""
 
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
 
-class _Connection(RequestHandler):
+class _RequestHandler(RequestHandler):
     """One connection, which ends in order when the framing of a body breaks."""
 
     __slots__ = ("_is_broken", "_newest")

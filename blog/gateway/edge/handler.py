@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, MethodNotAllowed, NoRoute, Unavailable
 from blog.core.logs import get_logger
@@ -17,39 +17,39 @@ from blog.core.web import unmet
 from blog.gateway import openapi
 from blog.gateway.edge import cors
 from blog.gateway.edge.client_address import TrustedProxies
-from blog.gateway.edge.local_request import NOTHING, Waiting
-from blog.gateway.edge.local_responses import Replies
-from blog.gateway.edge.rate_limit import Rates
-from blog.gateway.edge.request_context import Asked
-from blog.gateway.edge.token_buckets import Buckets
+from blog.gateway.edge.local_request import NOTHING, LocalRequest
+from blog.gateway.edge.local_responses import LocalResponses
+from blog.gateway.edge.rate_limit import RateLimiter
+from blog.gateway.edge.request_context import RequestContext
+from blog.gateway.edge.token_buckets import TokenBuckets
 from blog.gateway.edge.write_limit import WriteLimit
-from blog.gateway.proxy.body import NO_BODY, Body
-from blog.gateway.proxy.context import Options, Proxy, Shared
+from blog.gateway.proxy.body import NO_BODY, RequestBody
+from blog.gateway.proxy.context import ProxyContext, ProxyOptions, ProxyParts
 from blog.gateway.proxy.headers import (
     IDEMPOTENCY_KEY,
-    Client,
+    ClientHeaders,
     Noted,
     passed_loose,
     sort_request,
     trace_of,
 )
-from blog.gateway.proxy.request import Exchange
-from blog.gateway.routing import Match, NoSuchMethod, NoSuchPath
+from blog.gateway.proxy.request import ProxiedRequest
+from blog.gateway.routing import NoSuchMethod, NoSuchPath, RouteMatch
 from blog.gateway.telemetry.access_log import AccessLog
-from blog.gateway.telemetry.record import Records
-from blog.gateway.telemetry.stats import NOBODY, Stats
-from blog.gateway.upstream.balancer import Turns
+from blog.gateway.telemetry.record import RequestTelemetry
+from blog.gateway.telemetry.stats import NOBODY, GatewayStats
+from blog.gateway.upstream.balancer import LoadBalancer
 from blog.gateway.upstream.retry import is_repeatable
-from blog.http.application import Handling
-from blog.http.connection_limits import Places
+from blog.http.application import Handler
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
 from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
 from blog.http.responses import NO_HEAD
 from blog.http.server import ServerConnection
-from blog.lifecycle.health_endpoints import Operations
+from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.registry.client.discovery import Discovery
 
-_NO_MATCH = Match(NOBODY, "")
+_NO_MATCH = RouteMatch(NOBODY, "")
 _UPGRADES_REFUSED = frozenset(
     {b"h2c"}
 )  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
@@ -62,50 +62,50 @@ _incomplete = Unavailable(
 log = get_logger()
 
 
-class Inside(NamedTuple):
+class HandlerParts(NamedTuple):
     """What an open door leads to."""
 
     http: aiohttp.ClientSession
     discovery: Discovery
-    operations: Operations
-    turns: Turns
+    operations: HealthEndpoints
+    turns: LoadBalancer
 
 
-class Door:
+class HTTPRequestHandler:
     """The application behind the public port. It answers 503 until it is opened."""
 
     def __init__(
         self,
         settings: Settings,
         clock: Clock,
-        stats: Stats,
+        stats: GatewayStats,
         access_log: AccessLog,
-        buckets: Buckets | None = None,
+        buckets: TokenBuckets | None = None,
     ) -> None:
-        self.places = Places(settings.max_connections, settings.max_connections_per_address)
-        self.crew = Crew("gateway")
+        self.places = ConnectionLimiter(settings.max_connections, settings.max_connections_per_address)
+        self.crew = TaskSupervisor("gateway")
         self._settings = settings
         self._clock = clock
         self._log = access_log
         self._now = clock.monotonic
         self._nobodys = stats.services[NOBODY]
-        self._records = Records(stats, access_log)
-        self._replies = Replies(clock.now)
-        self._writes = WriteLimit(Rates(settings.write_rate, settings.write_burst, buckets))
+        self._records = RequestTelemetry(stats, access_log)
+        self._replies = LocalResponses(clock.now)
+        self._writes = WriteLimit(RateLimiter(settings.write_rate, settings.write_burst, buckets))
         self._origins = settings.cors_origins
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
-        self._inside: Inside | None = None
-        self._proxy: Proxy | None = None
+        self._inside: HandlerParts | None = None
+        self._proxy: ProxyContext | None = None
         stats.connections = lambda: len(self.places.open)
 
-    def open(self, inside: Inside, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+    def open(self, inside: HandlerParts, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
         """Let requests through."""
         turns = inside.turns
         self._inside = inside
-        self._proxy = Proxy(
-            Shared(turns, self.places, self._replies, self._records, inside.operations, self._clock),
-            Options(self._settings.served_by, self._settings.retry, answer_timeout),
+        self._proxy = ProxyContext(
+            ProxyParts(turns, self.places, self._replies, self._records, inside.operations, self._clock),
+            ProxyOptions(self._settings.served_by, self._settings.retry, answer_timeout),
             self.crew,
         )
         turns.listen(self._proxy.changed)
@@ -123,7 +123,7 @@ class Door:
             self._proxy.sweep(now)
         self._log.flush()
 
-    def begin(self, connection: ServerConnection, head: RequestHead) -> Handling:
+    def begin(self, connection: ServerConnection, head: RequestHead) -> Handler:
         """Begin to answer a request."""
         known = sort_request(head)
         noted = known.noted
@@ -133,7 +133,7 @@ class Door:
         origins = self._origins
         if origins:
             lines = cors.share(cors.allowed_origin(noted.get(b"origin"), origins))
-        asked = Asked(
+        asked = RequestContext(
             head,
             _NO_MATCH,
             trace_of(noted, self._bits),
@@ -158,7 +158,7 @@ class Door:
     def refuse(self, connection: ServerConnection, error: BlogError) -> None:
         """Answer what is no request."""
         trace = trace_of({}, self._bits)
-        asked = Asked(
+        asked = RequestContext(
             NO_HEAD,
             _NO_MATCH,
             trace,
@@ -170,8 +170,13 @@ class Door:
         self._note(asked, self._problem(connection, asked, error))
 
     def _dispatch(
-        self, connection: ServerConnection, asked: Asked, noted: Noted, passed: bytes, client: Client
-    ) -> Handling:
+        self,
+        connection: ServerConnection,
+        asked: RequestContext,
+        noted: Noted,
+        passed: bytes,
+        client: ClientHeaders,
+    ) -> Handler:
         head, proxy = asked.head, self._proxy
         if proxy is None:
             raise _starting
@@ -188,13 +193,17 @@ class Door:
         asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
         self._compose(asked, noted, passed, client)
         limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
-        body = Body(head, limit, is_repeatable=asked.is_repeatable) if head.block.has_body else NO_BODY
-        exchange = Exchange(proxy, connection, asked, body)
+        body = (
+            RequestBody(head, limit, is_repeatable=asked.is_repeatable)
+            if head.block.has_body
+            else NO_BODY
+        )
+        exchange = ProxiedRequest(proxy, connection, asked, body)
         proxy.began(exchange, asked)
         exchange.begin(expects=b"expect" in noted)
         return exchange
 
-    def _compose(self, asked: Asked, noted: Noted, passed: bytes, client: Client) -> None:
+    def _compose(self, asked: RequestContext, noted: Noted, passed: bytes, client: ClientHeaders) -> None:
         """Write the lines that go to whichever instance."""
         head = asked.head
         hop = b""
@@ -217,24 +226,26 @@ class Door:
             hop,
         )
 
-    def _client_of(self, connection: ServerConnection, head: RequestHead) -> Client:
+    def _client_of(self, connection: ServerConnection, head: RequestHead) -> ClientHeaders:
         """Return who asks: the peer, or whom a trusted proxy names."""
         peer = connection.memo
-        if not isinstance(peer, Client):
+        if not isinstance(peer, ClientHeaders):
             is_proxy = self._trusted.trusts(connection.address)
-            connection.memo = peer = Client(connection.address, connection.scheme, is_proxy=is_proxy)
+            connection.memo = peer = ClientHeaders(
+                connection.address, connection.scheme, is_proxy=is_proxy
+            )
         if not peer.is_proxy:
             return peer
         said = (head.get(b"x-forwarded-proto") or b"").lower()
         scheme = said.decode() if said in (b"http", b"https") else connection.scheme
         address = self._trusted.client_of(connection.address, head.get_all(b"x-forwarded-for"))
-        return Client(address, scheme)
+        return ClientHeaders(address, scheme)
 
     @staticmethod
-    def _route(turns: Turns, head: RequestHead) -> Match:
+    def _route(turns: LoadBalancer, head: RequestHead) -> RouteMatch:
         """Find the service. Raises NoRoute or MethodNotAllowed; Unavailable while those may be wrong."""
         match turns.routes.router.match(head.method.decode(), head.raw_path):
-            case Match() as found:
+            case RouteMatch() as found:
                 return found
             case _ if not turns.is_complete():
                 raise _incomplete
@@ -245,13 +256,13 @@ class Door:
                 raise MethodNotAllowed(f"Allowed here: {methods}.", headers={"Allow": methods})
 
     def _preflight(
-        self, connection: ServerConnection, asked: Asked, noted: Noted, origin: str
-    ) -> Handling:
+        self, connection: ServerConnection, asked: RequestContext, noted: Noted, origin: str
+    ) -> Handler:
         assert self._inside is not None
         wanted = noted[b"access-control-request-method"].decode("latin-1")
         turns = self._inside.turns
         match = turns.routes.router.match(wanted, asked.head.raw_path)
-        if not (isinstance(match, Match) or turns.is_complete()):
+        if not (isinstance(match, RouteMatch) or turns.is_complete()):
             raise _incomplete  # browsers remember what a preflight says
         methods = match.allowed if isinstance(match, NoSuchMethod) else (wanted,)
         fields = cors.preflight(asked.head.get(b"access-control-request-headers"), origin, methods)
@@ -260,13 +271,13 @@ class Door:
         connection.finish()
         return NOTHING
 
-    def _describe(self, connection: ServerConnection, asked: Asked) -> Handling:
+    def _describe(self, connection: ServerConnection, asked: RequestContext) -> Handler:
         """Merge what the services say of themselves; that takes a while."""
         inside = self._inside
         assert inside is not None
         if not inside.turns.is_complete():
             raise _incomplete
-        waiting = Waiting()
+        waiting = LocalRequest()
 
         async def describe() -> None:
             router = inside.turns.routes.router
@@ -285,14 +296,14 @@ class Door:
         self.crew.start(describe())
         return waiting
 
-    def _problem(self, connection: ServerConnection, asked: Asked, error: BlogError) -> int:
+    def _problem(self, connection: ServerConnection, asked: RequestContext, error: BlogError) -> int:
         return self._replies.problem(
             connection, asked.head, error, asked.trace.request_id, asked.cors or b""
         )
 
-    def _note(self, asked: Asked, status: int) -> None:
+    def _note(self, asked: RequestContext, status: int) -> None:
         self._records.note(asked, status, self._now() - asked.began)
 
     def __repr__(self) -> str:
         """Show whether it is open, and who is in it."""
-        return f"<Door: {'open' if self._proxy else 'not open yet'}, {self.places!r}>"
+        return f"<HTTPRequestHandler: {'open' if self._proxy else 'not open yet'}, {self.places!r}>"

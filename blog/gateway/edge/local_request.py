@@ -3,7 +3,7 @@
 from blog.core.errors import BlogError
 
 
-class Waiting:
+class LocalRequest:
     """A request whose answer is being made without its connection. `is_gone`: nobody waits for it."""
 
     def __init__(self) -> None:
@@ -29,5 +29,5 @@ class Waiting:
         self.is_gone = True
 
 
-NOTHING = Waiting()
+NOTHING = LocalRequest()
 """Stands for a request that was answered at once."""

@@ -10,7 +10,7 @@ from blog.http.responses import DateLine, reply
 from blog.http.server import ServerConnection
 
 
-class Replies:
+class LocalResponses:
     """Writes answers. `now` is the wall-clock time, for `Date`."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:

@@ -6,7 +6,7 @@ ahead; once that is past, its bucket is full, which is the same as never having 
 
 from ipaddress import IPv6Address, ip_address
 
-from blog.gateway.edge.token_buckets import Buckets
+from blog.gateway.edge.token_buckets import TokenBuckets
 
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 """Methods that write nothing (RFC 9110 §9.2.1)."""
@@ -15,16 +15,18 @@ _V6_NETWORK = 64  # a client that has an IPv6 address has as many as it likes wi
 _TOLERANCE = 1e-9  # seconds: less than a clock can tell, more than what rounding makes of sums
 
 
-class Rates:
+class RateLimiter:
     """`rate` writes per second and client, up to `burst` at once; a rate of 0 is no limit.
 
     Several may use the same `buckets`, in several processes; those for other writes have another `name`.
     """
 
-    def __init__(self, rate: float, burst: int, buckets: Buckets | None = None, name: str = "") -> None:
+    def __init__(
+        self, rate: float, burst: int, buckets: TokenBuckets | None = None, name: str = ""
+    ) -> None:
         self.rate = rate
         self.burst = burst
-        self.buckets = buckets or Buckets()
+        self.buckets = buckets or TokenBuckets()
         self._name = name
         self._now = 0.0
 
@@ -41,7 +43,7 @@ class Rates:
     def __repr__(self) -> str:
         """Show the limit and how many are remembered."""
         known = self.buckets.count(self._now)
-        return f"<Rates: {self.rate:g}/s, {self.burst} at once, {known} clients>"
+        return f"<RateLimiter: {self.rate:g}/s, {self.burst} at once, {known} clients>"
 
 
 def spend(until: float, now: float, interval: float, depth: float) -> tuple[float, float]:

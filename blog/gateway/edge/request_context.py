@@ -1,12 +1,12 @@
 """Asked: what a client asked, as it goes to whichever instance. Plain data."""
 
-from blog.gateway.proxy.headers import Trace
-from blog.gateway.routing import Match
+from blog.gateway.proxy.headers import TraceContext
+from blog.gateway.routing import RouteMatch
 from blog.gateway.telemetry.stats import ServiceStats
 from blog.http.heads import RequestHead
 
 
-class Asked:
+class RequestContext:
     """What a client asked, as it goes to any instance: everything but its framing and the instance's id.
 
     `began` is monotonic seconds, `client` the address, `upgrade` the protocol that it asks to switch
@@ -32,8 +32,8 @@ class Asked:
     def __init__(  # noqa: PLR0913, PLR0917 - what a request is made of
         self,
         head: RequestHead,
-        match: Match,
-        trace: Trace,
+        match: RouteMatch,
+        trace: TraceContext,
         client: bytes,
         began: float,
         cors: bytes | None,

@@ -43,7 +43,7 @@ def shared() -> Iterator[int]:
         os.close(fd)
 
 
-class Buckets:
+class TokenBuckets:
     """The table: in memory of its own, or in that of `shared`."""
 
     def __init__(self, shared: int | None = None) -> None:
@@ -93,7 +93,7 @@ class Buckets:
 
     def __repr__(self) -> str:
         """Show whose they are."""
-        return f"<Buckets: {'own' if self._shared is None else 'shared'}, {_ROWS * _WAYS} places>"
+        return f"<TokenBuckets: {'own' if self._shared is None else 'shared'}, {_ROWS * _WAYS} places>"
 
 
 def find(name: int, names: tuple[int, ...], untils: tuple[float, ...]) -> int:

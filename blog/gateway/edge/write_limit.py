@@ -9,8 +9,8 @@ there to ask (503), none is there to show the form either.
 from math import ceil
 
 from blog.core.refusals import refused_path, too_many_writes
-from blog.gateway.edge.rate_limit import SAFE, Rates
-from blog.gateway.edge.request_context import Asked
+from blog.gateway.edge.rate_limit import SAFE, RateLimiter
+from blog.gateway.edge.request_context import RequestContext
 
 _SHOWN_RATE, _SHOWN_BURST = 20, 200
 """Refusals of one client that are shown as pages: more than a person can send, less than a flood."""
@@ -19,11 +19,11 @@ _SHOWN_RATE, _SHOWN_BURST = 20, 200
 class WriteLimit:
     """Goes by `rates`."""
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self, rates: RateLimiter) -> None:
         self._rates = rates
-        self._shown = Rates(_SHOWN_RATE, _SHOWN_BURST, rates.buckets, name="shown ")
+        self._shown = RateLimiter(_SHOWN_RATE, _SHOWN_BURST, rates.buckets, name="shown ")
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: RequestContext) -> None:
         """Count a write. One too many is sent on to be shown as refused, else raises TooMany."""
         if not self._rates.rate or asked.head.method in SAFE:
             return

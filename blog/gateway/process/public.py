@@ -11,33 +11,33 @@ import aiohttp
 from blog.core.clock import Clock
 from blog.core.logs import get_logger, is_json
 from blog.core.settings import Settings
-from blog.gateway.edge.handler import Door, Inside
-from blog.gateway.edge.token_buckets import Buckets
+from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
+from blog.gateway.edge.token_buckets import TokenBuckets
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.access_log import AccessLog
-from blog.gateway.telemetry.stats import Stats
-from blog.gateway.upstream.balancer import Turns
+from blog.gateway.telemetry.stats import GatewayStats
+from blog.gateway.upstream.balancer import LoadBalancer
 from blog.http.limits import ANSWER_TIMEOUT
 from blog.http.listener import Listener, listening
 from blog.http.tls import Certificate
-from blog.lifecycle.health_endpoints import Operations
-from blog.registry.client.client import Session
+from blog.lifecycle.health_endpoints import HealthEndpoints
+from blog.registry.client.client import RegistryClient
 
 _RENEW_INTERVAL = 1.0
 
 log = get_logger()
 
 
-class Public:
+class PublicPort:
     """An open port. It answers 503 until `open`. `buckets`: what other processes behind it count, too."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, routes: RouteTable, buckets: Buckets | None = None
+        self, settings: Settings, clock: Clock, routes: RouteTable, buckets: TokenBuckets | None = None
     ) -> None:
-        self.stats = Stats()
+        self.stats = GatewayStats()
         self.routes = routes
         self.access_log = AccessLog(settings.access_log, is_json=is_json(settings.log_format))
-        self.door = Door(settings, clock, self.stats, self.access_log, buckets)
+        self.door = HTTPRequestHandler(settings, clock, self.stats, self.access_log, buckets)
         self._clock = clock
         self._settings = settings
         self._certificate = certificate_of(settings)
@@ -67,11 +67,11 @@ class Public:
 
     @asynccontextmanager
     async def open(
-        self, session: Session, http: aiohttp.ClientSession, operations: Operations
+        self, session: RegistryClient, http: aiohttp.ClientSession, operations: HealthEndpoints
     ) -> AsyncIterator[None]:
         """Let requests through to whom `session` knows."""
-        turns = Turns(session.discovery, session.report, self._clock, self.stats, self.routes)
-        inside = Inside(http, session.discovery, operations, turns)
+        turns = LoadBalancer(session.discovery, session.report, self._clock, self.stats, self.routes)
+        inside = HandlerParts(http, session.discovery, operations, turns)
         self.door.open(inside, answer_timeout=ANSWER_TIMEOUT)
         stop = turns.follow()
         try:

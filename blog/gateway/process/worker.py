@@ -20,13 +20,13 @@ from blog.core.errors import SettingsError
 from blog.core.logs import configure, get_logger
 from blog.core.net.http_client import client_session
 from blog.core.settings import Settings, load
-from blog.gateway.edge.token_buckets import Buckets
-from blog.gateway.process.public import Public
+from blog.gateway.edge.token_buckets import TokenBuckets
+from blog.gateway.process.public import PublicPort
 from blog.gateway.routing import RouteTable
-from blog.gateway.telemetry.stats import Snapshot
+from blog.gateway.telemetry.stats import StatsSnapshot
 from blog.http.listener import bind
-from blog.lifecycle.health_endpoints import Operations
-from blog.registry.client.client import Session
+from blog.lifecycle.health_endpoints import HealthEndpoints
+from blog.registry.client.client import RegistryClient
 
 TELL_INTERVAL = 0.25
 DRAIN_TIME = 7.0
@@ -42,13 +42,13 @@ async def work(settings: Settings, told: int, buckets: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_reader(sys.stdin.fileno(), stopping.set)  # the parent holds the other end
-    operations = Operations("worker", CollectorRegistry())
-    public = Public(settings, clock, RouteTable(), Buckets(buckets))
+    operations = HealthEndpoints("worker", CollectorRegistry())
+    public = PublicPort(settings, clock, RouteTable(), TokenBuckets(buckets))
     async with AsyncExitStack() as stack:
         bound = bind(settings.host, settings.public_port, shared=True)
         http = await stack.enter_async_context(client_session())
         session = await stack.enter_async_context(
-            Session(
+            RegistryClient(
                 http=http,
                 registries=settings.registry,
                 clock=clock,
@@ -66,7 +66,7 @@ async def work(settings: Settings, told: int, buckets: int) -> None:
         _say(public, operations, told)
 
 
-async def _drain(public: Public, operations: Operations) -> None:
+async def _drain(public: PublicPort, operations: HealthEndpoints) -> None:
     """Take no new clients, finish what is in flight, then end streams."""
     unlisted, draining = asyncio.Event(), asyncio.Event()
     unlisted.set()
@@ -80,14 +80,14 @@ async def _drain(public: Public, operations: Operations) -> None:
             log.warning("worker.drain_cut", open=repr(operations))
 
 
-async def _tell(public: Public, operations: Operations, told: int) -> None:
+async def _tell(public: PublicPort, operations: HealthEndpoints, told: int) -> None:
     while True:
         _say(public, operations, told)
         await asyncio.sleep(TELL_INTERVAL)
 
 
-def _say(public: Public, operations: Operations, told: int) -> None:
-    snapshot: Snapshot = public.stats.snapshot()
+def _say(public: PublicPort, operations: HealthEndpoints, told: int) -> None:
+    snapshot: StatsSnapshot = public.stats.snapshot()
     snapshot.requests, snapshot.streams = operations.requests.count, operations.streams.count
     os.write(told, snapshot.model_dump_json().encode() + b"\n")
 

@@ -16,8 +16,8 @@ from blog.core.background import background
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.gateway.edge.token_buckets import shared
-from blog.gateway.telemetry.stats import Snapshot
-from blog.lifecycle.health_endpoints import Operations
+from blog.gateway.telemetry.stats import StatsSnapshot
+from blog.lifecycle.health_endpoints import HealthEndpoints
 
 _FIRST_DELAY, _LAST_DELAY = 0.05, 5.0
 KILL_AFTER = 9.0
@@ -26,16 +26,16 @@ KILL_AFTER = 9.0
 log = get_logger()
 
 
-class Workers:
+class WorkerProcesses:
     """Processes with `environ`, which names port and registry. What they do counts in `operations`."""
 
-    def __init__(self, settings: Settings, environ: dict[str, str], operations: Operations) -> None:
+    def __init__(self, settings: Settings, environ: dict[str, str], operations: HealthEndpoints) -> None:
         self.restarts = 0
         self._count = settings.workers
         self._environ = environ
         self._operations = operations
-        self._ended = Snapshot()
-        self._now: dict[int, Snapshot] = {}
+        self._ended = StatsSnapshot()
+        self._now: dict[int, StatsSnapshot] = {}
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._all_serve = asyncio.Event()
         self._is_stopping = False
@@ -64,7 +64,7 @@ class Workers:
         for process in tuple(self._running.values()):
             await process.wait()
 
-    def snapshots(self) -> list[Snapshot]:
+    def snapshots(self) -> list[StatsSnapshot]:
         """Return what was counted, by those that run and by those that ran."""
         return [self._ended, *self._now.values()]
 
@@ -109,8 +109,8 @@ class Workers:
             del self._running[number]
             with suppress(ProcessLookupError):
                 process.kill()
-            self._ended += self._now.get(number, Snapshot()).ended()
-            self._update(number, Snapshot())
+            self._ended += self._now.get(number, StatsSnapshot()).ended()
+            self._update(number, StatsSnapshot())
             del self._now[number]
 
     async def _listen(self, number: int, heard: int) -> None:
@@ -122,14 +122,14 @@ class Workers:
         try:
             async for line in reader:
                 with suppress(ValidationError):  # cut off in the middle
-                    self._update(number, Snapshot.model_validate_json(line))
+                    self._update(number, StatsSnapshot.model_validate_json(line))
                 if len(self._now) == self._count:
                     self._all_serve.set()
         finally:
             transport.close()
 
-    def _update(self, number: int, snapshot: Snapshot) -> None:
-        before = self._now.get(number, Snapshot())
+    def _update(self, number: int, snapshot: StatsSnapshot) -> None:
+        before = self._now.get(number, StatsSnapshot())
         self._now[number] = snapshot
         self._operations.requests.add(snapshot.requests - before.requests)
         self._operations.streams.add(snapshot.streams - before.streams)
@@ -141,4 +141,4 @@ class Workers:
 
     def __repr__(self) -> str:
         """Show who runs."""
-        return f"<Workers: {self.pids()}, {self.restarts} restarts>"
+        return f"<WorkerProcesses: {self.pids()}, {self.restarts} restarts>"

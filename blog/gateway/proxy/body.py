@@ -7,10 +7,10 @@ from blog.core.errors import TooLarge
 from blog.http.framing import chunk
 from blog.http.heads import RequestHead
 from blog.http.limits import REPLAY_LIMIT
-from blog.http.parsed_head import Block
+from blog.http.parsed_head import ParsedHead
 
 
-class Body:
+class RequestBody:
     """The body of one request. Raises TooLarge when it is over `limit` bytes.
 
     `waits`: it should be here whole before it is sent: it is small, or its size is unknown and it
@@ -69,8 +69,8 @@ class Body:
     def __repr__(self) -> str:
         """Show how much came, and whether it can be sent again."""
         kept = "kept" if self.is_kept else "flowing"
-        return f"<Body: {self._size} bytes, {'whole' if self.is_whole else 'open'}, {kept}>"
+        return f"<RequestBody: {self._size} bytes, {'whole' if self.is_whole else 'open'}, {kept}>"
 
 
-NO_BODY = Body(RequestHead(Block(), b"", b""), 0, is_repeatable=True)
+NO_BODY = RequestBody(RequestHead(ParsedHead(), b"", b""), 0, is_repeatable=True)
 """Nothing: the same for every request that has none."""

@@ -6,25 +6,25 @@ Joins a client's connection to an instance's; what happens to one request is in 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import BlogError
 from blog.core.instance import Instance, State
-from blog.gateway.edge.local_responses import Replies
-from blog.gateway.edge.request_context import Asked
-from blog.gateway.proxy.request import Exchange
-from blog.gateway.routing import Match
-from blog.gateway.telemetry.record import Records
-from blog.gateway.upstream.balancer import Turns
-from blog.gateway.upstream.connections import Upstream
-from blog.gateway.upstream.upstreams import Target
-from blog.http.connection_limits import Places
+from blog.gateway.edge.local_responses import LocalResponses
+from blog.gateway.edge.request_context import RequestContext
+from blog.gateway.proxy.request import ProxiedRequest
+from blog.gateway.routing import RouteMatch
+from blog.gateway.telemetry.record import RequestTelemetry
+from blog.gateway.upstream.balancer import LoadBalancer
+from blog.gateway.upstream.connections import ConnectionPool
+from blog.gateway.upstream.upstreams import Upstream
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import ANSWER_TIMEOUT
 from blog.http.server import ServerConnection
-from blog.lifecycle.health_endpoints import Operations
+from blog.lifecycle.health_endpoints import HealthEndpoints
 
 
-class Options(NamedTuple):
+class ProxyOptions(NamedTuple):
     """What may be chosen. `answer_timeout` is in seconds; `retries`: whether anything is sent again."""
 
     names_instance: bool = True
@@ -32,24 +32,24 @@ class Options(NamedTuple):
     answer_timeout: float = ANSWER_TIMEOUT
 
 
-class Shared(NamedTuple):
+class ProxyParts(NamedTuple):
     """What a proxy is made of."""
 
-    turns: Turns
-    places: Places
-    replies: Replies
-    records: Records
-    operations: Operations
+    turns: LoadBalancer
+    places: ConnectionLimiter
+    replies: LocalResponses
+    records: RequestTelemetry
+    operations: HealthEndpoints
     clock: Clock
 
 
-class Proxy:
+class ProxyContext:
     """Sends requests to instances."""
 
-    def __init__(self, shared: Shared, options: Options, crew: Crew) -> None:
+    def __init__(self, shared: ProxyParts, options: ProxyOptions, crew: TaskSupervisor) -> None:
         self.turns = shared.turns
         self.places = shared.places
-        self.upstream = Upstream(crew, shared.clock)
+        self.upstream = ConnectionPool(crew, shared.clock)
         self.retries = options.retries
         self.now: Callable[[], float] = shared.clock.monotonic
         self._options = options
@@ -58,10 +58,10 @@ class Proxy:
         self._services = shared.records.stats.services
         self._note = shared.records.note
         self._answer_timeout = options.answer_timeout
-        self._active: set[Exchange] = set()
-        self._endless: set[Exchange] = set()
+        self._active: set[ProxiedRequest] = set()
+        self._endless: set[ProxiedRequest] = set()
 
-    def began(self, exchange: Exchange, asked: Asked) -> None:
+    def began(self, exchange: ProxiedRequest, asked: RequestContext) -> None:
         """Count a request that will be sent to an instance."""
         self._active.add(exchange)
         self.turns.budget.requests += 1
@@ -69,20 +69,20 @@ class Proxy:
         asked.stats = self._services[asked.match.service]
         asked.stats.in_flight += 1
 
-    def answer_timeout(self, match: Match) -> float:
+    def answer_timeout(self, match: RouteMatch) -> float:
         """Return how many seconds an instance has to answer to what `match` is."""
         return self._answer_timeout if match.answer_timeout is None else match.answer_timeout
 
-    def lines(self, asked: Asked, target: Target) -> bytes:
+    def lines(self, asked: RequestContext, target: Upstream) -> bytes:
         """Return what the gateway says on an answer of `target`."""
         named = target.served_by if self._options.names_instance else b""
         return b"X-Request-Id: %b\r\n%b%b" % (asked.trace.request_id, named, asked.cors or b"")
 
-    def reply(self, client: ServerConnection, asked: Asked, error: BlogError) -> int:
+    def reply(self, client: ServerConnection, asked: RequestContext, error: BlogError) -> int:
         """Answer with a problem; return its status."""
         return self._replies.problem(client, asked.head, error, asked.trace.request_id, asked.cors or b"")
 
-    def stream_began(self, exchange: Exchange, asked: Asked) -> None:
+    def stream_began(self, exchange: ProxiedRequest, asked: RequestContext) -> None:
         """Note an answer that does not end by itself: draining does not wait for it, but ends it."""
         self._endless.add(exchange)
         asked.stats.streams += 1
@@ -94,7 +94,9 @@ class Proxy:
         for exchange in tuple(self._endless):
             exchange.end_stream()
 
-    def done(self, exchange: Exchange, asked: Asked, status: int, by: Target | None) -> None:
+    def done(
+        self, exchange: ProxiedRequest, asked: RequestContext, status: int, by: Upstream | None
+    ) -> None:
         """Count a request that is over, and write its line."""
         self._active.discard(exchange)
         seconds = self.now() - asked.began
@@ -107,7 +109,7 @@ class Proxy:
         asked.stats.in_flight -= 1
         self._note(asked, status, seconds, by)
 
-    def changed(self, known: Mapping[str, Instance], retired: list[Target]) -> None:
+    def changed(self, known: Mapping[str, Instance], retired: list[Upstream]) -> None:
         """Take in who is known: close what waits at those who left, ask others where one is in doubt."""
         for target in retired:
             self.upstream.drop(target)
@@ -127,4 +129,4 @@ class Proxy:
 
     def __repr__(self) -> str:
         """Show what is under way."""
-        return f"<Proxy: {self.upstream!r}, {len(self._endless)} streams>"
+        return f"<ProxyContext: {self.upstream!r}, {len(self._endless)} streams>"

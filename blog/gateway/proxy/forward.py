@@ -6,7 +6,7 @@ Nothing was sent to the client until `is_started`: so long another instance may 
 from blog.gateway.proxy.headers import passed_loose, sort_answer
 from blog.http.framing import chunk, last_chunk
 from blog.http.head_cache import NOTHING_LOOSE
-from blog.http.heads import AnswerHead, RequestHead
+from blog.http.heads import RequestHead, ResponseHead
 from blog.http.limits import HELD_LIMIT
 from blog.http.responses import connection_line
 from blog.http.server import ServerConnection
@@ -15,7 +15,7 @@ EVENT_STREAM = b"text/event-stream"
 _LENGTH = b"Content-Length: %d\r\n"
 
 
-class Relay:
+class ResponseForwarder:
     """The answer with `head` to `request`. With `holds`, a small one is not begun before it is whole.
 
     `lines` are what the gateway says beside it. `cors` replaces what the instance says about sharing.
@@ -36,7 +36,7 @@ class Relay:
         self,
         client: ServerConnection,
         request: RequestHead,
-        head: AnswerHead,
+        head: ResponseHead,
         lines: bytes,
         *,
         holds: bool,
@@ -98,10 +98,10 @@ class Relay:
 
     def __repr__(self) -> str:
         """Show the status and how far it is."""
-        return f"<Relay {self.head.status}, {'started' if self.is_started else 'held'}>"
+        return f"<ResponseForwarder {self.head.status}, {'started' if self.is_started else 'held'}>"
 
 
-def whole_head(head: AnswerHead) -> bytes:
+def whole_head(head: ResponseHead) -> bytes:
     """Return status line, fields and length of an answer that is here whole; made once for equals."""
     known, block = sort_answer(head), head.block
     if not known.opening:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, REQUEST_ID_HEADER
-from blog.http.head_cache import Loose
-from blog.http.heads import AnswerHead, RequestHead
-from blog.http.parsed_head import Block
+from blog.http.head_cache import VolatileFields
+from blog.http.heads import RequestHead, ResponseHead
+from blog.http.parsed_head import ParsedHead
 
 SERVED_BY_HEADER = "Blog-Served-By"
 TRACEPARENT = "traceparent"
@@ -85,7 +85,7 @@ Noted = dict[bytes, bytes]
 """Values of fields by their name in lower case; several are joined by commas (RFC 9110 §5.3)."""
 
 
-class Sorted:
+class SortedHeaders:
     """A head's fields: the lines that go on, and what was noted. Made once for equal heads."""
 
     __slots__ = ("lines", "noted", "opening")
@@ -98,19 +98,19 @@ class Sorted:
 
     def __repr__(self) -> str:
         """Show what was noted."""
-        return f"<Sorted: {len(self.lines)} bytes, noted {self.noted}>"
+        return f"<SortedHeaders: {len(self.lines)} bytes, noted {self.noted}>"
 
 
-def sort_request(head: RequestHead) -> Sorted:
+def sort_request(head: RequestHead) -> SortedHeaders:
     """Return what of a request goes on to an instance; `passed` adds what is loose."""
     known = head.block.derived
-    if isinstance(known, Sorted):
+    if isinstance(known, SortedHeaders):
         return known
     head.block.derived = made = _sorted(head.block, _OF_REQUESTS)
     return made
 
 
-def sort_answer(head: AnswerHead, *, without_cors: bool = False) -> Sorted:
+def sort_answer(head: ResponseHead, *, without_cors: bool = False) -> SortedHeaders:
     """Return what of an answer goes on to the client; `passed` adds what is loose.
 
     `without_cors`: what it says about sharing across sites does not; that is the gateway's to say.
@@ -118,13 +118,13 @@ def sort_answer(head: AnswerHead, *, without_cors: bool = False) -> Sorted:
     if without_cors:
         return _sorted(head.block, _OF_ANSWERS, _CORS)
     known = head.block.derived
-    if isinstance(known, Sorted):
+    if isinstance(known, SortedHeaders):
         return known
     head.block.derived = made = _sorted(head.block, _OF_ANSWERS)
     return made
 
 
-def passed_loose(loose: Loose) -> bytes:
+def passed_loose(loose: VolatileFields) -> bytes:
     """Return the lines of the loose fields that go on: those nobody here has a use for."""
     known = loose.derived
     if isinstance(known, bytes):
@@ -134,7 +134,7 @@ def passed_loose(loose: Loose) -> bytes:
     return made
 
 
-def _sorted(block: Block, fates: _Fates, without: bytes | None = None) -> Sorted:
+def _sorted(block: ParsedHead, fates: _Fates, without: bytes | None = None) -> SortedHeaders:
     fields, options = block.fields, block.options
     if without is not None:
         fields = [field for field in fields if not field[0].startswith(without)]
@@ -148,10 +148,10 @@ def _sorted(block: Block, fates: _Fates, without: bytes | None = None) -> Sorted
             pieces += (name, b": ", value, b"\r\n")
         if fate & _NOTED:
             noted[key] = noted[key] + b"," + value if key in noted else value
-    return Sorted(b"".join(pieces), noted)
+    return SortedHeaders(b"".join(pieces), noted)
 
 
-class Client:
+class ClientHeaders:
     """Who asks, as the gateway sees it: an address (`spelt` in bytes), and by which scheme.
 
     `is_proxy`: it is trusted to say whom it asks for.
@@ -181,7 +181,7 @@ class Client:
         ) % (host, address, scheme, host, quoted, host, scheme)
 
 
-class Trace(NamedTuple):
+class TraceContext(NamedTuple):
     """What names a request everywhere it goes: its id, and the trace it is in, as lines to pass on."""
 
     request_id: bytes
@@ -189,7 +189,7 @@ class Trace(NamedTuple):
     lines: bytes
 
 
-def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> Trace:
+def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> TraceContext:
     """Keep a well-formed request id and continue the trace, or start both (W3C Trace Context §3.2).
 
     A new request is named after its trace, so that both lead to the same lines in every log.
@@ -199,7 +199,7 @@ def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> Trace:
     trace_id, span = digits[:32], digits[32:]
     if not noted:
         parent = b"00-%b-%b-01" % (trace_id, span)
-        return Trace(trace_id, parent, _TRACE_LINES % (trace_id, parent))
+        return TraceContext(trace_id, parent, _TRACE_LINES % (trace_id, parent))
     match = _TRACE.fullmatch(noted.get(b"traceparent", b""))
     state, flags = b"", b"01"
     if match is not None and not (match[1] == b"00" and match[4]):
@@ -209,4 +209,4 @@ def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> Trace:
     own = noted.get(REQUEST_ID, b"")
     request_id = own if _REQUEST_ID.fullmatch(own) else trace_id
     lines = _TRACE_LINES % (request_id, parent)
-    return Trace(request_id, parent, lines + b"tracestate: %b\r\n" % state if state else lines)
+    return TraceContext(request_id, parent, lines + b"tracestate: %b\r\n" % state if state else lines)

@@ -7,19 +7,19 @@ task is made for it: every step is a call from one connection or the other.
 from typing import TYPE_CHECKING
 
 from blog.core.errors import BadGateway, BlogError, GatewayTimeout, Malformed, Unavailable
-from blog.gateway.edge.request_context import Asked
-from blog.gateway.proxy.body import Body
-from blog.gateway.proxy.forward import Relay, whole_head
+from blog.gateway.edge.request_context import RequestContext
+from blog.gateway.proxy.body import RequestBody
+from blog.gateway.proxy.forward import ResponseForwarder, whole_head
 from blog.gateway.proxy.tunnel import Tunnel
-from blog.gateway.upstream.upstreams import Target
+from blog.gateway.upstream.upstreams import Upstream
 from blog.http.client import ClientConnection
-from blog.http.heads import AnswerHead
+from blog.http.heads import ResponseHead
 from blog.http.limits import IDLE_TIMEOUT, LINGER_TIMEOUT
 from blog.http.responses import connection_line
 from blog.http.server import ServerConnection
 
 if TYPE_CHECKING:
-    from blog.gateway.proxy.context import Proxy
+    from blog.gateway.proxy.context import ProxyContext
 
 CLIENT_GONE = 499
 """nginx's word for a client that went away before its answer."""
@@ -29,7 +29,7 @@ _AGAIN = {"Retry-After": "1"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Exchange:
+class ProxiedRequest:
     """Answers `asked` over `client`, by instances."""
 
     __slots__ = (
@@ -49,15 +49,17 @@ class Exchange:
         "due",
     )
 
-    def __init__(self, proxy: "Proxy", client: ServerConnection, asked: Asked, body: Body) -> None:
+    def __init__(
+        self, proxy: "ProxyContext", client: ServerConnection, asked: RequestContext, body: RequestBody
+    ) -> None:
         self._proxy = proxy
         self._client = client
         self._asked = asked
         self._body = body
-        self._target: Target | None = None
-        self._by: Target | None = None
+        self._target: Upstream | None = None
+        self._by: Upstream | None = None
         self._connection: ClientConnection | None = None
-        self._relay: Relay | None = None
+        self._relay: ResponseForwarder | None = None
         self._tunnel: Tunnel | None = None
         self._failure: BlogError | None = None
         self._tried: tuple[str, ...] = ()
@@ -128,7 +130,7 @@ class Exchange:
 
     # -- the instance's side -------------------------------------------------------------------------
 
-    def connected(self, target: Target, connection: ClientConnection) -> bool:
+    def connected(self, target: Upstream, connection: ClientConnection) -> bool:
         """Send the request, unless it is not wanted there any more."""
         if self._is_over or target is not self._target or self._connection is not None:
             return False
@@ -144,18 +146,18 @@ class Exchange:
             self._client.resume_body()
         return True
 
-    def not_connected(self, target: Target, why: str) -> None:
+    def not_connected(self, target: Upstream, why: str) -> None:
         """Ask the next one: this one has got nothing."""
         if target is self._target and not self._is_over:
             self._never_sent(target, why)
 
-    def answer_interim(self, head: AnswerHead) -> None:
+    def answer_interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on; 100 was the gateway's own to say."""
         if head.status > _SWITCHING and not self._asked.head.is_http_1_0 and not self._client.is_paused:
             fields = b"".join(b"%b: %b\r\n" % (name, value) for _, name, value in head.fields)
             self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
 
-    def answer_whole(self, head: AnswerHead, body: bytes) -> None:
+    def answer_whole(self, head: ResponseHead, body: bytes) -> None:
         """Pass an answer on in one piece: most are small."""
         target, connection, asked, proxy = self._target, self._connection, self._asked, self._proxy
         assert target is not None
@@ -184,7 +186,7 @@ class Exchange:
         )
         self._finish(head.status)
 
-    def answer_began(self, head: AnswerHead) -> None:
+    def answer_began(self, head: ResponseHead) -> None:
         """Take the head of the answer."""
         target, asked = self._target, self._asked
         assert target is not None
@@ -200,7 +202,7 @@ class Exchange:
             # the answer comes before the end of the question: its connection is good for no other
             self._client.keeps_alive = False
         self._by, self._status = target, head.status
-        self._relay = Relay(
+        self._relay = ResponseForwarder(
             self._client,
             asked.head,
             head,
@@ -274,7 +276,7 @@ class Exchange:
     # -- what the proxy calls ------------------------------------------------------------------------
 
     @property
-    def target(self) -> Target | None:
+    def target(self) -> Upstream | None:
         """Who is asked now."""
         return self._target
 
@@ -327,7 +329,7 @@ class Exchange:
             self._client.pause_body()  # until there is somebody to send it to
         proxy.upstream.get(target, self)
 
-    def _never_sent(self, target: Target, why: str) -> None:
+    def _never_sent(self, target: Upstream, why: str) -> None:
         self._proxy.turns.not_reached(target, why)
         self._leave_target()
         self._failure = self._unavailable()
@@ -371,7 +373,7 @@ class Exchange:
         """Have so long for what comes next."""
         self.due = self._proxy.now() + seconds
 
-    def _switch(self, relay: Relay) -> None:
+    def _switch(self, relay: ResponseForwarder) -> None:
         """Join the two connections: what passes from here on is not HTTP."""
         connection, self._connection = self._connection, None
         assert connection is not None

@@ -25,7 +25,7 @@ class Tunnel:
         touched: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
-        self._ends = (_End(self, client), _End(self, instance))
+        self._ends = (_TunnelEnd(self, client), _TunnelEnd(self, instance))
         self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
         self._touched = touched
         self._ended: Callable[[], None] | None = ended
@@ -66,12 +66,12 @@ class Tunnel:
             ended()
 
 
-class _End(asyncio.Protocol):
+class _TunnelEnd(asyncio.Protocol):
     """One of the two. `_is_paused`: it does not take what is written as fast."""
 
     def __init__(self, tunnel: Tunnel, connection: ServerConnection | ClientConnection) -> None:
         self.transport = connection.transport
-        self.other: _End
+        self.other: _TunnelEnd
         self._tunnel = tunnel
         self._connection = connection
         self._is_paused = False

@@ -1,19 +1,21 @@
 """Records: what is kept of an answered request: a count and a line."""
 
-from blog.gateway.edge.request_context import Asked
+from blog.gateway.edge.request_context import RequestContext
 from blog.gateway.telemetry.access_log import AccessLog
-from blog.gateway.telemetry.stats import Stats
-from blog.gateway.upstream.upstreams import Target
+from blog.gateway.telemetry.stats import GatewayStats
+from blog.gateway.upstream.upstreams import Upstream
 
 
-class Records:
+class RequestTelemetry:
     """Counts answers in `stats`, and writes them to `log`."""
 
-    def __init__(self, stats: Stats, log: AccessLog) -> None:
+    def __init__(self, stats: GatewayStats, log: AccessLog) -> None:
         self.stats = stats
         self.log = log
 
-    def note(self, asked: Asked, status: int, seconds: float, by: Target | None = None) -> None:
+    def note(
+        self, asked: RequestContext, status: int, seconds: float, by: Upstream | None = None
+    ) -> None:
         """Keep what became of a request. `by` is None where no instance answered."""
         asked.stats.served(status, seconds)
         if status >= self.log.least:

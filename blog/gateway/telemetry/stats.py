@@ -1,6 +1,6 @@
 """Stats: what the gateway counts, per service. Plain numbers here; Prometheus asks for them when it asks.
 
-Numbers of several processes add up: a `Snapshot` is what one of them knows, as JSON can carry it.
+Numbers of several processes add up: a `StatsSnapshot` is what one of them knows, as JSON can carry it.
 """
 
 from bisect import bisect_left
@@ -39,7 +39,7 @@ class ServiceStats:
         self.seconds += seconds
 
 
-class Counted(BaseModel):
+class StatsOfService(BaseModel):
     """The numbers of one service. `streams` are those in flight that do not end by themselves."""
 
     classes: list[int]
@@ -48,9 +48,9 @@ class Counted(BaseModel):
     in_flight: int
     streams: int = 0
 
-    def __add__(self, other: "Counted") -> "Counted":
+    def __add__(self, other: "StatsOfService") -> "StatsOfService":
         """Add up."""
-        return Counted(
+        return StatsOfService(
             classes=[mine + theirs for mine, theirs in zip(self.classes, other.classes, strict=True)],
             buckets=[mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)],
             seconds=self.seconds + other.seconds,
@@ -59,22 +59,22 @@ class Counted(BaseModel):
         )
 
 
-class Snapshot(BaseModel):
+class StatsSnapshot(BaseModel):
     """The numbers of one process, or of several. `requests` and `streams` are those it has now."""
 
-    services: dict[str, Counted] = {}
+    services: dict[str, StatsOfService] = {}
     retries: dict[str, int] = {}
     ejections: dict[str, int] = {}
     connections: int = 0
     requests: int = 0
     streams: int = 0
 
-    def __add__(self, other: "Snapshot") -> "Snapshot":
+    def __add__(self, other: "StatsSnapshot") -> "StatsSnapshot":
         """Add up."""
         services = dict(self.services)
         for name, counted in other.services.items():
             services[name] = services[name] + counted if name in services else counted
-        return Snapshot(
+        return StatsSnapshot(
             services=services,
             retries=Counter(self.retries) + Counter(other.retries),
             ejections=Counter(self.ejections) + Counter(other.ejections),
@@ -83,7 +83,7 @@ class Snapshot(BaseModel):
             streams=self.streams + other.streams,
         )
 
-    def ended(self) -> "Snapshot":
+    def ended(self) -> "StatsSnapshot":
         """Return what stays of a process that has ended: it has nothing open any more."""
         services = {
             name: counted.model_copy(update={"in_flight": 0, "streams": 0})
@@ -94,7 +94,7 @@ class Snapshot(BaseModel):
         )
 
 
-class Stats:
+class GatewayStats:
     """The numbers of this process. `connections()` tells how many clients are connected."""
 
     def __init__(self) -> None:
@@ -103,11 +103,11 @@ class Stats:
         self.ejections: Counter[str] = Counter()
         self.connections: Callable[[], int] = int
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StatsSnapshot:
         """Return them as they are now."""
-        return Snapshot(
+        return StatsSnapshot(
             services={
-                name: Counted(
+                name: StatsOfService(
                     classes=list(one.classes),
                     buckets=list(one.buckets),
                     seconds=one.seconds,
@@ -124,18 +124,18 @@ class Stats:
     def __repr__(self) -> str:
         """Show how many requests were answered for whom."""
         counts = (f"{name} {sum(one.classes)}" for name, one in self.services.items())
-        return f"<Stats: {', '.join(counts) or 'nothing yet'}>"
+        return f"<GatewayStats: {', '.join(counts) or 'nothing yet'}>"
 
 
 class StatsCollector(Collector):
     """Shows what `snapshots()` give, added up, to Prometheus."""
 
-    def __init__(self, snapshots: Callable[[], Iterable[Snapshot]] = tuple) -> None:
+    def __init__(self, snapshots: Callable[[], Iterable[StatsSnapshot]] = tuple) -> None:
         self.snapshots = snapshots
 
-    def total(self) -> Snapshot:
+    def total(self) -> StatsSnapshot:
         """Add them up."""
-        return sum(self.snapshots(), Snapshot())
+        return sum(self.snapshots(), StatsSnapshot())
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""

@@ -10,16 +10,16 @@ from blog.core.clock import Clock
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.gateway.routing import RouteTable
-from blog.gateway.telemetry.stats import Stats
+from blog.gateway.telemetry.stats import GatewayStats
 from blog.gateway.upstream.ejection import Ejection
 from blog.gateway.upstream.retry import RetryBudget
-from blog.gateway.upstream.upstreams import Target, Targets
+from blog.gateway.upstream.upstreams import Upstream, UpstreamSet
 from blog.registry.client.discovery import Discovery
 
 log = get_logger()
 
 
-class Turns:
+class LoadBalancer:
     """Whose turn it is. `report(id, why)` tells the registry who cannot be reached."""
 
     def __init__(
@@ -27,21 +27,21 @@ class Turns:
         discovery: Discovery,
         report: Callable[[str, str], None],
         clock: Clock,
-        stats: Stats,
+        stats: GatewayStats,
         routes: RouteTable,
     ) -> None:
         self.routes = routes
         self.ejection = Ejection()
         self.budget = RetryBudget(clock.monotonic())
-        self.targets = Targets()
+        self.targets = UpstreamSet()
         self._discovery = discovery
         self._report = report
         self._now = clock.monotonic
         self._stats = stats
         self._sample = random.Random().sample  # noqa: S311 - chance, not a secret
-        self._in_doubt: Callable[[Mapping[str, Instance], list[Target]], None] = lambda *_: None
+        self._in_doubt: Callable[[Mapping[str, Instance], list[Upstream]], None] = lambda *_: None
 
-    def listen(self, in_doubt: Callable[[Mapping[str, Instance], list[Target]], None]) -> None:
+    def listen(self, in_doubt: Callable[[Mapping[str, Instance], list[Upstream]], None]) -> None:
         """Let `in_doubt(known, retired)` hear of changes: everybody, and who gets no more requests."""
         self._in_doubt = in_doubt
 
@@ -54,7 +54,7 @@ class Turns:
         """Return whether nobody is missing from the table, so that every route is known."""
         return self._discovery.is_complete
 
-    def next(self, service: str, tried: Collection[str], now: float) -> Target | None:
+    def next(self, service: str, tried: Collection[str], now: float) -> Upstream | None:
         """Return whose turn it is among those not tried and not at their limit.
 
         Who is ejected gets a turn only if there is nobody else.
@@ -64,18 +64,18 @@ class Turns:
         if not (tried or len(out) or full or self.targets.least_request):
             chosen = self._discovery.next_id(service)
             return self.targets.by_id.get(chosen) if chosen is not None else None
-        busy_or_tried = _Either(tried, full)
-        target = self._choose(service, _Either(busy_or_tried, out)) if len(out) else None
+        busy_or_tried = _UnionOfIds(tried, full)
+        target = self._choose(service, _UnionOfIds(busy_or_tried, out)) if len(out) else None
         return target or self._choose(service, busy_or_tried)
 
-    def answered(self, target: Target, status: int) -> None:
+    def answered(self, target: Upstream, status: int) -> None:
         """Note an answer."""
         if status >= 500:  # noqa: PLR2004 - the server errors, RFC 9110 §15.6
             self._failed(target.instance)
         else:
             self.ejection.succeeded(target.id)
 
-    def not_reached(self, target: Target, why: str) -> None:
+    def not_reached(self, target: Upstream, why: str) -> None:
         """Note that nobody took the request there, and tell the registry."""
         instance = target.instance
         log.info("upstream.not_reached", id=instance.id, address=instance.address, why=why)
@@ -83,7 +83,7 @@ class Turns:
         self._failed(instance)
         self._stats.retries["never_sent"] += 1
 
-    def broke(self, target: Target, why: str) -> None:
+    def broke(self, target: Upstream, why: str) -> None:
         """Note that an instance broke off, or took too long."""
         instance = target.instance
         log.warning("upstream.broke", id=instance.id, address=instance.address, why=why)
@@ -97,7 +97,7 @@ class Turns:
         log.warning("retry.budget_spent")
         return False
 
-    def _choose(self, service: str, skip: Container[str]) -> Target | None:
+    def _choose(self, service: str, skip: Container[str]) -> Upstream | None:
         if service in self.targets.least_request:
             return self.targets.least_busy(service, skip, self._sample)
         chosen = self._discovery.next_id(service, skip)
@@ -119,7 +119,7 @@ class Turns:
 
     def __repr__(self) -> str:
         """Show what decides."""
-        return f"<Turns: {self.ejection!r} {self.budget!r} {self.targets!r}>"
+        return f"<LoadBalancer: {self.ejection!r} {self.budget!r} {self.targets!r}>"
 
 
 def follow_routes(discovery: Discovery, routes: RouteTable) -> Callable[[], None]:
@@ -134,7 +134,7 @@ def _update(routes: RouteTable, known: Mapping[str, Instance]) -> None:
             log.warning("route.conflict", **conflict._asdict())
 
 
-class _Either(Container[str]):
+class _UnionOfIds(Container[str]):
     """In one or in the other, without copying."""
 
     def __init__(self, first: Container[str], second: Container[str]) -> None:

@@ -5,36 +5,36 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
-from blog.gateway.upstream.upstreams import Target
+from blog.gateway.upstream.upstreams import Upstream
 from blog.http.client import ClientConnection
 from blog.http.connection_limits import IDLE_INTERVAL
 from blog.http.limits import CONNECT_TIMEOUT, POOL_TIMEOUT
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 
 
-class Waiter(Protocol):
+class ConnectionWaiter(Protocol):
     """Who waits for a connection. Told at once where one is idle, else when it is made or not."""
 
-    def connected(self, target: Target, connection: ClientConnection) -> bool:
+    def connected(self, target: Upstream, connection: ClientConnection) -> bool:
         """Take it; False if it is not wanted any more."""
         ...
 
-    def not_connected(self, target: Target, why: str) -> None:
+    def not_connected(self, target: Upstream, why: str) -> None:
         """Take note that nobody takes connections there."""
 
 
-class Upstream:
+class ConnectionPool:
     """The connections to all targets. An idle one is used again last in, first out."""
 
-    def __init__(self, crew: Crew, clock: Clock) -> None:
+    def __init__(self, crew: TaskSupervisor, clock: Clock) -> None:
         self._crew = crew
         self._now = clock.monotonic
-        self._outbox = Outbox(asyncio.get_running_loop())
+        self._outbox = WriteCoalescer(asyncio.get_running_loop())
         self._looked_at_idle = 0.0
 
-    def get(self, target: Target, waiter: Waiter) -> None:
+    def get(self, target: Upstream, waiter: ConnectionWaiter) -> None:
         """Give `waiter` a connection to `target`: an idle one, else a new one."""
         idle = target.idle
         while idle:
@@ -45,7 +45,7 @@ class Upstream:
             connection.abort()
         self._crew.start(self._connect(target, waiter))
 
-    def give_back(self, target: Target, connection: ClientConnection) -> None:
+    def give_back(self, target: Upstream, connection: ClientConnection) -> None:
         """Keep `connection` for another request, if it can serve one."""
         if target.is_retired or not connection.is_reusable:
             connection.abort()
@@ -53,12 +53,12 @@ class Upstream:
         connection.idle_since = self._now()
         target.idle.append(connection)
 
-    def drop(self, target: Target) -> None:
+    def drop(self, target: Upstream) -> None:
         """Close the connections that wait: `target` gets no more requests."""
         while target.idle:
             target.idle.pop().abort()
 
-    def sweep(self, targets: Iterable[Target], now: float) -> None:
+    def sweep(self, targets: Iterable[Upstream], now: float) -> None:
         """Close what was idle for too long; instances must not be the first to do so."""
         if now - self._looked_at_idle < IDLE_INTERVAL:
             return
@@ -69,7 +69,7 @@ class Upstream:
                 target.idle.remove(connection)
                 connection.abort()
 
-    async def _connect(self, target: Target, waiter: Waiter) -> None:
+    async def _connect(self, target: Upstream, waiter: ConnectionWaiter) -> None:
         try:
             connection = await self._dial(target)
         except TimeoutError:
@@ -82,7 +82,7 @@ class Upstream:
             if not waiter.connected(target, connection):
                 self.give_back(target, connection)
 
-    async def _dial(self, target: Target) -> ClientConnection:
+    async def _dial(self, target: Upstream) -> ClientConnection:
         def forget(connection: ClientConnection) -> None:
             with suppress(ValueError):
                 target.idle.remove(connection)
@@ -97,4 +97,4 @@ class Upstream:
 
     def __repr__(self) -> str:
         """Show what is under way."""
-        return f"<Upstream: {self._crew!r}>"
+        return f"<ConnectionPool: {self._crew!r}>"

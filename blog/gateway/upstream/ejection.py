@@ -14,7 +14,7 @@ OUT_FOR = 5.0
 
 
 @dataclass(slots=True)
-class _Record:
+class _FailureRecord:
     failures: int = 0
     times: int = 0
     until: float = 0.0
@@ -24,7 +24,7 @@ class Ejection:
     """Counts failures in a row per instance. `now` is monotonic seconds."""
 
     def __init__(self) -> None:
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, _FailureRecord] = {}
         self._last_return = 0.0
 
     def succeeded(self, id_: str) -> None:
@@ -37,7 +37,7 @@ class Ejection:
 
         `peers` are the ids of its service that could serve, `id_` among them.
         """
-        record = self._records.setdefault(id_, _Record())
+        record = self._records.setdefault(id_, _FailureRecord())
         record.failures += 1
         out = self.out(now)
         if record.failures < FAILURES or id_ in out:
@@ -58,7 +58,7 @@ class Ejection:
         for id_ in self._records.keys() - set(ids):
             del self._records[id_]
 
-    def _put_out(self, record: _Record, now: float) -> None:
+    def _put_out(self, record: _FailureRecord, now: float) -> None:
         """Longer each time, unless it went well for as long as it was out before."""
         was_good = now - record.until > OUT_FOR * record.times
         record.times = 1 if was_good else record.times + 1

@@ -17,7 +17,7 @@ CONNECTION_LIMIT = 1024
 """Requests that an instance gets at once if it says nothing else."""
 
 
-class Target:
+class Upstream:
     """One instance. `active` are the requests it has now; `idle` the connections that wait for one.
 
     What is written for each request is spelt once: `meant` and `served_by` as lines, `quoted` as JSON.
@@ -48,54 +48,54 @@ class Target:
 
     def __repr__(self) -> str:
         """Show what it has to do."""
-        return f"<Target {self.instance.id}: {self.active} active, {len(self.idle)} idle>"
+        return f"<Upstream {self.instance.id}: {self.active} active, {len(self.idle)} idle>"
 
 
-Sample: TypeAlias = Callable[[Sequence[Target], int], Sequence[Target]]
+Sample: TypeAlias = Callable[[Sequence[Upstream], int], Sequence[Upstream]]
 """Picks so many different ones at random."""
 
 
-class Targets:
+class UpstreamSet:
     """Every instance that may have something to do. `full` are the ids of those at their limit."""
 
     def __init__(self) -> None:
-        self.by_id: dict[str, Target] = {}
+        self.by_id: dict[str, Upstream] = {}
         self.full: set[str] = set()
-        self.least_request: dict[str, list[Target]] = {}
+        self.least_request: dict[str, list[Upstream]] = {}
         """For services that take turns by load: those that may be chosen."""
 
-    def update(self, known: Mapping[str, Instance]) -> list[Target]:
+    def update(self, known: Mapping[str, Instance]) -> list[Upstream]:
         """Take in who is known now; return the targets that get no more requests."""
         retired = [self._retire(id_) for id_ in self.by_id.keys() - self._serving(known)]
         for instance in known.values():
             target = self.by_id.get(instance.id)
             if target is None:
                 if instance.is_serving():
-                    self.by_id[instance.id] = Target(instance)
+                    self.by_id[instance.id] = Upstream(instance)
             elif target.instance.address == instance.address:
                 target.instance = instance
             else:
                 retired.append(self._retire(instance.id))
-                self.by_id[instance.id] = Target(instance)
+                self.by_id[instance.id] = Upstream(instance)
         self.least_request = {}
         for target in self.by_id.values():
             if target.instance.metadata.get(TURN_KEY) == "least-request":
                 self.least_request.setdefault(target.instance.service, []).append(target)
         return retired
 
-    def take(self, target: Target) -> None:
+    def take(self, target: Upstream) -> None:
         """Count a request that goes to it."""
         target.active += 1
         if target.active >= target.limit:
             self.full.add(target.id)
 
-    def give_back(self, target: Target) -> None:
+    def give_back(self, target: Upstream) -> None:
         """Count a request that is over."""
         target.active -= 1
         if self.full and target.active < target.limit:
             self.full.discard(target.id)
 
-    def least_busy(self, service: str, skip: Container[str], sample: Sample) -> Target | None:
+    def least_busy(self, service: str, skip: Container[str], sample: Sample) -> Upstream | None:
         """Return the less busy of two that `sample` picks (power of two choices), ready ones first."""
         among = [target for target in self.least_request[service] if target.instance.id not in skip]
         ready = [target for target in among if target.instance.state is State.READY] or among
@@ -103,7 +103,7 @@ class Targets:
             return ready[0] if ready else None
         return min(sample(ready, 2), key=lambda target: target.active)
 
-    def _retire(self, id_: str) -> Target:
+    def _retire(self, id_: str) -> Upstream:
         target = self.by_id.pop(id_)
         target.is_retired = True
         self.full.discard(id_)
@@ -115,7 +115,7 @@ class Targets:
 
     def __repr__(self) -> str:
         """Show everybody."""
-        return f"<Targets: {list(self.by_id.values())!r}>"
+        return f"<UpstreamSet: {list(self.by_id.values())!r}>"
 
 
 def _limit(instance: Instance) -> int:

@@ -12,7 +12,7 @@ LOOP_AFTER = 3
 
 
 @dataclass(slots=True)
-class Backoff:
+class CrashBackoff:
     """How long to wait before a copy that crashed is started again: 0.2 s, doubled up to 10 s."""
 
     crashes: int = 0
@@ -31,7 +31,7 @@ class Backoff:
 
 
 @dataclass(slots=True)
-class Copy:
+class Replica:
     """One copy of a service that should run: `comments-2`."""
 
     service: str
@@ -42,7 +42,7 @@ class Copy:
     goes_first: bool = False
     """Whether it is the first to be stopped when there are too many (a rollout wants it gone)."""
     start_at: float = float("-inf")
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: CrashBackoff = field(default_factory=CrashBackoff)
     last_words: list[str] = field(default_factory=list, compare=False)
     """The last lines that it logged before it crashed last."""
     refusal: str = ""
@@ -59,33 +59,33 @@ class Copy:
         return f"{self.service}-{self.number}"
 
 
-class Plan(NamedTuple):
+class ReplicaPlan(NamedTuple):
     """What to do now, and when to look again (None: when something happens)."""
 
-    start: list[Copy]
-    stop: list[Copy]
+    start: list[Replica]
+    stop: list[Replica]
     look_again: float | None
 
 
-def plan(desired: Mapping[str, int], copies: Iterable[Copy], now: float) -> Plan:
+def plan(desired: Mapping[str, int], copies: Iterable[Replica], now: float) -> ReplicaPlan:
     """Compare; new copies get the lowest free number, victims are the newest.
 
     Before those, whoever is down after a crash; and before those, whoever is to go first.
     """
     kept = [copy for copy in copies if not copy.is_stopping]
-    start: list[Copy] = []
-    stop: list[Copy] = []
+    start: list[Replica] = []
+    stop: list[Replica] = []
     for service, count in desired.items():
         mine = sorted((c for c in kept if c.service == service), key=_least_to_go)
         stop += mine[count:]
         start += [c for c in mine[:count] if not c.is_running and c.start_at <= now]
         taken = {c.number for c in copies if c.service == service}
-        start += [Copy(service, number) for number in _free(taken, count - len(mine))]
+        start += [Replica(service, number) for number in _free(taken, count - len(mine))]
     waiting = [c.start_at for c in kept if not c.is_running and c.start_at > now and c not in stop]
-    return Plan(start, stop, min(waiting, default=None))
+    return ReplicaPlan(start, stop, min(waiting, default=None))
 
 
-def _least_to_go(copy: Copy) -> tuple[bool, bool, float, int]:
+def _least_to_go(copy: Replica) -> tuple[bool, bool, float, int]:
     return copy.goes_first, not copy.is_running, copy.started, copy.number
 
 

@@ -10,8 +10,8 @@ from blog.core.clock import Clock
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.master.programs import defaults, names
-from blog.master.replicas.plan import Copy, plan
-from blog.master.runtimes.base import CANNOT_RUN, Running, Runtime, end_in_order
+from blog.master.replicas.plan import Replica, plan
+from blog.master.runtimes.base import CANNOT_RUN, RunningReplica, Runtime, end_in_order
 from blog.master.scaling.spec import checked
 
 _MEND_IT = "mend what it says; it is tried again"
@@ -19,13 +19,13 @@ _MEND_IT = "mend what it says; it is tried again"
 log = get_logger()
 
 
-class Master:
-    """Runs `desired` copies on `runtime`. Made by `Master.open`."""
+class Reconciler:
+    """Runs `desired` copies on `runtime`. Made by `Reconciler.open`."""
 
     def __init__(self, runtime: Runtime, desired: Mapping[str, int], clock: Clock) -> None:
         self.desired = dict(desired)
-        self.running: dict[str, Running] = {}
-        self.copies: list[Copy] = []
+        self.running: dict[str, RunningReplica] = {}
+        self.copies: list[Replica] = []
         self.surge: Counter[str] = Counter()
         """Copies beyond those: a rollout has one more for a while."""
         self._runtime = runtime
@@ -36,12 +36,14 @@ class Master:
 
     @staticmethod
     @asynccontextmanager
-    async def open(runtime: Runtime, desired: Mapping[str, int], clock: Clock) -> AsyncIterator["Master"]:
+    async def open(
+        runtime: Runtime, desired: Mapping[str, int], clock: Clock
+    ) -> AsyncIterator["Reconciler"]:
         """Keep the copies running while the body runs; then drain them all, the gateway last.
 
         What ran before is taken over: it is in `copies` from the beginning.
         """
-        master = Master(runtime, desired, clock)
+        master = Reconciler(runtime, desired, clock)
         async with asyncio.TaskGroup() as master._group:
             try:
                 master._adopt()
@@ -70,11 +72,11 @@ class Master:
         """Count the copies of each service that somebody should wait for."""
         return {name: max(0, count - len(self.given_up(name))) for name, count in self.desired.items()}
 
-    def given_up(self, service: str) -> list[Copy]:
+    def given_up(self, service: str) -> list[Replica]:
         """List the copies that nobody should wait for."""
         return [copy for copy in self.copies if copy.service == service and copy.is_given_up]
 
-    def copy_of(self, instance: Instance) -> Copy | None:
+    def copy_of(self, instance: Instance) -> Replica | None:
         """Find the copy that this is an instance of."""
         mine = (c for c in self.copies if c.service == instance.service and c.name in self.running)
         return next((c for c in mine if self.running[c.name].is_home_of(instance)), None)
@@ -83,7 +85,7 @@ class Master:
         """Take over what runs already; what no service is any more is ended."""
         for found in self._runtime.adopted:
             began = self._clock.monotonic() - found.age
-            copy = Copy(found.service, found.number, began, is_running=True)
+            copy = Replica(found.service, found.number, began, is_running=True)
             self.copies.append(copy)
             self.running[copy.name] = found.running
             self._group.create_task(self._watch(copy, found.running))
@@ -106,7 +108,7 @@ class Master:
             except TimeoutError:
                 continue
 
-    async def _start(self, copy: Copy) -> None:
+    async def _start(self, copy: Replica) -> None:
         if copy not in self.copies:
             self.copies.append(copy)
         copy.is_running = True
@@ -114,7 +116,7 @@ class Master:
         self.running[copy.name] = running = await self._runtime.start(copy.service, copy.name)
         self._group.create_task(self._watch(copy, running))
 
-    def _stop(self, copy: Copy) -> None:
+    def _stop(self, copy: Replica) -> None:
         copy.is_stopping = True
         if copy.is_running:
             self._group.create_task(self.running[copy.name].end())
@@ -122,7 +124,7 @@ class Master:
             self.copies.remove(copy)
             self.running.pop(copy.name, None)
 
-    async def _watch(self, copy: Copy, running: Running) -> None:
+    async def _watch(self, copy: Replica, running: RunningReplica) -> None:
         """Wait for the end of a copy; one that was not asked to end crashed."""
         code = await running.wait()
         copy.is_running = False
@@ -136,7 +138,7 @@ class Master:
         for callback in list(self._callbacks):
             callback()
 
-    def _crashed(self, copy: Copy, running: Running, code: int | None) -> None:
+    def _crashed(self, copy: Replica, running: RunningReplica, code: int | None) -> None:
         now = self._clock.monotonic()
         delay = copy.backoff.crashed(now - copy.started)
         copy.start_at = now + delay
@@ -160,7 +162,7 @@ class Master:
     def __repr__(self) -> str:
         """Show the copies."""
         names = (f"{c.name}{'' if c.is_running else ' (down)'}" for c in self.copies)
-        return f"<Master of {', '.join(names) or 'nobody'}>"
+        return f"<Reconciler of {', '.join(names) or 'nobody'}>"
 
 
 def _refusal(last_lines: list[str]) -> str:

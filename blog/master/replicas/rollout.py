@@ -12,7 +12,7 @@ PATIENCE = 60.0
 """Seconds that a new copy has to get ready."""
 
 
-class Seen(NamedTuple):
+class ObservedReplica(NamedTuple):
     """A copy of the service that is rolled out."""
 
     name: str
@@ -24,7 +24,7 @@ class Seen(NamedTuple):
     """Why it cannot run at all."""
 
 
-class Do(StrEnum):
+class RolloutAction(StrEnum):
     """What comes next."""
 
     WAIT = "wait"
@@ -36,37 +36,39 @@ class Do(StrEnum):
     GIVE_UP = "give up"
 
 
-class Step(NamedTuple):
+class RolloutStep(NamedTuple):
     """The next step; `why` says it to people where it is not just the next."""
 
-    do: Do
+    do: RolloutAction
     why: str = ""
 
 
 def step(
-    copies: Sequence[Seen], desired: int, *, is_surging: bool, waited: float, patience: float
-) -> Step:
+    copies: Sequence[ObservedReplica], desired: int, *, is_surging: bool, waited: float, patience: float
+) -> RolloutStep:
     """Decide. `is_surging`: one more than `desired` is wanted now, since `waited` seconds."""
     staying = [copy for copy in copies if not copy.is_stopping]
     fresh = [copy for copy in staying if not copy.is_old]
     if len(staying) < len(copies):
-        return Step(Do.WAIT)
+        return RolloutStep(RolloutAction.WAIT)
     if len(fresh) == len(staying) and not is_surging:
-        return Step(Do.DONE)
+        return RolloutStep(RolloutAction.DONE)
     if not is_surging:
-        return Step(Do.START if len(staying) <= desired else Do.WAIT)
+        return RolloutStep(RolloutAction.START if len(staying) <= desired else RolloutAction.WAIT)
     return _surging(fresh, waited, patience, has_come=len(staying) > desired)
 
 
-def _surging(fresh: Sequence[Seen], waited: float, patience: float, *, has_come: bool) -> Step:
+def _surging(
+    fresh: Sequence[ObservedReplica], waited: float, patience: float, *, has_come: bool
+) -> RolloutStep:
     late = next((copy for copy in fresh if not copy.is_ready), None)
     if late is None and has_come:
-        return Step(Do.DRAIN)
+        return RolloutStep(RolloutAction.DRAIN)
     if late is not None and late.refusal:
-        return Step(Do.GIVE_UP, f"{late.name} cannot run: {late.refusal}")
+        return RolloutStep(RolloutAction.GIVE_UP, f"{late.name} cannot run: {late.refusal}")
     if late is not None and late.is_crash_loop:
-        return Step(Do.GIVE_UP, f"{late.name} crashes again and again")
+        return RolloutStep(RolloutAction.GIVE_UP, f"{late.name} crashes again and again")
     if waited < patience:
-        return Step(Do.WAIT)
+        return RolloutStep(RolloutAction.WAIT)
     name = late.name if late else "a new copy"
-    return Step(Do.GIVE_UP, f"{name} was not ready within {patience:g} s")
+    return RolloutStep(RolloutAction.GIVE_UP, f"{name} was not ready within {patience:g} s")

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import Conflict, Invalid
 from blog.core.logs import get_logger
 from blog.master.programs import SINGLE
-from blog.master.replicas.plan import Copy
-from blog.master.replicas.reconciler import Master
-from blog.master.replicas.rollout import Do, Seen, Step, step
+from blog.master.replicas.plan import Replica
+from blog.master.replicas.reconciler import Reconciler
+from blog.master.replicas.rollout import ObservedReplica, RolloutAction, RolloutStep, step
 
 LOOK_EVERY = 0.05
 
@@ -36,20 +36,20 @@ class Rollout:
         return f"<Rollout of {self.service}: {self.said[-1:]}, {self.failure!r}>"
 
 
-class Rollouts:
+class RolloutRunner:
     """Replaces copies of `master`. `is_ready` tells whether a copy answers, as others know it."""
 
-    def __init__(self, master: Master, is_ready: Callable[[Copy], bool], clock: Clock) -> None:
+    def __init__(self, master: Reconciler, is_ready: Callable[[Replica], bool], clock: Clock) -> None:
         self.current: Rollout | None = None
         self._master = master
         self._is_ready = is_ready
         self._clock = clock
-        self._crew = Crew("rollout")
+        self._crew = TaskSupervisor("rollout")
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, master: Master, is_ready: Callable[[Copy], bool], clock: Clock
+        cls, master: Reconciler, is_ready: Callable[[Replica], bool], clock: Clock
     ) -> AsyncIterator[Self]:
         """Run them while the body runs; one that is under way at the end is broken off."""
         rollouts = cls(master, is_ready, clock)
@@ -88,22 +88,22 @@ class Rollouts:
         while True:
             following = self._next(rollout, self._clock.monotonic() - since)
             match following.do:
-                case Do.START:
+                case RolloutAction.START:
                     since = self._clock.monotonic()
                     self._surge(rollout, 1)
-                case Do.DRAIN:
+                case RolloutAction.DRAIN:
                     self._surge(rollout, 0)
-                case Do.DONE:
+                case RolloutAction.DONE:
                     return ""
-                case Do.GIVE_UP:
+                case RolloutAction.GIVE_UP:
                     return self._give_up(rollout, following.why)
             self._tell(rollout, following)
             await asyncio.sleep(LOOK_EVERY)
 
-    def _next(self, rollout: Rollout, waited: float) -> Step:
+    def _next(self, rollout: Rollout, waited: float) -> RolloutStep:
         return step(
             [
-                Seen(
+                ObservedReplica(
                     copy.name,
                     is_old=copy.goes_first,
                     is_ready=self._is_ready(copy),
@@ -128,7 +128,7 @@ class Rollouts:
         self._surge(rollout, 0)
         return why
 
-    def _last_lines(self, copy: Copy) -> list[str]:
+    def _last_lines(self, copy: Replica) -> list[str]:
         running = self._master.running.get(copy.name)
         return (copy.last_words or (running.last_lines() if running else []))[-3:]
 
@@ -136,14 +136,14 @@ class Rollouts:
         self._master.surge[rollout.service] = more
         self._master.look()
 
-    def _copies(self, rollout: Rollout) -> list[Copy]:
+    def _copies(self, rollout: Rollout) -> list[Replica]:
         return [copy for copy in self._master.copies if copy.service == rollout.service]
 
-    def _tell(self, rollout: Rollout, taken: Step) -> None:
+    def _tell(self, rollout: Rollout, taken: RolloutStep) -> None:
         old = sum(copy.goes_first and not copy.is_stopping for copy in self._copies(rollout))
         lines = {
-            Do.START: f"starting a new copy of {rollout.service}; {old} to replace",
-            Do.DRAIN: f"it is ready; draining one of {old}",
+            RolloutAction.START: f"starting a new copy of {rollout.service}; {old} to replace",
+            RolloutAction.DRAIN: f"it is ready; draining one of {old}",
         }
         if taken.do in lines:
             rollout.said.append(lines[taken.do])

@@ -12,7 +12,7 @@ CANNOT_RUN = 2
 """Exit code of a program that says why it cannot be run: a setting, a file, a service that is broken."""
 
 
-class Running(Protocol):
+class RunningReplica(Protocol):
     """A copy that was started."""
 
     @property
@@ -37,13 +37,13 @@ class Running(Protocol):
         ...
 
 
-class Adopted(NamedTuple):
+class AdoptedReplica(NamedTuple):
     """A copy that ran already, of an earlier master; `age` is in seconds."""
 
     service: str
     name: str
     age: float
-    running: Running
+    running: RunningReplica
 
     @property
     def number(self) -> int:
@@ -55,19 +55,19 @@ class Runtime(Protocol):
     """Starts copies."""
 
     @property
-    def adopted(self) -> Sequence[Adopted]:
+    def adopted(self) -> Sequence[AdoptedReplica]:
         """The copies that ran already when the runtime was opened."""
         ...
 
-    async def start(self, service: str, name: str) -> Running:
+    async def start(self, service: str, name: str) -> RunningReplica:
         """Start one copy of `service`, called `name`; does not wait until it is ready.
 
-        What cannot be started is a copy that has ended already and says why: `NotStarted`.
+        What cannot be started is a copy that has ended already and says why: `UnstartedReplica`.
         """
         ...
 
 
-class LastingRuntime(Runtime, Protocol):
+class PersistentRuntime(Runtime, Protocol):
     """One whose copies outlive the master."""
 
     async def prepare(self, settings: Settings) -> None:
@@ -79,7 +79,7 @@ class LastingRuntime(Runtime, Protocol):
         ...
 
 
-class NotStarted:
+class UnstartedReplica:
     """A copy that could not be started: it has crashed before it began."""
 
     pid = 0
@@ -104,9 +104,9 @@ class NotStarted:
         return [self._why]
 
 
-async def end_in_order(copies: Iterable[tuple[str, Running]]) -> None:
+async def end_in_order(copies: Iterable[tuple[str, RunningReplica]]) -> None:
     """End services first, while bus and registry can still hear them out; the gateway last."""
-    tiers: dict[str, list[Running]] = {"": [], BUS: [], GATEWAY: []}
+    tiers: dict[str, list[RunningReplica]] = {"": [], BUS: [], GATEWAY: []}
     for service, running in copies:
         tiers[service if service in tiers else ""].append(running)
     for tier in tiers.values():

@@ -13,12 +13,12 @@ from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.master.programs import GATEWAY, program
-from blog.master.runtimes.base import CANNOT_RUN, Adopted
+from blog.master.runtimes.base import CANNOT_RUN, AdoptedReplica
 
 log = get_logger()
 
 
-class TaskCopy:
+class TaskReplica:
     """One task, with the lifecycle of the instance in it."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
@@ -72,14 +72,14 @@ class TaskCopy:
         return self._why
 
 
-class InProcess:
+class InProcessRuntime:
     """Starts programs as tasks; the others announce at the gateway that was started first."""
 
-    adopted: tuple[Adopted, ...] = ()
+    adopted: tuple[AdoptedReplica, ...] = ()
     """None: a task ends with its process."""
 
     def __init__(self, settings: Settings, clock: Clock, group: asyncio.TaskGroup) -> None:
-        self.copies: list[TaskCopy] = []
+        self.copies: list[TaskReplica] = []
         self.gateway: Member | None = None
         self._settings = settings
         self._clock = clock
@@ -87,14 +87,14 @@ class InProcess:
 
     @staticmethod
     @asynccontextmanager
-    async def open(settings: Settings, clock: Clock) -> AsyncIterator["InProcess"]:
+    async def open(settings: Settings, clock: Clock) -> AsyncIterator["InProcessRuntime"]:
         """Own the tasks: none is left when the context ends."""
         async with asyncio.TaskGroup() as group:
-            yield InProcess(settings, clock, group)
+            yield InProcessRuntime(settings, clock, group)
 
-    async def start(self, service: str, name: str) -> TaskCopy:
+    async def start(self, service: str, name: str) -> TaskReplica:
         """Start one task; the gateway is waited for until its doors are bound."""
-        copy = TaskCopy(Lifecycle(self._clock))
+        copy = TaskReplica(Lifecycle(self._clock))
         copy.owned_by(self._group.create_task(copy.run(service, self._for(service)), name=name))
         self.copies.append(copy)
         if service == GATEWAY:
@@ -109,14 +109,14 @@ class InProcess:
         """End an instance without a goodbye."""
         self._find(instance_id)[0].kill()
 
-    def _find(self, instance_id: str) -> tuple[TaskCopy, Member]:
+    def _find(self, instance_id: str) -> tuple[TaskReplica, Member]:
         for copy in self.copies:
             member = copy.lifecycle.member
             if member is not None and member.instance.id == instance_id:
                 return copy, member
         raise LookupError(f"{instance_id} does not run here")
 
-    async def _wait_until_bound(self, copy: TaskCopy) -> None:
+    async def _wait_until_bound(self, copy: TaskReplica) -> None:
         while copy.lifecycle.member is None:
             if copy.lifecycle.stopping.is_set() or await _is_over(copy):
                 return
@@ -130,7 +130,7 @@ class InProcess:
         return self._settings.model_copy(update=changes)
 
 
-async def _is_over(copy: TaskCopy) -> bool:
+async def _is_over(copy: TaskReplica) -> bool:
     """Give other tasks a turn; tell whether the copy has ended meanwhile."""
     try:
         async with asyncio.timeout(0.001):

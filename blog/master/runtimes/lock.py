@@ -15,7 +15,7 @@ from typing import NamedTuple
 _FLOCK = "@hhqqi0q"  # struct flock: type, whence, start, length, pid; padded as the compiler does
 
 
-class Holder(NamedTuple):
+class LockHolder(NamedTuple):
     """A process that holds a lock, and a descriptor that means this process whatever its id comes to."""
 
     pid: int
@@ -47,19 +47,19 @@ def is_held(path: Path) -> bool:
     return descriptor is None
 
 
-def holder(path: Path) -> Holder | None:
+def holder(path: Path) -> LockHolder | None:
     """Find the process that has claimed it; None before it has, and when it is gone.
 
     Its pid is 0 where it is one of another container, which cannot be seen from here.
     """
     pid = _claimed_by(path)
     if not pid:
-        return None if pid is None else Holder(0, -1)
+        return None if pid is None else LockHolder(0, -1)
     with suppress(ProcessLookupError):
         pidfd = os.pidfd_open(pid)
         # between the two looks it may have ended, and another one got its id
         if _claimed_by(path) == pid:
-            return Holder(pid, pidfd)
+            return LockHolder(pid, pidfd)
         os.close(pidfd)
     return None
 

@@ -26,7 +26,7 @@ _RECENT = 1 << 20  # bytes, in which what is told twice is looked for
 log = get_logger()
 
 
-class CopyLog:
+class ReplicaLog:
     """The log of one copy, from now on."""
 
     def __init__(self, path: Path) -> None:

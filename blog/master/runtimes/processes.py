@@ -20,8 +20,8 @@ from blog.core.instance import Instance
 from blog.core.settings import PREFIX, Settings
 from blog.lifecycle.local_instances import began
 from blog.master.runtimes import lock as copy_lock
-from blog.master.runtimes.base import Adopted, NotStarted, Running
-from blog.master.runtimes.logs import CopyLog
+from blog.master.runtimes.base import AdoptedReplica, RunningReplica, UnstartedReplica
+from blog.master.runtimes.logs import ReplicaLog
 
 LOCK_OPTION = "--copy-lock"
 KILL_AFTER = 10.0
@@ -31,11 +31,11 @@ _LOOK_EVERY = 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class ProcessCopy:
+class ProcessReplica:
     """One process: a `child` of ours, or of a master before."""
 
     def __init__(
-        self, holder: copy_lock.Holder, log: CopyLog, child: subprocess.Popen[bytes] | None
+        self, holder: copy_lock.LockHolder, log: ReplicaLog, child: subprocess.Popen[bytes] | None
     ) -> None:
         self.pid, self._pidfd = holder
         self._log = log
@@ -83,25 +83,24 @@ class ProcessCopy:
 
     def __repr__(self) -> str:
         """Show which."""
-        return (
-            f"<ProcessCopy {self._log.path.stem}: {self.pid}{', ended' if self._ended.is_set() else ''}>"
-        )
+        ended = ", ended" if self._ended.is_set() else ""
+        return f"<ProcessReplica {self._log.path.stem}: {self.pid}{ended}>"
 
 
-class Processes:
+class ProcessRuntime:
     """Starts `python -m blog NAME` with the settings that the master has, on any free port."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.adopted: list[Adopted] = []
+        self.adopted: list[AdoptedReplica] = []
         self._logs = data_dir / "logs"
         self._locks = data_dir / "run" / "copies"
         self._settings: Settings
 
     @staticmethod
     @asynccontextmanager
-    async def open(data_dir: Path) -> AsyncIterator["Processes"]:
+    async def open(data_dir: Path) -> AsyncIterator["ProcessRuntime"]:
         """Find the copies that run in `data_dir` already. Raises SettingsError for one out of reach."""
-        processes = Processes(data_dir)
+        processes = ProcessRuntime(data_dir)
         processes._locks.mkdir(parents=True, exist_ok=True)
         for path in sorted(processes._locks.glob("*.lock")):
             if (found := await processes._found(path)) is not None:
@@ -112,7 +111,7 @@ class Processes:
         """Start copies with `settings` from now on."""
         self._settings = settings
 
-    async def start(self, service: str, name: str) -> Running:
+    async def start(self, service: str, name: str) -> RunningReplica:
         """Start one process; one that runs under this name already is taken over."""
         path = self._locks / f"{name}.lock"
         try:
@@ -121,17 +120,17 @@ class Processes:
                 return self._started(service, name, lock)
             found = await self._found(path)
         except (OSError, SettingsError) as error:
-            return NotStarted(str(error))
-        return NotStarted(f"{name} ran already, and ended") if found is None else found.running
+            return UnstartedReplica(str(error))
+        return UnstartedReplica(f"{name} ran already, and ended") if found is None else found.running
 
     async def clear(self) -> None:
         """Remove the files of the locks."""
         for path in self._locks.glob("*.lock"):
             path.unlink()
 
-    def _started(self, service: str, name: str, lock: int) -> ProcessCopy:
+    def _started(self, service: str, name: str, lock: int) -> ProcessReplica:
         try:
-            log = CopyLog(self._logs / f"{name}.log")
+            log = ReplicaLog(self._logs / f"{name}.log")
             with log.open() as output:
                 child = subprocess.Popen(  # noqa: S603 - a service of ours
                     [sys.executable, "-m", "blog", service, LOCK_OPTION, str(lock)],
@@ -144,16 +143,16 @@ class Processes:
                 )
         finally:
             os.close(lock)
-        return ProcessCopy(copy_lock.Holder(child.pid, os.pidfd_open(child.pid)), log, child)
+        return ProcessReplica(copy_lock.LockHolder(child.pid, os.pidfd_open(child.pid)), log, child)
 
-    async def _found(self, path: Path) -> Adopted | None:
+    async def _found(self, path: Path) -> AdoptedReplica | None:
         """Take over the copy with this lock, if it lives. One that was just forked says so soon."""
         deadline = time.monotonic() + _CLAIMED_WITHIN
         while copy_lock.is_held(path):
             holder = copy_lock.holder(path)
             if holder is not None and holder.pid:
-                copy = ProcessCopy(holder, CopyLog(self._logs / f"{path.stem}.log"), None)
-                return Adopted(path.stem.rpartition("-")[0], path.stem, _age(holder.pid), copy)
+                copy = ProcessReplica(holder, ReplicaLog(self._logs / f"{path.stem}.log"), None)
+                return AdoptedReplica(path.stem.rpartition("-")[0], path.stem, _age(holder.pid), copy)
             if holder is not None or time.monotonic() > deadline:
                 raise SettingsError(f"{path.stem} runs, but not where it could be reached from: {path}.")
             await asyncio.sleep(_LOOK_EVERY)

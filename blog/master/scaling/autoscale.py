@@ -15,7 +15,7 @@ STABLE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AutoscaleTarget:
     """Between `min` and `max` copies, so that each has no more than this to do."""
 
     min: int
@@ -26,24 +26,24 @@ class Target:
     """Events that wait for the service's reactions, for one copy."""
 
 
-class Load(NamedTuple):
+class ServiceLoad(NamedTuple):
     """What a service has to do, all its ready copies together; None: not known."""
 
     in_flight: float | None = None
     lag: float | None = None
 
 
-class Need(NamedTuple):
+class LoadDemand(NamedTuple):
     """How many copies the load needs, and why."""
 
     copies: int
     why: str
 
 
-_NOTHING = Need(0, "")
+_NOTHING = LoadDemand(0, "")
 
 
-def need(target: Target, load: Load, current: int) -> tuple[list[Need], bool]:
+def need(target: AutoscaleTarget, load: ServiceLoad, current: int) -> tuple[list[LoadDemand], bool]:
     """Say what each signal needs of a service with `current` copies, and whether each is known.
 
     Copies that are not ready yet have no load; it is the load of all that is divided, so that they count
@@ -55,7 +55,7 @@ def need(target: Target, load: Load, current: int) -> tuple[list[Need], bool]:
     )
     wanted = [(name, each, total) for name, each, total in signals if each is not None]
     needs = [
-        Need(_copies(total, each, current), f"load: {total:g} {name}, {each:g} each")
+        LoadDemand(_copies(total, each, current), f"load: {total:g} {name}, {each:g} each")
         for name, each, total in wanted
         if total is not None
     ]
@@ -69,10 +69,10 @@ def _copies(total: float, each: float, current: int) -> int:
     return math.ceil(total / each)
 
 
-def _within(target: Target, wish: Need) -> Need:
+def _within(target: AutoscaleTarget, wish: LoadDemand) -> LoadDemand:
     """Return what is wished as far as it may be; it says so where it is not all of it."""
     if wish.copies > target.max:
-        return Need(target.max, f"{wish.why}; max is {target.max}")
+        return LoadDemand(target.max, f"{wish.why}; max is {target.max}")
     return wish._replace(copies=max(wish.copies, target.min))
 
 
@@ -81,9 +81,11 @@ class Autoscaler:
     """Judges one service again and again. It remembers since when less would do, and how much less."""
 
     _since: float | None = None
-    _most: Need = _NOTHING
+    _most: LoadDemand = _NOTHING
 
-    def judge(self, target: Target, load: Load, current: int, now: float) -> Need | None:
+    def judge(
+        self, target: AutoscaleTarget, load: ServiceLoad, current: int, now: float
+    ) -> LoadDemand | None:
         """Return another number of copies than `current`, and why; None: leave it as it is.
 
         `current` counts those that should run, ready or not.
@@ -99,7 +101,7 @@ class Autoscaler:
             return most if most.copies > current else None
         return self._when_stable(most, now)
 
-    def _when_stable(self, less: Need, now: float) -> Need | None:
+    def _when_stable(self, less: LoadDemand, now: float) -> LoadDemand | None:
         """Return the most that was needed since less than now would do, once that is long enough."""
         if self._since is None:
             self._since, self._most = now, less

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blog.core.clock import Clock
-from blog.master.replicas.reconciler import Master
-from blog.master.scaling.scaler import Coming, Scaler
-from blog.master.scaling.signals import Signals
-from blog.master.scaling.spec_file import PolicyFile
+from blog.master.replicas.reconciler import Reconciler
+from blog.master.scaling.scaler import Scaler, UpcomingChange
+from blog.master.scaling.signals import LoadSignals
+from blog.master.scaling.spec_file import SpecFileWatch
 
 INTERVAL = 1.0
 
 
-class ControlLoop:
+class ScalingLoop:
     """Joins them. Once it is made, the master knows how many there should be."""
 
     def __init__(
-        self, master: Master, scaler: Scaler, signals: Signals, file: PolicyFile, clock: Clock
+        self, master: Reconciler, scaler: Scaler, signals: LoadSignals, file: SpecFileWatch, clock: Clock
     ) -> None:
         self.scaler = scaler
         self.signals = signals
@@ -54,7 +54,7 @@ class ControlLoop:
             await asyncio.sleep(INTERVAL)
 
 
-def rows_of(coming: Iterable[Coming]) -> list[dict[str, Any]]:
+def rows_of(coming: Iterable[UpcomingChange]) -> list[dict[str, Any]]:
     """Return rows of a schedule as `blog schedule --json` has them; `held`: by hand, so many instead."""
     return [
         {

@@ -14,32 +14,32 @@ from typing import NamedTuple
 from pydantic import RootModel, ValidationError
 
 from blog.core.logs import get_logger
-from blog.master.scaling.autoscale import Autoscaler, Load
-from blog.master.scaling.schedule import Change, coming, in_force
+from blog.master.scaling.autoscale import Autoscaler, ServiceLoad
+from blog.master.scaling.schedule import ScheduledChange, coming, in_force
 from blog.master.scaling.spec import Replicas, checked
-from blog.master.scaling.wanted import Policy, Wanted, first, wanted, within
+from blog.master.scaling.wanted import DesiredReplicas, ScalingPolicy, first, wanted, within
 
 log = get_logger()
 
 
-class Coming(NamedTuple):
+class UpcomingChange(NamedTuple):
     """A change that a schedule will make; `held` is the number by hand that keeps it from being made."""
 
     service: str
-    change: Change
+    change: ScheduledChange
     held: int | None
 
 
-class _Memory(RootModel[dict[str, Replicas]]):
+class _ServiceMemory(RootModel[dict[str, Replicas]]):
     """`{"comments": 3}`: what was said by hand."""
 
 
 class Scaler:
     """Decides for the services of `policies`. What is said by hand is kept at `memory`, if given."""
 
-    def __init__(self, policies: Mapping[str, Policy], memory: Path | None = None) -> None:
+    def __init__(self, policies: Mapping[str, ScalingPolicy], memory: Path | None = None) -> None:
         self.by_hand: dict[str, int] = {}
-        self.wanted: dict[str, Wanted] = {}
+        self.wanted: dict[str, DesiredReplicas] = {}
         self._policies = dict(policies)
         self._autoscalers = {name: Autoscaler() for name in policies}
         self._memory = memory
@@ -63,7 +63,7 @@ class Scaler:
         if self._memory is None or not self._memory.exists():
             return
         try:
-            self.by_hand = _Memory.model_validate_json(self._memory.read_bytes()).root
+            self.by_hand = _ServiceMemory.model_validate_json(self._memory.read_bytes()).root
         except ValidationError:
             log.warning("scale.memory_unreadable", file=str(self._memory))
         self.by_hand = {name: count for name, count in self.by_hand.items() if name in self._policies}
@@ -79,13 +79,15 @@ class Scaler:
         """Begin with what runs already, where the load decides: nobody is stopped before it is known."""
         for name, count in running.items():
             if count and name in self._policies:
-                self.wanted[name] = Wanted(count, "as it was before")
+                self.wanted[name] = DesiredReplicas(count, "as it was before")
 
-    def follow(self, policies: Mapping[str, Policy]) -> None:
+    def follow(self, policies: Mapping[str, ScalingPolicy]) -> None:
         """Take up another file."""
         self._policies = dict(policies)
 
-    def decide(self, load: Callable[[str], Load], now: datetime, monotonic: float) -> dict[str, int]:
+    def decide(
+        self, load: Callable[[str], ServiceLoad], now: datetime, monotonic: float
+    ) -> dict[str, int]:
         """Decide how many of each there should be. `load` tells what a service has to do."""
         for name, policy in self._policies.items():
             decided = self._decided(name, policy, load, now, monotonic)
@@ -102,8 +104,13 @@ class Scaler:
         return {name: decided.copies for name, decided in self.wanted.items()}
 
     def _decided(
-        self, name: str, policy: Policy, load: Callable[[str], Load], now: datetime, monotonic: float
-    ) -> Wanted:
+        self,
+        name: str,
+        policy: ScalingPolicy,
+        load: Callable[[str], ServiceLoad],
+        now: datetime,
+        monotonic: float,
+    ) -> DesiredReplicas:
         scheduled = in_force(policy.schedule, policy.zone, now)
         current = self.wanted.get(name) or first(policy)
         need = None
@@ -113,10 +120,10 @@ class Scaler:
             need = self._autoscalers[name].judge(policy.autoscale, load(name), current.copies, monotonic)
         return wanted(policy, by_hand=by_hand, scheduled=scheduled, load=need, current=current)
 
-    def coming(self, now: datetime, count: int) -> list[Coming]:
+    def coming(self, now: datetime, count: int) -> list[UpcomingChange]:
         """List the next `count` changes of each schedule, in order."""
         changes = [
-            Coming(name, change, self.by_hand.get(name))
+            UpcomingChange(name, change, self.by_hand.get(name))
             for name, policy in self._policies.items()
             for change in islice(coming(policy.schedule, policy.zone, now), count)
         ]

@@ -17,18 +17,18 @@ _FIELDS = 5
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Entry(NamedTuple):
+class ScheduleEntry(NamedTuple):
     """From each time that the cron expression `at` comes true: so many copies."""
 
     at: str
     replicas: int
 
 
-class Change(NamedTuple):
+class ScheduledChange(NamedTuple):
     """An entry that comes into force at `time` (aware, in the schedule's time zone)."""
 
     time: datetime
-    entry: Entry
+    entry: ScheduleEntry
 
 
 def checked_cron(text: str) -> str:
@@ -57,23 +57,23 @@ def last(at: str, zone: tzinfo, now: datetime) -> datetime | None:
     return found
 
 
-def in_force(entries: Sequence[Entry], zone: tzinfo, now: datetime) -> Change | None:
+def in_force(entries: Sequence[ScheduleEntry], zone: tzinfo, now: datetime) -> ScheduledChange | None:
     """Return what holds at `now`, and since when. At the same time, the one further down wins."""
     times = [(last(entry.at, zone, now), entry) for entry in entries]
-    changes = [Change(time, entry) for time, entry in times if time is not None]
+    changes = [ScheduledChange(time, entry) for time, entry in times if time is not None]
     # max takes the first of equals
     return max(reversed(changes), key=lambda change: _utc(change.time), default=None)
 
 
-def coming(entries: Sequence[Entry], zone: tzinfo, now: datetime) -> Iterator[Change]:
+def coming(entries: Sequence[ScheduleEntry], zone: tzinfo, now: datetime) -> Iterator[ScheduledChange]:
     """Yield what comes into force after `now`, in order, without end."""
     return merge(*(_times(entry, zone, now) for entry in entries), key=lambda change: _utc(change.time))
 
 
-def _times(entry: Entry, zone: tzinfo, now: datetime) -> Iterable[Change]:
+def _times(entry: ScheduleEntry, zone: tzinfo, now: datetime) -> Iterable[ScheduledChange]:
     # within an hour that comes twice, what came in its first pass is not to come any more
     times = (time for time in CronSim(entry.at, now.astimezone(zone)) if _utc(time) > now)
-    return (Change(time, entry) for time in times)
+    return (ScheduledChange(time, entry) for time in times)
 
 
 def _utc(time: datetime) -> datetime:

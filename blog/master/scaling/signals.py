@@ -15,9 +15,9 @@ from blog.core.clock import Clock
 from blog.core.instance import Instance, State
 from blog.core.net.http_client import read_json, read_response
 from blog.core.web import bearer
-from blog.gateway.telemetry.stats import Snapshot
-from blog.master.scaling.autoscale import Load
-from blog.master.scaling.traffic import Rate, Traffic
+from blog.gateway.telemetry.stats import StatsSnapshot
+from blog.master.scaling.autoscale import ServiceLoad
+from blog.master.scaling.traffic import RequestRate, TrafficHistory
 from blog.registry.client.discovery import BUS
 
 TIMEOUT = 1.0
@@ -26,7 +26,7 @@ _APPLIED = re.compile(rb"^blog_view_applied (\S+)$", re.MULTILINE)
 _WRONG = (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError)
 
 
-class Signals:
+class LoadSignals:
     """Reads with `http` from the gateway's inner door at `url`, and from whom it knows."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, token: str | None, clock: Clock) -> None:
@@ -35,7 +35,7 @@ class Signals:
         self._url = url
         self._headers = bearer(token)
         self._clock = clock
-        self._traffic = Traffic()
+        self._traffic = TrafficHistory()
         self._subscriptions: dict[str, dict[str, Any]] = {}
         self._since: dict[str, tuple[State, datetime]] = {}
 
@@ -44,14 +44,14 @@ class Signals:
         await self._read_registry()
         await asyncio.gather(self._read_gateway(), self._read_bus())
 
-    def load(self, service: str) -> Load:
+    def load(self, service: str) -> ServiceLoad:
         """Return what the ready instances of `service` have to do, all together."""
         ready = [one for one in self.instances if one.service == service and one.is_serving()]
         # both see what the other cannot: calls of peers and reactions; requests that wait to be sent
         seen = [sum(one.load.in_flight for one in ready), self._traffic.in_flight(service) or 0]
-        return Load(in_flight=max(seen) if ready else None, lag=self.waiting(service))
+        return ServiceLoad(in_flight=max(seen) if ready else None, lag=self.waiting(service))
 
-    def rate(self, service: str) -> Rate:
+    def rate(self, service: str) -> RequestRate:
         """Return the requests per second that go through the gateway."""
         return self._traffic.rate(service)
 
@@ -101,7 +101,7 @@ class Signals:
 
     async def _read_gateway(self) -> None:
         try:
-            told = Snapshot.model_validate(await self._json(f"{self._url}/v1/stats"))
+            told = StatsSnapshot.model_validate(await self._json(f"{self._url}/v1/stats"))
         except _WRONG:
             self._traffic.forget()
         else:
@@ -146,7 +146,7 @@ class Signals:
 
     def __repr__(self) -> str:
         """Show what is known."""
-        return f"<Signals: {len(self.instances)} instances, {len(self._subscriptions)} subscriptions>"
+        return f"<LoadSignals: {len(self.instances)} instances, {len(self._subscriptions)} subscriptions>"
 
 
 def _timeout() -> aiohttp.ClientTimeout:

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from blog.core.errors import SettingsError
 from blog.master.programs import SINGLE
-from blog.master.scaling.autoscale import Target
-from blog.master.scaling.schedule import Entry, checked_cron
-from blog.master.scaling.wanted import Policy
+from blog.master.scaling.autoscale import AutoscaleTarget
+from blog.master.scaling.schedule import ScheduleEntry, checked_cron
+from blog.master.scaling.wanted import ScalingPolicy
 
 MAX_REPLICAS = 100
 AUTO = "auto"
@@ -43,18 +43,18 @@ Zone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(checked_cron)]
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ScheduleTable(_Strict):
+class ScheduleTable(_StrictModel):
     """`{at = "0 10 * * *", replicas = 5}`."""
 
     at: Cron
     replicas: Replicas
 
 
-class AutoscaleTable(_Strict):
+class AutoscaleTable(_StrictModel):
     """`{min = 1, max = 6, in_flight = 20, lag = 100}`; one of the two targets, or both."""
 
     min: Copies = 1
@@ -71,7 +71,7 @@ class AutoscaleTable(_Strict):
         return self
 
 
-class ServiceTable(_Strict):
+class ServiceTable(_StrictModel):
     """`[services.NAME]`."""
 
     replicas: Replicas | None = None
@@ -92,28 +92,28 @@ class ServiceTable(_Strict):
                 )
         return self
 
-    def policy(self, default_zone: tzinfo) -> Policy:
+    def policy(self, default_zone: tzinfo) -> ScalingPolicy:
         """Return it as the master takes it."""
-        return Policy(
+        return ScalingPolicy(
             replicas=self.replicas,
-            schedule=tuple(Entry(entry.at, entry.replicas) for entry in self.schedule),
-            autoscale=Target(**dict(self.autoscale)) if self.autoscale else None,
+            schedule=tuple(ScheduleEntry(entry.at, entry.replicas) for entry in self.schedule),
+            autoscale=AutoscaleTarget(**dict(self.autoscale)) if self.autoscale else None,
             zone=ZoneInfo(self.timezone) if self.timezone else default_zone,
         )
 
 
-class File(_Strict):
+class SpecFile(_StrictModel):
     """`blog.toml`."""
 
     timezone: Zone | None = None
     services: dict[str, ServiceTable] = {}
 
 
-def read(path: Path, known: Iterable[str]) -> dict[str, Policy]:
+def read(path: Path, known: Iterable[str]) -> dict[str, ScalingPolicy]:
     """Read what a file says of the `known` services; without a file, nothing. Raises SettingsError."""
     file = _parsed(path)
     zone = ZoneInfo(file.timezone) if file.timezone else machine_zone()
-    policies = {name: Policy(zone=zone) for name in known}
+    policies = {name: ScalingPolicy(zone=zone) for name in known}
     for name, table in file.services.items():
         _check(f"{path}: services.{name}: ", name, policies)
         if name in SINGLE and (table.schedule or table.autoscale or table.replicas not in (None, 1)):
@@ -165,11 +165,11 @@ def _check(where: str, name: str, known: Iterable[str]) -> None:
         raise SettingsError(f"{where}There is no service {name!r}; there are: {', '.join(names)}.")
 
 
-def _parsed(path: Path) -> File:
+def _parsed(path: Path) -> SpecFile:
     try:
-        return File.model_validate(tomllib.loads(path.read_text()))
+        return SpecFile.model_validate(tomllib.loads(path.read_text()))
     except FileNotFoundError:
-        return File()
+        return SpecFile()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
     except OSError as error:

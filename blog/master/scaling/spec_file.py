@@ -6,13 +6,13 @@ from pathlib import Path
 from blog.core.errors import SettingsError
 from blog.core.logs import get_logger
 from blog.master.scaling.spec import read
-from blog.master.scaling.wanted import Policy
+from blog.master.scaling.wanted import ScalingPolicy
 
 log = get_logger()
 _Stamp = tuple[int, int] | None
 
 
-class PolicyFile:
+class SpecFileWatch:
     """The file at `path`, for the `known` services. Raises SettingsError when it is wrong at first."""
 
     def __init__(self, path: Path, known: Iterable[str]) -> None:
@@ -23,7 +23,7 @@ class PolicyFile:
         self._seen = self._taken = _stamp(path)
         self.policies = read(path, self._known)
 
-    def news(self) -> dict[str, Policy] | None:
+    def news(self) -> dict[str, ScalingPolicy] | None:
         """Look at it; return what it says if that is new.
 
         It is read once it is the same at two looks: nobody wants half of what an editor is writing.
@@ -43,7 +43,7 @@ class PolicyFile:
 
     def __repr__(self) -> str:
         """Show which, and what is wrong with it."""
-        return f"<PolicyFile {self._path}: {self.problem or 'fine'}>"
+        return f"<SpecFileWatch {self._path}: {self.problem or 'fine'}>"
 
 
 def _stamp(path: Path) -> _Stamp:

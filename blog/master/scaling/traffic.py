@@ -4,27 +4,27 @@ from collections import deque
 from itertools import accumulate
 from typing import NamedTuple
 
-from blog.gateway.telemetry.stats import BOUNDS, Counted, Snapshot
+from blog.gateway.telemetry.stats import BOUNDS, StatsOfService, StatsSnapshot
 
 WINDOW = 10.0
 """Seconds that a rate is about."""
 _P99 = 0.99
 
 
-class Rate(NamedTuple):
+class RequestRate(NamedTuple):
     """Requests per second, and the seconds within which 99 of 100 were answered (None: no requests)."""
 
     per_second: float = 0.0
     p99: float | None = None
 
 
-class Traffic:
+class TrafficHistory:
     """The last snapshots, `WINDOW` seconds of them. A gateway that was restarted counts from nothing."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[float, Snapshot]] = deque()
+        self._kept: deque[tuple[float, StatsSnapshot]] = deque()
 
-    def add(self, snapshot: Snapshot, now: float) -> None:
+    def add(self, snapshot: StatsSnapshot, now: float) -> None:
         """Take a snapshot."""
         if self._kept and _total(snapshot) < _total(self._kept[-1][1]):
             self._kept.clear()
@@ -32,17 +32,17 @@ class Traffic:
         while len(self._kept) > 2 and self._kept[1][0] <= now - WINDOW:  # noqa: PLR2004 - a first and a last
             self._kept.popleft()
 
-    def rate(self, service: str) -> Rate:
+    def rate(self, service: str) -> RequestRate:
         """Return what went to `service` between the first and the last snapshot."""
         if not self._kept:
-            return Rate()
+            return RequestRate()
         (began, before), (ended, after) = self._kept[0], self._kept[-1]
         buckets = _buckets(after, service)
         buckets = [now - then for now, then in zip(buckets, _buckets(before, service), strict=True)]
         count = sum(buckets)
         if not count or ended <= began:
-            return Rate()
-        return Rate(count / (ended - began), quantile(buckets, _P99))
+            return RequestRate()
+        return RequestRate(count / (ended - began), quantile(buckets, _P99))
 
     def in_flight(self, service: str) -> int | None:
         """Return the requests to `service` under way at the last snapshot, streams not counted."""
@@ -72,10 +72,10 @@ def quantile(buckets: list[int], share: float) -> float:
     return 0.0
 
 
-def _buckets(snapshot: Snapshot, service: str) -> list[int]:
-    counted: Counted | None = snapshot.services.get(service)
+def _buckets(snapshot: StatsSnapshot, service: str) -> list[int]:
+    counted: StatsOfService | None = snapshot.services.get(service)
     return counted.buckets if counted else [0] * (len(BOUNDS) + 1)
 
 
-def _total(snapshot: Snapshot) -> int:
+def _total(snapshot: StatsSnapshot) -> int:
     return sum(sum(counted.buckets) for counted in snapshot.services.values())

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from blog.master.scaling.autoscale import Need, Target
-from blog.master.scaling.schedule import Change, Entry
+from blog.master.scaling.autoscale import AutoscaleTarget, LoadDemand
+from blog.master.scaling.schedule import ScheduledChange, ScheduleEntry
 
 BY_HAND = "by hand"
 BY_DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ScalingPolicy:
     """What is said of one service in advance. `replicas` None: nothing, that is one."""
 
     replicas: int | None = None
-    schedule: tuple[Entry, ...] = ()
-    autoscale: Target | None = None
+    schedule: tuple[ScheduleEntry, ...] = ()
+    autoscale: AutoscaleTarget | None = None
     zone: tzinfo = UTC
 
 
-class Wanted(NamedTuple):
+class DesiredReplicas(NamedTuple):
     """How many, and why."""
 
     copies: int
@@ -33,43 +33,50 @@ class Wanted(NamedTuple):
 
 
 def wanted(
-    policy: Policy, *, by_hand: int | None, scheduled: Change | None, load: Need | None, current: Wanted
-) -> Wanted:
+    policy: ScalingPolicy,
+    *,
+    by_hand: int | None,
+    scheduled: ScheduledChange | None,
+    load: LoadDemand | None,
+    current: DesiredReplicas,
+) -> DesiredReplicas:
     """Decide. `load` is what the load needs other than `current` (None: nothing else)."""
     if by_hand is not None:
-        return Wanted(by_hand, BY_HAND)
+        return DesiredReplicas(by_hand, BY_HAND)
     if policy.autoscale is None:
         return _fixed(policy, scheduled)
     bounded = within(policy, scheduled, current)
     if load is None:
         return bounded
-    return within(policy, scheduled, Wanted(load.copies, load.why))
+    return within(policy, scheduled, DesiredReplicas(load.copies, load.why))
 
 
-def first(policy: Policy) -> Wanted:
+def first(policy: ScalingPolicy) -> DesiredReplicas:
     """Return what a service begins with, before anything is known of the load."""
     count = policy.replicas
     if count is None:
         count = policy.autoscale.min if policy.autoscale else 1
-        return Wanted(count, "autoscale: min" if policy.autoscale else BY_DEFAULT)
-    return Wanted(count, "blog.toml")
+        return DesiredReplicas(count, "autoscale: min" if policy.autoscale else BY_DEFAULT)
+    return DesiredReplicas(count, "blog.toml")
 
 
-def within(policy: Policy, scheduled: Change | None, wish: Wanted) -> Wanted:
+def within(
+    policy: ScalingPolicy, scheduled: ScheduledChange | None, wish: DesiredReplicas
+) -> DesiredReplicas:
     """Return `wish`, or the bound that it is past: the schedule's, `min` or `max`."""
     target = policy.autoscale
     assert target is not None
     if scheduled is not None and wish.copies < scheduled.entry.replicas:
-        return Wanted(scheduled.entry.replicas, f"schedule {scheduled.entry.at}, at least")
+        return DesiredReplicas(scheduled.entry.replicas, f"schedule {scheduled.entry.at}, at least")
     if wish.copies < target.min:
-        return Wanted(target.min, "autoscale: min")
+        return DesiredReplicas(target.min, "autoscale: min")
     if wish.copies > target.max:
-        return Wanted(target.max, "autoscale: max")
+        return DesiredReplicas(target.max, "autoscale: max")
     return wish
 
 
-def _fixed(policy: Policy, scheduled: Change | None) -> Wanted:
+def _fixed(policy: ScalingPolicy, scheduled: ScheduledChange | None) -> DesiredReplicas:
     """Return what there is without load: the schedule's word, else the file's, else one."""
     if scheduled is None:
         return first(policy)
-    return Wanted(scheduled.entry.replicas, f"schedule {scheduled.entry.at}")
+    return DesiredReplicas(scheduled.entry.replicas, f"schedule {scheduled.entry.at}")

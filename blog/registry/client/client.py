@@ -17,24 +17,24 @@ from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
 from blog.registry.address import guess
-from blog.registry.client.connection import UNHEARD, Line
+from blog.registry.client.connection import UNHEARD, RegistryConnection
 from blog.registry.client.discovery import Discovery
 from blog.registry.messages import (
     Ack,
-    Agreed,
-    Beat,
-    Delta,
-    Drain,
+    DialBackFailed,
     Drained,
+    DrainRequest,
     FromInstance,
     FromRegistry,
+    Heartbeat,
     Join,
     Joined,
-    Leave,
-    Refused,
-    Report,
-    SayReady,
-    Snapshot,
+    LeaveNotice,
+    ReadyAck,
+    ReadyRequest,
+    TableDelta,
+    TableSnapshot,
+    UnhealthyReport,
     parse_from_registry,
 )
 from blog.registry.server.completeness import NEVER_AWAITED
@@ -54,7 +54,7 @@ _SET_IT = "trying again; set BLOG_ADVERTISE to the host:port that others can dia
 log = get_logger()
 
 
-class Session:
+class RegistryClient:
     """Announces `instance` at each of `registries` and follows the services in `follow`.
 
     Without an instance it only follows. Without `advertise` the address that a registry gets is the
@@ -85,7 +85,7 @@ class Session:
         self._load = load
         self._expects = expects
         self._bound = instance.address if instance else ""
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, RegistryConnection] = {}
         self._untried = set(self._registries)
         self._tried = asyncio.Event()
         self._joined = asyncio.Event()
@@ -122,16 +122,16 @@ class Session:
 
     async def ready(self) -> None:
         """Say ready, now and after each reconnect; return when a registry dialled back."""
-        self._want(SayReady())
+        self._want(ReadyRequest())
         await self._agreed.wait()
 
     def report(self, instance_id: str, why: str) -> None:
         """Tell the registries that somebody did not answer; they will look."""
-        self._say(Report(id=instance_id, why=why))
+        self._say(UnhealthyReport(id=instance_id, why=why))
 
     async def drain(self) -> None:
         """Ask for no new traffic; return when all who might send some know, at most 1.5 s later."""
-        self._want(Drain())
+        self._want(DrainRequest())
         lines = [line for line in self._lines.values() if line.is_joined]
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT):
@@ -141,7 +141,7 @@ class Session:
     async def leave(self) -> None:
         """Say goodbye. Never fails, and takes at most 1 s."""
         self._has_left = True
-        self._say(Leave())
+        self._say(LeaveNotice())
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_TIMEOUT):
                 for line in list(self._lines.values()):
@@ -185,7 +185,7 @@ class Session:
                 f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=_MAX_MESSAGE
             ) as socket:
                 deadline.reschedule(None)
-                line = self._lines[url] = Line(url, socket)
+                line = self._lines[url] = RegistryConnection(url, socket)
                 try:
                     self._introduce(line)
                     async with background(line.send(self._running), self._beat(line)):
@@ -194,7 +194,7 @@ class Session:
                     del self._lines[url]
                     self.discovery.cut_off(url)
 
-    def _introduce(self, line: Line) -> None:
+    def _introduce(self, line: RegistryConnection) -> None:
         """Say who we are, with the address that this registry sees us at, and whom we know."""
         if self.instance is not None:
             address = self._advertise or guess(self._bound, line.local_host)
@@ -209,7 +209,7 @@ class Session:
             )
         )
 
-    async def _listen(self, line: Line) -> None:
+    async def _listen(self, line: RegistryConnection) -> None:
         async for message in line.socket:
             await self._running.wait()
             line.heard()
@@ -219,23 +219,23 @@ class Session:
         if line.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
             log.error("registry.refused", url=line.url, why="it did not understand us")
 
-    def _take(self, line: Line, message: FromRegistry) -> None:
+    def _take(self, line: RegistryConnection, message: FromRegistry) -> None:
         match message:
             case Joined():
                 self._on_joined(line, message)
-            case Agreed():
+            case ReadyAck():
                 line.is_agreed = True
                 self._agreed.set()
-            case Refused():
+            case DialBackFailed():
                 log.error("instance.refused", tried=message.tried, why=message.why, next=_SET_IT)
             case Drained():
                 line.is_drained.set()
-            case Snapshot() | Delta():
+            case TableSnapshot() | TableDelta():
                 self.discovery.apply(message, line.url)
                 line.say(Ack(version=message.version))
                 self._has_tried(line.url)
 
-    def _on_joined(self, line: Line, joined: Joined) -> None:
+    def _on_joined(self, line: RegistryConnection, joined: Joined) -> None:
         self.discovery.apply(joined, line.url)
         line.is_joined = True
         for message in self._wants:
@@ -247,21 +247,21 @@ class Session:
         if not self._untried:
             self._tried.set()
 
-    async def _beat(self, line: Line) -> None:
+    async def _beat(self, line: RegistryConnection) -> None:
         while True:
             await asyncio.sleep(BEAT_EVERY)
             await self._running.wait()
             if line.is_dead():
                 raise TimeoutError(f"nothing heard for {UNHEARD} s")
             if line.is_joined:
-                line.say(Beat(load=self._load()))
-                if SayReady() in self._wants and not line.is_agreed:
-                    line.say(SayReady())
+                line.say(Heartbeat(load=self._load()))
+                if ReadyRequest() in self._wants and not line.is_agreed:
+                    line.say(ReadyRequest())
 
     def __repr__(self) -> str:
         """Show who, and which registries are connected."""
         who = self.instance.id if self.instance else "a follower"
-        return f"<Session of {who} with {', '.join(self._lines) or 'nobody'}>"
+        return f"<RegistryClient of {who} with {', '.join(self._lines) or 'nobody'}>"
 
 
 def reconnect_delay(failures: int) -> float:

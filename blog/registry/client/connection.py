@@ -11,7 +11,7 @@ UNHEARD = 3
 """Beats of ours without a word from the registry until it is taken for dead."""
 
 
-class Line:
+class RegistryConnection:
     """A socket to the registry at `url`."""
 
     def __init__(self, url: str, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -60,4 +60,4 @@ class Line:
     def __repr__(self) -> str:
         """Show where to, and how far it is."""
         words = ("joined" * self.is_joined, "agreed" * self.is_agreed)
-        return f"<Line to {self.url}: {', '.join(filter(None, words)) or 'open'}>"
+        return f"<RegistryConnection to {self.url}: {', '.join(filter(None, words)) or 'open'}>"

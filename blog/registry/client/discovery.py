@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from types import MappingProxyType
 
 from blog.core.instance import Instance, State
-from blog.registry.client.merge import Source, merged
-from blog.registry.client.round_robin import Rotation
-from blog.registry.messages import Delta, Joined, Snapshot
+from blog.registry.client.merge import TableSource, merged
+from blog.registry.client.round_robin import RoundRobin
+from blog.registry.messages import Joined, TableDelta, TableSnapshot
 
 BUS = "bus"
 LOG_KEY = "log"
@@ -27,10 +27,10 @@ class Discovery:
         self.version = 0
         self.is_complete = False
         """Set once a registry has told a table from which nobody is missing, for good."""
-        self._sources: defaultdict[str, Source] = defaultdict(Source)
+        self._sources: defaultdict[str, TableSource] = defaultdict(TableSource)
         self._instances: dict[str, Instance] = {}
-        self._ready: defaultdict[str, Rotation] = defaultdict(Rotation)
-        self._suspect: defaultdict[str, Rotation] = defaultdict(Rotation)
+        self._ready: defaultdict[str, RoundRobin] = defaultdict(RoundRobin)
+        self._suspect: defaultdict[str, RoundRobin] = defaultdict(RoundRobin)
         self._joined_log: str | None = None
         self._callbacks: list[Callable[[], None]] = []
 
@@ -45,12 +45,12 @@ class Discovery:
         bus = next(iter(self.serving(BUS)), None)
         return (bus.metadata.get(LOG_KEY) if bus else None) or self._joined_log
 
-    def apply(self, message: Joined | Snapshot | Delta, source: str = "") -> None:
+    def apply(self, message: Joined | TableSnapshot | TableDelta, source: str = "") -> None:
         """Take over what the registry `source` said, and tell who listens."""
         match message:
             case Joined():
                 self._joined_log = message.log or self._joined_log
-            case Snapshot():
+            case TableSnapshot():
                 self.epoch, self.version = message.epoch, message.version
                 was_whole = self._sources[source].is_whole
                 self.is_complete = self.is_complete or message.complete
@@ -58,7 +58,7 @@ class Discovery:
                 self._forget(gone)
                 # the first one that is whole puts what others keep in doubt
                 self._settle(concerned if was_whole else concerned | self._instances.keys())
-            case Delta():
+            case TableDelta():
                 self.version = message.version
                 concerned, gone = self._sources[source].delta(message)
                 self._forget(gone)

@@ -6,13 +6,13 @@ A row is *told* by a registry that is connected, or *kept* from one that is not,
 from collections.abc import Iterable, Iterator
 
 from blog.core.instance import Instance, State
-from blog.registry.messages import Delta, Snapshot
+from blog.registry.messages import TableDelta, TableSnapshot
 
 _RANKS = {State.STARTING: 0, State.SUSPECT: 1, State.READY: 2, State.DRAINING: 3}
 """Ready beats suspect: one registry hears it, the other does not. Draining is its own word, and final."""
 
 
-class Source:
+class TableSource:
     """What one registry says: the rows that it tells now, and those that are kept from before."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Source:
         self.told = {}
         return set(self.kept)
 
-    def snapshot(self, said: Snapshot) -> tuple[set[str], set[str]]:
+    def snapshot(self, said: TableSnapshot) -> tuple[set[str], set[str]]:
         """Take over a whole table; return whose rows are concerned, and who is gone by that."""
         before = self.told.keys() | self.kept.keys()
         now = {instance.id: instance for instance in said.instances}
@@ -39,7 +39,7 @@ class Source:
         concerned = before | now.keys()
         return concerned, concerned - self.told.keys() - self.kept.keys()
 
-    def delta(self, said: Delta) -> tuple[set[str], set[str]]:
+    def delta(self, said: TableDelta) -> tuple[set[str], set[str]]:
         """Take over what changed; return whose rows are concerned, and who is gone by that."""
         gone = {one.id for one in said.gone}
         self.forget(gone)
@@ -64,10 +64,10 @@ class Source:
 
     def __repr__(self) -> str:
         """Show how much is told and kept."""
-        return f"<Source{' (whole)' * self.is_whole}: {len(self.told)} told, {len(self.kept)} kept>"
+        return f"<TableSource{' (whole)' * self.is_whole}: {len(self.told)} told, {len(self.kept)} kept>"
 
 
-def merged(instance_id: str, sources: Iterable[Source]) -> Instance | None:
+def merged(instance_id: str, sources: Iterable[TableSource]) -> Instance | None:
     """Return the row of an instance; None: nobody has it.
 
     What is told counts before what is kept. What is only kept, while another registry is whole and

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Container
 
 
-class Rotation:
+class RoundRobin:
     """Ids in the order in which they were served; the next one is at the front.
 
     They lie side by side in memory: with a thousand instances, following links from one to the next
@@ -44,4 +44,4 @@ class Rotation:
 
     def __repr__(self) -> str:
         """Show the order, next one first."""
-        return f"<Rotation {' → '.join(self._order)}>"
+        return f"<RoundRobin {' → '.join(self._order)}>"

@@ -84,7 +84,7 @@ class Completeness:
         return f"<Completeness: waits for {self._wanted() or 'nobody'}, and {len(self._missing)} by id>"
 
 
-class Memory:
+class ServiceMemory:
     """How many instances of each service to know after a restart: more at once, fewer after a while."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Memory:
 
     def __repr__(self) -> str:
         """Show what is remembered."""
-        return f"<Memory of {self._counts or 'nobody'}>"
+        return f"<ServiceMemory of {self._counts or 'nobody'}>"
 
 
 def _awaited(counts: Mapping[str, int]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from blog.registry.messages import EVERY_SERVICE, Alive, FromRegistry
+from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
 
 BACKLOG: Final = 16 << 20
 """Bytes that a follower may be behind before it is cut off and starts anew."""
@@ -22,7 +22,7 @@ _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one o
 _SHORT, _MEDIUM, _LONG = 125, 126, 127
 
 
-class Conversation:
+class ServerSession:
     """The instance at the other end (None: it only follows), what it follows and has acknowledged.
 
     `peer` is the address it comes from.
@@ -76,7 +76,7 @@ class Conversation:
 
     def __repr__(self) -> str:
         """Show who it is with."""
-        return f"<Conversation with {self.instance_id or 'a follower'}, acked {self.acked}>"
+        return f"<ServerSession with {self.instance_id or 'a follower'}, acked {self.acked}>"
 
 
 def wants(follow: frozenset[str], service: str) -> bool:
@@ -97,7 +97,7 @@ def frame(text: str) -> bytes:
     return head + payload
 
 
-_ALIVE = frame(Alive().to_json())
+_ALIVE = frame(KeepAlive().to_json())
 
 
 def peer_of(request: web.Request) -> str:

@@ -6,16 +6,16 @@ Who is doubted while a probe is under way gets another one after it: the first m
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 
 
-class Doubts:
+class ProbeScheduler:
     """Looks at instances by their ids; `look` never raises."""
 
     def __init__(self, look: Callable[[str], Awaitable[None]]) -> None:
         self._look = look
         self._again: dict[str, bool] = {}
-        self._crew = Crew("probe")
+        self._crew = TaskSupervisor("probe")
         self._is_open = False
 
     def begin(self, instance_id: str) -> None:
@@ -46,4 +46,4 @@ class Doubts:
 
     def __repr__(self) -> str:
         """Show who is looked at."""
-        return f"<Doubts about {', '.join(self._again) or 'nobody'}>"
+        return f"<ProbeScheduler about {', '.join(self._again) or 'nobody'}>"

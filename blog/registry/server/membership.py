@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 from blog.core.instance import Instance, Load, State
 from blog.registry.server.completeness import Completeness
-from blog.registry.server.transitions import TRANSITIONS, Cause, Change, Probe, Signal
+from blog.registry.server.transitions import (
+    TRANSITIONS,
+    MemberSignal,
+    ProbeResult,
+    RemovalCause,
+    StateChange,
+)
 
 SUSPECT_AFTER = 3.0
 """Seconds without a beat until an instance is suspect."""
@@ -27,7 +33,7 @@ PROBES_AT_ONCE = 50
 
 
 @dataclass(slots=True)
-class _Record:
+class _MemberRecord:
     """What is kept of one instance beside its row; `patience` is how long it may be silent."""
 
     instance: Instance
@@ -47,12 +53,12 @@ class Membership:
 
     def __init__(self, began: float = 0.0, before: Mapping[str, int] | None = None) -> None:
         self.joins = self.suspicions = self.guards = 0
-        self.departures = Counter[Cause]()
+        self.departures = Counter[RemovalCause]()
         self.is_guarded = False
         """Set while nobody is lost for being silent, since half of all are: it is we who are cut off."""
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, _MemberRecord] = {}
         self._suspects: set[str] = set()
-        self._changes: dict[str, Change] = {}
+        self._changes: dict[str, StateChange] = {}
         self._stretched = 0.0
         self._serving = Counter[str]()
         self._completeness = Completeness(began, before)
@@ -89,10 +95,10 @@ class Membership:
             self.joins += 1
         else:
             self._count(known, is_serving=False)
-        record = _Record(instance, self._time(now), lease, lease or SUSPECT_AFTER, instance.load)
+        record = _MemberRecord(instance, self._time(now), lease, lease or SUSPECT_AFTER, instance.load)
         self._records[instance.id] = record
         self._enter(record, state)
-        self._signal(record, Signal.HEARD)
+        self._signal(record, MemberSignal.HEARD)
 
     def beat(self, instance_id: str, load: Load | None, now: float) -> bool:
         """Note a sign of life; tell whether the instance is known. Load is no change."""
@@ -103,18 +109,18 @@ class Membership:
         if load is not None:
             record.load = load
         if record.instance.state is State.SUSPECT:
-            self._signal(record, Signal.HEARD)
+            self._signal(record, MemberSignal.HEARD)
         return True
 
     def admit(self, instance_id: str) -> None:
         """Let others see the instance as ready: the dial-back worked."""
-        self._signal(self._records.get(instance_id), Signal.ADMITTED)
+        self._signal(self._records.get(instance_id), MemberSignal.ADMITTED)
 
     def drain(self, instance_id: str) -> None:
         """Give the instance no new traffic."""
-        self._signal(self._records.get(instance_id), Signal.DRAINS)
+        self._signal(self._records.get(instance_id), MemberSignal.DRAINS)
 
-    def remove(self, instance_id: str, cause: Cause) -> None:
+    def remove(self, instance_id: str, cause: RemovalCause) -> None:
         """Take the instance out of the table, if it is in it."""
         record = self._records.pop(instance_id, None)
         if record is not None:
@@ -123,11 +129,13 @@ class Membership:
             self._count(record, is_serving=False)
             self._completeness.met(instance_id)
             gone = record.instance.model_copy(update={"state": State.GONE})
-            self._changes[instance_id] = Change(gone, cause.departure)
+            self._changes[instance_id] = StateChange(gone, cause.departure)
 
     # What the registry finds out.
 
-    def probed(self, instance_id: str, result: Probe, now: float, address: str | None = None) -> None:
+    def probed(
+        self, instance_id: str, result: ProbeResult, now: float, address: str | None = None
+    ) -> None:
         """Draw the conclusion from a probe: refused is gone, answered is alive, silent is suspect.
 
         A probe of another `address` than it has by now says nothing.
@@ -136,15 +144,15 @@ class Membership:
         if record is None or address not in (None, record.instance.address):
             return
         match result:
-            case Probe.REFUSED:
-                self.remove(instance_id, Cause.REFUSED)
-            case Probe.ANSWERED:
+            case ProbeResult.REFUSED:
+                self.remove(instance_id, RemovalCause.REFUSED)
+            case ProbeResult.ANSWERED:
                 # a lease is renewed by who holds it, unless it is we who cannot hear that
                 if record.lease is None or self.is_guarded:
                     record.heard = self._time(now)
-                self._signal(record, Signal.HEARD)
-            case Probe.SILENT:
-                self._signal(record, Signal.SILENT)
+                self._signal(record, MemberSignal.HEARD)
+            case ProbeResult.SILENT:
+                self._signal(record, MemberSignal.SILENT)
 
     def expire(self, now: float, late: float = 0.0) -> list[Instance]:
         """Let time pass: suspect, or take out, who has been silent; return whom to probe now.
@@ -163,7 +171,7 @@ class Membership:
         """Tell whether `take_changes` has something."""
         return bool(self._changes)
 
-    def take_changes(self) -> list[Change]:
+    def take_changes(self) -> list[StateChange]:
         """Hand out what changed since the last call, one change per instance."""
         changes, self._changes = list(self._changes.values()), {}
         return changes
@@ -185,7 +193,7 @@ class Membership:
     def _time(self, now: float) -> float:
         return now - self._stretched
 
-    def _guard(self, overdue: list[_Record], time: float) -> None:
+    def _guard(self, overdue: list[_MemberRecord], time: float) -> None:
         """Begin when half of all go silent at once; end when more than half are heard again."""
         total = len(self._records)
         if self.is_guarded:
@@ -199,20 +207,20 @@ class Membership:
             self.guards += 1
 
     @staticmethod
-    def _excuse(overdue: list[_Record], time: float) -> None:
+    def _excuse(overdue: list[_MemberRecord], time: float) -> None:
         """Count the silence of who is not heard yet from its beginning: the others came first."""
         for record in overdue:
             record.heard = time - record.patience
 
-    def _expire(self, record: _Record, time: float) -> None:
+    def _expire(self, record: _MemberRecord, time: float) -> None:
         is_over = record.lease is not None or time - record.heard >= LOST_AFTER
         if is_over and not self.is_guarded:
-            ended = Cause.SILENT if record.lease is None else Cause.LEASE_ENDED
+            ended = RemovalCause.SILENT if record.lease is None else RemovalCause.LEASE_ENDED
             self.remove(record.instance.id, ended)
         else:
-            self._signal(record, Signal.SILENT)
+            self._signal(record, MemberSignal.SILENT)
 
-    def _to_probe(self, overdue: list[_Record], time: float) -> list[Instance]:
+    def _to_probe(self, overdue: list[_MemberRecord], time: float) -> list[Instance]:
         doubted = {record.instance.id for record in overdue} | self._suspects
         records = [self._records[id_] for id_ in doubted if id_ in self._records]
         due = [record for record in records if time - record.probed >= PROBE_EVERY]
@@ -221,15 +229,15 @@ class Membership:
             record.probed = time
         return [record.instance for record in first]
 
-    def _signal(self, record: _Record | None, signal: Signal) -> None:
+    def _signal(self, record: _MemberRecord | None, signal: MemberSignal) -> None:
         if record is not None:
             state = TRANSITIONS[record.instance.state].get(signal)
             if state is not None:
                 self._enter(record, state)
 
-    def _enter(self, record: _Record, state: State) -> None:
+    def _enter(self, record: _MemberRecord, state: State) -> None:
         record.instance = record.instance.model_copy(update={"state": state})
-        self._changes[record.instance.id] = Change(record.instance)
+        self._changes[record.instance.id] = StateChange(record.instance)
         self._count(record, is_serving=record.instance.is_serving())
         if state is not State.STARTING:
             self._completeness.met(record.instance.id)
@@ -239,7 +247,7 @@ class Membership:
         else:
             self._suspects.discard(record.instance.id)
 
-    def _count(self, record: _Record, *, is_serving: bool) -> None:
+    def _count(self, record: _MemberRecord, *, is_serving: bool) -> None:
         if record.is_counted is not is_serving:
             record.is_counted = is_serving
             self._serving[record.instance.service] += 1 if is_serving else -1
@@ -257,5 +265,5 @@ def _state_of_return(known: Instance, now: Instance) -> State:
     return known.state if is_same else State.STARTING
 
 
-def _shown(record: _Record) -> Instance:
+def _shown(record: _MemberRecord) -> Instance:
     return record.instance.model_copy(update={"load": record.load})

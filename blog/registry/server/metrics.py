@@ -7,8 +7,8 @@ from prometheus_client.registry import Collector
 
 from blog.core.instance import State
 from blog.registry.server.membership import Membership
-from blog.registry.server.publisher import Publisher
-from blog.registry.server.transitions import Cause
+from blog.registry.server.publisher import TablePublisher
+from blog.registry.server.transitions import RemovalCause
 
 _STATES = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
 
@@ -16,7 +16,7 @@ _STATES = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
 class RegistryCollector(Collector):
     """Shows a registry to Prometheus. Counted where it happens, shown here."""
 
-    def __init__(self, epoch: str, membership: Membership, publisher: Publisher) -> None:
+    def __init__(self, epoch: str, membership: Membership, publisher: TablePublisher) -> None:
         self._epoch = epoch
         self._membership = membership
         self._publisher = publisher
@@ -39,7 +39,7 @@ class RegistryCollector(Collector):
         gone = CounterMetricFamily(
             "blog_registry_departures", "Instances that went.", labels=("why", "cause")
         )
-        for cause in Cause:
+        for cause in RemovalCause:
             gone.add_metric((cause.departure, cause), table.departures[cause])
         yield gone
         yield CounterMetricFamily(

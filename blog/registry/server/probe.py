@@ -12,24 +12,24 @@ import aiohttp
 from blog.core.instance import Instance
 from blog.core.net.http_client import client_session
 from blog.core.web import INSTANCE_HEADER, bearer
-from blog.registry.server.transitions import Probe
+from blog.registry.server.transitions import ProbeResult
 
 PROBE_TIMEOUT = 0.3
 DIAL_BACK_TIMEOUT = 1.0
 _AGAIN = 0.005  # seconds; a process that is being killed closes its sockets one after the other
 
 
-class Answer(NamedTuple):
+class ProbeAnswer(NamedTuple):
     """What a probe found; `is_ready` when the answer was 200."""
 
-    result: Probe
+    result: ProbeResult
     why: str
     is_ready: bool = False
 
     @property
     def is_there(self) -> bool:
         """Tell whether the instance itself answered, ready or not."""
-        return self.result is Probe.ANSWERED
+        return self.result is ProbeResult.ANSWERED
 
 
 class Prober:
@@ -47,7 +47,7 @@ class Prober:
         async with client as http:
             yield Prober(http)
 
-    async def dial(self, instance: Instance, timeout: float) -> Answer:
+    async def dial(self, instance: Instance, timeout: float) -> ProbeAnswer:
         """Ask the instance whether it is there; never raises.
 
         A connection that is taken and then reset says nothing yet: ask again.
@@ -58,9 +58,9 @@ class Prober:
                     await asyncio.sleep(_AGAIN)
                 return answer
         except TimeoutError:
-            return Answer(Probe.SILENT, f"no answer within {timeout} s")
+            return ProbeAnswer(ProbeResult.SILENT, f"no answer within {timeout} s")
 
-    async def _ask(self, instance: Instance) -> Answer | None:
+    async def _ask(self, instance: Instance) -> ProbeAnswer | None:
         """Ask once; None when the connection broke before an answer."""
         url = f"http://{instance.address}/readyz"
         try:
@@ -68,17 +68,19 @@ class Prober:
                 return _judge(instance, response)
         except aiohttp.ClientConnectorError as error:
             refused = error.errno == errno.ECONNREFUSED
-            return Answer(Probe.REFUSED if refused else Probe.SILENT, str(error))
+            return ProbeAnswer(ProbeResult.REFUSED if refused else ProbeResult.SILENT, str(error))
         except ValueError as error:  # of the address: no label may be empty, say
-            return Answer(Probe.REFUSED, f"{instance.address} is not a valid address: {error}")
+            return ProbeAnswer(ProbeResult.REFUSED, f"{instance.address} is not a valid address: {error}")
         except (aiohttp.ClientError, OSError):
             return None
 
 
-def _judge(instance: Instance, response: aiohttp.ClientResponse) -> Answer:
+def _judge(instance: Instance, response: aiohttp.ClientResponse) -> ProbeAnswer:
     answered = response.headers.get(INSTANCE_HEADER)
     if answered != instance.id:
         # somebody else has the address now: the one we mean is not there
-        return Answer(Probe.REFUSED, f"{answered or 'something that is not ours'} answers there")
+        return ProbeAnswer(
+            ProbeResult.REFUSED, f"{answered or 'something that is not ours'} answers there"
+        )
     is_ready = response.status == HTTPStatus.OK
-    return Answer(Probe.ANSWERED, f"GET /readyz answered {response.status}", is_ready)
+    return ProbeAnswer(ProbeResult.ANSWERED, f"GET /readyz answered {response.status}", is_ready)

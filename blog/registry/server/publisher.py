@@ -12,47 +12,47 @@ from dataclasses import dataclass, field
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.registry.messages import EVERY_SERVICE, Drained
-from blog.registry.server.conversation import Conversation, frame, wants
-from blog.registry.server.transitions import Change
+from blog.registry.server.conversation import ServerSession, frame, wants
+from blog.registry.server.transitions import StateChange
 
 log = get_logger()
 
 
 @dataclass(slots=True)
-class _Drain:
+class _PendingDrain:
     """In which version it was told (None: not yet), and who has to acknowledge that."""
 
     version: int | None = None
-    waits_for: set[Conversation] = field(default_factory=set)
+    waits_for: set[ServerSession] = field(default_factory=set)
 
 
-class Publisher:
+class TablePublisher:
     """The open conversations, and the table as it was told to them, at `version` of `epoch`."""
 
     def __init__(self, epoch: str = "") -> None:
         self.version = 0
-        self.conversations: set[Conversation] = set()
-        self.waiting: set[Conversation] = set()
+        self.conversations: set[ServerSession] = set()
+        self.waiting: set[ServerSession] = set()
         """Who has no complete table yet, only what is known so far."""
         self.changed = asyncio.Condition()
         self._epoch = epoch
         self._rows: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._alike: defaultdict[frozenset[str], set[Conversation]] = defaultdict(set)
-        self._of_instance: defaultdict[str, set[Conversation]] = defaultdict(set)
-        self._draining: dict[str, _Drain] = {}
+        self._alike: defaultdict[frozenset[str], set[ServerSession]] = defaultdict(set)
+        self._of_instance: defaultdict[str, set[ServerSession]] = defaultdict(set)
+        self._draining: dict[str, _PendingDrain] = {}
 
-    def open(self, talk: Conversation) -> None:
+    def open(self, talk: ServerSession) -> None:
         """Begin to tell `talk`."""
         self.conversations.add(talk)
         self._alike[talk.follow].add(talk)
 
-    def follows(self, talk: Conversation, follow: frozenset[str]) -> None:
+    def follows(self, talk: ServerSession, follow: frozenset[str]) -> None:
         """Note what `talk` wants to know of."""
         self._leave_alike(talk)
         talk.follow = follow
         self._alike[follow].add(talk)
 
-    def belongs(self, talk: Conversation, instance_id: str | None) -> None:
+    def belongs(self, talk: ServerSession, instance_id: str | None) -> None:
         """Note whose conversation it is; None: nobody's any more."""
         if talk.instance_id is not None:
             self._of_instance[talk.instance_id].discard(talk)
@@ -62,7 +62,7 @@ class Publisher:
         if instance_id is not None:
             self._of_instance[instance_id].add(talk)
 
-    def close(self, talk: Conversation) -> None:
+    def close(self, talk: ServerSession) -> None:
         """Tell `talk` nothing more."""
         self.conversations.discard(talk)
         self._leave_alike(talk)
@@ -72,15 +72,15 @@ class Publisher:
             drain.waits_for.discard(talk)
         self.settle_drains()
 
-    def of(self, instance_id: str) -> tuple[Conversation, ...]:
+    def of(self, instance_id: str) -> tuple[ServerSession, ...]:
         """Return the conversations that an instance holds."""
         return tuple(self._of_instance.get(instance_id, ()))
 
-    def followers(self) -> list[Conversation]:
+    def followers(self) -> list[ServerSession]:
         """List who follows at least one service."""
         return [talk for talk in self.conversations if talk.follow]
 
-    async def tell(self, changes: list[Change]) -> None:
+    async def tell(self, changes: list[StateChange]) -> None:
         """Send `changes` to all whom they concern, as the next version."""
         async with self.changed:
             self.version += 1
@@ -93,7 +93,7 @@ class Publisher:
                     talk.told = self.version
                     talk.say_frame(message)
 
-    def tell_table(self, talks: Iterable[Conversation], *, complete: bool) -> None:
+    def tell_table(self, talks: Iterable[ServerSession], *, complete: bool) -> None:
         """Send the whole table as it was told up to now."""
         encoded: dict[frozenset[str], bytes] = {}
         for talk in talks:
@@ -110,9 +110,9 @@ class Publisher:
 
     def drains(self, instance_id: str) -> None:
         """Tell this instance later that everybody knows of its draining."""
-        self._draining[instance_id] = _Drain()
+        self._draining[instance_id] = _PendingDrain()
 
-    def acked(self, talk: Conversation, version: int) -> None:
+    def acked(self, talk: ServerSession, version: int) -> None:
         """Note that a follower acts on the table as of `version`."""
         talk.acked = version
         for drain in self._draining.values():
@@ -129,7 +129,7 @@ class Publisher:
                 for talk in self.of(instance_id):
                     talk.say(Drained())
 
-    def _put(self, change: Change) -> str:
+    def _put(self, change: StateChange) -> str:
         """Take over one change; return the row as followers get it."""
         instance = change.instance
         state = str(change.why or instance.state)
@@ -139,12 +139,14 @@ class Publisher:
             self._draining.pop(instance.id, None)
             return json.dumps({"id": instance.id, "why": change.why})
         if instance.id in self._draining:
-            self._draining[instance.id] = _Drain(self.version, self._who_has_to_know(instance))
+            self._draining[instance.id] = _PendingDrain(self.version, self._who_has_to_know(instance))
         row = instance.model_dump_json(exclude={"load"})
         self._rows[instance.service][instance.id] = row
         return row
 
-    def _delta(self, changes: list[Change], rows: dict[str, str], follow: frozenset[str]) -> bytes | None:
+    def _delta(
+        self, changes: list[StateChange], rows: dict[str, str], follow: frozenset[str]
+    ) -> bytes | None:
         """Encode what a follow set has to know of `changes`; None if it is nothing."""
         seen = [change for change in changes if wants(follow, change.instance.service)]
         if not seen:
@@ -162,16 +164,16 @@ class Publisher:
         for service in self._rows if EVERY_SERVICE in follow else follow & self._rows.keys():
             yield from self._rows[service].values()
 
-    def _leave_alike(self, talk: Conversation) -> None:
+    def _leave_alike(self, talk: ServerSession) -> None:
         self._alike[talk.follow].discard(talk)
         if not self._alike[talk.follow]:
             del self._alike[talk.follow]
 
-    def _who_has_to_know(self, instance: Instance) -> set[Conversation]:
+    def _who_has_to_know(self, instance: Instance) -> set[ServerSession]:
         """Return everybody who may send it something, but itself."""
         followed = (talks for follow, talks in self._alike.items() if wants(follow, instance.service))
         return set().union(*followed) - self._of_instance.get(instance.id, set())
 
     def __repr__(self) -> str:
         """Show the version and how many are told."""
-        return f"<Publisher v{self.version}, {len(self.conversations)} conversations>"
+        return f"<TablePublisher v{self.version}, {len(self.conversations)} conversations>"

@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field, ValidationError
 from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
 from blog.core.instance import Address, Instance, Load, Route, State
 from blog.core.web import invalid, number, parsed, read_body
-from blog.registry.messages import Refused
+from blog.registry.messages import DialBackFailed
 from blog.registry.server.conversation import peer_of
-from blog.registry.server.transitions import Cause
+from blog.registry.server.transitions import RemovalCause
 
 if TYPE_CHECKING:
     from blog.registry.server.service import Registry
@@ -33,7 +33,7 @@ class Lease(BaseModel):
     metadata: dict[str, str] = {}
 
 
-class Rest:
+class RestAPI:
     """The handlers; all they know is the registry's."""
 
     def __init__(self, registry: "Registry") -> None:
@@ -80,8 +80,8 @@ class Rest:
 
     async def _admit(self, instance: Instance, peer: str) -> None:
         answer = await self._registry.dial_back(instance, peer)
-        if isinstance(answer, Refused):
-            self._registry.membership.remove(instance.id, Cause.REFUSED)
+        if isinstance(answer, DialBackFailed):
+            self._registry.membership.remove(instance.id, RemovalCause.REFUSED)
             raise Invalid(
                 f"Dialled {answer.tried}/readyz: {answer.why}", tried=answer.tried, why=answer.why
             )
@@ -96,7 +96,7 @@ class Rest:
         if request.query.get("force") == "true":
             self._registry.force_out(id_)
         else:
-            self._registry.membership.remove(id_, Cause.LEFT)
+            self._registry.membership.remove(id_, RemovalCause.LEFT)
             self._registry.take_note()
         return web.Response(status=204)
 

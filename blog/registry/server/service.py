@@ -12,7 +12,7 @@ from typing import Any, Self
 from aiohttp import WSCloseCode, web
 from prometheus_client.registry import Collector
 
-from blog.core.background import Crew, background
+from blog.core.background import TaskSupervisor, background
 from blog.core.clock import Clock
 from blog.core.ids import new_id
 from blog.core.instance import Instance
@@ -20,16 +20,16 @@ from blog.core.logs import get_logger
 from blog.core.web import problems, requires_token
 from blog.registry.address import advice
 from blog.registry.client.discovery import BUS, LOG_KEY
-from blog.registry.messages import Agreed, Refused
-from blog.registry.server.completeness import Memory
-from blog.registry.server.doubts import Doubts
+from blog.registry.messages import DialBackFailed, ReadyAck
+from blog.registry.server.completeness import ServiceMemory
+from blog.registry.server.doubts import ProbeScheduler
 from blog.registry.server.membership import Membership
 from blog.registry.server.metrics import RegistryCollector
 from blog.registry.server.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
-from blog.registry.server.publisher import Publisher
-from blog.registry.server.rest import Rest
-from blog.registry.server.session import Sessions
-from blog.registry.server.transitions import Cause
+from blog.registry.server.publisher import TablePublisher
+from blog.registry.server.rest import RestAPI
+from blog.registry.server.session import SessionHandler
+from blog.registry.server.transitions import RemovalCause
 
 ADOPT_KEY = "adopt"
 """In a bus instance's metadata: take its log as the one that counts from now on."""
@@ -73,12 +73,12 @@ class Registry:
         self._token = token
         self._remember_log = remember_log
         self._remember_services = remember_services
-        self._memory = Memory()
-        self.publisher = Publisher(self.epoch)
+        self._memory = ServiceMemory()
+        self.publisher = TablePublisher(self.epoch)
         self._dirty = asyncio.Event()
         self._stack = AsyncExitStack()
-        self._crew = Crew("registry")
-        self._doubts = Doubts(self._look)
+        self._crew = TaskSupervisor("registry")
+        self._doubts = ProbeScheduler(self._look)
         self._prober: Prober
         self._is_open = False
 
@@ -99,7 +99,7 @@ class Registry:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to mount on an inner door."""
-        return [web.get("/v1/session", Sessions(self).serve), *Rest(self).routes()]
+        return [web.get("/v1/session", SessionHandler(self).serve), *RestAPI(self).routes()]
 
     def metrics(self) -> Collector:
         """Return what shows this registry to Prometheus."""
@@ -121,7 +121,7 @@ class Registry:
         """Tell followers soon: the table may have changed."""
         self._dirty.set()
 
-    async def dial_back(self, instance: Instance, peer: str) -> Refused | Agreed:
+    async def dial_back(self, instance: Instance, peer: str) -> DialBackFailed | ReadyAck:
         """Dial the instance at its address; it is ready for others when it answers.
 
         `peer` is where it comes from, which explains why an address is wrong.
@@ -130,15 +130,15 @@ class Registry:
         if answer.is_ready:
             self.membership.admit(instance.id)
             self.take_note()
-            return Agreed()
+            return ReadyAck()
         # who answers is at the right address, and only not ready yet
         why = answer.why if answer.is_there else f"{answer.why}; {advice(instance.address, peer)}"
         log.warning("instance.refused", id=instance.id, tried=instance.address, why=why)
-        return Refused(tried=instance.address, why=why)
+        return DialBackFailed(tried=instance.address, why=why)
 
     def force_out(self, instance_id: str) -> None:
         """Take an instance out although it may live; it comes back only by joining anew."""
-        self.membership.remove(instance_id, Cause.FORCED)
+        self.membership.remove(instance_id, RemovalCause.FORCED)
         self.send_away(instance_id)
         self.take_note()
 

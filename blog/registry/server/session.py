@@ -8,18 +8,18 @@ from pydantic import ValidationError
 from blog.core.logs import get_logger
 from blog.registry.messages import (
     Ack,
-    Beat,
-    Drain,
+    DrainRequest,
     FromInstance,
+    Heartbeat,
     Join,
     Joined,
-    Leave,
-    Report,
-    SayReady,
+    LeaveNotice,
+    ReadyRequest,
+    UnhealthyReport,
     parse_from_instance,
 )
-from blog.registry.server.conversation import Conversation, peer_of
-from blog.registry.server.transitions import Cause
+from blog.registry.server.conversation import ServerSession, peer_of
+from blog.registry.server.transitions import RemovalCause
 
 if TYPE_CHECKING:
     from blog.registry.server.service import Registry
@@ -29,7 +29,7 @@ _MAX_MESSAGE = 4 << 20  # bytes; a follower names everybody whom it knows
 log = get_logger()
 
 
-class Sessions:
+class SessionHandler:
     """The handler of `/v1/session`; all it knows is the registry's."""
 
     def __init__(self, registry: "Registry") -> None:
@@ -43,7 +43,7 @@ class Sessions:
         await socket.prepare(request)
         if request.transport is None:  # gone already
             return socket
-        talk = Conversation(socket, request.transport, peer_of(request))
+        talk = ServerSession(socket, request.transport, peer_of(request))
         self._publisher.open(talk)
         try:
             await self._listen(talk)
@@ -54,7 +54,7 @@ class Sessions:
                 self._registry.doubt(instance_id, "its session closed")
         return socket
 
-    async def _listen(self, talk: Conversation) -> None:
+    async def _listen(self, talk: ServerSession) -> None:
         async for message in talk.socket:
             if message.type is not WSMsgType.TEXT:
                 break
@@ -66,21 +66,21 @@ class Sessions:
                 return
             self._take(talk, said)
 
-    def _take(self, talk: Conversation, said: FromInstance) -> None:
+    def _take(self, talk: ServerSession, said: FromInstance) -> None:
         talk.heard()
         match said:
-            case Beat():
+            case Heartbeat():
                 self._beat(talk.instance_id, said)
             case Join():
                 self._join(talk, said)
             case Ack():
                 self._publisher.acked(talk, said.version)
-            case Report():
+            case UnhealthyReport():
                 self._registry.doubt(said.id, said.why)
             case _ if talk.instance_id is not None:
                 self._take_of_instance(talk, talk.instance_id, said)
 
-    def _beat(self, id_: str | None, said: Beat) -> None:
+    def _beat(self, id_: str | None, said: Heartbeat) -> None:
         if id_ is None:  # it only follows
             return
         if not self._table.beat(id_, said.load, self._registry.now()):
@@ -88,19 +88,19 @@ class Sessions:
         elif self._table.has_changes():
             self._registry.take_note()
 
-    def _take_of_instance(self, talk: Conversation, id_: str, said: FromInstance) -> None:
+    def _take_of_instance(self, talk: ServerSession, id_: str, said: FromInstance) -> None:
         match said:
-            case SayReady():
+            case ReadyRequest():
                 self._registry.start(self._greet(talk, id_))
-            case Drain():
+            case DrainRequest():
                 self._publisher.drains(id_)
                 self._table.drain(id_)
-            case Leave():
+            case LeaveNotice():
                 self._publisher.belongs(talk, None)
-                self._table.remove(id_, Cause.LEFT)
+                self._table.remove(id_, RemovalCause.LEFT)
         self._registry.take_note()
 
-    def _join(self, talk: Conversation, said: Join) -> None:
+    def _join(self, talk: ServerSession, said: Join) -> None:
         self._publisher.follows(talk, frozenset(said.follow))
         now = self._registry.now()
         self._table.expect(said.known, now)
@@ -117,7 +117,7 @@ class Sessions:
         self._publisher.tell_table([talk], complete=is_complete)
         self._registry.take_note()
 
-    async def _greet(self, talk: Conversation, instance_id: str) -> None:
+    async def _greet(self, talk: ServerSession, instance_id: str) -> None:
         instance = self._table.get(instance_id)
         if instance is not None:
             talk.say(await self._registry.dial_back(instance, talk.peer))

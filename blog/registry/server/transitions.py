@@ -6,7 +6,7 @@ from typing import NamedTuple
 from blog.core.instance import Departure, Instance, State
 
 
-class Signal(Enum):
+class MemberSignal(Enum):
     """What is learnt of an instance."""
 
     ADMITTED = auto()
@@ -15,21 +15,21 @@ class Signal(Enum):
     DRAINS = auto()
 
 
-TRANSITIONS: dict[State, dict[Signal, State]] = {
-    State.STARTING: {Signal.ADMITTED: State.READY, Signal.DRAINS: State.DRAINING},
-    State.READY: {Signal.SILENT: State.SUSPECT, Signal.DRAINS: State.DRAINING},
+TRANSITIONS: dict[State, dict[MemberSignal, State]] = {
+    State.STARTING: {MemberSignal.ADMITTED: State.READY, MemberSignal.DRAINS: State.DRAINING},
+    State.READY: {MemberSignal.SILENT: State.SUSPECT, MemberSignal.DRAINS: State.DRAINING},
     State.SUSPECT: {
-        Signal.HEARD: State.READY,
-        Signal.ADMITTED: State.READY,
-        Signal.DRAINS: State.DRAINING,
+        MemberSignal.HEARD: State.READY,
+        MemberSignal.ADMITTED: State.READY,
+        MemberSignal.DRAINS: State.DRAINING,
     },
     # who asks again (over a new socket) waits until followers have acknowledged that again
-    State.DRAINING: {Signal.DRAINS: State.DRAINING},
+    State.DRAINING: {MemberSignal.DRAINS: State.DRAINING},
 }
 """What a signal makes of a state; a signal that is not listed changes nothing."""
 
 
-class Probe(Enum):
+class ProbeResult(Enum):
     """What came of dialling an instance."""
 
     ANSWERED = auto()
@@ -37,7 +37,7 @@ class Probe(Enum):
     REFUSED = auto()
 
 
-class Cause(StrEnum):
+class RemovalCause(StrEnum):
     """Why an instance is not in the table any more."""
 
     LEFT = "left"
@@ -49,10 +49,10 @@ class Cause(StrEnum):
     @property
     def departure(self) -> Departure:
         """What followers are told: it left, or it was lost."""
-        return Departure.LEFT if self is Cause.LEFT else Departure.LOST
+        return Departure.LEFT if self is RemovalCause.LEFT else Departure.LOST
 
 
-class Change(NamedTuple):
+class StateChange(NamedTuple):
     """One row of the table as it is now, or with `why` if the instance is gone."""
 
     instance: Instance

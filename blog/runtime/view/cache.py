@@ -10,7 +10,7 @@ MOST_BYTES = 16 << 20
 """Bytes of bodies that one query keeps; a single answer may be an eighth of it."""
 
 
-class Rendered(NamedTuple):
+class CachedResponse(NamedTuple):
     """An answer that only has to be sent: body, entity tag, and the other headers."""
 
     body: bytes
@@ -18,7 +18,7 @@ class Rendered(NamedTuple):
     headers: Mapping[str, str]
 
 
-class HotAnswers:
+class ResponseCache:
     """The answers of one query that were asked for last, as of one state of the view.
 
     `changed` is a number that grows with every change of the view's rows.
@@ -27,11 +27,11 @@ class HotAnswers:
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[Hashable, Rendered] = OrderedDict()
+        self._kept: OrderedDict[Hashable, CachedResponse] = OrderedDict()
         self._bytes = 0
         self._changed = -1
 
-    def find(self, key: Hashable, changed: int) -> Rendered | None:
+    def find(self, key: Hashable, changed: int) -> CachedResponse | None:
         """Return what is kept under `key` and shows the rows as they are: `changed` is that of now."""
         self._move(changed)
         found = self._kept.get(key)
@@ -39,7 +39,7 @@ class HotAnswers:
             self._kept.move_to_end(key)
         return found
 
-    def keep(self, key: Hashable, changed: int, rendered: Rendered) -> None:
+    def keep(self, key: Hashable, changed: int, rendered: CachedResponse) -> None:
         """Keep an answer; `changed` is what it was before the rows were read: never too new."""
         self._move(changed)
         if changed < self._changed or len(rendered.body) > self._most_bytes // 8:
@@ -63,4 +63,4 @@ class HotAnswers:
 
     def __repr__(self) -> str:
         """Show how much is kept."""
-        return f"<HotAnswers: {len(self._kept)} with {self._bytes} bytes, at change {self._changed}>"
+        return f"<ResponseCache: {len(self._kept)} with {self._bytes} bytes, at change {self._changed}>"

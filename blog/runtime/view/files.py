@@ -25,7 +25,7 @@ CREATE TABLE view_position (
 """The table beside the view's own. Its row is written last: a file without it is no view."""
 
 
-class Position(NamedTuple):
+class ViewPosition(NamedTuple):
     """From which log a view is built, and how far."""
 
     log: str
@@ -36,7 +36,7 @@ class Position(NamedTuple):
         return self.log == head.log and self.applied <= head.sequence
 
 
-class Slot:
+class ViewSlot:
     """The first free slot of `folder`, locked until it is closed."""
 
     def __init__(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Slot:
 
     def __repr__(self) -> str:
         """Show where it is."""
-        return f"<Slot {self.current}>"
+        return f"<ViewSlot {self.current}>"
 
 
 def take_slot(folder: Path) -> tuple[IO[Any], Path]:
@@ -140,7 +140,7 @@ def _is_usable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.R_OK | os.W_OK)
 
 
-def position_of(path: Path, schema_hash: str) -> Position | None:
+def position_of(path: Path, schema_hash: str) -> ViewPosition | None:
     """Tell where the rows of a file stand; None without a file, a whole one, or one of this schema."""
     if not path.exists():
         return None
@@ -151,12 +151,12 @@ def position_of(path: Path, schema_hash: str) -> Position | None:
         return None
 
 
-def read_position(db: sqlite3.Connection, schema_hash: str) -> Position | None:
+def read_position(db: sqlite3.Connection, schema_hash: str) -> ViewPosition | None:
     """Tell where the rows stand; None for another schema. Raises sqlite3.Error where there are none."""
     row = db.execute(
         "SELECT log, applied FROM view_position WHERE schema_hash = ?", (schema_hash,)
     ).fetchone()
-    return Position(*row) if row else None
+    return ViewPosition(*row) if row else None
 
 
 def seal(path: Path) -> None:

@@ -16,13 +16,13 @@ from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import Batch, BusClient, BusLost, Head
-from blog.runtime.view.files import Position
-from blog.runtime.view.snapshot import Copy
-from blog.runtime.view.store import Store
+from blog.eventlog.client import BusClient, BusLost, EventBatch, Head
+from blog.runtime.view.files import ViewPosition
+from blog.runtime.view.snapshot import SnapshotCopy
+from blog.runtime.view.store import ViewStore
 
 R = TypeVar("R")
-Fetch = Callable[[Path, Position], Awaitable[bool]]
+Fetch = Callable[[Path, ViewPosition], Awaitable[bool]]
 """Gets a snapshot from a sibling: where to put it, and the position that it has to be ahead of."""
 
 FAR_BEHIND = 20_000
@@ -39,7 +39,7 @@ class ViewHost:
     """One view of this process. `open` it, run `keep_up` in the background, then read."""
 
     def __init__(
-        self, store: Store, bus: BusClient, types: frozenset[str], fetch: Fetch | None = None
+        self, store: ViewStore, bus: BusClient, types: frozenset[str], fetch: Fetch | None = None
     ) -> None:
         self.applied = 0
         """The last sequence that is in what readers read, of the log `log`."""
@@ -52,7 +52,7 @@ class ViewHost:
         self._fetch = fetch
         self._goal = 0
         self._moved = asyncio.Condition()
-        self._listeners: set[Listener] = set()
+        self._listeners: set[ChangeListener] = set()
 
     @staticmethod
     @asynccontextmanager
@@ -60,7 +60,7 @@ class ViewHost:
         view: type[View], folder: Path, bus: BusClient, fetch: Fetch | None = None
     ) -> AsyncIterator["ViewHost"]:
         """Take the first free slot of `folder` for `view`; `fetch` may spare it a long way."""
-        async with Store(view, folder) as store:
+        async with ViewStore(view, folder) as store:
             yield ViewHost(store, bus, frozenset(view.appliers), fetch)
 
     async def keep_up(self) -> None:
@@ -116,21 +116,21 @@ class ViewHost:
         """Call `work` with the view on its reading thread. Raises Unavailable before it was built."""
         return await self._store.read(work)
 
-    async def copy(self, stop: threading.Event) -> tuple[Path, Copy]:
+    async def copy(self, stop: threading.Event) -> tuple[Path, SnapshotCopy]:
         """Copy the view for a sibling until `stop`; return where to, and what it is."""
         return self._store.slot.outgoing, await self._store.copy(stop)
 
     @contextmanager
-    def changes(self) -> Iterator["Listener"]:
+    def changes(self) -> Iterator["ChangeListener"]:
         """Listen to what is applied from now on."""
-        listener = Listener(self, self._listeners.discard)
+        listener = ChangeListener(self, self._listeners.discard)
         self._listeners.add(listener)
         try:
             yield listener
         finally:
             self._listeners.discard(listener)
 
-    async def _settle(self, head: Head) -> Position:
+    async def _settle(self, head: Head) -> ViewPosition:
         """Go on with the file that fits the log, or begin a new one; return where its rows stand."""
         position = await self._store.settle(head)
         fetch, self._fetch = self._fetch, None  # at the start only: later, readers have what there is
@@ -148,7 +148,7 @@ class ViewHost:
             await self._move(head.log, position.applied)
         return position
 
-    async def _take(self, batch: Batch) -> None:
+    async def _take(self, batch: EventBatch) -> None:
         """Apply what came, in transactions that are short where somebody waits for them."""
         if batch.through <= self.applied:
             return  # a quiet stream that says so
@@ -187,10 +187,10 @@ class ViewHost:
         return f"<ViewHost at {self.applied} of log {self.log}, {len(self._listeners)} listeners>"
 
 
-class Listener:
+class ChangeListener:
     """The `changes` of one stream: what the view applies from when it was made."""
 
-    def __init__(self, host: ViewHost, leave: Callable[["Listener"], None]) -> None:
+    def __init__(self, host: ViewHost, leave: Callable[["ChangeListener"], None]) -> None:
         self._host = host
         self._leave = leave
         self._queue: asyncio.Queue[Applied | None] = asyncio.Queue()
@@ -212,7 +212,7 @@ class Listener:
         """Call a reading method of the view with `args`."""
         return await self._host.read(lambda view: method(view, *args))
 
-    def __aiter__(self) -> "Listener":
+    def __aiter__(self) -> "ChangeListener":
         """Iterate over itself."""
         return self
 

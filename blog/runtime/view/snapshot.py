@@ -14,34 +14,34 @@ from typing import NamedTuple
 
 from blog.core.errors import StorageFull, Unavailable
 from blog.core.view import View
-from blog.runtime.view.files import POSITION, Position, read_position, remove, seal
+from blog.runtime.view.files import POSITION, ViewPosition, read_position, remove, seal
 
 _PAGES = 2048  # of 4 KiB, between looks at whether the copy is still wanted
 _ROOM = 1.5  # times its size a file needs where it goes: what is there goes on growing
 
 
-class Stopped(Exception):
+class SnapshotStopped(Exception):
     """Nobody wants the copy any more."""
 
 
-class Refused(Exception):
+class SnapshotRejected(Exception):
     """What a sibling gave, or said that it gives, is not what is needed; the text says why."""
 
 
-class Copy(NamedTuple):
+class SnapshotCopy(NamedTuple):
     """What a copied file is: where its rows stand, its size in bytes and its SHA-256."""
 
     schema_hash: str
-    position: Position
+    position: ViewPosition
     size: int
     digest: bytes
 
 
-def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> Copy:
+def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> SnapshotCopy:
     """Copy the open database `source` to `target` as it is now.
 
     It is read in one transaction: its writer and readers go on, and what they change is not in the
-    copy. `stop` ends it between two steps. Raises Stopped, Unavailable when there is no such file,
+    copy. `stop` ends it between two steps. Raises SnapshotStopped, Unavailable when there is no such file,
     StorageFull, sqlite3.Error; nothing is left then.
     """
     remove(target)
@@ -49,7 +49,7 @@ def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) ->
         position = _backup(source, target, schema_hash, stop)
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-            return Copy(schema_hash, position, os.fstat(file.fileno()).st_size, digest)
+            return SnapshotCopy(schema_hash, position, os.fstat(file.fileno()).st_size, digest)
     except BaseException:
         remove(target)
         raise
@@ -61,7 +61,7 @@ def must_have_room(folder: Path, size: int) -> None:
         raise StorageFull("There is no room for a snapshot on the disk.")
 
 
-def _backup(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> Position:
+def _backup(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> ViewPosition:
     must_have_room(target.parent, source.stat().st_size)
     with closing(_connect(source, "ro")) as origin, closing(sqlite3.connect(target)) as made:
         made.execute("PRAGMA synchronous=OFF")  # it has to last as long as this process
@@ -74,30 +74,30 @@ def _backup(source: Path, target: Path, schema_hash: str, stop: threading.Event)
         return position
 
 
-def check(path: Path, view: type[View]) -> Position:
+def check(path: Path, view: type[View]) -> ViewPosition:
     """Look whether a file is a sound one of `view`, and have it on disk; tell where its rows stand.
 
-    Raises Refused. What the rows say cannot be checked without the whole log.
+    Raises SnapshotRejected. What the rows say cannot be checked without the whole log.
     """
     try:
         with closing(_connect(path, "rw")) as db:
             position = _checked(db, view)
         seal(path)
     except sqlite3.Error as error:
-        raise Refused(f"SQLite says: {error}") from error
+        raise SnapshotRejected(f"SQLite says: {error}") from error
     return position
 
 
-def _checked(db: sqlite3.Connection, view: type[View]) -> Position:
+def _checked(db: sqlite3.Connection, view: type[View]) -> ViewPosition:
     db.execute("PRAGMA trusted_schema=OFF")
     [found] = db.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise Refused(f"it is damaged: {found}")
+        raise SnapshotRejected(f"it is damaged: {found}")
     if _tables(db) != _expected(view):
-        raise Refused("its tables are not those of the view")
+        raise SnapshotRejected("its tables are not those of the view")
     position = read_position(db, view.schema_hash())
     if position is None:
-        raise Refused("it is of another schema")
+        raise SnapshotRejected("it is of another schema")
     return position
 
 
@@ -118,4 +118,4 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _go_on(stop: threading.Event) -> None:
     if stop.is_set():
-        raise Stopped
+        raise SnapshotStopped

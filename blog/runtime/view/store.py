@@ -21,15 +21,15 @@ from blog.core.errors import Unavailable
 from blog.core.events import Recorded
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import Batch, Head
-from blog.runtime.view.files import POSITION, Position, Slot, position_of, read_position
-from blog.runtime.view.snapshot import Copy, copy
+from blog.eventlog.client import EventBatch, Head
+from blog.runtime.view.files import POSITION, ViewPosition, ViewSlot, position_of, read_position
+from blog.runtime.view.snapshot import SnapshotCopy, copy
 
 R = TypeVar("R")
 log = get_logger()
 
 
-class Step(NamedTuple):
+class ApplyStep(NamedTuple):
     """What one transaction has done: events, the last sequence looked at, and where the next begins."""
 
     applied: list[Applied]
@@ -37,7 +37,7 @@ class Step(NamedTuple):
     next: int
 
 
-class _Open(NamedTuple):
+class _OpenView(NamedTuple):
     """An open file and the view on it."""
 
     path: Path
@@ -45,16 +45,16 @@ class _Open(NamedTuple):
     view: View
 
 
-class Store:
+class ViewStore:
     """The file behind one view. Blocking work runs on its two threads."""
 
     def __init__(self, view: type[View], folder: Path) -> None:
-        self.slot = Slot(folder)
+        self.slot = ViewSlot(folder)
         self._view = view
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="view-write")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="view-read")
-        self._writing: _Open | None = None
-        self._reading: _Open | None = None
+        self._writing: _OpenView | None = None
+        self._reading: _OpenView | None = None
         self._copying = threading.Lock()
         self._skipped: set[tuple[str, int | None]] = set()
 
@@ -74,7 +74,7 @@ class Store:
         """Tell whether what is written is not what is read yet."""
         return self._writing is None or self._writing.path != self.slot.current
 
-    async def settle(self, head: Head) -> Position:
+    async def settle(self, head: Head) -> ViewPosition:
         """Open the file that goes on from here towards `head`; tell where its rows stand.
 
         It is a new one beside the old where that is of another schema, of another log, or ahead.
@@ -85,7 +85,7 @@ class Store:
         """Have the snapshot that came into the slot looked at by the next `settle`."""
         await self._run(self._writer, self._take_in)
 
-    async def apply(self, batch: Batch, start: int = 0, *, budget: float) -> Step:
+    async def apply(self, batch: EventBatch, start: int = 0, *, budget: float) -> ApplyStep:
         """Turn the events of `batch` from `start` on into rows, in order, for `budget` seconds.
 
         Raises BusLost when the batch cannot be read.
@@ -104,7 +104,7 @@ class Store:
         """
         return await self._run(self._reader, lambda: self._read(work))
 
-    async def copy(self, stop: threading.Event) -> Copy:
+    async def copy(self, stop: threading.Event) -> SnapshotCopy:
         """Copy what is read to the slot's `outgoing`, beside reading and writing. Raises `Stopped`."""
         return await asyncio.to_thread(self._copy, stop)
 
@@ -117,7 +117,7 @@ class Store:
 
     # On the writing thread.
 
-    def _settle(self, head: Head) -> Position:
+    def _settle(self, head: Head) -> ViewPosition:
         if self._writing is not None:
             position = self._position()
             if position.fits(head):
@@ -141,20 +141,20 @@ class Store:
         db.execute("PRAGMA synchronous=NORMAL")
         # pages of 4 KiB between two waits for the disk, which are what catching up waits for
         db.execute("PRAGMA wal_autocheckpoint=4000")
-        self._writing = _Open(path, db, self._view(db))
+        self._writing = _OpenView(path, db, self._view(db))
 
     def _create(self, log_id: str) -> None:
         db = self._written.db
         db.executescript(POSITION + self._view.schema)
         db.execute("INSERT INTO view_position VALUES (?, ?, 0)", (self._schema_hash, log_id))
 
-    def _position(self) -> Position:
+    def _position(self) -> ViewPosition:
         position = read_position(self._written.db, self._schema_hash)
         assert position is not None, "settle has opened a file of this schema"
         return position
 
     @property
-    def _written(self) -> _Open:
+    def _written(self) -> _OpenView:
         assert self._writing is not None, "settle comes first"
         return self._writing
 
@@ -163,7 +163,7 @@ class Store:
             self._writing.db.close()
             self._writing = None
 
-    def _apply(self, batch: Batch, start: int, budget: float) -> Step:
+    def _apply(self, batch: EventBatch, start: int, budget: float) -> ApplyStep:
         _, db, view = self._written
         events, place, applied = batch.events, start, []
         ends = perf_counter() + budget
@@ -175,7 +175,7 @@ class Store:
                 place += 1
             through = batch.through if place == len(events) else events[place - 1].sequence
             db.execute("UPDATE view_position SET applied = ?", (through,))
-        return Step(applied, through, place)
+        return ApplyStep(applied, through, place)
 
     def _apply_one(self, db: sqlite3.Connection, view: View, recorded: Recorded) -> Applied | None:
         try:
@@ -204,14 +204,14 @@ class Store:
         with _transaction(self._reading.db):
             return work(self._reading.view)
 
-    def _open_reading(self) -> _Open:
+    def _open_reading(self) -> _OpenView:
         """Open what there is to read, which has to be of this schema, whatever its log."""
         path = self.slot.current
         if position_of(path, self._schema_hash) is None:
             raise Unavailable("The view is still being built.", headers={"Retry-After": "1"})
         uri = f"{path.absolute().as_uri()}?mode=ro"
         db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        return _Open(path, db, self._view(db))
+        return _OpenView(path, db, self._view(db))
 
     def _close_reading(self) -> None:
         if self._reading is not None:
@@ -227,13 +227,13 @@ class Store:
 
     # On a thread of its own.
 
-    def _copy(self, stop: threading.Event) -> Copy:
+    def _copy(self, stop: threading.Event) -> SnapshotCopy:
         with self._copying:
             return copy(self.slot.current, self.slot.outgoing, self._schema_hash, stop)
 
     def __repr__(self) -> str:
         """Show the files."""
-        return f"<Store of {self._view.__name__} in {self.slot}>"
+        return f"<ViewStore of {self._view.__name__} in {self.slot}>"
 
 
 @contextmanager

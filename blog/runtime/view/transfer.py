@@ -26,9 +26,9 @@ from blog.core.view import View
 from blog.core.web import INSTANCE_HEADER, SEQUENCE_HEADER, bearer
 from blog.eventlog.client import LOG_HEADER
 from blog.lifecycle.member import Member
-from blog.runtime.handler_context import Host
-from blog.runtime.view.files import Position, remove
-from blog.runtime.view.snapshot import Copy, Refused, check, must_have_room
+from blog.runtime.handler_context import HandlerContext
+from blog.runtime.view.files import ViewPosition, remove
+from blog.runtime.view.snapshot import SnapshotCopy, SnapshotRejected, check, must_have_room
 
 PATH = "/snapshot"
 SCHEMA_HEADER = "Blog-Schema"
@@ -43,15 +43,15 @@ _ROUNDS = 4  # times that everybody is asked while somebody is busy with another
 log = get_logger()
 
 
-class Offer(NamedTuple):
+class SnapshotOffer(NamedTuple):
     """What the head of an answer says of the file that follows."""
 
-    position: Position
+    position: ViewPosition
     size: int
     digest: str
 
 
-class Siblings:
+class SnapshotFetcher:
     """Who else runs this service, for the `view` of `member`."""
 
     def __init__(self, member: Member, view: type[View], token: str | None) -> None:
@@ -59,16 +59,16 @@ class Siblings:
         self._view = view
         self._headers = bearer(token)
 
-    async def fetch(self, target: Path, own: Position) -> bool:
+    async def fetch(self, target: Path, own: ViewPosition) -> bool:
         """Put a snapshot that is ahead of `own` at `target`; False when nobody has a good one."""
         for _ in range(_ROUNDS):
             wait: float | None = None
             for sibling in self._ready():
                 try:
                     await self._take(sibling, target, own)
-                except _Busy as busy:
+                except _SiblingBusy as busy:
                     wait = busy.retry_after
-                except (Refused, BlogError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                except (SnapshotRejected, BlogError, aiohttp.ClientError, TimeoutError, OSError) as error:
                     why = str(error) or type(error).__name__
                     log.warning("snapshot.refused", sibling=sibling.id, why=why)
                 else:
@@ -86,7 +86,7 @@ class Siblings:
         ready = [item for item in known if item.id != me.id and item.state is State.READY]
         return random.sample(ready, len(ready))
 
-    async def _take(self, sibling: Instance, target: Path, own: Position) -> None:
+    async def _take(self, sibling: Instance, target: Path, own: ViewPosition) -> None:
         remove(target)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -96,7 +96,7 @@ class Siblings:
             limit.reschedule(loop.time() + _longest(offer.size))
             await _receive(response, target, offer)
         if await asyncio.to_thread(check, target, self._view) != offer.position:
-            raise Refused("its rows stand elsewhere than it said")
+            raise SnapshotRejected("its rows stand elsewhere than it said")
         log.info(
             "snapshot.taken",
             sibling=sibling.id,
@@ -106,7 +106,7 @@ class Siblings:
         )
 
     @asynccontextmanager
-    async def _asked(self, sibling: Instance, own: Position) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _asked(self, sibling: Instance, own: ViewPosition) -> AsyncIterator[aiohttp.ClientResponse]:
         async with self._member.http.get(
             f"http://{sibling.address}{PATH}",
             params={"schema": self._view.schema_hash(), "log": own.log},
@@ -116,20 +116,20 @@ class Siblings:
             read_bufsize=_CHUNK,
         ) as response:
             if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
-                raise _Busy(_seconds(response.headers))
+                raise _SiblingBusy(_seconds(response.headers))
             if response.status == HTTPStatus.CONFLICT:
-                raise Refused("its view is of another schema or log")
+                raise SnapshotRejected("its view is of another schema or log")
             if response.status != HTTPStatus.OK:
-                raise Refused(f"it answered {response.status}")
+                raise SnapshotRejected(f"it answered {response.status}")
             if response.headers.get(SCHEMA_HEADER) != self._view.schema_hash():
-                raise Refused("it is of another schema")
+                raise SnapshotRejected("it is of another schema")
             yield response
 
 
-class Giver:
+class SnapshotServer:
     """The door for newcomers: at most one copy of the view of `host` is on its way."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HandlerContext) -> None:
         self._host = host
         self._is_giving = False
 
@@ -191,7 +191,7 @@ class Giver:
         log.info("snapshot.given", applied=made.position.applied, bytes=made.size)
 
     @asynccontextmanager
-    async def _copied(self) -> AsyncIterator[tuple[IO[bytes], Copy]]:
+    async def _copied(self) -> AsyncIterator[tuple[IO[bytes], SnapshotCopy]]:
         """Make the copy; it has no name any more when the body runs, so nothing is left of it."""
         assert self._host.view is not None
         stop = threading.Event()
@@ -204,7 +204,7 @@ class Giver:
             yield file, made
 
 
-class _Busy(Exception):
+class _SiblingBusy(Exception):
     """It would, but later."""
 
     def __init__(self, retry_after: float) -> None:
@@ -212,15 +212,15 @@ class _Busy(Exception):
         self.retry_after = retry_after
 
 
-async def _receive(response: aiohttp.ClientResponse, target: Path, offer: Offer) -> None:
-    """Write the body to `target`. Raises Refused when it is not what the head said."""
+async def _receive(response: aiohttp.ClientResponse, target: Path, offer: SnapshotOffer) -> None:
+    """Write the body to `target`. Raises SnapshotRejected when it is not what the head said."""
     digest = hashlib.sha256()
     with await asyncio.to_thread(target.open, "wb") as file:
         async for chunk in response.content.iter_chunked(_CHUNK):
             digest.update(chunk)
             await asyncio.to_thread(file.write, chunk)
     if _digest(digest.digest()) != offer.digest:
-        raise Refused("its bytes are not those that it sent off")
+        raise SnapshotRejected("its bytes are not those that it sent off")
 
 
 def _longest(size: int) -> float:
@@ -228,7 +228,7 @@ def _longest(size: int) -> float:
     return PATIENCE + size / _SLOWEST
 
 
-def _head(made: Copy) -> dict[str, str]:
+def _head(made: SnapshotCopy) -> dict[str, str]:
     return {
         hdrs.CONTENT_TYPE: "application/vnd.sqlite3",
         SCHEMA_HEADER: made.schema_hash,
@@ -238,17 +238,17 @@ def _head(made: Copy) -> dict[str, str]:
     }
 
 
-def _offer(response: aiohttp.ClientResponse, own: Position) -> Offer:
-    """Read what an answer says of itself. Raises Refused when that is not of use."""
+def _offer(response: aiohttp.ClientResponse, own: ViewPosition) -> SnapshotOffer:
+    """Read what an answer says of itself. Raises SnapshotRejected when that is not of use."""
     headers = response.headers
     size, sequence = response.content_length, headers.get(SEQUENCE_HEADER, "")
     if size is None or not (sequence.isascii() and sequence.isdigit()) or DIGEST_HEADER not in headers:
-        raise Refused("it does not say what it sends")
+        raise SnapshotRejected("it does not say what it sends")
     if headers.get(LOG_HEADER) != own.log:
-        raise Refused("it is of another log")
+        raise SnapshotRejected("it is of another log")
     if int(sequence) <= own.applied:
-        raise Refused("it is not ahead")
-    return Offer(Position(own.log, int(sequence)), size, headers[DIGEST_HEADER])
+        raise SnapshotRejected("it is not ahead")
+    return SnapshotOffer(ViewPosition(own.log, int(sequence)), size, headers[DIGEST_HEADER])
 
 
 def _digest(sha256: bytes) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from blog.core.reactions import Delivery
+from blog.core.reactions import DeliveryRequest
 from blog.core.web import bearer
 from tests.bus.conftest import TOKEN, Rig
 from tests.bus.delivery.test_delivery import CAUSE, cause, effects, effects_of
@@ -18,7 +18,7 @@ class Reactor:
         self.poison = set(poison)
         self.seen: list[str] = []
 
-    def __call__(self, delivery: Delivery) -> dict[str, Any]:
+    def __call__(self, delivery: DeliveryRequest) -> dict[str, Any]:
         """Answer a delivery."""
         self.seen += [item.id for item in delivery.events]
         answer = effects(delivery)

@@ -77,7 +77,7 @@ def is_in_front(rig: Rig) -> int:
     """Count the connections that the append door has."""
     assert rig.bus.member is not None
     door = rig.bus.member._front
-    assert isinstance(door, append_door.AppendDoor)
+    assert isinstance(door, append_door.AppendFastPath)
     return len(door.places.open)
 
 
@@ -144,7 +144,7 @@ async def test_the_door_behind_knows_that_the_client_does_not_read(rig: Rig) -> 
         assert (await line.ask(append(event("e"))))[0] == 200
         assert rig.bus.member is not None
         door = rig.bus.member._front
-        assert isinstance(door, append_door.AppendDoor)
+        assert isinstance(door, append_door.AppendFastPath)
         [connection] = door.places.open
         connection.pause_writing()
         door.hand_over(connection, HEAD)

@@ -9,12 +9,12 @@ import aiohttp
 import pytest
 
 from blog.bus.api import follow as streams
-from blog.bus.api.follow import Followers
-from blog.bus.log.log import Log
-from blog.bus.log.tail import PAGE_BYTES, Wanted
+from blog.bus.api.follow import FollowStreams
+from blog.bus.log.log import EventLog
+from blog.bus.log.tail import PAGE_BYTES, EventFilter
 from blog.core.events import Envelope
 from blog.core.web import bearer
-from blog.eventlog.client import LOG_HEADER, Batch
+from blog.eventlog.client import LOG_HEADER, EventBatch
 from tests.bus.conftest import TOKEN, Rig
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ async def collect(rig: Rig, after: int, count: int, types: tuple[str, ...] = ())
     found: list[str] = []
     async with asyncio.timeout(10):
         async for batch in rig.client.follow(after, types):
-            assert isinstance(batch, Batch)
+            assert isinstance(batch, EventBatch)
             found += [envelope.id for envelope in batch.events]
             if len(found) >= count:
                 break
@@ -68,15 +68,15 @@ class _Response:
 
 async def test_a_page_is_encoded_once_for_all_who_are_equally_far(tmp_path: Any) -> None:
     """Ten followers, one encoding for each append: the very same bytes."""
-    async with Log.open(tmp_path / "log.db") as log:
-        followers = Followers(log)
+    async with EventLog.open(tmp_path / "log.db") as log:
+        followers = FollowStreams(log)
         followers.open(SimpleNamespace(draining=asyncio.Event()))  # type: ignore[arg-type] # what is used of it
         responses: list[Any] = [_Response(4) for _ in range(10)]
         async with asyncio.TaskGroup() as group:
             feeds = []
             for response in responses:
                 with followers._news() as news:
-                    feeds.append(group.create_task(followers._feed(response, 0, Wanted(), news)))
+                    feeds.append(group.create_task(followers._feed(response, 0, EventFilter(), news)))
                     log.on_append(news.set)
             for n in range(3):
                 await asyncio.sleep(0)
@@ -94,12 +94,12 @@ async def test_a_page_is_encoded_once_for_all_who_are_equally_far(tmp_path: Any)
 
 async def test_few_pages_are_kept_while_nothing_is_appended(tmp_path: Any) -> None:
     """From wherever followers come back to a quiet log: a page for each would not be given back."""
-    async with Log.open(tmp_path / "log.db") as log:
-        followers = Followers(log)
+    async with EventLog.open(tmp_path / "log.db") as log:
+        followers = FollowStreams(log)
         await log.append([event(n) for n in range(100)])
         for after in range(100):
             page = await log.read(after, streams.PAGE)
-            assert followers._encoded(after, Wanted(), page) == streams.encode(page)
+            assert followers._encoded(after, EventFilter(), page) == streams.encode(page)
         assert len(followers._pages) <= streams.KEPT
 
 

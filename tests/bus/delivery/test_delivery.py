@@ -18,12 +18,12 @@ from aiohttp import web
 from blog.bus.delivery import delivery as carrying
 from blog.bus.delivery.delivery import TIMEOUT
 from blog.bus.delivery.window import Window
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.core.clock import SystemClock
 from blog.core.errors import StorageFull
 from blog.core.events import Envelope
 from blog.core.instance import Instance
-from blog.core.reactions import Delivery
+from blog.core.reactions import DeliveryRequest
 from blog.core.web import bearer
 from tests.bus.conftest import TOKEN, Rig, hang_up
 
@@ -36,7 +36,7 @@ def cause(n: int, key: str | None = None) -> Envelope:
     return Envelope(id=f"c{n}", source="/t", type=CAUSE, subject=key or f"k{n}", time=NOW, data={"n": n})
 
 
-def effects(delivery: Delivery) -> dict[str, Any]:
+def effects(delivery: DeliveryRequest) -> dict[str, Any]:
     """React to each event with one that follows."""
     return {
         "results": [
@@ -79,8 +79,8 @@ async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig
     """Turns go round; what follows is in the log once."""
     served: Counter[str] = Counter()
 
-    def counting(name: str) -> Callable[[Delivery], dict[str, Any]]:
-        def react(delivery: Delivery) -> dict[str, Any]:
+    def counting(name: str) -> Callable[[DeliveryRequest], dict[str, Any]]:
+        def react(delivery: DeliveryRequest) -> dict[str, Any]:
             served[name] += len(delivery.events)
             return effects(delivery)
 
@@ -107,12 +107,12 @@ async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig
     ],
 )
 async def test_what_fails_is_tried_again_until_it_works(
-    rig: Rig, failure: Callable[[Delivery], Any]
+    rig: Rig, failure: Callable[[DeliveryRequest], Any]
 ) -> None:
     """The attempt is counted for the instance to see."""
     attempts: list[int] = []
 
-    def react(delivery: Delivery) -> Any:
+    def react(delivery: DeliveryRequest) -> Any:
         attempts.append(delivery.attempt)
         return failure(delivery) if delivery.attempt < 3 else effects(delivery)
 
@@ -126,7 +126,7 @@ async def test_events_of_a_key_come_in_order_even_when_one_fails(rig: Rig) -> No
     """What comes later waits for what came before."""
     order: list[int] = []
 
-    def react(delivery: Delivery) -> Any:
+    def react(delivery: DeliveryRequest) -> Any:
         if delivery.attempt == 1:
             return web.Response(status=503)
         order.extend(item.data["n"] for item in delivery.events if isinstance(item.data["n"], int))
@@ -152,11 +152,11 @@ async def test_events_of_a_key_come_in_order_even_when_one_fails(rig: Rig) -> No
     ],
 )
 async def test_what_never_will_is_dead_and_others_go_on(
-    rig: Rig, refusal: Callable[[Delivery], Any]
+    rig: Rig, refusal: Callable[[DeliveryRequest], Any]
 ) -> None:
     """A domain error, or a 4xx that trying again does not change: whoever travelled along is spared."""
 
-    def react(delivery: Delivery) -> Any:
+    def react(delivery: DeliveryRequest) -> Any:
         return refusal(delivery) if "c1" in {e.id for e in delivery.events} else effects(delivery)
 
     await rig.reactor("reactor", [CAUSE], react)
@@ -172,7 +172,7 @@ async def test_events_wait_while_nobody_lives_and_positions_survive_restarts(rig
     """A subscription is remembered; what was acknowledged is not delivered again."""
     seen: list[str] = []
 
-    def react(delivery: Delivery) -> dict[str, Any]:
+    def react(delivery: DeliveryRequest) -> dict[str, Any]:
         seen.extend(item.id for item in delivery.events)
         return effects(delivery)
 
@@ -195,7 +195,7 @@ async def test_events_of_many_keys_travel_together_and_a_hanging_one_holds_up_it
     """What fails as a whole is tried key by key; acknowledgements without effect are written late."""
     loads: list[list[str]] = []
 
-    def react(delivery: Delivery) -> Any:
+    def react(delivery: DeliveryRequest) -> Any:
         loads.append([item.id for item in delivery.events])
         if "c3" in loads[-1]:
             return web.Response(status=500)
@@ -223,8 +223,8 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
     """While two versions run; what nobody knows any more is passed over by anybody."""
     got: dict[str, list[str]] = {"old": [], "new": []}
 
-    def reactor(name: str) -> Callable[[Delivery], Any]:
-        def react(delivery: Delivery) -> Any:
+    def reactor(name: str) -> Callable[[DeliveryRequest], Any]:
+        def react(delivery: DeliveryRequest) -> Any:
             got[name] += [item.type for item in delivery.events]
             return effects(delivery)
 
@@ -250,8 +250,8 @@ async def test_a_new_type_waits_for_who_is_still_starting(rig: Rig) -> None:
     """It has subscribed already: an older version that is ready before it must not pass it over."""
     got: dict[str, list[str]] = {"old": [], "new": []}
 
-    def reactor(name: str) -> Callable[[Delivery], Any]:
-        def react(delivery: Delivery) -> Any:
+    def reactor(name: str) -> Callable[[DeliveryRequest], Any]:
+        def react(delivery: DeliveryRequest) -> Any:
             got[name] += [item.id for item in delivery.events]
             return effects(delivery)
 
@@ -274,14 +274,14 @@ async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk ends neither the bus nor what it has to do once there is room again."""
-    subscribe, refusals = Log.subscribe, iter([StorageFull("The log's disk is full.")])
+    subscribe, refusals = EventLog.subscribe, iter([StorageFull("The log's disk is full.")])
 
-    async def refusing(log: Log, name: str, types: frozenset[str]) -> None:
+    async def refusing(log: EventLog, name: str, types: frozenset[str]) -> None:
         for refusal in refusals:
             raise refusal
         await subscribe(log, name, types)
 
-    monkeypatch.setattr(Log, "subscribe", refusing)
+    monkeypatch.setattr(EventLog, "subscribe", refusing)
     await rig.reactor("reactor", [CAUSE], effects)
     await rig.client.append([cause(1)])
     assert await effects_of(rig, 1) == ["c1"]
@@ -315,7 +315,7 @@ async def test_a_replay_right_before_a_load_leaves_drops_what_comes_of_it(
     monkeypatch.setattr(carrying.Delivery, "_turn", turning)
     attempts: list[str] = []
 
-    def react(delivery: Delivery) -> dict[str, Any]:
+    def react(delivery: DeliveryRequest) -> dict[str, Any]:
         attempts.extend(item.id for item in delivery.events)
         return effects(delivery)
 
@@ -332,7 +332,7 @@ async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
     """A refused connection goes to the next one, and the registry hears of it."""
     attempts: list[int] = []
 
-    def react(delivery: Delivery) -> dict[str, Any]:
+    def react(delivery: DeliveryRequest) -> dict[str, Any]:
         attempts.append(delivery.attempt)
         return effects(delivery)
 
@@ -366,7 +366,7 @@ async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
 async def test_who_fails_fast_does_not_get_more_for_it(
     rig: Rig,
     monkeypatch: pytest.MonkeyPatch,
-    answer: Callable[[Delivery], Any],
+    answer: Callable[[DeliveryRequest], Any],
     grows: bool,  # noqa: FBT001 - a table
 ) -> None:
     """A window grows with success only."""
@@ -374,7 +374,7 @@ async def test_who_fails_fast_does_not_get_more_for_it(
     monkeypatch.setattr(Window, "grow", lambda *_: grown.set())
     tried = asyncio.Event()
 
-    def react(delivery: Delivery) -> Any:
+    def react(delivery: DeliveryRequest) -> Any:
         if delivery.attempt > 1 or grows:
             tried.set()
         return answer(delivery)
@@ -390,7 +390,7 @@ async def test_who_fails_fast_does_not_get_more_for_it(
 
 async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) -> None:
     """Every start is another instance: what is known of them must not add up."""
-    async with Log.open(tmp_path / "other.db") as log:
+    async with EventLog.open(tmp_path / "other.db") as log:
         delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
         [bus] = rig.session.discovery.serving("bus")
         for id_ in ("gone", "gone-but-busy", bus.id):
@@ -401,7 +401,7 @@ async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) ->
 
 async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> None:
     """News that come while a wait is ending change nothing about it."""
-    async with Log.open(tmp_path / "other.db") as log:
+    async with EventLog.open(tmp_path / "other.db") as log:
         delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
 
         async def wait() -> None:
@@ -425,7 +425,7 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
     chance = random.Random(5)  # noqa: S311 - the same each time
     poison = "c77"
 
-    def react(delivery: Delivery) -> dict[str, Any] | web.Response:
+    def react(delivery: DeliveryRequest) -> dict[str, Any] | web.Response:
         if poison in {item.id for item in delivery.events}:
             return web.Response(status=400, text="it is poison")
         answer = effects(delivery)
@@ -434,11 +434,11 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
                 event["id"] = str(uuid4())
         return answer
 
-    async def slow(delivery: Delivery) -> dict[str, Any] | web.Response:
+    async def slow(delivery: DeliveryRequest) -> dict[str, Any] | web.Response:
         await asyncio.sleep(0.02)
         return react(delivery)
 
-    def failing(delivery: Delivery) -> dict[str, Any] | web.Response:
+    def failing(delivery: DeliveryRequest) -> dict[str, Any] | web.Response:
         answer = react(delivery)
         return web.Response(status=500) if chance.random() < 0.5 else answer
 

@@ -11,18 +11,18 @@ from blog.bus.delivery.budget import MAX_BATCH, MAX_CHARACTERS
 from blog.bus.delivery.dispatch import (
     BACKLOG,
     MAX_ATTEMPTS,
-    Batch,
     Dispatch,
+    KeyBatch,
     is_exhausted,
     retry_delay,
 )
-from blog.bus.log.schema import Entry, Position
+from blog.bus.log.schema import LogEntry, SubscriptionPosition
 from blog.http.limits import BODY_LIMIT
 
 
-def entry(sequence: int, key: str = "k") -> Entry:
+def entry(sequence: int, key: str = "k") -> LogEntry:
     """Give a row."""
-    return Entry(sequence, f"e{sequence}", "t", key, "{}")
+    return LogEntry(sequence, f"e{sequence}", "t", key, "{}")
 
 
 def loaded(*keys: str) -> Dispatch:
@@ -32,12 +32,12 @@ def loaded(*keys: str) -> Dispatch:
     return made
 
 
-def out(dispatch: Dispatch, now: float = 0.0) -> list[Batch]:
+def out(dispatch: Dispatch, now: float = 0.0) -> list[KeyBatch]:
     """Take everything that may go out."""
     return [batch for load in iter(lambda: dispatch.next_load(now), ()) for batch in load]
 
 
-def sequences(batch: Batch) -> list[int]:
+def sequences(batch: KeyBatch) -> list[int]:
     """List what is in a batch."""
     return [item.sequence for item in batch.entries]
 
@@ -178,7 +178,7 @@ def test_the_watermark_stays_below_what_is_open() -> None:
     assert dispatch.settled_with(first.entries) == 3
     dispatch.settle(first, 1)
     assert dispatch.watermark == 3
-    again = Dispatch(Position(frozenset(), 0, frozenset({2, 3})))
+    again = Dispatch(SubscriptionPosition(frozenset(), 0, frozenset({2, 3})))
     again.load([entry(1, "a"), entry(2, "b"), entry(3, "c")], 3)
     assert [sequences(batch) for batch in out(again)] == [[1]]
 
@@ -280,7 +280,7 @@ class Model:
         self.log = [entry(n, key) for n, key in enumerate(keys, 1)]
         self.rows: dict[int, str] = {}
         self.watermark = 0
-        self.done: list[Entry] = []
+        self.done: list[LogEntry] = []
         self.discarded: set[int] = set()
 
     def write(self, rows: dict[int, str], watermark: int) -> None:
@@ -296,13 +296,13 @@ class Model:
         """List the dead."""
         return [sequence for sequence, state in self.rows.items() if state == "dead"]
 
-    def position(self) -> Position:
+    def position(self) -> SubscriptionPosition:
         """Say what a bus that starts again reads."""
         waiting: dict[str, list[int]] = {}
         for sequence in sorted(self.rows):
             if self.rows[sequence] == "parked":
                 waiting.setdefault(self.log[sequence - 1].key, []).append(sequence)
-        return Position(
+        return SubscriptionPosition(
             types=frozenset(),
             watermark=self.watermark,
             settled=frozenset(n for n in self.rows if n > self.watermark),
@@ -334,7 +334,7 @@ def test_whatever_happens_each_key_is_settled_in_order_and_once(  # noqa: PLR091
 ) -> None:
     """Random interleaving, crashes among it, then whatever is left until everything is settled."""
     model, now = Model(keys), 0.0
-    dispatch, flying = Dispatch(), list[Batch]()
+    dispatch, flying = Dispatch(), list[KeyBatch]()
     for step in range(100_000):
         is_calm = step > 200
         match chance.choice(ACTIONS):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from blog.bus.delivery.dispatch import MAX_ATTEMPTS, Batch
-from blog.bus.delivery.outcome import Failure, NotSentError, judge, read_answer
-from blog.bus.log.schema import Entry, State
+from blog.bus.delivery.dispatch import MAX_ATTEMPTS, KeyBatch
+from blog.bus.delivery.outcome import DeliveryFailure, NotSentError, judge, read_answer
+from blog.bus.log.schema import LogEntry, SettledState
 
-BATCH = Batch("k", tuple(Entry(n, f"e{n}", "t", "k", "{}") for n in (1, 2, 3)), 1)
+BATCH = KeyBatch("k", tuple(LogEntry(n, f"e{n}", "t", "k", "{}") for n in (1, 2, 3)), 1)
 
 
 def answer(*outcomes: str) -> bytes:
@@ -37,21 +37,21 @@ def test_what_is_settled_ends_where_order_would(
     """Nothing behind one that is to be tried again, or that is dead."""
     outcome = read_answer([BATCH], 200, "", answer(*outcomes))
     settled, _, again = judge(BATCH, outcome)
-    assert [item.state for item in settled] == [State(state) for state in states]
+    assert [item.state for item in settled] == [SettledState(state) for state in states]
     assert (again is not None) is is_again
 
 
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (400, Failure("answered 400: no", is_final=True)),
-        (409, Failure("answered 409: no", 7.0)),
-        (429, Failure("answered 429: no", 7.0, is_too_much=True)),
-        (500, Failure("answered 500: no", 7.0)),
-        (503, Failure("answered 503: no", 7.0, is_too_much=True)),
+        (400, DeliveryFailure("answered 400: no", is_final=True)),
+        (409, DeliveryFailure("answered 409: no", 7.0)),
+        (429, DeliveryFailure("answered 429: no", 7.0, is_too_much=True)),
+        (500, DeliveryFailure("answered 500: no", 7.0)),
+        (503, DeliveryFailure("answered 503: no", 7.0, is_too_much=True)),
     ],
 )
-def test_statuses_mean_try_again_or_never(status: int, expected: Failure) -> None:
+def test_statuses_mean_try_again_or_never(status: int, expected: DeliveryFailure) -> None:
     """With the answer's own words, and its own time."""
     assert read_answer([BATCH], status, "7", b"no") == expected
 
@@ -59,7 +59,7 @@ def test_statuses_mean_try_again_or_never(status: int, expected: Failure) -> Non
 @pytest.mark.parametrize("text", ["", "soon", "\u00b2", "-1", "1.5"])
 def test_a_time_that_is_none_is_left_out(text: str) -> None:
     """Whatever an instance says there."""
-    assert read_answer([BATCH], 500, text, b"no") == Failure("answered 500: no")
+    assert read_answer([BATCH], 500, text, b"no") == DeliveryFailure("answered 500: no")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_time_that_is_none_is_left_out(text: str) -> None:
 )
 def test_an_answer_about_other_events_is_none(body: bytes) -> None:
     """It is tried again."""
-    assert isinstance(read_answer([BATCH], 200, "", body), Failure)
+    assert isinstance(read_answer([BATCH], 200, "", body), DeliveryFailure)
 
 
 def test_another_instance_has_got_nothing() -> None:
@@ -78,7 +78,9 @@ def test_another_instance_has_got_nothing() -> None:
 
 def test_the_last_try_is_the_end() -> None:
     """Of the first event; what is behind it was not tried for its own sake."""
-    last = Batch("k", BATCH.entries, MAX_ATTEMPTS)
-    settled, _, again = judge(last, Failure("no"))
-    assert [(item.sequence, item.state, item.reason) for item in settled] == [(1, State.DEAD, "no")]
+    last = KeyBatch("k", BATCH.entries, MAX_ATTEMPTS)
+    settled, _, again = judge(last, DeliveryFailure("no"))
+    assert [(item.sequence, item.state, item.reason) for item in settled] == [
+        (1, SettledState.DEAD, "no")
+    ]
     assert again is None

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from blog.bus.delivery.dispatch import BACKLOG, Dispatch
-from blog.bus.delivery.outcome import Failure
+from blog.bus.delivery.outcome import DeliveryFailure
 from blog.bus.delivery.subscription import AGAIN_AFTER, FLUSH_AFTER, FLUSH_AT, Subscription
-from blog.bus.log.log import Log
-from blog.bus.log.schema import Entry, Position, Settled, State
+from blog.bus.log.log import EventLog
+from blog.bus.log.schema import LogEntry, SettledEvent, SettledState, SubscriptionPosition
 from blog.core.errors import StorageFull
 from blog.core.events import Envelope
 from blog.core.reactions import Outcome, Result
@@ -27,25 +27,25 @@ def cause(n: int, key: str = "k") -> Envelope:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Log]:
+async def journal(tmp_path: Path) -> AsyncIterator[EventLog]:
     """Give a log that knows the subscription `s`."""
-    async with Log.open(tmp_path / "log.db") as opened:
+    async with EventLog.open(tmp_path / "log.db") as opened:
         await opened.subscribe("s", frozenset({TYPE}))
         yield opened
 
 
-def subscribed(journal: Log, clock: FakeClock) -> Subscription:
+def subscribed(journal: EventLog, clock: FakeClock) -> Subscription:
     """Give the subscription as it is at first."""
-    return Subscription("s", Position(frozenset({TYPE})), journal, clock)
+    return Subscription("s", SubscriptionPosition(frozenset({TYPE})), journal, clock)
 
 
-async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: Log) -> None:
+async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: EventLog) -> None:
     """What was to be tried again stays due: that must not keep it busy."""
     clock = FakeClock()
     running = subscribed(journal, clock)
     await journal.append([cause(1)])
     await running.refill()
-    await running.put_down(running.dispatch.next_load(clock.monotonic()), Failure("no"))
+    await running.put_down(running.dispatch.next_load(clock.monotonic()), DeliveryFailure("no"))
     await running.pause(is_paused=True)
     running.wake.clear()
     clock.advance(60)
@@ -57,7 +57,7 @@ async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: Log) ->
     assert running.dispatch.may_send(clock.monotonic())
 
 
-async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: Log) -> None:
+async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: EventLog) -> None:
     """`retry_after` is obeyed wherever in a batch the event is that asks for it; it goes alone then."""
     clock = FakeClock()
     running = subscribed(journal, clock)
@@ -78,7 +78,7 @@ async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: Log) 
     assert running.attempts == {"done": 1, "retry": 1}
 
 
-async def test_acknowledgements_wait_for_so_long_or_so_many(journal: Log) -> None:
+async def test_acknowledgements_wait_for_so_long_or_so_many(journal: EventLog) -> None:
     """And no longer: 50 ms after the first one, or with the 200th, they are on disk."""
     clock = FakeClock()
     running = subscribed(journal, clock)
@@ -98,7 +98,7 @@ async def test_acknowledgements_wait_for_so_long_or_so_many(journal: Log) -> Non
 
 
 async def test_a_replay_takes_back_what_could_not_be_flushed(
-    journal: Log, monkeypatch: pytest.MonkeyPatch
+    journal: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written down behind it, it would not be delivered again after a crash."""
     running = subscribed(journal, FakeClock())
@@ -119,22 +119,22 @@ async def test_a_replay_takes_back_what_could_not_be_flushed(
     assert (position.watermark, position.settled) == (0, frozenset())
 
 
-async def dead(journal: Log, count: int, clock: FakeClock) -> Subscription:
+async def dead(journal: EventLog, count: int, clock: FakeClock) -> Subscription:
     """Give the subscription with `count` events of one key behind a dead one."""
     for start in range(0, count + 1, 1000):
         await journal.append([cause(n) for n in range(start, min(start + 1000, count + 1))])
-    await journal.settle("s", [Settled(1, "k", 1, State.DEAD, "never")], [], 1)
+    await journal.settle("s", [SettledEvent(1, "k", 1, SettledState.DEAD, "never")], [], 1)
     return Subscription("s", (await journal.positions())["s"], journal, clock)
 
 
 async def test_what_is_parked_passes_through_memory_page_by_page(
-    journal: Log, monkeypatch: pytest.MonkeyPatch
+    journal: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many come behind a dead event, they are never held all at once."""
     running = await dead(journal, 3 * BACKLOG, FakeClock())
     park, sizes = Dispatch.park, list[int]()
 
-    def parking(dispatch: Dispatch, entries: Sequence[Entry]) -> None:
+    def parking(dispatch: Dispatch, entries: Sequence[LogEntry]) -> None:
         sizes.append(len(entries))
         park(dispatch, entries)
 
@@ -146,7 +146,7 @@ async def test_what_is_parked_passes_through_memory_page_by_page(
 
 
 async def test_what_cannot_be_parked_is_bounded_and_parked_later(
-    journal: Log, monkeypatch: pytest.MonkeyPatch
+    journal: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk: no more is taken in, and it is tried again without anybody's doing."""
     clock = FakeClock()
@@ -164,7 +164,7 @@ async def test_what_cannot_be_parked_is_bounded_and_parked_later(
 
 
 async def test_a_replay_that_the_log_refuses_changes_nothing(
-    journal: Log, monkeypatch: pytest.MonkeyPatch
+    journal: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is dead stays dead and can be redriven, and what was out comes again."""
     running = await dead(journal, 2, FakeClock())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.bus.log.expected_version import Expected
+from blog.bus.log.expected_version import ExpectedVersion
 from blog.bus.log.schema import SCHEMA
 
 Row = tuple[str, str]
@@ -37,7 +37,7 @@ def test_it_holds_when_nothing_that_counts_came_behind(
         if key == "k" and n > sequence and (not types or type_ in types)
     ]
     with closing(a_log(events)) as db:
-        refusal = Expected("k", sequence, types).refusal(db, len(events))
+        refusal = ExpectedVersion("k", sequence, types).refusal(db, len(events))
     if sequence > len(events):
         assert refusal is not None
         assert refusal.extensions == {"sequence": len(events)}
@@ -66,5 +66,5 @@ def test_a_long_history_costs_nothing(long_log: sqlite3.Connection, types: froze
         return 0
 
     long_log.set_progress_handler(count, 1)
-    Expected("k", 19_990, types).refusal(long_log, 20_000)
+    ExpectedVersion("k", 19_990, types).refusal(long_log, 20_000)
     assert 0 < steps < 300

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from blog.bus.log.expected_version import Expected
-from blog.bus.log.log import Log, LogLockedError
-from blog.bus.log.schema import Entry, Settled, State
-from blog.bus.log.writer import Writer
+from blog.bus.log.expected_version import ExpectedVersion
+from blog.bus.log.log import EventLog, LogLockedError
+from blog.bus.log.schema import LogEntry, SettledEvent, SettledState
+from blog.bus.log.writer import LogWriter
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
 from blog.core.events import Envelope
 from blog.eventlog.client import Appended
@@ -32,7 +32,7 @@ def event(id_: str, key: str = "k", type_: str = "blog.Tested", **data: str) -> 
 
 async def test_appending_gives_sequences_without_gaps(tmp_path: Path) -> None:
     """1, 2, 3 …, and the rows hold them."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         first = await log.append([event("a"), event("b")])
         second = await log.append([event("c")])
         assert [item.sequence for item in first + second] == [1, 2, 3]
@@ -43,33 +43,33 @@ async def test_appending_gives_sequences_without_gaps(tmp_path: Path) -> None:
 
 async def test_the_same_id_is_taken_once(tmp_path: Path) -> None:
     """Also within a batch, and after a restart."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a"), event("b")])
         assert await log.append([event("b"), event("c"), event("c")]) == [
             Appended("b", 2, duplicate=True),
             Appended("c", 3),
             Appended("c", 3, duplicate=True),
         ]
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         assert await log.append([event("a")]) == [Appended("a", 1, duplicate=True)]
         assert log.head == 3
 
 
 async def test_many_writers_share_commits(tmp_path: Path) -> None:
     """Whatever queues up while a commit runs is in the next one; nobody's event is lost."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         appended = await asyncio.gather(*(log.append([event(f"e{n}")]) for n in range(500)))
         assert sorted(item.sequence for [item] in appended) == list(range(1, 501))
 
 
 async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) -> None:
     """Per key; a retry of what was appended is no conflict."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a", "x"), event("b", "y")])
-        assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [Appended("c", 3)]
+        assert await log.append([event("c", "x")], expect=ExpectedVersion("x", 1)) == [Appended("c", 3)]
         with pytest.raises(Conflict):
-            await log.append([event("d", "x")], expect=Expected("x", 1))
-        assert await log.append([event("c", "x")], expect=Expected("x", 1)) == [
+            await log.append([event("d", "x")], expect=ExpectedVersion("x", 1))
+        assert await log.append([event("c", "x")], expect=ExpectedVersion("x", 1)) == [
             Appended("c", 3, duplicate=True)
         ]
         assert log.head == 3
@@ -77,7 +77,7 @@ async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) 
 
 async def test_reading_by_type_and_key_tells_how_far_it_looked(tmp_path: Path) -> None:
     """A filtered reader knows what it does not have to ask for again."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a", "x", "t1"), event("b", "y", "t2"), event("c", "x", "t2")])
         assert [e.id for e in (await log.read(0, 10, ["t2"]))[0]] == ["b", "c"]
         assert [e.id for e in (await log.read(0, 10, [], "x"))[0]] == ["a", "c"]
@@ -91,34 +91,34 @@ async def test_reading_by_type_and_key_tells_how_far_it_looked(tmp_path: Path) -
 
 async def test_one_process_has_the_file(tmp_path: Path) -> None:
     """Never two logs."""
-    async with Log.open(tmp_path / "log.db"):
+    async with EventLog.open(tmp_path / "log.db"):
         with pytest.raises(LogLockedError):
-            async with Log.open(tmp_path / "log.db"):
+            async with EventLog.open(tmp_path / "log.db"):
                 pass
 
 
 async def test_the_identity_stays(tmp_path: Path) -> None:
     """It is made with the file, and another file has another one."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         identity = log.identity
-    async with Log.open(tmp_path / "log.db") as log, Log.open(tmp_path / "other.db") as other:
+    async with EventLog.open(tmp_path / "log.db") as log, EventLog.open(tmp_path / "other.db") as other:
         assert log.identity == identity != other.identity
 
 
 async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     """Better not started than misread."""
-    async with Log.open(tmp_path / "log.db"):
+    async with EventLog.open(tmp_path / "log.db"):
         pass
     with closing(sqlite3.connect(tmp_path / "log.db")) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(SettingsError, match="newer"):
-        async with Log.open(tmp_path / "log.db"):
+        async with EventLog.open(tmp_path / "log.db"):
             pass
 
 
 async def test_every_row_carries_a_hash_of_all_before_it(tmp_path: Path) -> None:
     """A changed or missing row can be found."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a"), event("b")])
         await log.append([event("c")])
     before = b""
@@ -130,25 +130,25 @@ async def test_every_row_carries_a_hash_of_all_before_it(tmp_path: Path) -> None
 
 async def test_settling_appends_what_follows_in_the_same_transaction(tmp_path: Path) -> None:
     """And the position is there after a restart: a watermark, and what is settled above it."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a"), event("b"), event("c")])
         await log.subscribe("s", frozenset({"blog.Tested"}))
-        await log.settle("s", [Settled(3, "k", 1)], [event("follows")], watermark=0)
-    async with Log.open(tmp_path / "log.db") as log:
+        await log.settle("s", [SettledEvent(3, "k", 1)], [event("follows")], watermark=0)
+    async with EventLog.open(tmp_path / "log.db") as log:
         position = (await log.positions())["s"]
         assert (position.watermark, position.settled) == (0, frozenset({3}))
         assert log.head == 4
-        await log.settle("s", [Settled(1, "k", 1), Settled(2, "k", 1)], [], watermark=3)
+        await log.settle("s", [SettledEvent(1, "k", 1), SettledEvent(2, "k", 1)], [], watermark=3)
         position = (await log.positions())["s"]
         assert (position.watermark, position.settled) == (3, frozenset())
 
 
 async def test_the_dead_are_remembered(tmp_path: Path) -> None:
     """With the reason, below the watermark too."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a")])
         await log.subscribe("s", frozenset({"blog.Tested"}))
-        await log.settle("s", [Settled(1, "k", 20, State.DEAD, "why")], [], watermark=1)
+        await log.settle("s", [SettledEvent(1, "k", 20, SettledState.DEAD, "why")], [], watermark=1)
     with closing(sqlite3.connect(tmp_path / "log.db")) as db:
         assert db.execute("SELECT sequence, state, reason FROM exceptions").fetchall() == [
             (1, "dead", "why")
@@ -159,7 +159,7 @@ async def test_a_full_disk_refuses_and_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """507 before it is really full, and nothing is half written."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a")])
         log._looked = float("-inf")
         usage = type("Usage", (), {"free": 0, "total": 1 << 40})
@@ -171,7 +171,7 @@ async def test_a_full_disk_refuses_and_reading_goes_on(
 
 async def test_a_failing_transaction_is_undone_and_told(tmp_path: Path) -> None:
     """Every writer of it hears; the next transaction goes on where the last good one ended."""
-    async with Log.open(tmp_path / "log.db") as log:
+    async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a")])
         with closing(sqlite3.connect(tmp_path / "log.db")) as db:
             db.execute(
@@ -186,10 +186,12 @@ async def test_a_failing_transaction_is_undone_and_told(tmp_path: Path) -> None:
 
 async def test_what_no_file_can_hold_does_not_end_the_writer(tmp_path: Path) -> None:
     """Whatever goes wrong with a transaction, its writers hear of it, and the next one is done."""
-    async with Log.open(tmp_path / "log.db") as log, asyncio.timeout(5):
+    async with EventLog.open(tmp_path / "log.db") as log, asyncio.timeout(5):
         await log.append([event("a")])
         with pytest.raises(Unavailable):
-            await log.settle("s", [Settled(1, "k", 20, State.DEAD, "half a \ud800 pair")], [], 0)
+            await log.settle(
+                "s", [SettledEvent(1, "k", 20, SettledState.DEAD, "half a \ud800 pair")], [], 0
+            )
         assert await log.append([event("b")]) == [Appended("b", 2)]
 
 
@@ -197,16 +199,16 @@ async def test_a_transaction_that_cannot_be_taken_back_is_so_before_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that fails twice in a row: no event of it gets into another one's transaction."""
-    async with Log.open(tmp_path / "log.db") as log, asyncio.timeout(5):
+    async with EventLog.open(tmp_path / "log.db") as log, asyncio.timeout(5):
         await log.append([event("a")])
-        recall, failures = Writer._recall, iter([sqlite3.OperationalError("disk I/O error")] * 2)
+        recall, failures = LogWriter._recall, iter([sqlite3.OperationalError("disk I/O error")] * 2)
 
-        def failing(writer: Writer) -> None:
+        def failing(writer: LogWriter) -> None:
             for failure in failures:
                 raise failure
             recall(writer)
 
-        monkeypatch.setattr(Writer, "_recall", failing)
+        monkeypatch.setattr(LogWriter, "_recall", failing)
         bad = event("bad").model_copy(update={"subject": "half a \ud800 pair"})
         for one in (bad, event("b")):
             with pytest.raises(Unavailable):
@@ -246,8 +248,8 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(tmp_path: Path) -> N
         acknowledged = [writer.stdout.readline().strip() for _ in range(500)]
         os.kill(writer.pid, signal.SIGKILL)
         acknowledged += [line.strip() for line in writer.stdout if line.endswith("\n")]
-    async with Log.open(path) as log:
-        entries, after = list[Entry](), 0
+    async with EventLog.open(path) as log:
+        entries, after = list[LogEntry](), 0
         while after < log.head:
             page, after = await log.read(after, 1000)
             entries += page
@@ -265,22 +267,22 @@ async def test_what_is_parked_is_not_touched_by_what_goes_on(tmp_path: Path) -> 
         with closing(sqlite3.connect(path)) as db:
             return db.execute("SELECT sequence, state FROM exceptions ORDER BY sequence").fetchall()
 
-    async with Log.open(path) as log:
+    async with EventLog.open(path) as log:
         await log.append([event(f"e{n}") for n in range(9)])
         await log.subscribe("s", frozenset({"t"}))
-        await log.settle("s", [Settled(1, "k", 1, State.DEAD, "why")], [], 1)
-        await log.settle("s", [Settled(2, "k", 0, State.PARKED)], [], 2)
-        await log.settle("s", [Settled(5, "l", 1)], [], 2)
+        await log.settle("s", [SettledEvent(1, "k", 1, SettledState.DEAD, "why")], [], 1)
+        await log.settle("s", [SettledEvent(2, "k", 0, SettledState.PARKED)], [], 2)
+        await log.settle("s", [SettledEvent(5, "l", 1)], [], 2)
         assert rows() == [(1, "dead"), (2, "parked"), (5, "done")]
-        await log.settle("s", [Settled(3, "m", 1), Settled(4, "m", 1)], [], 5)
+        await log.settle("s", [SettledEvent(3, "m", 1), SettledEvent(4, "m", 1)], [], 5)
         assert rows() == [(1, "dead"), (2, "parked")]
         [letter] = await log.dead_letters("s")
         assert (letter.reason, letter.parked, letter.entry.sequence) == ("why", 1, 1)
         assert await log.dead_letters("other") == []
         await log.revive("s", 1, again=True)
         assert rows() == [(1, "parked"), (2, "parked")]
-        await log.settle("s", [Settled(1, "k", 1)], [], 4)
-        await log.settle("s", [Settled(2, "k", 1, State.DEAD, "why")], [], 4)
+        await log.settle("s", [SettledEvent(1, "k", 1)], [], 4)
+        await log.settle("s", [SettledEvent(2, "k", 1, SettledState.DEAD, "why")], [], 4)
         assert rows() == [(2, "dead")]
         await log.revive("s", 2, again=False)
         assert rows() == []
@@ -311,7 +313,7 @@ async def test_a_log_of_version_1_is_brought_up(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.executescript(VERSION_1)
     for _ in range(2):
-        async with Log.open(path) as log:
+        async with EventLog.open(path) as log:
             assert log.identity == "old"
             position = (await log.positions())["s"]
             assert (position.watermark, position.settled, position.dead) == (

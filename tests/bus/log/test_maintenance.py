@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.bus.log.maintenance import backup, restore, verify
 from blog.core.errors import SettingsError
 from blog.core.events import Envelope
@@ -25,14 +25,14 @@ def event(name: str) -> Envelope:
 async def path(tmp_path: Path) -> Path:
     """Give a log of five events."""
     made = tmp_path / "bus" / "log.db"
-    async with Log.open(made) as log:
+    async with EventLog.open(made) as log:
         await log.append([event(f"e{n}") for n in range(5)])
     return made
 
 
 async def test_a_sound_log_is_sound(path: Path) -> None:
     """Also while it is open and written to."""
-    async with Log.open(path) as log:
+    async with EventLog.open(path) as log:
         assert verify(path) == (log.identity, 5, 5, ())
         await log.append([event("more")])
         assert verify(path).head == 6
@@ -64,7 +64,7 @@ async def test_what_was_harmed_is_found(path: Path, harm: str, found: str) -> No
 
 async def test_a_backup_of_a_running_log_is_whole(path: Path, tmp_path: Path) -> None:
     """It is sound, ends somewhere, and has all that was acknowledged before it began."""
-    async with Log.open(path) as log:
+    async with EventLog.open(path) as log:
         writing = asyncio.create_task(write_on(log))
         await asyncio.sleep(0)
         before = log.head
@@ -83,7 +83,7 @@ def names(folder: Path, pattern: str) -> list[str]:
     return [file.name for file in folder.glob(pattern)]
 
 
-async def write_on(log: Log) -> None:
+async def write_on(log: EventLog) -> None:
     """Append until it is enough."""
     for number in range(10_000):
         await log.append([event(f"more-{number}")])
@@ -92,13 +92,13 @@ async def write_on(log: Log) -> None:
 async def test_what_is_restored_is_another_log(path: Path, tmp_path: Path) -> None:
     """With the same events; what was there before is kept."""
     backup(path, tmp_path / "copy.db")
-    async with Log.open(path) as log:
+    async with EventLog.open(path) as log:
         await log.append([event("after")])
         was = log.identity
         with pytest.raises(SettingsError, match="stop it first"):
             restore(tmp_path / "copy.db", path)
     report = restore(tmp_path / "copy.db", path)
-    async with Log.open(path) as log:
+    async with EventLog.open(path) as log:
         assert (log.identity, log.head) == (report.identity, 5)
         assert log.identity != was
         await log.append([event("on")])

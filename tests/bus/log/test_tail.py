@@ -5,13 +5,13 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.bus.log.schema import Entry
-from blog.bus.log.tail import PAGE_BYTES, TAIL_BYTES, Page, Tail, Wanted, cut
+from blog.bus.log.schema import LogEntry
+from blog.bus.log.tail import PAGE_BYTES, TAIL_BYTES, EventFilter, Tail, TailPage, cut
 
 
-def entry(sequence: int, key: str = "k", type_: str = "t", size: int = 10) -> Entry:
+def entry(sequence: int, key: str = "k", type_: str = "t", size: int = 10) -> LogEntry:
     """Give a row."""
-    return Entry(sequence, f"e{sequence}", type_, key, "x" * size)
+    return LogEntry(sequence, f"e{sequence}", type_, key, "x" * size)
 
 
 @given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("tu"))), st.data())
@@ -27,7 +27,7 @@ def test_it_answers_as_the_log_does(start: int, rows: list[tuple[str, str]], dat
     after, limit = data.draw(st.integers(0, start + len(rows) + 2)), data.draw(st.integers(1, 10))
     types = data.draw(st.frozensets(st.sampled_from("tu")))
     key = data.draw(st.sampled_from([None, "a", "b", "c"]))
-    found = tail.read(after, limit, Wanted(types, key))
+    found = tail.read(after, limit, EventFilter(types, key))
     if after < start:
         assert found is None
         return
@@ -36,7 +36,7 @@ def test_it_answers_as_the_log_does(start: int, rows: list[tuple[str, str]], dat
         if row.sequence > after and (not types or row.type in types) and key in (None, row.key)
     ]  # fmt: skip
     through = wanted[limit - 1].sequence if len(wanted) >= limit else max(after, start + len(rows))
-    assert found == Page(wanted[:limit], through)
+    assert found == TailPage(wanted[:limit], through)
 
 
 def test_memory_is_bounded_and_what_is_forgotten_is_not_answered() -> None:
@@ -47,8 +47,8 @@ def test_memory_is_bounded_and_what_is_forgotten_is_not_answered() -> None:
         tail.append([entry(sequence, size=size)])
         assert tail._size <= 2 * TAIL_BYTES
     assert tail.start > 0
-    assert tail.read(tail.start - 1, 10, Wanted()) is None
-    page = tail.read(tail.start, 1000, Wanted())
+    assert tail.read(tail.start - 1, 10, EventFilter()) is None
+    page = tail.read(tail.start, 1000, EventFilter())
     assert page is not None
     assert page.entries[0].sequence == tail.start + 1
 

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.gateway.edge.rate_limit import SAFE, Rates, network_of, spend
-from blog.gateway.edge.token_buckets import Buckets, shared
+from blog.gateway.edge.rate_limit import SAFE, RateLimiter, network_of, spend
+from blog.gateway.edge.token_buckets import TokenBuckets, shared
 
 MOMENTS = st.lists(st.floats(min_value=0, max_value=2), max_size=60)
 
 
 def test_a_client_may_write_in_bursts_and_then_at_its_rate() -> None:
     """Each by its own; who waits as long as it is told may write."""
-    rates = Rates(2.0, 3)
+    rates = RateLimiter(2.0, 3)
     assert [rates.wait("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert rates.wait("a", 0.0) == 0.5
     assert rates.wait("b", 0.0) == 0.0
@@ -23,11 +23,11 @@ def test_a_client_may_write_in_bursts_and_then_at_its_rate() -> None:
 
 def test_only_those_who_wrote_lately_are_remembered() -> None:
     """A full bucket is the same as none."""
-    rates = Rates(1.0, 10)
+    rates = RateLimiter(1.0, 10)
     for client in range(50):
         rates.wait(f"10.0.0.{client}", 0.0)
     rates.wait("other", 10.0)
-    assert repr(rates) == "<Rates: 1/s, 10 at once, 1 clients>"
+    assert repr(rates) == "<RateLimiter: 1/s, 10 at once, 1 clients>"
 
 
 @given(pauses=MOMENTS, rate=st.sampled_from([0.001, 0.3, 10.0, 1e6]), burst=st.integers(1, 7))
@@ -36,7 +36,7 @@ def test_never_more_than_the_burst_and_what_comes_back(
 ) -> None:
     """From any write to any later one; and who waits as long as it is told is let in."""
     with shared() as memory:
-        by_turns = [Rates(rate, burst, Buckets(memory)) for _ in range(2)]  # as two workers
+        by_turns = [RateLimiter(rate, burst, TokenBuckets(memory)) for _ in range(2)]  # as two workers
         now, taken = 1e6, list[float]()
         for number, pause in enumerate(pauses):
             now += pause
@@ -88,10 +88,10 @@ def test_an_ipv6_client_is_its_network(address: str, expected: str) -> None:
 
 def test_two_limits_in_one_table_are_two() -> None:
     """Each has its own name there."""
-    table = Buckets()
-    assert Rates(1.0, 1, table).wait("a", 0.0) == 0.0
-    assert Rates(1.0, 1, table, name="other ").wait("a", 0.0) == 0.0
-    assert Rates(1.0, 1, table).wait("a", 0.0) == 1.0
+    table = TokenBuckets()
+    assert RateLimiter(1.0, 1, table).wait("a", 0.0) == 0.0
+    assert RateLimiter(1.0, 1, table, name="other ").wait("a", 0.0) == 0.0
+    assert RateLimiter(1.0, 1, table).wait("a", 0.0) == 1.0
 
 
 def test_what_writes_nothing_is_free() -> None:

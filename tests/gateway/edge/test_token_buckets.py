@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from blog.gateway.edge import token_buckets as buckets
-from blog.gateway.edge.token_buckets import Buckets, find, shared
+from blog.gateway.edge.token_buckets import TokenBuckets, find, shared
 
 HOLDER = """
 import signal, sys
@@ -45,7 +45,7 @@ def holder(memory: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_each_client_has_its_own() -> None:
     """What one writes is no matter of another's; what it has written is remembered."""
-    table = Buckets()
+    table = TokenBuckets()
     assert [table.change("a", one_more) for _ in range(3)] == [0.0, 1.0, 2.0]
     assert table.change("b", one_more) == 0.0
     assert table.count(0.5) == 2
@@ -55,20 +55,20 @@ def test_each_client_has_its_own() -> None:
 def test_what_is_shared_is_one_table() -> None:
     """Who has the descriptor finds what others wrote; other memory has another key, and nothing in it."""
     with shared() as memory, shared() as other:
-        assert Buckets(memory).change("a", one_more) == 0.0
-        assert Buckets(memory).change("a", one_more) == 1.0
-        assert Buckets(other).change("a", one_more) == 0.0
+        assert TokenBuckets(memory).change("a", one_more) == 0.0
+        assert TokenBuckets(memory).change("a", one_more) == 1.0
+        assert TokenBuckets(other).change("a", one_more) == 0.0
         assert os.pread(memory, 64, 0) != os.pread(other, 64, 0)
 
 
 def test_a_process_that_is_killed_in_the_middle_holds_nobody_up() -> None:
     """The kernel takes its lock back; what it had not written is not there."""
     with shared() as memory, holder(memory) as process:
-        assert not buckets._lock(memory, Buckets(memory)._place_of("client")[0])
+        assert not buckets._lock(memory, TokenBuckets(memory)._place_of("client")[0])
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert buckets._lock(memory, Buckets(memory)._place_of("client")[0])
-        assert Buckets(memory).change("client", one_more) == 0.0
+        assert buckets._lock(memory, TokenBuckets(memory)._place_of("client")[0])
+        assert TokenBuckets(memory).change("client", one_more) == 0.0
 
 
 def test_a_process_that_is_stopped_in_the_middle_holds_others_up_for_a_moment(
@@ -78,7 +78,7 @@ def test_a_process_that_is_stopped_in_the_middle_holds_others_up_for_a_moment(
     waited: list[float] = []
     monkeypatch.setattr("blog.gateway.edge.token_buckets.time.sleep", waited.append)
     with shared() as memory, holder(memory):
-        table = Buckets(memory)
+        table = TokenBuckets(memory)
         assert table.change("client", one_more) == 0.0
         assert 0 < sum(waited) < 1
         waited.clear()
@@ -106,7 +106,7 @@ def test_a_client_has_its_own_place_or_that_with_least_to_wait(
 def test_more_clients_than_places_get_no_more_than_the_places_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new client goes on where another one is: a flood of addresses buys nothing, nor memory."""
     monkeypatch.setattr(buckets, "_ROWS", 1)
-    table = Buckets()
+    table = TokenBuckets()
 
     def at_most_five(until: float) -> tuple[float, float]:
         return (until + 1.0, 0.0) if until < 5.0 else (until, 1.0)
@@ -120,7 +120,7 @@ def test_the_table_is_of_one_size() -> None:
     """Two MiB, of which the system gives what is written to."""
     with shared() as memory:
         size = os.fstat(memory).st_size
-        table = Buckets(memory)
+        table = TokenBuckets(memory)
         for number in range(1000):
             table.change(f"2001:db8:0:{number:x}::/64", one_more)
         assert os.fstat(memory).st_size == size < 3 << 20

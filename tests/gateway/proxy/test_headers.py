@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.gateway.proxy.headers import Client, passed_loose, sort_answer, sort_request, trace_of
+from blog.gateway.proxy.headers import ClientHeaders, passed_loose, sort_answer, sort_request, trace_of
 from blog.http.heads import parse_answer, parse_request
 
 TRACE = b"0af7651916cd43dd8448eb211c80319c"
@@ -60,13 +60,13 @@ def test_a_client_cannot_speak_for_the_gateway(name: str) -> None:
 
 def test_who_asks_is_told() -> None:
     """In both spellings; IPv6 addresses are quoted in Forwarded."""
-    client = Client("10.0.0.7", "http")
+    client = ClientHeaders("10.0.0.7", "http")
     assert client.lines(b"blog:8080") == (
         b"Host: blog:8080\r\nX-Forwarded-For: 10.0.0.7\r\nX-Forwarded-Proto: http\r\n"
         b'X-Forwarded-Host: blog:8080\r\nForwarded: for=10.0.0.7;host="blog:8080";proto=http\r\n'
     )
     assert b"Host: other\r\n" in client.lines(b"other")
-    assert b'for="[::1]";' in Client("::1", "https").lines(b"h")
+    assert b'for="[::1]";' in ClientHeaders("::1", "https").lines(b"h")
 
 
 def test_end_to_end_fields_pass() -> None:

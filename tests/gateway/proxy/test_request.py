@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from blog.core.instance import Route
-from blog.gateway.proxy.forward import Relay
-from blog.gateway.proxy.request import Exchange
+from blog.gateway.proxy.forward import ResponseForwarder
+from blog.gateway.proxy.request import ProxiedRequest
 from tests.loops import broken_off, in_both_loops
 
 pytestmark = [pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True), in_both_loops]
@@ -147,13 +147,13 @@ async def test_a_client_that_stops_reading_stops_the_instance_until_it_reads_on(
     """Nothing is lost, and little is held meanwhile: most of the answer is still the instance's."""
     came = 0
 
-    def count(relay: Relay, data: bytes) -> None:
+    def count(relay: ResponseForwarder, data: bytes) -> None:
         nonlocal came
         came += len(data)
         pass_on(relay, data)
 
-    pass_on = Relay.came
-    monkeypatch.setattr(Relay, "came", count)
+    pass_on = ResponseForwarder.came
+    monkeypatch.setattr(ResponseForwarder, "came", count)
     await rig.raw(Pour())
     reader, writer = await rig.connect(limit=65536)
     writer.write(GET)
@@ -253,7 +253,7 @@ class Halting:
         self.is_paused = False
         self._is_full = is_full
 
-    def send(self, receiver: Exchange, method: bytes, data: bytes) -> None:
+    def send(self, receiver: ProxiedRequest, method: bytes, data: bytes) -> None:
         """Send; say stop where that was too much."""
         if self._is_full:
             self.is_paused = True
@@ -271,7 +271,7 @@ async def test_an_upload_is_read_on_only_if_the_instance_takes_more(tls: Any, *,
     asked: Any = SimpleNamespace(head=SimpleNamespace(method=b"POST"), lines=b"", match=None)
     body: Any = SimpleNamespace(start=lambda: (b"", b"x" * LARGE), is_whole=False)
     target: Any = SimpleNamespace(meant=b"")
-    exchange = Exchange(proxy, client, asked, body)
+    exchange = ProxiedRequest(proxy, client, asked, body)
     exchange._target = target
     connection: Any = Halting(is_full=is_full)
     assert exchange.connected(target, connection)

@@ -2,12 +2,12 @@
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from blog.gateway.telemetry.stats import Snapshot, Stats, StatsCollector
+from blog.gateway.telemetry.stats import GatewayStats, StatsCollector, StatsSnapshot
 
 
-def counted() -> Stats:
+def counted() -> GatewayStats:
     """Count a few answers."""
-    stats = Stats()
+    stats = GatewayStats()
     stats.services["posts"].served(200, 0.003)
     stats.services["posts"].served(204, 0.003)
     stats.services["posts"].served(503, 20.0)
@@ -20,7 +20,7 @@ def counted() -> Stats:
 def test_prometheus_sees_the_sum() -> None:
     """Of everybody; buckets are cumulative."""
     registry = CollectorRegistry()
-    snapshot = Snapshot.model_validate_json(counted().snapshot().model_dump_json())
+    snapshot = StatsSnapshot.model_validate_json(counted().snapshot().model_dump_json())
     registry.register(StatsCollector(lambda: [snapshot, counted().snapshot()]))
     shown = generate_latest(registry).decode()
     for line in (

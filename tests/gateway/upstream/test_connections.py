@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from blog.core.background import Crew
+from blog.core.background import TaskSupervisor
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
-from blog.gateway.upstream.connections import Upstream
-from blog.gateway.upstream.upstreams import Target
+from blog.gateway.upstream.connections import ConnectionPool
+from blog.gateway.upstream.upstreams import Upstream
 from blog.http.client import ClientConnection
-from blog.http.write_coalescer import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 
 
 class Wire:
@@ -32,14 +32,14 @@ class Wire:
 
 def connection() -> ClientConnection:
     """Make one that is open and idle."""
-    made = ClientConnection(lambda _: None, Outbox(asyncio.get_running_loop()))
+    made = ClientConnection(lambda _: None, WriteCoalescer(asyncio.get_running_loop()))
     made.connection_made(Wire())  # type: ignore[arg-type]
     return made
 
 
-def target() -> Target:
+def target() -> Upstream:
     """Make one with no connections."""
-    return Target(
+    return Upstream(
         Instance(
             id="t-1",
             service="t",
@@ -56,12 +56,12 @@ class Nobody:
     def __init__(self) -> None:
         self.got: list[ClientConnection] = []
 
-    def connected(self, target: Target, connection: ClientConnection) -> bool:
+    def connected(self, target: Upstream, connection: ClientConnection) -> bool:
         """Take it."""
         self.got.append(connection)
         return True
 
-    def not_connected(self, target: Target, why: str) -> None:
+    def not_connected(self, target: Upstream, why: str) -> None:
         """Take note."""
 
 
@@ -84,7 +84,7 @@ UNFIT: dict[str, Callable[[ClientConnection], Any]] = {
 @pytest.mark.parametrize("why", UNFIT)
 async def test_only_a_free_connection_goes_back(why: str) -> None:
     """Any other is broken off, whoever gives it back."""
-    upstream, at, one = Upstream(Crew("t"), SystemClock()), target(), connection()
+    upstream, at, one = ConnectionPool(TaskSupervisor("t"), SystemClock()), target(), connection()
     UNFIT[why](one)
     upstream.give_back(at, one)
     assert not at.idle
@@ -95,7 +95,7 @@ async def test_only_a_free_connection_goes_back(why: str) -> None:
 async def test_only_a_free_connection_comes_out(why: str) -> None:
     """What happened to it while it was idle counts as much; the next one is taken."""
     upstream, at, one, free, nobody = (
-        Upstream(Crew("t"), SystemClock()),
+        ConnectionPool(TaskSupervisor("t"), SystemClock()),
         target(),
         connection(),
         connection(),
@@ -111,7 +111,7 @@ async def test_only_a_free_connection_comes_out(why: str) -> None:
 
 async def test_what_is_free_again_may_go_back() -> None:
     """Paused and gone on, both ways."""
-    upstream, at, one = Upstream(Crew("t"), SystemClock()), target(), connection()
+    upstream, at, one = ConnectionPool(TaskSupervisor("t"), SystemClock()), target(), connection()
     one.pause_reading()
     one.pause_writing()
     one.resume_writing()

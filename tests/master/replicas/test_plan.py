@@ -2,12 +2,12 @@
 
 import pytest
 
-from blog.master.replicas.plan import HEALTHY_AFTER, Backoff, Copy, plan
+from blog.master.replicas.plan import HEALTHY_AFTER, CrashBackoff, Replica, plan
 
 
-def copies(service: str, *started: float) -> list[Copy]:
+def copies(service: str, *started: float) -> list[Replica]:
     """Give running copies, numbered from 1, that were started at these times."""
-    return [Copy(service, n, at, is_running=True) for n, at in enumerate(started, 1)]
+    return [Replica(service, n, at, is_running=True) for n, at in enumerate(started, 1)]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_number_is_free_when_its_copy_has_ended() -> None:
 
 def test_a_crashed_copy_waits_and_starts_again() -> None:
     """The same copy, when its time has come."""
-    crashed = Copy("c", 1, started=1.0, start_at=12.0)
+    crashed = Replica("c", 1, started=1.0, start_at=12.0)
     waiting = plan({"c": 1}, [crashed], 10.0)
     assert (waiting.start, waiting.stop, waiting.look_again) == ([], [], 12.0)
     assert plan({"c": 1}, [crashed], 12.0).start == [crashed]
@@ -45,7 +45,7 @@ def test_a_crashed_copy_waits_and_starts_again() -> None:
 
 def test_delays_double_up_to_ten_seconds() -> None:
     """From 0.2 s."""
-    backoff = Backoff()
+    backoff = CrashBackoff()
     delays = [backoff.crashed(1.0) for _ in range(8)]
     assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
     assert backoff.is_loop
@@ -53,7 +53,7 @@ def test_delays_double_up_to_ten_seconds() -> None:
 
 def test_half_a_minute_of_health_forgives() -> None:
     """The next crash is the first one again."""
-    backoff = Backoff()
+    backoff = CrashBackoff()
     for _ in range(5):
         backoff.crashed(1.0)
     assert backoff.crashed(HEALTHY_AFTER) == pytest.approx(0.2)

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.errors import SettingsError
-from blog.master.replicas.reconciler import Master
+from blog.master.replicas.reconciler import Reconciler
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import FakeRuntime, an_instance
 
@@ -21,9 +21,9 @@ def runtime() -> FakeRuntime:
 
 
 @pytest.fixture
-async def master(runtime: FakeRuntime) -> AsyncIterator[Master]:
+async def master(runtime: FakeRuntime) -> AsyncIterator[Reconciler]:
     """Run a master that wants nothing yet."""
-    async with Master.open(runtime, {}, CLOCK) as master:
+    async with Reconciler.open(runtime, {}, CLOCK) as master:
         yield master
 
 
@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_it_starts_and_stops_what_is_wanted(master: Master, runtime: FakeRuntime) -> None:
+async def test_it_starts_and_stops_what_is_wanted(master: Reconciler, runtime: FakeRuntime) -> None:
     """Those that are too many are asked to end, the newest first."""
     master.scale({"comments": 3, "posts": 1})
     await until(lambda: len(runtime.copies) == 4)
@@ -45,7 +45,7 @@ async def test_it_starts_and_stops_what_is_wanted(master: Master, runtime: FakeR
     assert runtime.living("posts") == ["posts-1"]
 
 
-async def test_the_same_again_is_nothing_new(master: Master, runtime: FakeRuntime) -> None:
+async def test_the_same_again_is_nothing_new(master: Reconciler, runtime: FakeRuntime) -> None:
     """It is told every second."""
     for _ in range(3):
         master.scale({"comments": 2})
@@ -53,7 +53,7 @@ async def test_the_same_again_is_nothing_new(master: Master, runtime: FakeRuntim
     assert len(runtime.copies) == 2
 
 
-async def test_what_crashes_comes_back(master: Master, runtime: FakeRuntime) -> None:
+async def test_what_crashes_comes_back(master: Reconciler, runtime: FakeRuntime) -> None:
     """Under its name, and it is counted."""
     master.scale({"comments": 1})
     await until(lambda: len(runtime.copies) == 1)
@@ -64,7 +64,7 @@ async def test_what_crashes_comes_back(master: Master, runtime: FakeRuntime) -> 
     assert master.copies[0].last_words == ["comments-1: one", "comments-1: two"]
 
 
-async def test_what_cannot_run_says_why_once(master: Master, runtime: FakeRuntime) -> None:
+async def test_what_cannot_run_says_why_once(master: Reconciler, runtime: FakeRuntime) -> None:
     """It is tried again, later and later; another reason, or none, is said anew."""
     runtime.refusing.add("comments")
     ends: list[int] = []
@@ -84,7 +84,7 @@ async def test_what_cannot_run_says_why_once(master: Master, runtime: FakeRuntim
     stop()
 
 
-async def test_a_crash_is_no_refusal(master: Master, runtime: FakeRuntime) -> None:
+async def test_a_crash_is_no_refusal(master: Reconciler, runtime: FakeRuntime) -> None:
     """Only a loop of them is given up."""
     runtime.crashing.add("comments")
     master.scale({"comments": 1})
@@ -94,7 +94,9 @@ async def test_a_crash_is_no_refusal(master: Master, runtime: FakeRuntime) -> No
     assert master.given_up("comments") == master.copies
 
 
-async def test_what_waits_after_a_crash_is_just_forgotten(master: Master, runtime: FakeRuntime) -> None:
+async def test_what_waits_after_a_crash_is_just_forgotten(
+    master: Reconciler, runtime: FakeRuntime
+) -> None:
     """There is nobody to drain."""
     runtime.crashing.add("comments")
     master.scale({"comments": 1})
@@ -104,7 +106,7 @@ async def test_what_waits_after_a_crash_is_just_forgotten(master: Master, runtim
     assert master.running == {}
 
 
-async def test_more_for_a_while(master: Master, runtime: FakeRuntime) -> None:
+async def test_more_for_a_while(master: Reconciler, runtime: FakeRuntime) -> None:
     """A surge is beyond what is desired, and ends."""
     master.scale({"comments": 1})
     master.surge["comments"] = 1
@@ -115,7 +117,7 @@ async def test_more_for_a_while(master: Master, runtime: FakeRuntime) -> None:
     await until(lambda: runtime.living("comments") == ["comments-1"])
 
 
-async def test_whose_instance_it_is(master: Master, runtime: FakeRuntime) -> None:
+async def test_whose_instance_it_is(master: Reconciler, runtime: FakeRuntime) -> None:
     """By the process it runs in, of the same service."""
     master.scale({"comments": 2})
     await until(lambda: len(master.running) == 2)
@@ -127,7 +129,7 @@ async def test_whose_instance_it_is(master: Master, runtime: FakeRuntime) -> Non
     assert master.copy_of(an_instance("comments", 1)) is None
 
 
-async def test_what_cannot_be(master: Master) -> None:
+async def test_what_cannot_be(master: Reconciler) -> None:
     """Unknown services and a second bus are refused, and nothing changes."""
     for wanted in ({"coments": 1}, {"bus": 2}):
         with pytest.raises(SettingsError):
@@ -137,6 +139,6 @@ async def test_what_cannot_be(master: Master) -> None:
 
 async def test_the_end_drains_everybody(runtime: FakeRuntime) -> None:
     """Each is asked to end; the gateway last."""
-    async with Master.open(runtime, {"gateway": 1, "bus": 1, "posts": 2}, CLOCK):
+    async with Reconciler.open(runtime, {"gateway": 1, "bus": 1, "posts": 2}, CLOCK):
         await until(lambda: len(runtime.copies) == 4)
     assert all(copy.is_asked_to_end for copy in runtime.copies)

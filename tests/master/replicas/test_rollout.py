@@ -4,35 +4,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.master.replicas.rollout import PATIENCE, Do, Seen, step
+from blog.master.replicas.rollout import PATIENCE, ObservedReplica, RolloutAction, step
 
-OLD = [Seen("c-1", is_old=True, is_ready=True), Seen("c-2", is_old=True, is_ready=True)]
-NEW = Seen("c-3", is_old=False, is_ready=True)
+OLD = [
+    ObservedReplica("c-1", is_old=True, is_ready=True),
+    ObservedReplica("c-2", is_old=True, is_ready=True),
+]
+NEW = ObservedReplica("c-3", is_old=False, is_ready=True)
 LATE = NEW._replace(is_ready=False)
 
 
 @pytest.mark.parametrize(
     ("copies", "is_surging", "waited", "do"),
     [
-        ([], False, 0, Do.DONE),
-        (OLD, False, 0, Do.START),
-        (OLD, True, 0, Do.WAIT),  # the new one has not been started yet
-        ([*OLD, LATE], True, 5, Do.WAIT),
-        ([*OLD, NEW], True, 5, Do.DRAIN),
-        ([*OLD, NEW], False, 5, Do.WAIT),  # nobody has been told to drain yet
-        ([OLD[0], OLD[1]._replace(is_stopping=True), NEW], False, 5, Do.WAIT),
-        ([OLD[0], NEW], False, 9, Do.START),
-        ([OLD[0], NEW, LATE], True, 9, Do.WAIT),
-        ([NEW, NEW], False, 9, Do.DONE),
-        ([*OLD, LATE], True, PATIENCE, Do.GIVE_UP),
-        (OLD, True, PATIENCE, Do.GIVE_UP),
-        ([*OLD, LATE._replace(is_crash_loop=True)], True, 1, Do.GIVE_UP),
-        ([*OLD, LATE._replace(refusal="no")], True, 1, Do.GIVE_UP),
+        ([], False, 0, RolloutAction.DONE),
+        (OLD, False, 0, RolloutAction.START),
+        (OLD, True, 0, RolloutAction.WAIT),  # the new one has not been started yet
+        ([*OLD, LATE], True, 5, RolloutAction.WAIT),
+        ([*OLD, NEW], True, 5, RolloutAction.DRAIN),
+        ([*OLD, NEW], False, 5, RolloutAction.WAIT),  # nobody has been told to drain yet
+        ([OLD[0], OLD[1]._replace(is_stopping=True), NEW], False, 5, RolloutAction.WAIT),
+        ([OLD[0], NEW], False, 9, RolloutAction.START),
+        ([OLD[0], NEW, LATE], True, 9, RolloutAction.WAIT),
+        ([NEW, NEW], False, 9, RolloutAction.DONE),
+        ([*OLD, LATE], True, PATIENCE, RolloutAction.GIVE_UP),
+        (OLD, True, PATIENCE, RolloutAction.GIVE_UP),
+        ([*OLD, LATE._replace(is_crash_loop=True)], True, 1, RolloutAction.GIVE_UP),
+        ([*OLD, LATE._replace(refusal="no")], True, 1, RolloutAction.GIVE_UP),
         # one that was new and ready before, and has crashed since, is waited for too
-        ([OLD[0], LATE, NEW], True, 1, Do.WAIT),
+        ([OLD[0], LATE, NEW], True, 1, RolloutAction.WAIT),
     ],
 )
-def test_the_next_step(copies: list[Seen], is_surging: bool, waited: float, do: Do) -> None:  # noqa: FBT001
+def test_the_next_step(
+    copies: list[ObservedReplica], is_surging: bool, waited: float, do: RolloutAction
+) -> None:  # noqa: FBT001
     """Start, wait, drain, wait; and give up rather than drain one that is needed."""
     assert step(copies, 2, is_surging=is_surging, waited=waited, patience=PATIENCE).do is do
 
@@ -46,19 +51,19 @@ def test_it_says_who_did_not_get_ready() -> None:
 @given(st.integers(0, 6), st.lists(st.integers(0, 3), min_size=30, max_size=30))
 def test_never_fewer_are_ready_and_everybody_is_replaced(desired: int, delays: list[int]) -> None:
     """However long each new one takes: as many as there should be are ready at every moment."""
-    copies = [Seen(f"c-{n}", is_old=True, is_ready=True) for n in range(desired)]
+    copies = [ObservedReplica(f"c-{n}", is_old=True, is_ready=True) for n in range(desired)]
     surging, born, due = False, 0, 0
     for turn in range(300):
         copies = [one._replace(is_ready=True) if turn >= due else one for one in copies]
         copies = [one for one in copies if not one.is_stopping]
         found = step(copies, desired, is_surging=surging, waited=0, patience=PATIENCE)
-        if found.do is Do.DONE:
+        if found.do is RolloutAction.DONE:
             break
-        if found.do is Do.START:
+        if found.do is RolloutAction.START:
             surging, due = True, turn + delays[born % 30]
-            copies = [*copies, Seen(f"n-{born}", is_old=False)]
+            copies = [*copies, ObservedReplica(f"n-{born}", is_old=False)]
             born += 1
-        if found.do is Do.DRAIN:
+        if found.do is RolloutAction.DRAIN:
             surging = False
             victim = next(one for one in copies if one.is_old)
             copies = [one._replace(is_stopping=True) if one is victim else one for one in copies]

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from blog.core.errors import Conflict, Invalid
-from blog.master.replicas.plan import Copy
-from blog.master.replicas.reconciler import Master
-from blog.master.replicas.rollout_runner import Rollout, Rollouts
+from blog.master.replicas.plan import Replica
+from blog.master.replicas.reconciler import Reconciler
+from blog.master.replicas.rollout_runner import Rollout, RolloutRunner
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import FakeRuntime
 
@@ -23,10 +23,10 @@ class Bench:
         self.runtime = FakeRuntime()
         self.clock = FakeClock()
         self.late: set[str] = set()
-        self.master: Master
-        self.rollouts: Rollouts
+        self.master: Reconciler
+        self.rollouts: RolloutRunner
 
-    def is_ready(self, copy: Copy) -> bool:
+    def is_ready(self, copy: Replica) -> bool:
         """Tell whether others know it as ready."""
         return copy.is_running and copy.name not in self.late
 
@@ -34,8 +34,8 @@ class Bench:
     async def running(self, **desired: int) -> AsyncIterator["Bench"]:
         """Run so many of each."""
         async with (
-            Master.open(self.runtime, desired, self.clock) as self.master,
-            Rollouts.open(self.master, self.is_ready, self.clock) as self.rollouts,
+            Reconciler.open(self.runtime, desired, self.clock) as self.master,
+            RolloutRunner.open(self.master, self.is_ready, self.clock) as self.rollouts,
         ):
             await self.until(lambda: len(self.master.running) == sum(desired.values()))
             yield self

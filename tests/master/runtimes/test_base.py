@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from blog.master.runtimes.base import Adopted, NotStarted, end_in_order
+from blog.master.runtimes.base import AdoptedReplica, UnstartedReplica, end_in_order
 
 
-class Slow(NotStarted):
+class Slow(UnstartedReplica):
     """A copy that takes its time to end, and tells of both."""
 
     def __init__(self, name: str, told: list[str]) -> None:
@@ -35,5 +35,5 @@ async def test_the_gateway_ends_last() -> None:
 @pytest.mark.parametrize(("name", "number"), [("comments-2", 2), ("my-service-13", 13)])
 def test_a_copy_that_ran_keeps_its_number(name: str, number: int) -> None:
     """The last part of its name."""
-    running: Any = NotStarted("")
-    assert Adopted(name.rpartition("-")[0], name, 0.0, running).number == number
+    running: Any = UnstartedReplica("")
+    assert AdoptedReplica(name.rpartition("-")[0], name, 0.0, running).number == number

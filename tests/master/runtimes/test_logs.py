@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from blog.master.runtimes.logs import REMEMBERED, SHOWN, CopyLog, files, move_long, news
+from blog.master.runtimes.logs import REMEMBERED, SHOWN, ReplicaLog, files, move_long, news
 
 
 def test_last_lines_are_those_of_this_copy(tmp_path: Path) -> None:
     """What an earlier one of the same name has said is not its last word."""
     path = tmp_path / "posts-1.log"
     path.write_text("of the one before\n")
-    log = CopyLog(path)
+    log = ReplicaLog(path)
     assert log.last_lines() == []
     with log.open() as file:
         file.write(b"one\ntwo\n")
@@ -18,7 +18,7 @@ def test_last_lines_are_those_of_this_copy(tmp_path: Path) -> None:
 
 def test_only_the_last_ones_are_remembered(tmp_path: Path) -> None:
     """However much was logged."""
-    log = CopyLog(tmp_path / "posts-1.log")
+    log = ReplicaLog(tmp_path / "posts-1.log")
     with log.open() as file:
         file.writelines(f"line {number} {'x' * 100}\n".encode() for number in range(1000))
     lines = log.last_lines()
@@ -28,7 +28,7 @@ def test_only_the_last_ones_are_remembered(tmp_path: Path) -> None:
 
 def test_a_long_log_begins_anew_under_its_writer(tmp_path: Path) -> None:
     """What was there is kept beside it; the writer, who has it open, goes on in the new one."""
-    log = CopyLog(tmp_path / "posts-1.log")
+    log = ReplicaLog(tmp_path / "posts-1.log")
     with log.open() as file:
         file.write(b"x" * 99 + b"\n")
         move_long(tmp_path, max_size=100)
@@ -43,7 +43,7 @@ def test_a_long_log_begins_anew_under_its_writer(tmp_path: Path) -> None:
 
 def test_how_it_ends_can_be_asked(tmp_path: Path) -> None:
     """Also before there is any."""
-    log = CopyLog(tmp_path / "posts-1.log")
+    log = ReplicaLog(tmp_path / "posts-1.log")
     assert log.recent() == frozenset()
     with log.open() as file:
         file.write(b"one\ntwo\n")

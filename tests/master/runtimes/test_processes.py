@@ -14,8 +14,8 @@ from blog.core.errors import SettingsError
 from blog.core.instance import Instance
 from blog.core.settings import Settings
 from blog.master.runtimes import processes
-from blog.master.runtimes.base import NotStarted, end_in_order
-from blog.master.runtimes.processes import ProcessCopy, Processes
+from blog.master.runtimes.base import UnstartedReplica, end_in_order
+from blog.master.runtimes.processes import ProcessReplica, ProcessRuntime
 from tests.master.stand_in import SILENT, lock_of, stand_in
 
 # it needs no other to live: it looks for the registry for ever
@@ -28,19 +28,19 @@ def settings(folder: Path) -> Settings:
 
 
 @pytest.fixture
-async def runtime(tmp_path: Path) -> AsyncIterator[Processes]:
+async def runtime(tmp_path: Path) -> AsyncIterator[ProcessRuntime]:
     """Give a runtime; what still runs at the end is ended."""
-    async with Processes.open(tmp_path) as opened:
+    async with ProcessRuntime.open(tmp_path) as opened:
         await opened.prepare(settings(tmp_path))
         yield opened
-    async with Processes.open(tmp_path) as left:
+    async with ProcessRuntime.open(tmp_path) as left:
         await end_in_order((found.service, found.running) for found in left.adopted)
 
 
-async def started(runtime: Processes, name: str = f"{SERVICE}-1") -> ProcessCopy:
+async def started(runtime: ProcessRuntime, name: str = f"{SERVICE}-1") -> ProcessReplica:
     """Start a copy."""
     copy = await runtime.start(SERVICE, name)
-    assert isinstance(copy, ProcessCopy)
+    assert isinstance(copy, ProcessReplica)
     return copy
 
 
@@ -49,7 +49,7 @@ def log_of(folder: Path, name: str = f"{SERVICE}-1") -> str:
     return (folder / "logs" / f"{name}.log").read_text()
 
 
-async def test_a_killed_copy_says_how_it_ended(runtime: Processes) -> None:
+async def test_a_killed_copy_says_how_it_ended(runtime: ProcessRuntime) -> None:
     """The exit code is the signal's."""
     copy = await started(runtime)
     os.kill(copy.pid, signal.SIGKILL)
@@ -58,7 +58,7 @@ async def test_a_killed_copy_says_how_it_ended(runtime: Processes) -> None:
 
 async def test_a_copy_that_cannot_run_says_why(tmp_path: Path) -> None:
     """Its last lines are those of its own log."""
-    async with Processes.open(tmp_path) as runtime:
+    async with ProcessRuntime.open(tmp_path) as runtime:
         await runtime.prepare(settings(tmp_path))
         copy = await runtime.start("nobody", "nobody-1")
         assert await copy.wait() == 2
@@ -66,10 +66,10 @@ async def test_a_copy_that_cannot_run_says_why(tmp_path: Path) -> None:
         assert "nobody" in log_of(tmp_path, "nobody-1")
 
 
-async def test_another_runtime_finds_and_ends_it(runtime: Processes, tmp_path: Path) -> None:
+async def test_another_runtime_finds_and_ends_it(runtime: ProcessRuntime, tmp_path: Path) -> None:
     """The same process, of which the exit code is not known; after that the name is free."""
     copy = await started(runtime)
-    async with Processes.open(tmp_path) as later:
+    async with ProcessRuntime.open(tmp_path) as later:
         [found] = later.adopted
         assert (found.service, found.name, found.number) == (SERVICE, f"{SERVICE}-1", 1)
         assert found.running.pid == copy.pid
@@ -77,11 +77,11 @@ async def test_another_runtime_finds_and_ends_it(runtime: Processes, tmp_path: P
         await found.running.end()
         assert await found.running.wait() is None
     await copy.wait()
-    async with Processes.open(tmp_path) as last:
+    async with ProcessRuntime.open(tmp_path) as last:
         assert last.adopted == []
 
 
-async def test_a_name_that_runs_is_not_started_again(runtime: Processes) -> None:
+async def test_a_name_that_runs_is_not_started_again(runtime: ProcessRuntime) -> None:
     """Whoever starts it gets the one that runs."""
     copy = await started(runtime)
     again = await started(runtime)
@@ -93,7 +93,7 @@ async def test_a_name_that_runs_is_not_started_again(runtime: Processes) -> None
 async def test_a_lock_of_nobody_is_no_copy(tmp_path: Path) -> None:
     """Whatever process is named in the file: it is not looked for, and no signal is sent."""
     lock_of(tmp_path, "posts-1").write_text(f'{{"pid": {os.getpid()}, "beg')
-    async with Processes.open(tmp_path) as runtime:
+    async with ProcessRuntime.open(tmp_path) as runtime:
         assert runtime.adopted == []
         await runtime.clear()
     assert not list((tmp_path / "run" / "copies").iterdir())
@@ -103,7 +103,7 @@ async def test_the_signal_goes_to_the_process_not_to_its_number(tmp_path: Path) 
     """A copy that has ended gets none, though its number may be another's by now."""
     sent: list[int] = []
     with pytest.MonkeyPatch.context() as patched, stand_in(lock_of(tmp_path, "posts-1")) as process:
-        async with Processes.open(tmp_path) as runtime:
+        async with ProcessRuntime.open(tmp_path) as runtime:
             [found] = runtime.adopted
             process.kill()
             process.wait()
@@ -119,22 +119,22 @@ async def test_one_that_does_not_say_who_it_is_is_no_secret(tmp_path: Path) -> N
     with pytest.MonkeyPatch.context() as patched, stand_in(lock_of(tmp_path, "posts-1"), SILENT):
         patched.setattr(processes, "_CLAIMED_WITHIN", 0.1)
         with pytest.raises(SettingsError, match="posts-1"):
-            async with Processes.open(tmp_path):
+            async with ProcessRuntime.open(tmp_path):
                 pass
 
 
 async def test_what_cannot_be_started_is_a_crash_with_a_reason(
-    runtime: Processes, tmp_path: Path
+    runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     """The master goes on, and tries again later."""
     (tmp_path / "logs").write_text("in the way")
     copy = await runtime.start(SERVICE, f"{SERVICE}-1")
-    assert isinstance(copy, NotStarted)
+    assert isinstance(copy, UnstartedReplica)
     assert await copy.wait() == 1
     assert "logs" in copy.last_lines()[0]
 
 
-async def test_it_knows_its_instance(runtime: Processes) -> None:
+async def test_it_knows_its_instance(runtime: ProcessRuntime) -> None:
     """By process and machine: in a container the same process id is another one."""
     copy = await started(runtime)
     told = {"pid": str(copy.pid), "host": socket.gethostname()}

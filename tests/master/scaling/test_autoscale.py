@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.master.scaling.autoscale import STABLE, TOLERANCE, Autoscaler, Load, Target
+from blog.master.scaling.autoscale import STABLE, TOLERANCE, Autoscaler, AutoscaleTarget, ServiceLoad
 
-TARGET = Target(min=1, max=6, in_flight=20)
-LAGGING = Target(min=1, max=6, in_flight=20, lag=100)
+TARGET = AutoscaleTarget(min=1, max=6, in_flight=20)
+LAGGING = AutoscaleTarget(min=1, max=6, in_flight=20, lag=100)
 
 
-def counts(target: Target, loads: list[Load], current: int = 1, step: float = 1.0) -> list[int]:
+def counts(
+    target: AutoscaleTarget, loads: list[ServiceLoad], current: int = 1, step: float = 1.0
+) -> list[int]:
     """Judge once per `step` seconds; return how many copies there were after each time."""
     scaler = Autoscaler()
     found = []
@@ -41,64 +43,64 @@ def counts(target: Target, loads: list[Load], current: int = 1, step: float = 1.
 )
 def test_up_at_once(current: int, in_flight: float, after: int) -> None:
     """To as many as bring each one below its target, at the first look."""
-    assert counts(TARGET, [Load(in_flight)], current) == [after]
+    assert counts(TARGET, [ServiceLoad(in_flight)], current) == [after]
 
 
 def test_copies_that_are_not_ready_yet_are_not_asked_for_twice() -> None:
     """All wait at the one that is ready; four more are on their way and would be enough."""
-    assert counts(TARGET, [Load(100)] * 30) == [5] * 30
+    assert counts(TARGET, [ServiceLoad(100)] * 30) == [5] * 30
 
 
 def test_down_after_a_stable_minute_to_the_most_that_was_needed() -> None:
     """Not to what is needed just then."""
-    loads = [Load(90)] + [Load(35)] * 30 + [Load(5)] * 31
+    loads = [ServiceLoad(90)] + [ServiceLoad(35)] * 30 + [ServiceLoad(5)] * 31
     assert counts(TARGET, loads)[-2:] == [5, 2]
 
 
 def test_one_busy_second_begins_the_minute_anew() -> None:
     """Fewer would not have been enough."""
-    quiet, busy = [Load(5)] * 59, [Load(100)]
+    quiet, busy = [ServiceLoad(5)] * 59, [ServiceLoad(100)]
     assert set(counts(TARGET, busy + quiet + busy + quiet)) == {5}
 
 
 def test_what_is_not_known_changes_nothing() -> None:
     """No gateway, no registry, no bus: whoever runs goes on; and the minute begins anew."""
-    assert counts(TARGET, [Load()] * 200, 4) == [4] * 200
-    assert set(counts(TARGET, [Load(5)] * 50 + [Load()] + [Load(5)] * 59, 4)) == {4}
+    assert counts(TARGET, [ServiceLoad()] * 200, 4) == [4] * 200
+    assert set(counts(TARGET, [ServiceLoad(5)] * 50 + [ServiceLoad()] + [ServiceLoad(5)] * 59, 4)) == {4}
 
 
 @pytest.mark.parametrize(
     ("load", "after"),
     [
-        (Load(in_flight=0, lag=350), 4),
-        (Load(in_flight=100, lag=350), 5),
-        (Load(in_flight=None, lag=350), 4),  # one signal is enough to go up
-        (Load(in_flight=100, lag=None), 5),
+        (ServiceLoad(in_flight=0, lag=350), 4),
+        (ServiceLoad(in_flight=100, lag=350), 5),
+        (ServiceLoad(in_flight=None, lag=350), 4),  # one signal is enough to go up
+        (ServiceLoad(in_flight=100, lag=None), 5),
     ],
 )
-def test_of_two_signals_the_one_that_needs_more_counts(load: Load, after: int) -> None:
+def test_of_two_signals_the_one_that_needs_more_counts(load: ServiceLoad, after: int) -> None:
     """Requests and events are done by the same copies."""
     assert counts(LAGGING, [load]) == [after]
 
 
 def test_down_needs_every_signal() -> None:
     """A bus that is away says nothing of how many events wait."""
-    assert set(counts(LAGGING, [Load(in_flight=0, lag=None)] * 200, 4)) == {4}
-    assert counts(LAGGING, [Load(in_flight=0, lag=0)] * 61, 4)[-1] == 1
+    assert set(counts(LAGGING, [ServiceLoad(in_flight=0, lag=None)] * 200, 4)) == {4}
+    assert counts(LAGGING, [ServiceLoad(in_flight=0, lag=0)] * 61, 4)[-1] == 1
 
 
 def test_it_says_why() -> None:
     """In words that `blog ps` shows."""
-    found = Autoscaler().judge(LAGGING, Load(in_flight=0, lag=350), 1, 0.0)
+    found = Autoscaler().judge(LAGGING, ServiceLoad(in_flight=0, lag=350), 1, 0.0)
     assert found is not None
     assert found.why == "load: 350 events behind, 100 each"
-    found = Autoscaler().judge(TARGET, Load(in_flight=1000), 1, 0.0)
+    found = Autoscaler().judge(TARGET, ServiceLoad(in_flight=1000), 1, 0.0)
     assert found is not None
     assert found.why == "load: 1000 in flight, 20 each; max is 6"
 
 
 TARGETS = st.builds(
-    lambda least, more, each: Target(least, least + more, each),
+    lambda least, more, each: AutoscaleTarget(least, least + more, each),
     st.integers(1, 5),
     st.integers(0, 10),
     st.floats(0.5, 100),
@@ -106,10 +108,12 @@ TARGETS = st.builds(
 
 
 @given(TARGETS, st.floats(0, 5000), st.integers(1, 15))
-def test_under_constant_load_it_settles_and_stays(target: Target, load: float, start: int) -> None:
+def test_under_constant_load_it_settles_and_stays(
+    target: AutoscaleTarget, load: float, start: int
+) -> None:
     """At once upwards, after a minute downwards, and then never again; what it has is enough."""
     start = min(max(start, target.min), target.max)
-    found = counts(target, [Load(load)] * 400, start)
+    found = counts(target, [ServiceLoad(load)] * 400, start)
     settled = found[61]
     assert set(found[61:]) == {settled}
     assert target.min <= settled <= target.max
@@ -126,7 +130,7 @@ def test_under_constant_load_it_settles_and_stays(target: Target, load: float, s
 def test_noise_at_a_boundary_does_not_make_it_flap(copies: int, near: float, seconds: list[int]) -> None:
     """A little more and less than what so many copies can do: who has come down does not go up again."""
     noise = [0.04 if place % 2 == 0 else -0.04 for place, n in enumerate(seconds) for _ in range(n)]
-    found = counts(TARGET, [Load(copies * 20 * near * (1 + one)) for one in noise], 1)
+    found = counts(TARGET, [ServiceLoad(copies * 20 * near * (1 + one)) for one in noise], 1)
     turns = [after - before for before, after in pairwise(found) if after != before]
     assert turns == sorted(turns, reverse=True, key=lambda turn: turn > 0)
 
@@ -136,10 +140,10 @@ def test_noise_at_a_boundary_does_not_make_it_flap(copies: int, near: float, sec
     st.lists(st.one_of(st.none(), st.floats(0, 10_000, allow_nan=False)), min_size=1, max_size=200),
 )
 def test_never_past_the_bounds_and_never_down_within_a_minute(
-    target: Target, loads: list[float | None]
+    target: AutoscaleTarget, loads: list[float | None]
 ) -> None:
     """Whatever the load does."""
-    found = counts(target, [Load(load) for load in loads], target.min, step=7.0)
+    found = counts(target, [ServiceLoad(load) for load in loads], target.min, step=7.0)
     assert all(target.min <= count <= target.max for count in found)
     last_up = 0.0
     for place in range(1, len(found)):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from blog.core.background import background
-from blog.master.replicas.plan import Copy
-from blog.master.replicas.reconciler import Master
-from blog.master.scaling.autoscale import Load
-from blog.master.scaling.loop import ControlLoop
+from blog.master.replicas.plan import Replica
+from blog.master.replicas.reconciler import Reconciler
+from blog.master.scaling.autoscale import ServiceLoad
+from blog.master.scaling.loop import ScalingLoop
 from blog.master.scaling.scaler import Scaler
-from blog.master.scaling.signals import Signals
-from blog.master.scaling.spec_file import PolicyFile
+from blog.master.scaling.signals import LoadSignals
+from blog.master.scaling.spec_file import SpecFileWatch
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import FakeRuntime
 
@@ -27,18 +27,18 @@ autoscale = {max = 4, in_flight = 10}
 """
 
 
-class FakeSignals(Signals):
+class FakeSignals(LoadSignals):
     """Says what a test wants it to."""
 
     def __init__(self) -> None:
         self.reads = 0
-        self.now = Load()
+        self.now = ServiceLoad()
 
     async def read(self) -> None:
         """Count."""
         self.reads += 1
 
-    def load(self, service: str) -> Load:
+    def load(self, service: str) -> ServiceLoad:
         """Say it."""
         return self.now
 
@@ -46,7 +46,7 @@ class FakeSignals(Signals):
 class Bench:
     """A loop with its parts."""
 
-    def __init__(self, loop: ControlLoop, master: Master, signals: FakeSignals) -> None:
+    def __init__(self, loop: ScalingLoop, master: Reconciler, signals: FakeSignals) -> None:
         self.loop = loop
         self.master = master
         self.signals = signals
@@ -64,10 +64,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """Make one over a master that has two of comments already."""
     path = tmp_path / "blog.toml"
     path.write_text(TEXT)
-    file, signals, clock = PolicyFile(path, ("posts", "comments")), FakeSignals(), FakeClock()
-    async with Master.open(FakeRuntime(), {}, clock) as master:
-        master.copies = [Copy("comments", number) for number in (1, 2)]
-        yield Bench(ControlLoop(master, Scaler(file.policies), signals, file, clock), master, signals)
+    file, signals, clock = SpecFileWatch(path, ("posts", "comments")), FakeSignals(), FakeClock()
+    async with Reconciler.open(FakeRuntime(), {}, clock) as master:
+        master.copies = [Replica("comments", number) for number in (1, 2)]
+        yield Bench(ScalingLoop(master, Scaler(file.policies), signals, file, clock), master, signals)
 
 
 async def test_the_master_knows_at_once(bench: Bench) -> None:
@@ -84,7 +84,7 @@ async def test_by_hand_at_once(bench: Bench) -> None:
 
 async def test_the_load_counts_at_each_turn(bench: Bench) -> None:
     """As soon as it is known."""
-    bench.signals.now = Load(in_flight=33)
+    bench.signals.now = ServiceLoad(in_flight=33)
     await bench.turn()
     assert bench.master.desired["comments"] == 4
 

@@ -7,16 +7,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.errors import SettingsError
-from blog.master.scaling.autoscale import STABLE, Load, Target
+from blog.master.scaling.autoscale import STABLE, AutoscaleTarget, ServiceLoad
 from blog.master.scaling.scaler import Scaler
-from blog.master.scaling.schedule import Entry
-from blog.master.scaling.wanted import Policy
+from blog.master.scaling.schedule import ScheduleEntry
+from blog.master.scaling.wanted import ScalingPolicy
 from tests.fakes import FakeClock
 
 POLICIES = {
-    "bus": Policy(),
-    "posts": Policy(replicas=2, schedule=(Entry("0 10 * * *", 5), Entry("0 1 * * *", 1))),
-    "comments": Policy(autoscale=Target(1, 6, in_flight=10)),
+    "bus": ScalingPolicy(),
+    "posts": ScalingPolicy(
+        replicas=2, schedule=(ScheduleEntry("0 10 * * *", 5), ScheduleEntry("0 1 * * *", 1))
+    ),
+    "comments": ScalingPolicy(autoscale=AutoscaleTarget(1, 6, in_flight=10)),
 }
 
 
@@ -26,7 +28,7 @@ class Bench:
     def __init__(self, scaler: Scaler, hours: float = 9) -> None:
         self.scaler = scaler
         self.clock = FakeClock(hours * 3600)
-        self.load = Load()
+        self.load = ServiceLoad()
 
     def decide(self, after: float = 0.0) -> dict[str, int]:
         """Decide once more, `after` seconds later."""
@@ -50,7 +52,7 @@ def test_by_hand_holds_until_auto() -> None:
     """Through changes of the schedule and whatever the load is."""
     bench = Bench(Scaler(POLICIES), hours=9)
     bench.scaler.say({"posts": 3, "comments": 2})
-    bench.load = Load(in_flight=100)
+    bench.load = ServiceLoad(in_flight=100)
     assert bench.decide(after=7200) == {"bus": 1, "posts": 3, "comments": 2}
     bench.scaler.say({"posts": None, "comments": None})
     assert bench.decide() == {"bus": 1, "posts": 5, "comments": 6}
@@ -60,7 +62,7 @@ def test_after_auto_nobody_is_stopped_before_a_minute_of_less_load() -> None:
     """What was said by hand is where the load begins; the words do not claim that it still holds."""
     bench = Bench(Scaler(POLICIES))
     bench.scaler.say({"comments": 5})
-    bench.load = Load(in_flight=1)
+    bench.load = ServiceLoad(in_flight=1)
     bench.decide()
     bench.scaler.say({"comments": None})
     assert bench.decide()["comments"] == 5
@@ -79,9 +81,9 @@ def test_what_runs_already_is_where_the_load_begins() -> None:
 
 def test_another_file_is_followed() -> None:
     """Its replicas at once; what was said by hand stays."""
-    bench = Bench(Scaler({"posts": Policy(replicas=2), "comments": Policy(replicas=2)}))
+    bench = Bench(Scaler({"posts": ScalingPolicy(replicas=2), "comments": ScalingPolicy(replicas=2)}))
     bench.scaler.say({"comments": 4})
-    bench.scaler.follow({"posts": Policy(replicas=3), "comments": Policy(replicas=1)})
+    bench.scaler.follow({"posts": ScalingPolicy(replicas=3), "comments": ScalingPolicy(replicas=1)})
     assert bench.decide() == {"posts": 3, "comments": 4}
 
 
@@ -98,7 +100,7 @@ def test_a_master_that_was_killed_knows_what_was_said(tmp_path: Path) -> None:
     memory = tmp_path / "scale.json"
     Scaler(POLICIES, memory).say({"comments": 3, "posts": 2})
     Scaler(POLICIES, memory).recall()
-    again = Scaler({"comments": Policy()}, memory)
+    again = Scaler({"comments": ScalingPolicy()}, memory)
     again.recall()
     assert again.by_hand == {"comments": 3}
     again.forget()

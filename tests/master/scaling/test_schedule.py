@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.master.scaling.schedule import Entry, checked_cron, coming, in_force, last
+from blog.master.scaling.schedule import ScheduleEntry, checked_cron, coming, in_force, last
 
 BERLIN = ZoneInfo("Europe/Berlin")
-WORKDAY = (Entry("0 10 * * *", 5), Entry("0 1 * * *", 1))
+WORKDAY = (ScheduleEntry("0 10 * * *", 5), ScheduleEntry("0 1 * * *", 1))
 
 
 def berlin(text: str, fold: int = 0) -> datetime:
@@ -51,7 +51,7 @@ def test_the_zone_counts() -> None:
 
 def test_at_the_same_time_the_one_further_down_wins() -> None:
     """As everywhere in a file that is read from top to bottom."""
-    entries = (Entry("0 10 * * *", 5), Entry("0 10 * * 1", 9))
+    entries = (ScheduleEntry("0 10 * * *", 5), ScheduleEntry("0 10 * * 1", 9))
     monday, tuesday = berlin("2026-01-12 12:00"), berlin("2026-01-13 12:00")
     assert [
         found.entry.replicas for at in (monday, tuesday) if (found := in_force(entries, BERLIN, at))
@@ -104,7 +104,7 @@ def test_without_entries_nothing_holds() -> None:
 )
 def test_clocks_that_change_what_comes(at: str, after: datetime, times: list[str]) -> None:
     """A time that does not exist, or exists twice, comes once."""
-    found = islice(coming([Entry(at, 1)], BERLIN, after), len(times))
+    found = islice(coming([ScheduleEntry(at, 1)], BERLIN, after), len(times))
     assert [change.time.isoformat() for change in found] == times
 
 
@@ -138,7 +138,7 @@ TIMES = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)).map(lambda it
 
 
 @given(
-    st.lists(st.builds(Entry, CRONS, st.integers(0, 9)), min_size=1, max_size=3),
+    st.lists(st.builds(ScheduleEntry, CRONS, st.integers(0, 9)), min_size=1, max_size=3),
     st.one_of(
         TIMES,
         st.integers(-7200, 7200).map(
@@ -146,7 +146,7 @@ TIMES = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)).map(lambda it
         ),
     ),
 )
-def test_what_comes_next_is_what_holds_then(entries: Sequence[Entry], now: datetime) -> None:
+def test_what_comes_next_is_what_holds_then(entries: Sequence[ScheduleEntry], now: datetime) -> None:
     """Both ways of asking agree: at the time of a change it holds, just before it does not yet."""
     change = next(coming(entries, BERLIN, now))
     then = change.time.astimezone(UTC)

@@ -11,9 +11,9 @@ from aiohttp.test_utils import BaseTestServer, TestClient, TestServer
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
-from blog.gateway.telemetry.stats import Stats
-from blog.master.scaling.autoscale import Load
-from blog.master.scaling.signals import Signals
+from blog.gateway.telemetry.stats import GatewayStats
+from blog.master.scaling.autoscale import ServiceLoad
+from blog.master.scaling.signals import LoadSignals
 from blog.testing.harness import RunningBlog
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import an_instance
@@ -28,12 +28,12 @@ class World:
 
     def __init__(self) -> None:
         self.instances: list[Instance] = []
-        self.stats = Stats()
+        self.stats = GatewayStats()
         self.subscriptions: list[dict[str, Any]] = []
         self.applied = "# TYPE blog_view_applied gauge\nblog_view_applied 90.0\n"
         self.away: set[str] = set()
         self.server: BaseTestServer
-        self.signals: Signals
+        self.signals: LoadSignals
         self.clock = FakeClock()
 
     def app(self) -> web.Application:
@@ -77,7 +77,7 @@ async def world() -> AsyncIterator[World]:
     async with TestServer(world.app()) as server, aiohttp.ClientSession() as http:
         world.server = server
         url = f"http://127.0.0.1:{server.port}"
-        world.signals = Signals(http, url, TOKEN, world.clock)
+        world.signals = LoadSignals(http, url, TOKEN, world.clock)
         world.announce("bus")
         yield world
 
@@ -89,18 +89,18 @@ async def test_the_load_is_that_of_the_ready_ones(world: World) -> None:
     world.announce("comments", State.STARTING, in_flight=100)
     world.announce("comments", State.DRAINING, in_flight=100)
     await world.signals.read()
-    assert world.signals.load("comments") == Load(in_flight=7)
+    assert world.signals.load("comments") == ServiceLoad(in_flight=7)
     world.stats.services["comments"].in_flight = 30
     world.stats.services["comments"].streams = 10
     await world.signals.read()
-    assert world.signals.load("comments") == Load(in_flight=20)
+    assert world.signals.load("comments") == ServiceLoad(in_flight=20)
 
 
 async def test_nobody_ready_is_not_known(world: World) -> None:
     """It is no reason to have fewer."""
     world.announce("comments", State.STARTING)
     await world.signals.read()
-    assert world.signals.load("comments") == Load(None, None)
+    assert world.signals.load("comments") == ServiceLoad(None, None)
 
 
 async def test_events_that_wait(world: World) -> None:
@@ -117,31 +117,31 @@ async def test_events_that_wait(world: World) -> None:
 @pytest.mark.parametrize(
     ("away", "known"),
     [
-        ("/v1/services", Load(None, None)),
-        ("/v1/stats", Load(3, 12)),
-        ("/subscriptions", Load(3, None)),
+        ("/v1/services", ServiceLoad(None, None)),
+        ("/v1/stats", ServiceLoad(3, 12)),
+        ("/subscriptions", ServiceLoad(3, None)),
     ],
 )
-async def test_a_source_that_is_away(world: World, away: str, known: Load) -> None:
+async def test_a_source_that_is_away(world: World, away: str, known: ServiceLoad) -> None:
     """The others are still heard; what was known before is not made up."""
     world.announce("comments", in_flight=3)
     world.subscriptions = [{"name": "comments", "waiting": 12, "paused": False}]
     await world.signals.read()
-    assert world.signals.load("comments") == Load(3, 12)
+    assert world.signals.load("comments") == ServiceLoad(3, 12)
     world.away.add(away)
     await world.signals.read()
     assert world.signals.load("comments") == known
     world.away.clear()
     await world.signals.read()
-    assert world.signals.load("comments") == Load(3, 12)
+    assert world.signals.load("comments") == ServiceLoad(3, 12)
 
 
 async def test_nobody_at_all_answers() -> None:
     """No error, and nothing is known."""
     async with aiohttp.ClientSession() as http:
-        signals = Signals(http, "http://127.0.0.1:9", None, FakeClock())
+        signals = LoadSignals(http, "http://127.0.0.1:9", None, FakeClock())
         await signals.read()
-        assert signals.load("comments") == Load(None, None)
+        assert signals.load("comments") == ServiceLoad(None, None)
         assert await signals.behind() == {}
 
 
@@ -157,14 +157,14 @@ async def test_how_far_behind_each_view_is(world: World) -> None:
 async def test_a_running_blog_says_all_of_it(blog: RunningBlog, gateway_client: Client) -> None:
     """Each source as it really answers: rates, views that are not behind, events that do not wait."""
     async with aiohttp.ClientSession() as http:
-        signals = Signals(http, blog.registry_url, blog.token, SystemClock())
+        signals = LoadSignals(http, blog.registry_url, blog.token, SystemClock())
         await signals.read()
         async with gateway_client.post("/posts", json={"title": "Hello"}) as answer:
             assert answer.status == 201
         await signals.read()
         assert signals.rate("posts").per_second > 0
-        assert signals.load("moderation") == Load(in_flight=0, lag=0)
-        assert signals.load("query") == Load(in_flight=0, lag=None)
+        assert signals.load("moderation") == ServiceLoad(in_flight=0, lag=0)
+        assert signals.load("query") == ServiceLoad(in_flight=0, lag=None)
         async with asyncio.timeout(5):
             while set((await signals.behind()).values()) != {0}:
                 await asyncio.sleep(0.01)

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from blog.core.errors import SettingsError
-from blog.master.scaling.autoscale import Target
-from blog.master.scaling.schedule import Entry
+from blog.master.scaling.autoscale import AutoscaleTarget
+from blog.master.scaling.schedule import ScheduleEntry
 from blog.master.scaling.spec import checked, machine_zone, parse, read
 
 KNOWN = ("gateway", "bus", "posts", "comments")
@@ -32,8 +32,8 @@ def test_a_file_says_what_holds(tmp_path: Path) -> None:
     assert list(policies) == list(KNOWN)
     comments = policies["comments"]
     assert comments.replicas == 2
-    assert comments.schedule == (Entry("0 10 * * *", 5), Entry("0 1 * * *", 1))
-    assert comments.autoscale == Target(min=1, max=6, in_flight=20, lag=100)
+    assert comments.schedule == (ScheduleEntry("0 10 * * *", 5), ScheduleEntry("0 1 * * *", 1))
+    assert comments.autoscale == AutoscaleTarget(min=1, max=6, in_flight=20, lag=100)
     assert (comments.zone, policies["posts"].zone) == (ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo"))
     assert policies["gateway"].replicas is None
 

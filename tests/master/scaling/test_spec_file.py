@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blog.core.errors import SettingsError
-from blog.master.scaling.spec_file import PolicyFile
+from blog.master.scaling.spec_file import SpecFileWatch
 
 KNOWN = ("comments",)
 
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_change_is_news_once_it_has_settled(path: Path) -> None:
     """At the second look that finds it the same, and only once."""
-    file = PolicyFile(path, KNOWN)
+    file = SpecFileWatch(path, KNOWN)
     assert file.news() is None
     write(path, "", 2)  # an editor has emptied it, and is about to write
     assert file.news() is None
@@ -41,7 +41,7 @@ def test_a_change_is_news_once_it_has_settled(path: Path) -> None:
 
 def test_a_mistake_changes_nothing_and_is_told(path: Path) -> None:
     """Until it is put right."""
-    file = PolicyFile(path, KNOWN)
+    file = SpecFileWatch(path, KNOWN)
     write(path, "[services.comments]\nreplicas = 'x'\n", 2)
     assert [file.news(), file.news(), file.news()] == [None, None, None]
     assert "services.comments.replicas" in file.problem
@@ -55,7 +55,7 @@ def test_a_mistake_changes_nothing_and_is_told(path: Path) -> None:
 
 def test_a_file_may_come_and_go(path: Path) -> None:
     """Without one, nothing is said."""
-    file = PolicyFile(path, KNOWN)
+    file = SpecFileWatch(path, KNOWN)
     path.unlink()
     file.news()
     news = file.news()
@@ -67,4 +67,4 @@ def test_at_the_start_a_mistake_is_an_error(path: Path) -> None:
     """Nothing is there yet that could hold instead."""
     write(path, "replicas = 2", 2)
     with pytest.raises(SettingsError):
-        PolicyFile(path, KNOWN)
+        SpecFileWatch(path, KNOWN)

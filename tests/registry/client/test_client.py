@@ -13,13 +13,15 @@ from blog.core.instance import State
 from blog.core.net.http_client import client_session
 from blog.registry.client import client as sessions
 from blog.registry.client import connection as lines
-from blog.registry.client.client import Session, is_worth_a_line, reconnect_delay
+from blog.registry.client.client import RegistryClient, is_worth_a_line, reconnect_delay
 from tests.registry.server.test_service import TOKEN, World, a_world, running, seen
 
 READY = {"p1": State.READY}
 
 
-async def pair(stack: AsyncExitStack, world: World) -> tuple[AsyncExitStack, Session, Session]:
+async def pair(
+    stack: AsyncExitStack, world: World
+) -> tuple[AsyncExitStack, RegistryClient, RegistryClient]:
     """Open a second registry; give what ends it, an instance at both and a follower of both."""
     second = AsyncExitStack()
     stack.push_async_callback(second.aclose)
@@ -114,7 +116,9 @@ async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.Monkey
     await server.start_server()
     async with aiohttp.ClientSession() as http:
         url = str(server.make_url("/"))
-        follower = Session(http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
+        follower = RegistryClient(
+            http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN
+        )
         async with follower, asyncio.timeout(5):
             while not follower._lines:
                 await asyncio.sleep(0.001)
@@ -153,7 +157,9 @@ async def test_a_registry_that_says_too_much_is_left_and_tried_again(frame: byte
     await server.start_server()
     async with client_session() as http:
         url = str(server.make_url("/"))
-        follower = Session(http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
+        follower = RegistryClient(
+            http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN
+        )
         async with follower, asyncio.timeout(30):
             assert [await codes.get() for _ in range(3)] == [code] * 3
     await server.close()
@@ -186,7 +192,7 @@ async def test_an_instance_is_back_as_soon_as_its_registry_is(monkeypatch: pytes
         async with running() as (_, url):
             port = int(url.rstrip("/").rpartition(":")[2])
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        follower = Session(
+        follower = RegistryClient(
             http=http,
             registries=[f"http://127.0.0.1:{port}", "http://no-such-name.invalid:4000"],
             clock=SystemClock(),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from blog.core.instance import Departure, Instance, State
 from blog.registry.client.discovery import Discovery
-from blog.registry.messages import Delta, Gone, Joined, Snapshot
+from blog.registry.messages import GoneInstance, Joined, TableDelta, TableSnapshot
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -16,9 +16,9 @@ def instance(id_: str, state: State = State.READY, service: str = "posts", **mor
     )
 
 
-def snapshot(*instances: Instance, complete: bool = True, version: int = 1) -> Snapshot:
+def snapshot(*instances: Instance, complete: bool = True, version: int = 1) -> TableSnapshot:
     """Give a whole table."""
-    return Snapshot(epoch="e", version=version, complete=complete, instances=instances)
+    return TableSnapshot(epoch="e", version=version, complete=complete, instances=instances)
 
 
 def test_turns_go_over_the_ready_ones() -> None:
@@ -45,7 +45,7 @@ def test_suspects_are_better_than_nobody() -> None:
     second = table.next("posts", skip={"a"})
     assert second is not None
     assert second.id == "e"
-    table.apply(Delta(version=2, gone=(Gone(id="a", why=Departure.LOST),)))
+    table.apply(TableDelta(version=2, gone=(GoneInstance(id="a", why=Departure.LOST),)))
     assert [item.id for item in table.serving("posts")] == ["e"]
 
 
@@ -53,7 +53,9 @@ def test_deltas_change_single_rows() -> None:
     """Put and gone."""
     table = Discovery()
     table.apply(snapshot(instance("a"), instance("b")))
-    table.apply(Delta(version=2, put=(instance("c"),), gone=(Gone(id="a", why=Departure.LEFT),)))
+    table.apply(
+        TableDelta(version=2, put=(instance("c"),), gone=(GoneInstance(id="a", why=Departure.LEFT),))
+    )
     assert set(table.instances) == {"b", "c"}
     assert table.version == 2
 
@@ -83,9 +85,9 @@ def test_listeners_hear_of_changes_until_they_stop() -> None:
     table, heard = Discovery(), list[int]()
     stop = table.on_change(lambda: heard.append(table.version))
     table.apply(snapshot(version=1))
-    table.apply(Delta(version=2))
+    table.apply(TableDelta(version=2))
     stop()
-    table.apply(Delta(version=3))
+    table.apply(TableDelta(version=3))
     assert heard == [1, 2]
 
 

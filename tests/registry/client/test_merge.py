@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.core.instance import Departure, Instance, State
-from blog.registry.client.merge import Source, merged
-from blog.registry.messages import Delta, Gone, Snapshot
+from blog.registry.client.merge import TableSource, merged
+from blog.registry.messages import GoneInstance, TableDelta, TableSnapshot
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 READY, SUSPECT, STARTING, DRAINING = State.READY, State.SUSPECT, State.STARTING, State.DRAINING
@@ -19,14 +19,14 @@ def row(state: State, id_: str = "a") -> Instance:
     return Instance(id=id_, service="posts", address="127.0.0.1:1", started_at=START, state=state)
 
 
-def source(*rows: Instance, complete: bool = True) -> Source:
+def source(*rows: Instance, complete: bool = True) -> TableSource:
     """Give a registry that tells these rows."""
-    made = Source()
-    made.snapshot(Snapshot(epoch="e", version=1, complete=complete, instances=rows))
+    made = TableSource()
+    made.snapshot(TableSnapshot(epoch="e", version=1, complete=complete, instances=rows))
     return made
 
 
-def cut(made: Source) -> Source:
+def cut(made: TableSource) -> TableSource:
     """Cut a registry off."""
     made.cut_off()
     return made
@@ -54,7 +54,7 @@ def test_what_two_registries_say(one: State, other: State, expected: State) -> N
 def test_it_is_gone_only_when_no_connected_one_has_it() -> None:
     """One lost it, the other one still hears it."""
     one, other = source(row(READY)), source(row(READY))
-    gone = Delta(version=2, gone=(Gone(id="a", why=Departure.LOST),))
+    gone = TableDelta(version=2, gone=(GoneInstance(id="a", why=Departure.LOST),))
     one.delta(gone)
     assert merged("a", [one, other]) is not None
     other.delta(gone)
@@ -88,11 +88,11 @@ def test_an_incomplete_table_after_a_restart_takes_nobody_out() -> None:
     """Until it is complete."""
     one = cut(source(row(READY), row(READY, "b")))
     concerned, gone = one.snapshot(
-        Snapshot(epoch="f", version=1, complete=False, instances=(row(STARTING, "b"),))
+        TableSnapshot(epoch="f", version=1, complete=False, instances=(row(STARTING, "b"),))
     )
     assert (concerned, gone) == ({"a", "b"}, set())
     assert (set(one.told), "a" in one.kept) == ({"b"}, True)
-    concerned, gone = one.snapshot(Snapshot(epoch="f", version=2, complete=True, instances=()))
+    concerned, gone = one.snapshot(TableSnapshot(epoch="f", version=2, complete=True, instances=()))
     assert (concerned, gone) == ({"a", "b"}, {"a", "b"})
     assert merged("a", [one]) is None
 
@@ -102,14 +102,14 @@ def test_who_comes_back_to_a_registry_that_was_restarted_serves_all_the_time() -
     one = cut(source(row(READY)))
     starts = row(STARTING)
     for complete in (False, True):
-        one.snapshot(Snapshot(epoch="f", version=1, complete=complete, instances=(starts,)))
+        one.snapshot(TableSnapshot(epoch="f", version=1, complete=complete, instances=(starts,)))
         assert merged("a", [one]) == row(READY)
     elsewhere = starts.model_copy(update={"address": "127.0.0.1:2"})
-    one.delta(Delta(version=2, put=(elsewhere,)))
+    one.delta(TableDelta(version=2, put=(elsewhere,)))
     assert merged("a", [one]) == elsewhere
-    one.delta(Delta(version=3, put=(row(SUSPECT),)))
+    one.delta(TableDelta(version=3, put=(row(SUSPECT),)))
     assert merged("a", [one]) == row(SUSPECT)
-    one.delta(Delta(version=4, put=(starts,)))
+    one.delta(TableDelta(version=4, put=(starts,)))
     assert merged("a", [one]) == starts
 
 
@@ -118,20 +118,22 @@ def test_who_comes_back_to_a_registry_that_was_restarted_serves_all_the_time() -
 )
 def test_a_row_is_kept_only_while_nothing_better_is_told(steps: list[tuple[str, str]]) -> None:
     """Whatever a registry says, and whenever it is cut off; told ones need a connection."""
-    made = Source()
+    made = TableSource()
     for word, id_ in steps:
         match word:
             case "cut":
                 made.cut_off()
                 assert not made.told
             case "put":
-                made.delta(Delta(version=1, put=(row(READY, id_),)))
+                made.delta(TableDelta(version=1, put=(row(READY, id_),)))
             case "gone":
-                made.delta(Delta(version=1, gone=(Gone(id=id_, why=Departure.LEFT),)))
+                made.delta(TableDelta(version=1, gone=(GoneInstance(id=id_, why=Departure.LEFT),)))
                 assert merged(id_, [made]) is None
             case _:
                 is_whole = word == "whole"
-                said = Snapshot(epoch="e", version=1, complete=is_whole, instances=(row(READY, id_),))
+                said = TableSnapshot(
+                    epoch="e", version=1, complete=is_whole, instances=(row(READY, id_),)
+                )
                 made.snapshot(said)
                 assert not (is_whole and made.kept)
         assert all(made.told[id_].state is STARTING for id_ in made.told.keys() & made.kept.keys())

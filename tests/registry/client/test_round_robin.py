@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.registry.client.round_robin import Rotation
+from blog.registry.client.round_robin import RoundRobin
 
 
-def rotation(*members: str) -> Rotation:
+def rotation(*members: str) -> RoundRobin:
     """Make one with members that were served in this order."""
-    made = Rotation()
+    made = RoundRobin()
     for member in reversed(members):
         made.put(member)
     return made
@@ -45,13 +45,13 @@ def test_the_skipped_keep_their_turn() -> None:
 def test_nobody_is_left() -> None:
     """None, not an error."""
     assert rotation("a").next(skip={"a"}) is None
-    assert Rotation().next() is None
+    assert RoundRobin().next() is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "remove", "next"]), st.sampled_from("abcd"))))
 def test_it_is_served_longest_ago_whatever_happens(steps: list[tuple[str, str]]) -> None:
     """Against a model that keeps the time of each turn (0: never; newest put first among those)."""
-    turns, served = Rotation(), dict[str, float]()
+    turns, served = RoundRobin(), dict[str, float]()
     for time, (word, member) in enumerate(steps, 1):
         match word:
             case "put":

@@ -9,7 +9,7 @@ from blog.registry.server.completeness import (
     GIVE_UP_AFTER,
     RETURN_WITHIN,
     Completeness,
-    Memory,
+    ServiceMemory,
 )
 
 BEGAN = 100.0
@@ -138,7 +138,7 @@ def test_complete_is_complete_for_good(
 
 def test_what_is_stopped_is_remembered_and_what_is_removed_is_not() -> None:
     """A blog ends instance by instance, within seconds; the next start has to know all of them."""
-    memory = Memory()
+    memory = ServiceMemory()
     assert memory.seen({"bus": 1, "posts": 3}, 0.0) == {"bus": 1, "posts": 3}
     assert memory.seen({"posts": 1}, 10.0) == {"bus": 1, "posts": 3}
     assert memory.seen({}, 10.0 + FORGET_AFTER - 0.1) == {"bus": 1, "posts": 3}
@@ -148,7 +148,7 @@ def test_what_is_stopped_is_remembered_and_what_is_removed_is_not() -> None:
 
 def test_what_comes_back_in_time_is_not_forgotten_later() -> None:
     """Only a minute without a break counts."""
-    memory = Memory()
+    memory = ServiceMemory()
     memory.seen({"bus": 1}, 0.0)
     for now in range(0, 200, 50):
         assert memory.seen({}, now + 1.0) == {"bus": 1}

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, make_mocked_request
 
-from blog.registry.messages import Delta, parse_from_registry
-from blog.registry.server.conversation import BACKLOG, Conversation, frame, peer_of
+from blog.registry.messages import TableDelta, parse_from_registry
+from blog.registry.server.conversation import BACKLOG, ServerSession, frame, peer_of
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65535, 65536, 200_000])
@@ -61,17 +61,17 @@ class Pipe:
 def test_a_follower_that_is_too_slow_is_cut_off() -> None:
     """It holds no more memory than that, and nothing is written after it."""
     pipe = Pipe()
-    talk = Conversation(cast("web.WebSocketResponse", None), cast("asyncio.Transport", pipe))
+    talk = ServerSession(cast("web.WebSocketResponse", None), cast("asyncio.Transport", pipe))
     while not pipe.is_aborted:
         talk.say_frame(bytes(1 << 20))
     assert BACKLOG < pipe.held <= BACKLOG + (1 << 20)
-    talk.say(Delta(version=1))
+    talk.say(TableDelta(version=1))
     assert pipe.held <= BACKLOG + (1 << 20)
 
 
 def test_a_frame_of_a_message_is_that_message() -> None:
     """With its length before it."""
-    said = Delta(version=7)
+    said = TableDelta(version=7)
     assert parse_from_registry(frame(said.to_json())[2:].decode()) == said
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from blog.registry.server.doubts import Doubts
+from blog.registry.server.doubts import ProbeScheduler
 
 
 async def test_a_hundred_reports_are_two_probes() -> None:
@@ -13,17 +13,17 @@ async def test_a_hundred_reports_are_two_probes() -> None:
         looked.append(instance_id)
         await may_end.wait()
 
-    async with Doubts(look) as doubts:
+    async with ProbeScheduler(look) as doubts:
         for _ in range(100):
             doubts.begin("a")
             await asyncio.sleep(0)
         doubts.begin("b")
         may_end.set()
-        while repr(doubts) != "<Doubts about nobody>":
+        while repr(doubts) != "<ProbeScheduler about nobody>":
             await asyncio.sleep(0)
         assert sorted(looked) == ["a", "a", "b"]
         doubts.begin("a")
-        while repr(doubts) != "<Doubts about nobody>":
+        while repr(doubts) != "<ProbeScheduler about nobody>":
             await asyncio.sleep(0)
     assert looked.count("a") == 3
 
@@ -34,6 +34,6 @@ async def test_nothing_begins_after_the_end() -> None:
     async def look(_: str) -> None:
         raise AssertionError
 
-    async with Doubts(look) as doubts:
+    async with ProbeScheduler(look) as doubts:
         pass
     doubts.begin("a")

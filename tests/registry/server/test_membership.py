@@ -15,7 +15,7 @@ from blog.registry.server.membership import (
     SUSPECT_AFTER,
     Membership,
 )
-from blog.registry.server.transitions import Cause, Probe
+from blog.registry.server.transitions import ProbeResult, RemovalCause
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -78,9 +78,13 @@ def test_a_suspect_is_probed_every_half_second() -> None:
 
 @pytest.mark.parametrize(
     ("result", "expected"),
-    [(Probe.ANSWERED, State.READY), (Probe.SILENT, State.SUSPECT), (Probe.REFUSED, None)],
+    [
+        (ProbeResult.ANSWERED, State.READY),
+        (ProbeResult.SILENT, State.SUSPECT),
+        (ProbeResult.REFUSED, None),
+    ],
 )
-def test_what_a_probe_of_a_ready_one_means(result: Probe, expected: State | None) -> None:
+def test_what_a_probe_of_a_ready_one_means(result: ProbeResult, expected: State | None) -> None:
     """Refused is conclusive, silence for 300 ms makes a suspect."""
     table = ready()
     table.probed("a", result, 1.0)
@@ -89,9 +93,13 @@ def test_what_a_probe_of_a_ready_one_means(result: Probe, expected: State | None
 
 @pytest.mark.parametrize(
     ("result", "expected"),
-    [(Probe.ANSWERED, State.READY), (Probe.SILENT, State.SUSPECT), (Probe.REFUSED, None)],
+    [
+        (ProbeResult.ANSWERED, State.READY),
+        (ProbeResult.SILENT, State.SUSPECT),
+        (ProbeResult.REFUSED, None),
+    ],
 )
-def test_what_a_probe_of_a_suspect_means(result: Probe, expected: State | None) -> None:
+def test_what_a_probe_of_a_suspect_means(result: ProbeResult, expected: State | None) -> None:
     """It is back with its first answer."""
     table = ready()
     table.expire(SUSPECT_AFTER)
@@ -115,7 +123,7 @@ def test_a_draining_one_stays_draining() -> None:
     table = ready()
     table.drain("a")
     table.beat("a", None, 1.0)
-    table.probed("a", Probe.ANSWERED, 1.0)
+    table.probed("a", ProbeResult.ANSWERED, 1.0)
     table.join(instance(), 1.0)
     assert state(table) is State.DRAINING
 
@@ -130,8 +138,8 @@ def test_joining_again_keeps_the_state() -> None:
 def test_leaving_and_dying_are_different_words() -> None:
     """Followers are told which."""
     table = ready("a", "b")
-    table.remove("a", Cause.LEFT)
-    table.probed("b", Probe.REFUSED, 1.0)
+    table.remove("a", RemovalCause.LEFT)
+    table.probed("b", ProbeResult.REFUSED, 1.0)
     assert {c.instance.id: c.why for c in table.take_changes()} == {"a": "left", "b": "lost"}
 
 
@@ -191,9 +199,9 @@ def test_followers_that_apply_the_changes_have_the_table(
             case "drain":
                 table.drain(id_)
             case "left":
-                table.remove(id_, Cause.LEFT)
+                table.remove(id_, RemovalCause.LEFT)
             case result:
-                table.probed(id_, Probe[result.upper()], now)
+                table.probed(id_, ProbeResult[result.upper()], now)
         table.expire(now)
         for change in table.take_changes() if pause > 1 else ():
             seen.pop(change.instance.id, None)
@@ -261,7 +269,7 @@ def test_a_refused_one_is_lost_even_then() -> None:
     table = crowd(4)
     table.expire(SUSPECT_AFTER)
     assert table.is_guarded
-    table.probed("0", Probe.REFUSED, SUSPECT_AFTER)
+    table.probed("0", ProbeResult.REFUSED, SUSPECT_AFTER)
     assert state(table, "0") is None
 
 
@@ -289,7 +297,7 @@ def test_a_lease_that_ends_in_a_mass_loss_is_suspect() -> None:
         table.admit(id_)
     table.expire(5.0)
     assert table.counts() == {State.SUSPECT: 4}
-    table.probed("a", Probe.ANSWERED, 5.0)
+    table.probed("a", ProbeResult.ANSWERED, 5.0)
     assert state(table) is State.READY
 
 
@@ -322,7 +330,7 @@ def test_a_registry_is_complete_when_everybody_it_knew_is_ready() -> None:
     table.expect(["a"], 100.3)
     table.drain("b")
     assert not table.is_complete(100.3)
-    table.remove("c", Cause.LEFT)
+    table.remove("c", RemovalCause.LEFT)
     assert table.is_complete(100.3)
 
 
@@ -335,12 +343,12 @@ def test_it_counts_who_may_get_traffic_of_each_service() -> None:
     table.admit("a")
     table.admit("b")
     assert table.serving() == {"posts": 2}
-    table.probed("a", Probe.SILENT, 1.0)
+    table.probed("a", ProbeResult.SILENT, 1.0)
     table.join(instance("b"), 1.0)
     assert table.serving() == {"posts": 2}
     table.join(instance("b").model_copy(update={"address": "127.0.0.1:9"}), 1.1)
     assert table.serving() == {"posts": 1}
-    table.remove("b", Cause.LEFT)
+    table.remove("b", RemovalCause.LEFT)
     table.drain("a")
     assert table.serving() == {}
 
@@ -358,9 +366,9 @@ def test_nobody_gets_traffic_at_an_address_that_was_not_dialled() -> None:
 def test_a_probe_of_the_address_before_says_nothing() -> None:
     """It came back elsewhere while the probe was on its way."""
     table = ready()
-    table.probed("a", Probe.REFUSED, 1.0, address="127.0.0.1:9")
+    table.probed("a", ProbeResult.REFUSED, 1.0, address="127.0.0.1:9")
     assert state(table) is State.READY
-    table.probed("a", Probe.REFUSED, 1.0, address="127.0.0.1:1")
+    table.probed("a", ProbeResult.REFUSED, 1.0, address="127.0.0.1:1")
     assert state(table) is None
 
 
@@ -390,8 +398,8 @@ def test_a_lease_is_not_renewed_by_others() -> None:
     table = Membership()
     table.join(instance(), 0.0, lease=5.0)
     table.admit("a")
-    table.probed("a", Probe.SILENT, 1.0)
-    table.probed("a", Probe.ANSWERED, 4.0)
+    table.probed("a", ProbeResult.SILENT, 1.0)
+    table.probed("a", ProbeResult.ANSWERED, 4.0)
     assert state(table) is State.READY
     table.expire(5.0)
     assert state(table) is None
@@ -408,14 +416,14 @@ def test_losses_are_counted_by_their_cause() -> None:
     """Left, refused, silent, a lease that ended, forced out."""
     table = ready("a", "b", "c", "d", "e")
     table.join(instance("f"), 0.0, lease=1.0)
-    table.remove("a", Cause.LEFT)
-    table.probed("b", Probe.REFUSED, 0.0)
-    table.remove("c", Cause.FORCED)
+    table.remove("a", RemovalCause.LEFT)
+    table.probed("b", ProbeResult.REFUSED, 0.0)
+    table.remove("c", RemovalCause.FORCED)
     table.beat("d", None, LOST_AFTER)
     table.expire(1.0)
     table.expire(LOST_AFTER)
     assert table.joins == 6
-    assert table.departures == dict.fromkeys(Cause, 1)
+    assert table.departures == dict.fromkeys(RemovalCause, 1)
 
 
 class Life(RuleBasedStateMachine):
@@ -459,14 +467,14 @@ class Life(RuleBasedStateMachine):
         self.table.admit(id_)
         self.said_ready |= {id_} & self.here().keys()
 
-    @rule(id_=ids, result=st.sampled_from(Probe))
-    def probe(self, id_: str, result: Probe) -> None:
+    @rule(id_=ids, result=st.sampled_from(ProbeResult))
+    def probe(self, id_: str, result: ProbeResult) -> None:
         """Let a probe come back; after a refusal it is gone whatever it was."""
         self.table.probed(id_, result, self.now)
-        assert result is not Probe.REFUSED or id_ not in self.here()
+        assert result is not ProbeResult.REFUSED or id_ not in self.here()
 
-    @rule(id_=ids, cause=st.sampled_from([Cause.LEFT, Cause.FORCED]))
-    def remove(self, id_: str, cause: Cause) -> None:
+    @rule(id_=ids, cause=st.sampled_from([RemovalCause.LEFT, RemovalCause.FORCED]))
+    def remove(self, id_: str, cause: RemovalCause) -> None:
         """Take it out."""
         self.table.remove(id_, cause)
         assert id_ not in self.here()

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from blog.core.instance import State
-from blog.registry.server.transitions import Cause
+from blog.registry.server.transitions import RemovalCause
 from tests.registry.server.test_service import a_world, seen
 
 
@@ -30,7 +30,7 @@ async def test_a_life_in_numbers() -> None:
         assert value("followers") == 1
         assert value("epoch_info", epoch=world.registry.epoch) == 1
         assert value("suspicions_total") == value("guarded") == value("mass_losses_total") == 0
-        world.registry.membership.remove("p2", Cause.SILENT)
+        world.registry.membership.remove("p2", RemovalCause.SILENT)
         await session.leave()
         world.registry.take_note()
         await seen(follower, lambda table: table == {})

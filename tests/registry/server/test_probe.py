@@ -10,7 +10,7 @@ from blog.core.instance import Instance
 from blog.core.net.http_server import app_runner
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.server.probe import Prober
-from blog.registry.server.transitions import Probe
+from blog.registry.server.transitions import ProbeResult
 
 
 def instance(address: str) -> Instance:
@@ -44,5 +44,5 @@ async def test_an_address_that_no_resolver_takes_is_refused(address: str) -> Non
     """It fits the pattern of addresses; the probe says what is wrong with it, and never raises."""
     async with Prober.open(None) as prober:
         answer = await prober.dial(instance(address), 30.0)
-    assert (answer.result, answer.is_ready) == (Probe.REFUSED, False)
+    assert (answer.result, answer.is_ready) == (ProbeResult.REFUSED, False)
     assert "valid address" in answer.why

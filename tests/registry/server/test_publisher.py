@@ -7,14 +7,14 @@ from typing import Any, cast
 from aiohttp import web
 
 from blog.core.instance import Departure, Instance, Load, State
-from blog.registry.server.conversation import Conversation
-from blog.registry.server.publisher import Publisher
-from blog.registry.server.transitions import Change
+from blog.registry.server.conversation import ServerSession
+from blog.registry.server.publisher import TablePublisher
+from blog.registry.server.transitions import StateChange
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Told(Conversation):
+class Told(ServerSession):
     """A conversation that keeps what it is told."""
 
     def __init__(self, *follow: str) -> None:
@@ -31,7 +31,7 @@ class Told(Conversation):
         return [json.loads(one[one.index(b"{") :]) for one in self.frames]
 
 
-def change(id_: str, service: str, why: Departure | None = None) -> Change:
+def change(id_: str, service: str, why: Departure | None = None) -> StateChange:
     """Give a change."""
     made = Instance(
         id=id_,
@@ -41,12 +41,12 @@ def change(id_: str, service: str, why: Departure | None = None) -> Change:
         state=State.READY,
         load=Load(in_flight=9),
     )
-    return Change(made, why)
+    return StateChange(made, why)
 
 
 async def test_everybody_hears_of_what_they_follow_and_nothing_else() -> None:
     """And who follows the same gets the very same bytes."""
-    publisher = Publisher("e")
+    publisher = TablePublisher("e")
     posts, same, everything = Told("posts"), Told("posts"), Told("*")
     for talk in (posts, same, everything):
         publisher.open(talk)
@@ -60,7 +60,7 @@ async def test_everybody_hears_of_what_they_follow_and_nothing_else() -> None:
 
 async def test_load_is_told_to_nobody() -> None:
     """A beat is no news."""
-    publisher = Publisher("e")
+    publisher = TablePublisher("e")
     talk = Told("*")
     publisher.open(talk)
     await publisher.tell([change("p1", "posts")])
@@ -72,7 +72,7 @@ async def test_load_is_told_to_nobody() -> None:
 
 async def test_a_latecomer_gets_the_table_at_the_version_that_others_have() -> None:
     """What comes next goes on top of it."""
-    publisher = Publisher("e")
+    publisher = TablePublisher("e")
     await publisher.tell([change("p1", "posts"), change("c1", "comments")])
     await publisher.tell([change("p2", "posts"), change("c1", "comments", Departure.LEFT)])
     late, other = Told("*"), Told("comments")

@@ -14,12 +14,12 @@ from aiohttp.test_utils import TestServer
 from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
-from blog.registry.client.client import Session
-from blog.registry.messages import Beat, parse_from_registry
+from blog.registry.client.client import RegistryClient
+from blog.registry.messages import Heartbeat, parse_from_registry
 from blog.registry.server.completeness import GIVE_UP_AFTER, RETURN_WITHIN
 from blog.registry.server.conversation import UNHEARD
 from blog.registry.server.service import Registry, registry_app
-from blog.registry.server.transitions import Cause
+from blog.registry.server.transitions import RemovalCause
 from tests.fakes import FakeClock
 
 TOKEN = "secret"
@@ -60,7 +60,7 @@ class World:
         self._stack.push_async_callback(door.server.close)
         return door
 
-    def session(self, door: Door | None, service: str = "posts", **options: Any) -> Session:
+    def session(self, door: Door | None, service: str = "posts", **options: Any) -> RegistryClient:
         """Make the session of the instance behind `door`."""
         instance = None
         if door is not None:
@@ -71,7 +71,7 @@ class World:
                 started_at=SystemClock().now(),
                 metadata=options.pop("metadata", {}),
             )
-        return Session(
+        return RegistryClient(
             http=self.http,
             registries=options.pop("registries", [self.url]),
             clock=SystemClock(),
@@ -80,7 +80,7 @@ class World:
             **options,
         )
 
-    async def open(self, door: Door | None, service: str = "posts", **options: Any) -> Session:
+    async def open(self, door: Door | None, service: str = "posts", **options: Any) -> RegistryClient:
         """Open a session until the end of the test."""
         session = await self._stack.enter_async_context(self.session(door, service, **options))
         await session.wait_until_joined()
@@ -109,7 +109,7 @@ async def a_world(clock: Clock | None = None) -> AsyncIterator[World]:
         yield world
 
 
-async def seen(session: Session, predicate: Callable[[dict[str, State]], bool]) -> None:
+async def seen(session: RegistryClient, predicate: Callable[[dict[str, State]], bool]) -> None:
     """Wait until the table that `session` follows looks like that."""
     async with asyncio.timeout(5):
         await session.discovery.wait_until(
@@ -214,7 +214,7 @@ async def test_a_lost_one_that_speaks_again_joins_again() -> None:
         await session.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         session.pause()
-        world.registry.membership.remove("p1", Cause.SILENT)
+        world.registry.membership.remove("p1", RemovalCause.SILENT)
         world.registry.take_note()
         await seen(follower, lambda table: table == {})
         session.resume()
@@ -278,7 +278,7 @@ async def test_a_storm_of_beats_makes_nobody_else_suspect() -> None:
         version = world.registry.publisher.version
         [line] = storm._lines.values()
         for _ in range(20_000):
-            line.say(Beat())
+            line.say(Heartbeat())
         async with asyncio.timeout(30):
             await line.wait_until_sent()
         await quiet.drain()
@@ -457,7 +457,7 @@ async def test_who_was_there_is_remembered_and_the_rest_forgotten_once_it_is_com
         registry.membership.join(an_instance("p1"), clock.monotonic())
         registry.membership.admit("p1")
         await looks(1)
-        registry.membership.remove("p1", Cause.LEFT)
+        registry.membership.remove("p1", RemovalCause.LEFT)
         registry.take_note()
         await looks(2)
     assert told == [{"posts": 1}] * len(told)

@@ -3,17 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.runtime.view.cache import HotAnswers, Rendered
+from blog.runtime.view.cache import CachedResponse, ResponseCache
 
 
-def answer(text: str) -> Rendered:
+def answer(text: str) -> CachedResponse:
     """Give an answer."""
-    return Rendered(text.encode(), text, {})
+    return CachedResponse(text.encode(), text, {})
 
 
 def test_what_is_kept_is_found_until_something_changes() -> None:
     """And never again, not even for who asks late."""
-    hot = HotAnswers()
+    hot = ResponseCache()
     hot.keep("a", 1, answer("x"))
     assert hot.find("a", 1) == answer("x")
     assert hot.find("b", 1) is None
@@ -24,7 +24,7 @@ def test_what_is_kept_is_found_until_something_changes() -> None:
 
 def test_who_was_not_asked_for_longest_goes_first() -> None:
     """Finding counts as asking."""
-    hot = HotAnswers(most=2)
+    hot = ResponseCache(most=2)
     for key in "ab":
         hot.keep(key, 0, answer(key))
     hot.find("a", 0)
@@ -34,7 +34,7 @@ def test_who_was_not_asked_for_longest_goes_first() -> None:
 
 def test_one_large_answer_does_not_push_all_others_out() -> None:
     """More than an eighth of what there is room for is not kept."""
-    hot = HotAnswers(most_bytes=80)
+    hot = ResponseCache(most_bytes=80)
     hot.keep("small", 0, answer("x"))
     hot.keep("large", 0, answer("x" * 11))
     assert hot.find("small", 0)
@@ -49,8 +49,8 @@ def test_one_large_answer_does_not_push_all_others_out() -> None:
 )
 def test_it_is_a_memory_that_may_only_forget(asked: list[tuple[str, int, int, bool]]) -> None:
     """Against a plain dict: what is found was kept for that state of the rows; the bounds always hold."""
-    hot = HotAnswers(most=4, most_bytes=80)
-    kept: dict[tuple[str, int], Rendered] = {}
+    hot = ResponseCache(most=4, most_bytes=80)
+    kept: dict[tuple[str, int], CachedResponse] = {}
     newest = 0
     for key, behind, size, is_kept in asked:
         changed = max(newest - behind, 0) if is_kept else newest + behind

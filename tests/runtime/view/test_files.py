@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from blog.core.view import View
 from blog.eventlog.client import Head
-from blog.runtime.view.files import POSITION, Position, Slot, position_of, remove
+from blog.runtime.view.files import POSITION, ViewPosition, ViewSlot, position_of, remove
 from tests.runtime.garden import LOG, Bed, Wider, names_in
 
 HEAD = Head(LOG, 100)
@@ -26,9 +26,9 @@ class Crash(BaseException):
 
 
 @pytest.fixture
-def slot(tmp_path: Path) -> Iterator[Slot]:
+def slot(tmp_path: Path) -> Iterator[ViewSlot]:
     """Give a slot of an empty folder."""
-    made = Slot(tmp_path)
+    made = ViewSlot(tmp_path)
     yield made
     made.close()
 
@@ -48,10 +48,10 @@ def write(path: Path, view: type[View], applied: int, *, log: str = LOG) -> None
 
 def test_two_processes_never_share_a_slot_and_slots_are_reused(tmp_path: Path) -> None:
     """The second takes the next one; a free one is taken again."""
-    first, second = Slot(tmp_path), Slot(tmp_path)
+    first, second = ViewSlot(tmp_path), ViewSlot(tmp_path)
     assert (first.current.name, second.current.name) == ("0.db", "1.db")
     first.close()
-    third = Slot(tmp_path)
+    third = ViewSlot(tmp_path)
     assert third.current.name == "0.db"
     second.close()
     third.close()
@@ -60,7 +60,7 @@ def test_two_processes_never_share_a_slot_and_slots_are_reused(tmp_path: Path) -
 def test_a_position_fits_a_log_that_goes_on_from_it() -> None:
     """The same log, which has all that the rows have."""
     cases = {(LOG, 100): True, (LOG, 0): True, (LOG, 101): False, ("log-2", 1): False}
-    assert {case: Position(*case).fits(HEAD) for case in cases} == cases
+    assert {case: ViewPosition(*case).fits(HEAD) for case in cases} == cases
 
 
 places = st.sampled_from(
@@ -81,7 +81,7 @@ def test_the_furthest_file_that_fits_goes_on(
     found: tuple[tuple[str, str, int] | None, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever lies there; where none fits it is a new one. The file that is read is never touched."""
-    slot = Slot(tmp_path_factory.mktemp("slot"))
+    slot = ViewSlot(tmp_path_factory.mktemp("slot"))
     paths = (slot.current, slot.building, slot.previous)
     for path, what in zip(paths, found, strict=True):
         if what is not None:
@@ -97,7 +97,7 @@ def test_the_furthest_file_that_fits_goes_on(
     slot.close()
 
 
-def test_what_is_no_view_is_none(slot: Slot) -> None:
+def test_what_is_no_view_is_none(slot: ViewSlot) -> None:
     """An empty file, one of other bytes, one without a row in its position."""
     slot.building.write_bytes(b"")
     slot.previous.write_bytes(b"no database at all" * 100)
@@ -108,7 +108,7 @@ def test_what_is_no_view_is_none(slot: Slot) -> None:
     assert slot.choose(Bed.schema_hash(), HEAD) == slot.building
 
 
-def test_a_swap_keeps_the_file_of_the_schema_before(slot: Slot) -> None:
+def test_a_swap_keeps_the_file_of_the_schema_before(slot: ViewSlot) -> None:
     """So that the older program finds its file: one, and only of another schema."""
     write(slot.current, Wider, 7)
     write(slot.building, Bed, 50)
@@ -123,7 +123,7 @@ def test_a_swap_keeps_the_file_of_the_schema_before(slot: Slot) -> None:
     assert names_in(slot.building) == ["Wider 7"]
 
 
-def test_a_broken_file_makes_way(slot: Slot) -> None:
+def test_a_broken_file_makes_way(slot: ViewSlot) -> None:
     """There is nothing in it to go back to, and its log is not taken for the new file's."""
     slot.current.write_bytes(b"no database at all" * 100)
     write(slot.building, Bed, 50)
@@ -138,14 +138,14 @@ def test_a_crash_at_any_moment_of_a_swap_leaves_a_whole_file(
 ) -> None:
     """The new one goes on where it was, and the old one is there until the new one is in its place."""
     for moment in range(100):
-        slot = Slot(tmp_path / str(moment))
+        slot = ViewSlot(tmp_path / str(moment))
         write(slot.current, old, 7)
         write(slot.building, Bed, 50)
         with monkeypatch.context() as patched:
             _crash_at(moment, patched)
             is_done = _swapped(slot)
         slot.close()
-        again = Slot(tmp_path / str(moment))
+        again = ViewSlot(tmp_path / str(moment))
         found = [names_in(path) for path in (again.current, again.previous)]
         assert ["Bed 50"] in found or [f"{old.__name__} 7"] in found
         chosen = again.choose(Bed.schema_hash(), HEAD)
@@ -160,7 +160,7 @@ def test_a_crash_at_any_moment_of_a_swap_leaves_a_whole_file(
             return
 
 
-def _swapped(slot: Slot) -> bool:
+def _swapped(slot: ViewSlot) -> bool:
     try:
         slot.swap(Bed.schema_hash())
     except Crash:
@@ -183,7 +183,7 @@ def _crash_at(moment: int, patched: pytest.MonkeyPatch) -> None:
         patched.setattr(owner, name, counted)
 
 
-def test_the_log_of_a_file_that_is_gone_is_not_taken_for_anothers(slot: Slot) -> None:
+def test_the_log_of_a_file_that_is_gone_is_not_taken_for_anothers(slot: ViewSlot) -> None:
     """SQLite would play it into whatever has the name later."""
     write(slot.current, Wider, 7)
     slot.current.unlink()
@@ -194,12 +194,12 @@ def test_the_log_of_a_file_that_is_gone_is_not_taken_for_anothers(slot: Slot) ->
 
 def test_leftovers_are_removed_at_the_next_start(tmp_path: Path) -> None:
     """Snapshots that were under way, half built files that nobody can go on with."""
-    slot = Slot(tmp_path)
+    slot = ViewSlot(tmp_path)
     for path in (slot.incoming, slot.outgoing, slot.building):
         path.write_bytes(b"half")
     write(slot.current, Bed, 10)
     slot.close()
-    slot = Slot(tmp_path)
+    slot = ViewSlot(tmp_path)
     assert slot.choose(Bed.schema_hash(), HEAD) == slot.current
     assert {path.name for path in tmp_path.glob("*.db")} == {"0.db"}
     remove(slot.current)
@@ -222,9 +222,9 @@ def test_a_slot_with_what_is_no_file_of_ours_is_passed_over(
 ) -> None:
     """Nothing of it is removed: the next slot is free."""
     put(tmp_path / name)
-    with closing(Slot(tmp_path)) as slot:
+    with closing(ViewSlot(tmp_path)) as slot:
         assert slot.current.name == "1.db"
-        with closing(Slot(tmp_path)) as second:
+        with closing(ViewSlot(tmp_path)) as second:
             assert second.current.name == "2.db"
     assert os.path.lexists(tmp_path / name)
 

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from blog.core.background import background
 from blog.core.errors import Unavailable
-from blog.eventlog.client import Batch, BusClient, BusLost, Head
+from blog.eventlog.client import BusClient, BusLost, EventBatch, Head
 from blog.runtime.view import host as view
-from blog.runtime.view.files import Position, position_of
+from blog.runtime.view.files import ViewPosition, position_of
 from blog.runtime.view.host import ViewHost
 from tests.runtime.garden import LOG, Bed, Wider, batch, names_in, row, sown
 
@@ -36,7 +36,7 @@ class Log:
         """Tell which log it is and how long."""
         return Head(self.identity, len(self.rows))
 
-    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncIterator[Batch]:
+    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncIterator[EventBatch]:
         """Give what is there, a page at a time, and what comes."""
         self.asked.append(after)
         identity = self.identity
@@ -204,9 +204,9 @@ async def test_who_is_far_behind_asks_for_a_snapshot(
 ) -> None:
     """With the place for it and what it has to be ahead of; without one, the log is read."""
     monkeypatch.setattr(view, "FAR_BEHIND", 100)
-    asked: list[tuple[Path, Position]] = []
+    asked: list[tuple[Path, ViewPosition]] = []
 
-    async def fetch(target: Path, own: Position) -> bool:
+    async def fetch(target: Path, own: ViewPosition) -> bool:
         asked.append((target, own))
         return False
 
@@ -215,7 +215,7 @@ async def test_who_is_far_behind_asks_for_a_snapshot(
         async with ViewHost.open(Bed, tmp_path, log, fetch) as host, background(host.keep_up()):
             await host.catch_up_at_start()
         assert len(asked) == expected
-    assert asked == [(tmp_path / "0.incoming.db", Position(LOG, 101))]
+    assert asked == [(tmp_path / "0.incoming.db", ViewPosition(LOG, 101))]
 
 
 async def test_what_breaks_the_stream_is_said_and_it_goes_on(tmp_path: Path) -> None:

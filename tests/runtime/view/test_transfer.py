@@ -19,7 +19,7 @@ from blog.core.web import INSTANCE_HEADER, bearer
 from blog.lifecycle.member import Member
 from blog.runtime.view import snapshot
 from blog.runtime.view import transfer as siblings
-from blog.runtime.view.snapshot import Copy
+from blog.runtime.view.snapshot import SnapshotCopy
 from blog.runtime.view.transfer import PATH
 from tests.bus.conftest import TOKEN
 from tests.runtime.conftest import FAR, Answer, Gardens
@@ -304,7 +304,7 @@ class Gate:
         self.opened = threading.Event()
         real = snapshot.copy
 
-        def copy(*args: Any) -> Copy:
+        def copy(*args: Any) -> SnapshotCopy:
             self.reached.set()
             assert self.opened.wait(10)
             return real(*args)

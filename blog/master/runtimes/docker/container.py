@@ -15,8 +15,8 @@ from docker.models.containers import Container
 
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.master.runtimes.docker.engine import FAILURES, Engine, why
-from blog.master.runtimes.logs import CopyLog
+from blog.master.runtimes.docker.engine import FAILURES, DockerEngine, why
+from blog.master.runtimes.logs import ReplicaLog
 
 STOP_AFTER = 10.0
 """Seconds that a copy has to drain, as with `docker stop`."""
@@ -40,10 +40,12 @@ def _closed_in_the_end(stream: Any) -> Iterator[None]:
             stream._response.close()  # noqa: SLF001 - there is no other way to it
 
 
-class ContainerCopy:
+class ContainerReplica:
     """One container. What it logged before `since` (seconds since 1970) is in its log already."""
 
-    def __init__(self, engine: Engine, container: Container, log: CopyLog, since: float = 0.0) -> None:
+    def __init__(
+        self, engine: DockerEngine, container: Container, log: ReplicaLog, since: float = 0.0
+    ) -> None:
         self.pid: int = container.attrs["State"]["Pid"]
         self._engine = engine
         self._container = container
@@ -141,4 +143,4 @@ class ContainerCopy:
 
     def __repr__(self) -> str:
         """Show which."""
-        return f"<ContainerCopy {self._container.name}{', ended' if self._ended.is_set() else ''}>"
+        return f"<ContainerReplica {self._container.name}{', ended' if self._ended.is_set() else ''}>"

@@ -17,22 +17,22 @@ from blog.core.errors import SettingsError
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.master.programs import names
-from blog.master.runtimes.base import Adopted, NotStarted, Running
-from blog.master.runtimes.docker.container import ContainerCopy
-from blog.master.runtimes.docker.engine import FAILURES, Engine, why
+from blog.master.runtimes.base import AdoptedReplica, RunningReplica, UnstartedReplica
+from blog.master.runtimes.docker.container import ContainerReplica
+from blog.master.runtimes.docker.engine import FAILURES, DockerEngine, why
 from blog.master.runtimes.docker.options import COPY, DATA_DIR, NAME, SERVICE, options, volume
-from blog.master.runtimes.logs import CopyLog
+from blog.master.runtimes.logs import ReplicaLog
 
 _LIVING = ("running", "paused", "restarting")
 
 log = get_logger()
 
 
-class Containers:
-    """Starts containers of the blog in a data directory. Made by `Containers.open`."""
+class DockerRuntime:
+    """Starts containers of the blog in a data directory. Made by `DockerRuntime.open`."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self.adopted: list[Adopted] = []
+    def __init__(self, engine: DockerEngine, settings: Settings) -> None:
+        self.adopted: list[AdoptedReplica] = []
         self._engine = engine
         self._settings = settings
         self._logs = settings.data_dir / "logs"
@@ -40,10 +40,10 @@ class Containers:
 
     @staticmethod
     @asynccontextmanager
-    async def open(settings: Settings) -> AsyncIterator["Containers"]:
+    async def open(settings: Settings) -> AsyncIterator["DockerRuntime"]:
         """Find the engine and the containers that run already. Raises SettingsError without an engine."""
-        async with Engine.open() as engine:
-            containers = Containers(engine, settings)
+        async with DockerEngine.open() as engine:
+            containers = DockerRuntime(engine, settings)
             try:
                 found = await engine.call(containers._list_mine)
             except FAILURES as error:
@@ -60,14 +60,14 @@ class Containers:
         except FAILURES as error:
             raise _no_work(error) from None
 
-    async def start(self, service: str, name: str) -> Running:
+    async def start(self, service: str, name: str) -> RunningReplica:
         """Start one container; one that runs under this name already is taken over."""
-        copy_log = CopyLog(self._logs / f"{name}.log")
+        copy_log = ReplicaLog(self._logs / f"{name}.log")
         try:
             container = await self._engine.call(lambda client: self._run(client, service, name))
         except FAILURES as error:
-            return NotStarted(f"{self._settings.name}-{name}: {why(error)}")
-        return ContainerCopy(self._engine, container, copy_log)
+            return UnstartedReplica(f"{self._settings.name}-{name}: {why(error)}")
+        return ContainerReplica(self._engine, container, copy_log)
 
     async def clear(self) -> None:
         """Remove what has ended, and the network; the volume stays: the log is in it."""
@@ -76,13 +76,13 @@ class Containers:
         except FAILURES as error:
             raise _no_work(error) from None
 
-    def _adopt(self, container: Container) -> Adopted:
+    def _adopt(self, container: Container) -> AdoptedReplica:
         """Take over a container; what it logged meanwhile comes into its log."""
         service, name = container.labels[SERVICE], container.labels[COPY]
         path = self._logs / f"{name}.log"
         since = path.stat().st_mtime if path.exists() else 0.0
-        copy = ContainerCopy(self._engine, container, CopyLog(path), since)
-        return Adopted(service, name, _age(container.attrs["State"]["StartedAt"]), copy)
+        copy = ContainerReplica(self._engine, container, ReplicaLog(path), since)
+        return AdoptedReplica(service, name, _age(container.attrs["State"]["StartedAt"]), copy)
 
     def _list_mine(self, client: docker.DockerClient) -> list[Container]:
         labels = [f"{label}={value}" for label, value in self._mine.items()]

@@ -24,8 +24,8 @@ FAILURES = (DockerException, OSError)
 T = TypeVar("T")
 
 
-class Engine:
-    """An engine that answers. Made by `Engine.open`."""
+class DockerEngine:
+    """An engine that answers. Made by `DockerEngine.open`."""
 
     def __init__(self, client: docker.DockerClient, pool: ThreadPoolExecutor) -> None:
         self.is_closed = False
@@ -35,12 +35,12 @@ class Engine:
 
     @staticmethod
     @asynccontextmanager
-    async def open() -> AsyncIterator["Engine"]:
+    async def open() -> AsyncIterator["DockerEngine"]:
         """Connect to the engine that DOCKER_HOST names. Raises SettingsError when none answers."""
         pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="docker")
         try:
             client = await _client(pool)
-            engine = Engine(client, pool)
+            engine = DockerEngine(client, pool)
             try:
                 yield engine
             finally:

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings
-from blog.master.runtimes.base import NotStarted
-from blog.master.runtimes.docker.container import ContainerCopy
-from blog.master.runtimes.docker.containers import Containers
+from blog.master.runtimes.base import UnstartedReplica
+from blog.master.runtimes.docker.container import ContainerReplica
+from blog.master.runtimes.docker.containers import DockerRuntime
 from tests.e2e.conftest import free_ports
 from tests.e2e.engine import IMAGE, build, connect
 
@@ -62,15 +62,15 @@ def named(client: Any, name: str) -> list[Any]:
     return found
 
 
-async def started(runtime: Containers, settings: Settings, service: str = SERVICE) -> ContainerCopy:
+async def started(runtime: DockerRuntime, settings: Settings, service: str = SERVICE) -> ContainerReplica:
     """Start a copy."""
     await runtime.prepare(settings)
     copy = await runtime.start(service, f"{service}-1")
-    assert isinstance(copy, ContainerCopy), copy.last_lines()
+    assert isinstance(copy, ContainerReplica), copy.last_lines()
     return copy
 
 
-async def wait_for_line(copy: ContainerCopy, text: str) -> None:
+async def wait_for_line(copy: ContainerReplica, text: str) -> None:
     """Wait until it has logged something."""
     async with asyncio.timeout(30):
         while not any(text in line for line in copy.last_lines()):
@@ -79,7 +79,7 @@ async def wait_for_line(copy: ContainerCopy, text: str) -> None:
 
 async def test_it_drains_and_leaves_only_its_volume(client: Any, settings: Settings) -> None:
     """Exit code 0; its log is where `blog logs` looks; container and network are gone."""
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         copy = await started(runtime, settings)
         [container] = named(client, settings.name)
         assert container.name == f"{settings.name}-{COPY}"
@@ -96,7 +96,7 @@ async def test_it_drains_and_leaves_only_its_volume(client: Any, settings: Setti
 
 async def test_a_killed_one_says_how_it_ended(client: Any, settings: Settings) -> None:
     """Kill -9 of its process; after that its name is free."""
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         for _ in range(2):
             copy = await started(runtime, settings)
             os.kill(copy.pid, signal.SIGKILL)
@@ -106,7 +106,7 @@ async def test_a_killed_one_says_how_it_ended(client: Any, settings: Settings) -
 
 async def test_a_name_that_runs_is_not_started_again(client: Any, settings: Settings) -> None:
     """Whoever starts it gets the one that runs; one that was made and never started is replaced."""
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         made = client.containers.create(
             IMAGE, ["posts"], name=f"{settings.name}-{COPY}",
             labels={"blog.name": settings.name, "blog.data_dir": str(settings.data_dir)},
@@ -122,7 +122,7 @@ async def test_a_name_that_runs_is_not_started_again(client: Any, settings: Sett
 async def test_one_that_cannot_run_says_why(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit code and the last lines are what a crash loop shows."""
     monkeypatch.setenv("BLOG_LOG_LEVEL", "loud")
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         copy = await started(runtime, settings)
         assert await copy.wait() == 2
         assert "BLOG_LOG_LEVEL" in copy.last_lines()[-1]
@@ -130,10 +130,10 @@ async def test_one_that_cannot_run_says_why(settings: Settings, monkeypatch: pyt
 
 async def test_another_master_finds_it(client: Any, settings: Settings) -> None:
     """The same container, which it can end; whoever else waits for that hears of it."""
-    async with Containers.open(settings) as first:
+    async with DockerRuntime.open(settings) as first:
         copy = await started(first, settings)
         await wait_for_line(copy, "registry.unreachable")
-        async with Containers.open(settings) as second:
+        async with DockerRuntime.open(settings) as second:
             [found] = second.adopted
             assert (found.service, found.name, found.number) == (SERVICE, COPY, 1)
             assert found.running.pid == copy.pid
@@ -149,9 +149,9 @@ async def test_one_with_another_data_directory_does_not(
 ) -> None:
     """Labels say whose a container is: it is not adopted, not removed, and its name is taken."""
     other = settings.model_copy(update={"data_dir": tmp_path / "other"})
-    async with Containers.open(settings) as mine:
+    async with DockerRuntime.open(settings) as mine:
         copy = await started(mine, settings)
-        async with Containers.open(other) as runtime:
+        async with DockerRuntime.open(other) as runtime:
             assert runtime.adopted == []
             with pytest.raises(SettingsError, match=f"{settings.name}-{COPY}.*BLOG_NAME"):
                 await runtime.prepare(other)
@@ -164,7 +164,7 @@ async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
     """A network that was there is used and kept; a container without labels is not touched."""
     network = client.networks.create(settings.name)
     stranger = client.containers.create(IMAGE, ["posts"], name=f"{settings.name}-stranger-1")
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         copy = await started(runtime, settings)
         assert named(client, settings.name)[0].attrs["NetworkSettings"]["Networks"].keys() == {
             settings.name
@@ -177,7 +177,7 @@ async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
 
 async def test_a_network_that_others_are_in_stays(client: Any, settings: Settings) -> None:
     """The blog made it, but its end must not be theirs."""
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         await runtime.prepare(settings)
         guest = client.containers.run(
             IMAGE, ["posts"], detach=True, network=settings.name, name=f"{settings.name}-guest"
@@ -191,7 +191,7 @@ async def test_a_network_that_others_are_in_stays(client: Any, settings: Setting
 async def test_without_an_image_nothing_begins(client: Any, settings: Settings) -> None:
     """It says how to make one."""
     missing = settings.model_copy(update={"image": f"{settings.name}:none"})
-    async with Containers.open(missing) as runtime:
+    async with DockerRuntime.open(missing) as runtime:
         with pytest.raises(SettingsError, match=f"BLOG_IMAGE={settings.name}:none.*docker build"):
             await runtime.prepare(missing)
     with pytest.raises(NotFound):
@@ -204,10 +204,10 @@ async def test_a_taken_port_is_a_crash_with_a_reason(client: Any, settings: Sett
         IMAGE, ["moderation"], detach=True, name=f"{settings.name}-x",
         ports={"8080/tcp": ("127.0.0.1", settings.public_port)},
     )  # fmt: skip
-    async with Containers.open(settings) as runtime:
+    async with DockerRuntime.open(settings) as runtime:
         await runtime.prepare(settings)
         copy = await runtime.start("gateway", "gateway-1")
-        assert isinstance(copy, NotStarted)
+        assert isinstance(copy, UnstartedReplica)
         assert str(settings.public_port) in copy.last_lines()[0]
         assert named(client, settings.name) == [taken]
         await runtime.clear()

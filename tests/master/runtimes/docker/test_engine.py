@@ -8,7 +8,7 @@ import pytest
 from docker.errors import APIError
 
 from blog.core.errors import SettingsError
-from blog.master.runtimes.docker.engine import Engine, why
+from blog.master.runtimes.docker.engine import DockerEngine, why
 
 
 # the SDK does not close a socket that could not be connected: here, not in a later test
@@ -18,7 +18,7 @@ async def test_without_an_engine_it_is_one_line(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     said = ""
     try:
-        async with Engine.open():
+        async with DockerEngine.open():
             pass
     except SettingsError as error:
         said = error.detail
