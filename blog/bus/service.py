@@ -60,7 +60,9 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
         ) as member:
             appends.open(member)
             door.followers.open(member)
-            delivery = Delivery(journal, member.session, member.http, lifecycle.clock, settings.secret)
+            delivery = Delivery(
+                journal, member.registry_client, member.http, lifecycle.clock, settings.secret
+            )
             door.admin.delivery = delivery
             collector = BusCollector(journal, delivery, door.followers.positions, lifecycle.clock.now)
             member.metrics.register(collector)
@@ -75,7 +77,7 @@ def log_path(settings: Settings) -> Path:
 
 
 async def _get_ready(member: Member, journal: EventLog) -> None:
-    await member.session.wait_until_joined()
+    await member.registry_client.wait_until_joined()
     known = member.discovery.log
     if known not in (None, journal.identity):
         raise SettingsError(

@@ -75,12 +75,12 @@ async def _tell(blog: BlogProcesses, console: Console, began: float) -> None:
     seen: dict[str, State] = {}
 
     def look() -> None:
-        for item in blog.session.discovery.instances.values():
+        for item in blog.registry_client.discovery.instances.values():
             if seen.get(item.id) is not item.state:
                 seen[item.id] = item.state
                 console.print(f"{time.monotonic() - began:6.2f} s  {item.state:9} {item.id}")
 
-    stop = blog.session.discovery.on_change(look)
+    stop = blog.registry_client.discovery.on_change(look)
     try:
         given_up = await blog.wait_until_ready()
         for copy in given_up:

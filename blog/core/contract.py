@@ -196,15 +196,15 @@ class Service:
         return self._endpoint("command", method, patterns, limits, answer=answer, location=location)
 
     def query(
-        self, method: str, *patterns: str, answer_timeout: float | None = None, hot: bool = False
+        self, method: str, *patterns: str, response_timeout: float | None = None, hot: bool = False
     ) -> Callable[[H], H]:
         """Declare a query: request → rows → answer (model, list, dict, `Page` or `Document`).
 
-        `answer_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.
+        `response_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.
         `hot` promises that the answer depends only on rows, path, query string, `meta.author_hash` and
         `meta.base_url`: what readers without a token get is then kept as bytes until the view changes.
         """
-        limits = {"answer_timeout": answer_timeout}
+        limits = {"answer_timeout": response_timeout}
         return self._endpoint("query", method, patterns, limits, is_hot=hot)
 
     def stream(self, method: str, *patterns: str) -> Callable[[H], H]:

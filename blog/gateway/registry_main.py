@@ -36,5 +36,5 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
 
 
 async def _get_ready(member: Member) -> None:
-    await member.session.wait_until_joined()
+    await member.registry_client.wait_until_joined()
     await member.ready()

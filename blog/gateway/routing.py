@@ -24,7 +24,7 @@ class RouteMatch(NamedTuple):
     service: str
     pattern: str
     body_limit: int | None = None
-    answer_timeout: float | None = None
+    response_timeout: float | None = None
     shows_refusals: bool = False
 
 

@@ -68,7 +68,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         if registry is not None:
             member.metrics.register(registry.metrics())
         # a gateway that comes back beside another one knows from its registry who is there
-        if not await lifecycle.until_stopping(member.session.wait_until_tried()):
+        if not await lifecycle.until_stopping(member.registry_client.wait_until_tried()):
             return
         log.info("gateway.opened", public=address, inner=member.instance.address)
         if public is not None:
@@ -83,7 +83,7 @@ async def _serve_here(
     stack: AsyncExitStack, public: PublicPort, member: Member, lifecycle: Lifecycle
 ) -> None:
     """Serve the public port in this process."""
-    await stack.enter_async_context(public.open(member.session, member.http, member.operations))
+    await stack.enter_async_context(public.open(member.registry_client, member.http, member.health))
     await stack.enter_async_context(background(public.drain(member.unlisted, member.draining)))
     if await lifecycle.until_stopping(_get_ready(member)):
         await member.serve_until_stopped()
@@ -105,7 +105,7 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
             "registry": member.registries,
         }
     )
-    workers = WorkerProcesses(told, os.environ | environ_of(told), member.operations)
+    workers = WorkerProcesses(told, os.environ | environ_of(told), member.health)
     counted.snapshots = workers.snapshots
     stack.callback(follow_routes(member.discovery, routes))
     await stack.enter_async_context(workers.running())
@@ -129,6 +129,6 @@ def _bind(settings: Settings) -> socket.socket:
 
 async def _get_ready(member: Member) -> None:
     """Be ready once the table is complete: until then what is not known may still come."""
-    await member.session.wait_until_joined()
+    await member.registry_client.wait_until_joined()
     await member.discovery.wait_until(lambda discovery: discovery.is_complete)
     await member.ready()

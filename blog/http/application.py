@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 class Handler(Protocol):
     """A request that is being answered: what its connection tells it."""
 
-    def body_came(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> None:
         """Take a piece of the request's body."""
 
     def body_ended(self) -> None:
         """Take note that the body is whole."""
 
-    def body_broke(self, error: BlogError) -> None:
+    def body_failed(self, error: BlogError) -> None:
         """Take note that the rest of the body cannot be read; the connection ends with the answer."""
 
     def client_paused(self) -> None:

@@ -12,8 +12,8 @@ from typing import Protocol, cast
 from blog.core.errors import BlogError, Malformed
 from blog.http.connection import Connection
 from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
-from blog.http.heads import END, ResponseHead, parse_answer
-from blog.http.limits import ANSWER_HEAD_LIMIT
+from blog.http.heads import END, ResponseHead, parse_response
+from blog.http.limits import RESPONSE_HEAD_LIMIT
 from blog.http.write_coalescer import WriteCoalescer
 
 _BODILESS = frozenset({*range(100, 200), 204, 304})
@@ -22,31 +22,31 @@ _BODILESS = frozenset({*range(100, 200), 204, 304})
 class ResponseReceiver(Protocol):
     """Who waits for the answer."""
 
-    def answer_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: ResponseHead) -> None:
         """Take a 1xx answer; the final one is still to come."""
 
-    def answer_whole(self, head: ResponseHead, body: bytes) -> None:
+    def response_complete(self, head: ResponseHead, body: bytes) -> None:
         """Take an answer that came in one piece (most do); the connection is free again."""
 
-    def answer_began(self, head: ResponseHead) -> None:
+    def response_started(self, head: ResponseHead) -> None:
         """Take the head of the final answer; 101 hands the connection over (see `detach`)."""
 
-    def answer_came(self, data: bytes) -> None:
+    def response_data(self, data: bytes) -> None:
         """Take a piece of its body."""
 
-    def answer_flushed(self) -> None:
+    def response_flushed(self) -> None:
         """Take note that this is all that has come for now."""
 
-    def answer_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
+    def response_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
         """Take note that it is whole; the connection is free again."""
 
-    def answer_broke(self, why: str) -> None:
+    def response_failed(self, why: str) -> None:
         """Take note that no more comes of it; the connection is closed."""
 
-    def instance_paused(self) -> None:
+    def upstream_paused(self) -> None:
         """Stop sending the body: the instance does not read as fast."""
 
-    def instance_resumed(self) -> None:
+    def upstream_resumed(self) -> None:
         """Go on sending."""
 
 
@@ -130,7 +130,7 @@ class ClientConnection(Connection):
                 self._break(f"not HTTP/1.1: {error.detail}")
             return
         if self._receiver is receiver:
-            receiver.answer_flushed()
+            receiver.response_flushed()
 
     def eof_received(self) -> None:
         """End a body that ends with its connection; any other breaks when the connection is lost."""
@@ -142,13 +142,13 @@ class ClientConnection(Connection):
         """Tell whoever writes to stop."""
         self.is_paused = True
         if self._receiver is not None:
-            self._receiver.instance_paused()
+            self._receiver.upstream_paused()
 
     def resume_writing(self) -> None:
         """Tell whoever writes to go on."""
         self.is_paused = False
         if self._receiver is not None:
-            self._receiver.instance_resumed()
+            self._receiver.upstream_resumed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Break the answer off, if one is waited for."""
@@ -165,17 +165,17 @@ class ClientConnection(Connection):
     def _read_whole(self, receiver: ResponseReceiver, data: bytes) -> bool:
         """Read an answer that is here as a whole, head and body; tell whether it was."""
         end = data.find(END)
-        if end < 0 or end > ANSWER_HEAD_LIMIT:
+        if end < 0 or end > RESPONSE_HEAD_LIMIT:
             return False
         end += len(END)
-        head = self._head = parse_answer(data[:end], self._head)
+        head = self._head = parse_response(data[:end], self._head)
         block = head.block
         if head.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
             return False
         self._receiver = None
         if not block.keeps_alive:
             self._keeps_alive = False
-        receiver.answer_whole(head, data[end:])
+        receiver.response_complete(head, data[end:])
         return True
 
     def _read(self, receiver: ResponseReceiver, data: bytes) -> None:
@@ -190,7 +190,7 @@ class ClientConnection(Connection):
         assert body is not None
         piece, rest = body.feed(data)
         if piece:
-            receiver.answer_came(piece)
+            receiver.response_data(piece)
         if body.is_complete and self._receiver is receiver:
             if rest:
                 self._keeps_alive = False  # more than was announced
@@ -200,39 +200,39 @@ class ClientConnection(Connection):
         """Read heads up to the final one; return what is behind it, None when that is not for us."""
         while True:
             end = data.find(END)
-            if (len(data) if end < 0 else end) > ANSWER_HEAD_LIMIT:
+            if (len(data) if end < 0 else end) > RESPONSE_HEAD_LIMIT:
                 raise Malformed("the head is too large")
             if end < 0:
                 self._buffer = data
                 return None
             end += len(END)
-            head = self._head = parse_answer(data[:end], self._head)
+            head = self._head = parse_response(data[:end], self._head)
             data = data[end:]
             if head.status >= HTTPStatus.OK:
                 break
             if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 self._buffer = data
-                receiver.answer_began(head)
+                receiver.response_started(head)
                 return None
-            receiver.answer_interim(head)
+            receiver.response_interim(head)
             if self._receiver is not receiver:
                 return None
         self._body = answer_body(head, self._method)
         if not head.keeps_alive or isinstance(self._body, UntilClose):
             self._keeps_alive = False
-        receiver.answer_began(head)
+        receiver.response_started(head)
         return data if self._receiver is receiver else None
 
     def _end(self, receiver: ResponseReceiver, trailers: list[tuple[bytes, bytes]]) -> None:
         self._receiver = None
         self._body = None
-        receiver.answer_ended(trailers)
+        receiver.response_ended(trailers)
 
     def _break(self, why: str) -> None:
         receiver = self._receiver
         self.abort()
         if receiver is not None:
-            receiver.answer_broke(why)
+            receiver.response_failed(why)
 
     def __repr__(self) -> str:
         """Show what it does."""

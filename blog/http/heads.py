@@ -167,7 +167,7 @@ def parse_request(raw: bytes, before: RequestHead | None = None) -> RequestHead:
     return RequestHead(block, target, block.hosts[0] if block.hosts else b"", loose, said)
 
 
-def parse_answer(raw: bytes, before: ResponseHead | None = None) -> ResponseHead:
+def parse_response(raw: bytes, before: ResponseHead | None = None) -> ResponseHead:
     """Read an answer's head. `before` is the one before it on the same connection.
 
     Raises Malformed when it is none.

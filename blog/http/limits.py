@@ -20,7 +20,7 @@ HELD_LIMIT = 64 * 1024
 REPLAY_LIMIT = 64 * 1024
 """Bodies of requests up to this size are kept, so that they can be sent to another instance."""
 
-ANSWER_HEAD_LIMIT = 64 * 1024
+RESPONSE_HEAD_LIMIT = 64 * 1024
 """Head of an instance's answer; over it, it is none."""
 
 HEAD_TIMEOUT = 5.0
@@ -32,7 +32,7 @@ LINGER_TIMEOUT = 2.0
 KEEPALIVE_TIMEOUT = 75.0
 """How long an idle connection stays open."""
 
-ANSWER_TIMEOUT = 30.0
+RESPONSE_TIMEOUT = 30.0
 """From sending a request to the head of its answer; over it → 504."""
 
 CONNECT_TIMEOUT = 1.0

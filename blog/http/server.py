@@ -274,10 +274,10 @@ class ServerConnection(Connection):
             piece, self._buffer = self._body.feed(data)
         except Malformed as error:
             self.keeps_alive = False
-            handling.body_broke(error)
+            handling.body_failed(error)
             return False
         if piece:
-            handling.body_came(piece)
+            handling.body_data(piece)
         if self._body.is_complete and self._handling is handling:
             handling.body_ended()
         return True

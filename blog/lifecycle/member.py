@@ -48,12 +48,12 @@ class Member:
         self.lifecycle = lifecycle
         self.clock = lifecycle.clock
         self.metrics = CollectorRegistry()
-        self.operations = HealthEndpoints(instance.id, self.metrics)
+        self.health = HealthEndpoints(instance.id, self.metrics)
         self.unlisted = asyncio.Event()
         """Set while draining, once nobody sends any new request here."""
         self.draining = asyncio.Event()
         self.http: aiohttp.ClientSession
-        self.session: RegistryClient
+        self.registry_client: RegistryClient
         self.registries: tuple[str, ...]
         """Where it announces itself, its own registry first."""
         self._runner: web.AppRunner
@@ -95,7 +95,7 @@ class Member:
             metadata={"pid": str(os.getpid()), "host": socket.gethostname(), **(metadata or {})},
         )
         member = Member(lifecycle, instance)
-        member.operations.install(app)
+        member.health.install(app)
         async with AsyncExitStack() as stack:
             close = await member._bind(stack, app, door or {}, front)
             name_and_port = port or ("BLOG_PORT", settings.port)
@@ -142,7 +142,7 @@ class Member:
         """Open the client and the session, which announces us; `own` is our own registry."""
         self.registries = registries_of(settings, own)
         self.http = await stack.enter_async_context(_client())
-        self.session = await stack.enter_async_context(
+        self.registry_client = await stack.enter_async_context(
             RegistryClient(
                 http=self.http,
                 registries=self.registries,
@@ -159,17 +159,17 @@ class Member:
     @property
     def instance(self) -> Instance:
         """The instance as it announces itself."""
-        return self.session.instance or self._instance
+        return self.registry_client.instance or self._instance
 
     @property
     def discovery(self) -> Discovery:
         """Who else is alive, of the services this member follows."""
-        return self.session.discovery
+        return self.registry_client.discovery
 
     async def ready(self) -> None:
         """Answer `/readyz` with 200 from here, and return once the registry has dialled back."""
-        self.operations.is_ready = True
-        await self.session.ready()
+        self.health.is_ready = True
+        await self.registry_client.ready()
         self._run_file.mark_ready()
         log.info("instance.ready", id=self.instance.id, address=self.instance.address)
 
@@ -177,25 +177,25 @@ class Member:
         """Wait for the request to stop, then drain → finish → end streams → leave."""
         await self.lifecycle.stopping.wait()
         log.info("instance.draining", id=self.instance.id)
-        self.operations.is_ready = False
+        self.health.is_ready = False
         try:
             async with asyncio.timeout(DRAIN_DEADLINE):
-                await self.session.drain()
+                await self.registry_client.drain()
                 self.unlisted.set()
-                await self.operations.requests.wait_until_zero()
+                await self.health.requests.wait_until_zero()
                 self.draining.set()
-                await self.operations.streams.wait_until_zero()
+                await self.health.streams.wait_until_zero()
         except TimeoutError:
-            log.warning("instance.drain_cut", id=self.instance.id, open=repr(self.operations))
+            log.warning("instance.drain_cut", id=self.instance.id, open=repr(self.health))
         self.unlisted.set()
         self.draining.set()
-        await self.session.leave()
+        await self.registry_client.leave()
         log.info("instance.left", id=self.instance.id)
 
     @contextmanager
     def streaming(self) -> Iterator[None]:
         """Count the current request as a stream: it ends when `draining` is set, not by itself."""
-        with self.operations.requests.less(), self.operations.streams.more():
+        with self.health.requests.less(), self.health.streams.more():
             yield
 
     def crash(self) -> None:
@@ -213,16 +213,16 @@ class Member:
 
     def pause(self) -> None:
         """Behave like a stopped process: beats and answers wait until `resume` (for tests)."""
-        self.operations.running.clear()
-        self.session.pause()
+        self.health.running.clear()
+        self.registry_client.pause()
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self.operations.running.set()
-        self.session.resume()
+        self.health.running.set()
+        self.registry_client.resume()
 
     def _load(self) -> Load:
-        return Load(in_flight=self.operations.requests.count, loop_lag_ms=self._loop_lag * 1000)
+        return Load(in_flight=self.health.requests.count, loop_lag_ms=self._loop_lag * 1000)
 
     async def _measure_lag(self) -> None:
         """Measure how late this loop wakes: the share of slowness that is ours, not the network's."""
@@ -233,7 +233,7 @@ class Member:
 
     def __repr__(self) -> str:
         """Show who it is and what it has open."""
-        return f"<Member {self.instance.id} at {self.instance.address}: {self.operations!r}>"
+        return f"<Member {self.instance.id} at {self.instance.address}: {self.health!r}>"
 
 
 def _client() -> aiohttp.ClientSession:

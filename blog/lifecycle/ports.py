@@ -18,7 +18,7 @@ ProtocolFactory: TypeAlias = Callable[[], asyncio.Protocol]
 class FastPath(Protocol):
     """A door in front of the aiohttp app, on the same port: it answers what it can answer faster."""
 
-    def in_front_of(self, behind: ProtocolFactory) -> ProtocolFactory:
+    def wrap(self, behind: ProtocolFactory) -> ProtocolFactory:
         """Return what makes the protocol of each connection; `behind` makes one of aiohttp's."""
         ...
 
@@ -41,7 +41,7 @@ class _Site(web.TCPSite):
         """Listen."""
         await web.BaseSite.start(self)
         assert self._runner.server is not None
-        protocol = self._front.in_front_of(self._runner.server)
+        protocol = self._front.wrap(self._runner.server)
         self._server = await asyncio.get_running_loop().create_server(protocol, *self._where)
 
 

@@ -37,11 +37,15 @@ class BlogProcesses:
     """A running blog: its master, and what the registry says of its instances."""
 
     def __init__(
-        self, settings: Settings, master: Reconciler, session: RegistryClient, http: aiohttp.ClientSession
+        self,
+        settings: Settings,
+        master: Reconciler,
+        registry_client: RegistryClient,
+        http: aiohttp.ClientSession,
     ) -> None:
         self.settings = settings
         self.master = master
-        self.session = session
+        self.registry_client = registry_client
         self.http = http
 
     @property
@@ -52,7 +56,7 @@ class BlogProcesses:
 
     def is_ready(self, copy: Replica) -> bool:
         """Tell whether others know the instance of this copy as ready."""
-        of_service = self.session.discovery.serving(copy.service)
+        of_service = self.registry_client.discovery.serving(copy.service)
         ready = (item for item in of_service if item.state is State.READY)
         return any(self.master.copy_of(item) is copy for item in ready)
 
@@ -63,7 +67,7 @@ class BlogProcesses:
         """
         changed = asyncio.Event()
         with ExitStack() as stack:
-            stack.callback(self.session.discovery.on_change(changed.set))
+            stack.callback(self.registry_client.discovery.on_change(changed.set))
             stack.callback(self.master.on_end(changed.set))
             while not all(self._is_settled(name, n) for name, n in self.master.desired.items()):
                 await changed.wait()
@@ -72,7 +76,7 @@ class BlogProcesses:
 
     def _is_settled(self, service: str, count: int) -> bool:
         """Return whether as many of its copies as should be are ready, or given up."""
-        serving = self.session.discovery.serving(service)
+        serving = self.registry_client.discovery.serving(service)
         ready = sum(item.state is State.READY for item in serving)
         return ready >= count or ready + len(self.master.given_up(service)) >= count
 
@@ -132,11 +136,11 @@ async def running(
             follow=("*",),
             token=settings.secret,
             expects=lambda: master.expected() or None,
-        ) as session,
+        ) as registry_client,
     ):
-        stop = master.on_end(session.say_expected)
+        stop = master.on_end(registry_client.say_expected)
         try:
-            yield BlogProcesses(settings, master, session, http)
+            yield BlogProcesses(settings, master, registry_client, http)
         finally:
             stop()
 

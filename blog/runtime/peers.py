@@ -142,7 +142,7 @@ class PeerClient:
             ) as response:
                 body = await read_response(response, LIMIT)
         except aiohttp.ClientConnectorError as error:
-            self._member.session.report(instance.id, str(error))
+            self._member.registry_client.report_unhealthy(instance.id, str(error))
             raise _PeerFailed(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _PeerFailed(repr(error)) from error

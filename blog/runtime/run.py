@@ -86,7 +86,7 @@ def calls_peers(service: Service) -> bool:
 
 async def _get_ready(host: HandlerContext) -> None:
     """Catch up with the log, open the door, and be ready for others."""
-    await host.member.session.wait_until_joined()
+    await host.member.registry_client.wait_until_joined()
     if host.view is not None:
         await host.view.catch_up_at_start()
         log.info("view.caught_up", applied=host.view.applied)

@@ -52,7 +52,7 @@ class RunningBlog:
         """List who is known, of one service or in one state if asked for."""
         return [
             item
-            for item in self._blog.session.discovery.instances.values()
+            for item in self._blog.registry_client.discovery.instances.values()
             if service in (None, item.service) and state in (None, item.state)
         ]
 
@@ -94,11 +94,11 @@ class RunningBlog:
     async def until(self, predicate: Callable[["RunningBlog"], bool]) -> None:
         """Wait until `predicate` holds of what the registry knows. Raises TimeoutError after 10 s."""
         async with asyncio.timeout(_PATIENCE):
-            await self._blog.session.discovery.wait_until(lambda _: predicate(self))
+            await self._blog.registry_client.discovery.wait_until(lambda _: predicate(self))
 
     def __repr__(self) -> str:
         """Show who is running."""
-        return f"<RunningBlog {self._blog.session.discovery!r}>"
+        return f"<RunningBlog {self._blog.registry_client.discovery!r}>"
 
 
 def _knows(table: Discovery, *, ids: set[str], services: set[str]) -> bool:

@@ -34,7 +34,7 @@ class Rig:
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.http: aiohttp.ClientSession
-        self.session: RegistryClient
+        self.registry_client: RegistryClient
         self.client: BusClient
         self.registry: str
         self.bus: Lifecycle
@@ -45,7 +45,7 @@ class Rig:
     @property
     def url(self) -> str:
         """Where the bus is."""
-        [instance] = self.session.discovery.serving("bus")
+        [instance] = self.registry_client.discovery.serving("bus")
         return f"http://{instance.address}"
 
     def settings(self, folder: str = "data") -> Settings:
@@ -65,12 +65,12 @@ class Rig:
         assert life.member is not None
         self.registry = f"http://{life.member.instance.address}"
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
-        session = RegistryClient(
+        registry_client = RegistryClient(
             http=self.http, registries=[self.registry], clock=SystemClock(), follow=["*"], token=TOKEN
         )
-        self.session = await self._stack.enter_async_context(session)
+        self.registry_client = await self._stack.enter_async_context(registry_client)
         self.client = await self._stack.enter_async_context(
-            BusClient(self.session.discovery, self.http, SystemClock(), TOKEN)
+            BusClient(self.registry_client.discovery, self.http, SystemClock(), TOKEN)
         )
 
     async def start_bus(self, folder: str = "data") -> None:
@@ -80,14 +80,14 @@ class Rig:
         await stack.enter_async_context(background(run(self.settings(folder), self.bus)))
         self._stack.push_async_callback(stack.aclose)
         self._running.append(stack)
-        await self.session.discovery.wait_until(lambda table: bool(table.serving("bus")))
+        await self.registry_client.discovery.wait_until(lambda table: bool(table.serving("bus")))
 
     async def crash_bus(self) -> None:
         """End the bus without a goodbye."""
         assert self.bus.member is not None
         self.bus.member.crash()
         await self._running.pop().aclose()
-        await self.session.discovery.wait_until(lambda table: not table.serving("bus"))
+        await self.registry_client.discovery.wait_until(lambda table: not table.serving("bus"))
 
     async def reactor(
         self, service: str, types: list[str], react: React, *, is_ready: bool = True

@@ -176,7 +176,7 @@ async def test_everything_needs_the_token(rig: Rig) -> None:
             assert answer.status == 401, path
     async with rig.http.get(f"{rig.url}/readyz") as answer:
         assert answer.status == 200
-        assert answer.headers["Blog-Log"] == rig.session.discovery.log
+        assert answer.headers["Blog-Log"] == rig.registry_client.discovery.log
 
 
 async def following(rig: Rig, after: int, until: int, *types: str) -> list[EventBatch]:
@@ -253,7 +253,7 @@ async def test_a_second_bus_with_the_same_log_stands_by(rig: Rig) -> None:
 
 async def test_a_bus_with_another_log_ends_and_says_which_is_which(rig: Rig) -> None:
     """Exit code 2 for whoever started it."""
-    known = rig.session.discovery.log
+    known = rig.registry_client.discovery.log
     other = run(rig.settings("elsewhere"), Lifecycle(SystemClock()))
     with pytest.raises(SettingsError, match=str(known)):
         await asyncio.wait_for(other, 10)
@@ -261,12 +261,12 @@ async def test_a_bus_with_another_log_ends_and_says_which_is_which(rig: Rig) -> 
 
 async def test_adopt_overrules(rig: Rig) -> None:
     """The other log is the one that counts from then on."""
-    known = rig.session.discovery.log
+    known = rig.registry_client.discovery.log
     await rig.crash_bus()
     life = Lifecycle(SystemClock())
     async with background(run(rig.settings("elsewhere"), life, adopt=True)):
-        await rig.session.discovery.wait_until(lambda table: bool(table.serving("bus")))
-        assert rig.session.discovery.log != known
+        await rig.registry_client.discovery.wait_until(lambda table: bool(table.serving("bus")))
+        assert rig.registry_client.discovery.log != known
 
 
 async def test_subscriptions_are_shown(rig: Rig) -> None:

@@ -77,6 +77,6 @@ def test_a_query_may_be_hot() -> None:
     """Only one that says so."""
     service = Service("bells")
     service.query("GET", "/bells", hot=True)(list)
-    service.query("GET", "/towers", answer_timeout=3.0)(list)
+    service.query("GET", "/towers", response_timeout=3.0)(list)
     assert [endpoint.is_hot for endpoint in service.endpoints] == [True, False]
     assert [route.answer_timeout for route in service.routes] == [None, 3.0]

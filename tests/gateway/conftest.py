@@ -20,7 +20,7 @@ from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.access_log import AccessLog
 from blog.gateway.telemetry.stats import GatewayStats
 from blog.gateway.upstream.balancer import LoadBalancer
-from blog.http.limits import ANSWER_TIMEOUT
+from blog.http.limits import RESPONSE_TIMEOUT
 from blog.http.listener import bind, listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
@@ -61,7 +61,9 @@ class Rig:
         self.stats = GatewayStats()
         self.lines: list[bytes] = []
         self.member.http = http
-        self.member.session = RegistryClient(http=http, registries=(), clock=self.clock, follow=("*",))
+        self.member.registry_client = RegistryClient(
+            http=http, registries=(), clock=self.clock, follow=("*",)
+        )
         self.turns = LoadBalancer(
             self.member.discovery,
             lambda id_, why: self.reports.append((id_, why)),
@@ -72,7 +74,7 @@ class Rig:
         access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
         self.door = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
 
-    async def start(self, answer_timeout: float) -> None:
+    async def start(self, response_timeout: float) -> None:
         """Open the door."""
         bound = bind("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
@@ -89,8 +91,8 @@ class Rig:
             )
         )
         member = self.member
-        inside = HandlerParts(member.http, member.discovery, member.operations, self.turns)
-        self.door.open(inside, answer_timeout=answer_timeout)
+        inside = HandlerParts(member.http, member.discovery, member.health, self.turns)
+        self.door.open(inside, response_timeout=response_timeout)
         self._stack.callback(self.turns.follow())
         self.tell()
 
@@ -204,9 +206,9 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def answer_timeout() -> float:
+def response_timeout() -> float:
     """Give how long the door waits for an instance; tests override it."""
-    return ANSWER_TIMEOUT
+    return RESPONSE_TIMEOUT
 
 
 @pytest.fixture
@@ -216,7 +218,7 @@ def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | N
 
 
 @pytest.fixture
-async def rig(settings: Settings, answer_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
+async def rig(settings: Settings, response_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
     """Give a door with no instances yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -227,7 +229,7 @@ async def rig(settings: Settings, answer_timeout: float, tls: Tls | None) -> Asy
             )
         )
         rig = Rig(stack, http, settings, tls)
-        await rig.start(answer_timeout)
+        await rig.start(response_timeout)
         yield rig
 
 

@@ -17,7 +17,7 @@ async def test_it_is_listed_at_itself_and_stops_when_asked(tmp_path: Path) -> No
         running = group.create_task(run_registry(settings, lifecycle))
         while lifecycle.member is None or lifecycle.member.http.closed:
             await asyncio.sleep(0)
-        while not lifecycle.member.operations.is_ready:
+        while not lifecycle.member.health.is_ready:
             await asyncio.sleep(0)
         url = f"http://{lifecycle.member.instance.address}/readyz"
         async with lifecycle.member.http.get(url) as answer:

@@ -54,8 +54,8 @@ async def named(settings: Settings, member: Member, **counts: int) -> AsyncItera
         clock=SystemClock(),
         token=settings.secret,
         expects=lambda: counts,
-    ) as session:
-        await session.wait_until_joined()
+    ) as registry_client:
+        await registry_client.wait_until_joined()
         yield
 
 
@@ -92,7 +92,7 @@ async def service(
     async with Member.join(
         Lifecycle(SystemClock()), settings, app, service=name, routes=routes
     ) as member:
-        await member.session.wait_until_joined()
+        await member.registry_client.wait_until_joined()
         await member.ready()
         yield member
 

@@ -53,7 +53,7 @@ def resident() -> int:
 
 def is_at_rest(rig: Any) -> bool:
     """Tell whether nothing is under way any more."""
-    operations = rig.member.operations
+    operations = rig.member.health
     active = sum(target.active for target in rig.turns.targets.by_id.values())
     return (operations.requests.count, operations.streams.count, active) == (0, 0, 0)
 
@@ -67,7 +67,7 @@ async def test_websockets_of_aiohttp(rig: Any) -> None:
         assert await socket.receive_str() == "hello"
         await socket.send_bytes(b"x" * (1 << 20))
         assert await socket.receive_bytes() == b"x" * (1 << 20)
-        assert rig.member.operations.streams.count == 1
+        assert rig.member.health.streams.count == 1
         assert sum(one.streams for one in rig.stats.services.values()) == 1
     await until(lambda: is_at_rest(rig))
     assert sum(one.streams for one in rig.stats.services.values()) == 0
@@ -165,7 +165,7 @@ async def test_events_outlive_the_drain_of_their_instance(rig: Any) -> None:
     first = await rig.instance(saying("first"))
     async with asyncio.timeout(10), rig.http.get(f"{rig.url}/things") as events:
         assert await events.content.readuntil(b"\n\n") == b"data: first\n\n"
-        assert rig.member.operations.streams.count == 1
+        assert rig.member.health.streams.count == 1
         rig.set_state(first, State.DRAINING)
         await rig.instance(saying("second"))
         leaving.set()

@@ -67,7 +67,7 @@ class Echoing:
         self.connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
         self.connection.finish()
 
-    def body_came(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> None:
         """Keep it."""
         self.body += data
 
@@ -75,7 +75,7 @@ class Echoing:
         """Answer."""
         self.echo.answer_later(self)
 
-    def body_broke(self, error: BlogError) -> None:
+    def body_failed(self, error: BlogError) -> None:
         """Say so, and end."""
         self.connection.write(b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")
         self.connection.finish()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.core.errors import BlogError, Malformed
-from blog.http.heads import parse_answer, parse_request
+from blog.http.heads import parse_request, parse_response
 from blog.http.parser import read_answer, read_request
 
 LINES = [
@@ -46,10 +46,10 @@ def test_whatever_came_before(heads: list[list[bytes]]) -> None:
         rest = b"".join(line + b"\r\n" for line in lines) + b"\r\n"
         asked, answered = b"GET / HTTP/1.1\r\nHost: blog\r\n" + rest, b"HTTP/1.1 200 OK\r\n" + rest
         assert meaning(parse_request, asked, request) == meaning(read_request, asked)
-        assert meaning(parse_answer, answered, answer) == meaning(read_answer, answered)
+        assert meaning(parse_response, answered, answer) == meaning(read_answer, answered)
         try:
             request = parse_request(asked, request)
-            answer = parse_answer(answered, answer)
+            answer = parse_response(answered, answer)
         except BlogError:
             request = answer = None
 
@@ -57,13 +57,13 @@ def test_whatever_came_before(heads: list[list[bytes]]) -> None:
 def test_two_lengths_are_refused_wherever_they_are() -> None:
     """Equal ones too, and behind a head that is known."""
     for _ in range(3):
-        parse_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+        parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
         with pytest.raises(Malformed):
-            parse_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n")
+            parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n")
         with pytest.raises(Malformed):
-            parse_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n")
+            parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n")
         with pytest.raises(Malformed):
-            parse_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
 
 
 def test_values_may_differ() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from blog.core.errors import BlogError, HeadTooLarge, Malformed, NotSupported, VersionNotSupported
-from blog.http.heads import parse_answer, parse_request
+from blog.http.heads import parse_request, parse_response
 
 HOST = b"Host: blog\r\n"
 
@@ -122,9 +122,9 @@ def test_whether_a_connection_lives_on(line: bytes, fields: bytes, keeps: bool) 
 
 def test_an_answer_says_what_it_says() -> None:
     """With or without a reason."""
-    head = parse_answer(b"HTTP/1.1 404 Not there\r\nContent-Length: 5\r\n\r\n")
+    head = parse_response(b"HTTP/1.1 404 Not there\r\nContent-Length: 5\r\n\r\n")
     assert (head.status, head.reason, head.length, head.keeps_alive) == (404, b"Not there", 5, True)
-    assert parse_answer(b"HTTP/1.0 200\r\n\r\n").keeps_alive is False
+    assert parse_response(b"HTTP/1.0 200\r\n\r\n").keeps_alive is False
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_an_answer_says_what_it_says() -> None:
 def test_answers_that_are_none(raw: bytes) -> None:
     """As strictly as requests."""
     with pytest.raises(Malformed):
-        parse_answer(raw)
+        parse_response(raw)

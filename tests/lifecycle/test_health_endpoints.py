@@ -16,7 +16,7 @@ from blog.lifecycle.health_endpoints import HealthEndpoints
 )
 async def test_draining_waits_for_what_operators_do(path: str, counted: int) -> None:
     """It stands below the registry's paths, and is work like any other."""
-    operations = HealthEndpoints("posts-1", CollectorRegistry())
+    health = HealthEndpoints("posts-1", CollectorRegistry())
     asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def work(_: web.Request) -> web.Response:
@@ -26,11 +26,11 @@ async def test_draining_waits_for_what_operators_do(path: str, counted: int) -> 
 
     app = web.Application()
     app.router.add_get(path, work)
-    operations.install(app)
+    health.install(app)
     async with TestClient(TestServer(app)) as client:
         answer = asyncio.ensure_future(client.get(path))
         await asked.wait()
-        assert operations.requests.count == counted
+        assert health.requests.count == counted
         go_on.set()
         assert (await answer).status == 200
-    assert operations.requests.count == 0
+    assert health.requests.count == 0

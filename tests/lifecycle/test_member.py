@@ -36,7 +36,7 @@ class Place:
         self.may_end = asyncio.Event()
         self.started = asyncio.Event()
         self.http: aiohttp.ClientSession
-        self.session: RegistryClient
+        self.registry_client: RegistryClient
 
     def app(self) -> web.Application:
         """Make an app with one slow route and one stream."""
@@ -63,13 +63,13 @@ class Place:
 
     def state(self) -> State | None:
         """Return the state of the one instance of `things`, None when there is none."""
-        found = [i for i in self.session.discovery.instances.values() if i.service == "things"]
+        found = [i for i in self.registry_client.discovery.instances.values() if i.service == "things"]
         return found[0].state if found else None
 
     async def until(self, state: State | None) -> None:
         """Wait until others see it in this state."""
         async with asyncio.timeout(5):
-            await self.session.discovery.wait_until(lambda _: self.state() is state)
+            await self.registry_client.discovery.wait_until(lambda _: self.state() is state)
 
 
 @asynccontextmanager
@@ -84,7 +84,7 @@ async def a_place(folder: Path) -> AsyncIterator[Place]:
         url = f"http://{registry.member.instance.address}"
         place.settings = place.settings.model_copy(update={"registry": (url,)})
         place.http = await stack.enter_async_context(aiohttp.ClientSession())
-        place.session = await stack.enter_async_context(
+        place.registry_client = await stack.enter_async_context(
             RegistryClient(
                 http=place.http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN
             )

@@ -47,7 +47,7 @@ class Gardens(Rig):
         await stack.enter_async_context(background(run(garden, self.settings(), life)))
         self._stack.push_async_callback(stack.aclose)
         self.ends.append(stack)
-        await self.session.discovery.wait_until(lambda table: _is_ready(table, life))
+        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, life))
         assert life.member is not None
         return life.member
 
@@ -59,7 +59,7 @@ class Gardens(Rig):
         joining = Member.join(life, self.settings(), app, service=garden.name)
         member = await self._stack.enter_async_context(joining)
         await member.ready()
-        await self.session.discovery.wait_until(lambda table: _is_ready(table, life))
+        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, life))
         return member
 
     def slot(self, number: int) -> Path:

@@ -90,7 +90,8 @@ async def start(gardens: Gardens) -> AsyncIterator[Callable[..., Any]]:
         async def started() -> Plot:
             life = Lifecycle(SystemClock())
             await stack.enter_async_context(background(run(plot, gardens.settings(), life)))
-            await gardens.session.discovery.wait_until(lambda table: bool(table.serving(plot.name)))
+            discovery = gardens.registry_client.discovery
+            await discovery.wait_until(lambda table: bool(table.serving(plot.name)))
             assert life.member is not None
             return Plot(gardens, f"http://{life.member.instance.address}")
 
@@ -218,5 +219,5 @@ async def test_no_public_description_knows_of_it(start: Callable[..., Any]) -> N
     """Neither the OpenAPI document nor the routes that are announced."""
     plot_ = await start()
     assert (await plot_.get("/openapi.json", {}))[1]["paths"] == {}
-    [instance] = plot_.gardens.session.discovery.serving(plot.name)
+    [instance] = plot_.gardens.registry_client.discovery.serving(plot.name)
     assert instance.routes == ()

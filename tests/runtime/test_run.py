@@ -43,12 +43,12 @@ async def test_an_instance_is_ready_only_when_it_has_caught_up(
         member = life.member
         assert member is not None
         id_ = member.instance.id
-        await gardens.session.discovery.wait_until(lambda table: id_ in table.instances)
-        known = gardens.session.discovery.instances[id_]
+        await gardens.registry_client.discovery.wait_until(lambda table: id_ in table.instances)
+        known = gardens.registry_client.discovery.instances[id_]
         assert known.state is State.STARTING
         assert [await status(gardens, member, path) for path in ("/readyz", "/seeds")] == [503, 503]
         go_on.set()
-        await gardens.session.discovery.wait_until(lambda table: bool(table.serving(garden.name)))
+        await gardens.registry_client.discovery.wait_until(lambda table: bool(table.serving(garden.name)))
         assert [await status(gardens, member, path) for path in ("/readyz", "/seeds")] == [200, 200]
 
 

@@ -53,7 +53,7 @@ class AppendFastPath:
 
     # -- what a member asks of its front -------------------------------------------------------------
 
-    def in_front_of(self, behind: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+    def wrap(self, behind: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of each connection; `behind` makes that of the door behind."""
         self._behind = behind
         return lambda: FastPathConnection(self, self._now, self._outbox)
@@ -72,7 +72,7 @@ class AppendFastPath:
     def takes(self, data: bytes) -> bool:
         """Tell whether a connection that begins like this is for here."""
         member = self.member
-        return member is not None and member.operations.running.is_set() and data.startswith(_APPENDS)
+        return member is not None and member.health.running.is_set() and data.startswith(_APPENDS)
 
     def hand_over(self, connection: ServerConnection, data: bytes) -> None:
         """Let the door behind answer what begins with `data`, and whatever comes later."""
@@ -107,7 +107,7 @@ class AppendFastPath:
     def count(self, difference: int) -> None:
         """Count the requests that draining waits for."""
         assert self.member is not None
-        self.member.operations.requests.add(difference)
+        self.member.health.requests.add(difference)
 
     def check(self, head: RequestHead) -> str:
         """Return the content type. Raises the RequestError that says what else to send."""
@@ -168,7 +168,7 @@ class FastAppend:
             self._fail(error)
         return not self._is_over
 
-    def body_came(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> None:
         """Take a piece of the body."""
         if self._is_over:
             return
@@ -189,7 +189,7 @@ class FastAppend:
         else:
             future.add_done_callback(self._appended)
 
-    def body_broke(self, error: BlogError) -> None:
+    def body_failed(self, error: BlogError) -> None:
         """Say so."""
         self._fail(error)
 

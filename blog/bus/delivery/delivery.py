@@ -49,13 +49,13 @@ class Delivery:
     def __init__(
         self,
         journal: EventLog,
-        session: RegistryClient,
+        registry_client: RegistryClient,
         http: aiohttp.ClientSession,
         clock: Clock,
         token: str | None,
     ) -> None:
         self._log = journal
-        self._session = session
+        self._registry_client = registry_client
         self._http = http
         self._clock = clock
         self._headers = {"Content-Type": "application/json", **bearer(token)}
@@ -69,7 +69,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver for ever. New subscriptions are noticed as their instances join."""
-        discovery = self._session.discovery
+        discovery = self._registry_client.discovery
         for on_news in (discovery.on_change, self._log.on_append):
             on_news(self._wake)
         discovery.on_change(self._give_up_on_doubtful)
@@ -124,13 +124,13 @@ class Delivery:
 
     def _forget_gone(self) -> None:
         """Keep no window of who is gone and has nothing any more: every start is another instance."""
-        known = self._session.discovery.instances
+        known = self._registry_client.discovery.instances
         gone = [id_ for id_, window in self._windows.items() if not window.in_flight and id_ not in known]
         for id_ in gone:
             del self._windows[id_]
 
     def _is_doubtful(self, id_: str) -> bool:
-        discovery = self._session.discovery
+        discovery = self._registry_client.discovery
         instance = discovery.instances.get(id_)
         if instance is None:
             return True
@@ -140,7 +140,7 @@ class Delivery:
     async def _learn(self, group: asyncio.TaskGroup) -> bool:
         """Take over what living instances say they react to; tell whether the log remembers it all."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
-        for instance in self._session.discovery.instances.values():
+        for instance in self._registry_client.discovery.instances.values():
             if instance.reactions:
                 wanted[instance.service] |= set(instance.reactions)
         return all([await self._subscribe(group, name, types) for name, types in wanted.items()])
@@ -189,11 +189,11 @@ class Delivery:
         return not running.is_paused and running.dispatch.may_send(self._clock.monotonic())
 
     def _turn(self, service: str, cannot: Collection[str]) -> Instance | None:
-        serving = self._session.discovery.serving(service)
+        serving = self._registry_client.discovery.serving(service)
         full = {item.id for item in serving if not self._windows[item.id].is_open()}.union(cannot)
         if len(full) == len(serving):
             return None
-        return self._session.discovery.next(service, full)
+        return self._registry_client.discovery.next(service, full)
 
     def _types_for(self, running: Subscription, instance: Instance) -> Collection[str] | None:
         """Say which events `instance` may have, None for all.
@@ -204,7 +204,7 @@ class Delivery:
         """
         if running.types <= set(instance.reactions):
             return None
-        living = self._session.discovery.instances.values()
+        living = self._registry_client.discovery.instances.values()
         known = {type_ for one in living if one.service == running.name for type_ in one.reactions}
         return running.types - known | set(instance.reactions)
 
@@ -219,7 +219,7 @@ class Delivery:
             took = perf_counter() - began
         except NotSentError as error:
             running.attempts["not_sent"] += len(load)
-            self._session.report(instance.id, str(error))
+            self._registry_client.report_unhealthy(instance.id, str(error))
             await asyncio.sleep(_pause())
             for batch in load:
                 dispatch.put_back(batch)

@@ -39,11 +39,11 @@ from blog.gateway.telemetry.access_log import AccessLog
 from blog.gateway.telemetry.record import RequestTelemetry
 from blog.gateway.telemetry.stats import NOBODY, GatewayStats
 from blog.gateway.upstream.balancer import LoadBalancer
-from blog.gateway.upstream.retry import is_repeatable
+from blog.gateway.upstream.retry import is_retryable
 from blog.http.application import Handler
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
-from blog.http.limits import ANSWER_TIMEOUT, BODY_LIMIT
+from blog.http.limits import BODY_LIMIT, RESPONSE_TIMEOUT
 from blog.http.responses import NO_HEAD
 from blog.http.server import ServerConnection
 from blog.lifecycle.health_endpoints import HealthEndpoints
@@ -67,7 +67,7 @@ class HandlerParts(NamedTuple):
 
     http: aiohttp.ClientSession
     discovery: Discovery
-    operations: HealthEndpoints
+    health: HealthEndpoints
     turns: LoadBalancer
 
 
@@ -99,13 +99,13 @@ class HTTPRequestHandler:
         self._proxy: ProxyContext | None = None
         stats.connections = lambda: len(self.places.open)
 
-    def open(self, inside: HandlerParts, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+    def open(self, inside: HandlerParts, *, response_timeout: float = RESPONSE_TIMEOUT) -> None:
         """Let requests through."""
         turns = inside.turns
         self._inside = inside
         self._proxy = ProxyContext(
-            ProxyParts(turns, self.places, self._replies, self._records, inside.operations, self._clock),
-            ProxyOptions(self._settings.served_by, self._settings.retry, answer_timeout),
+            ProxyParts(turns, self.places, self._replies, self._records, inside.health, self._clock),
+            ProxyOptions(self._settings.served_by, self._settings.retry, response_timeout),
             self.crew,
         )
         turns.listen(self._proxy.changed)
@@ -190,13 +190,11 @@ class HTTPRequestHandler:
             raise unmet()
         asked.match = self._route(proxy.turns, head)
         self._writes.check(asked)
-        asked.is_repeatable = is_repeatable(head.method, has_key=IDEMPOTENCY_KEY in noted)
+        asked.is_retryable = is_retryable(head.method, has_key=IDEMPOTENCY_KEY in noted)
         self._compose(asked, noted, passed, client)
         limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
         body = (
-            RequestBody(head, limit, is_repeatable=asked.is_repeatable)
-            if head.block.has_body
-            else NO_BODY
+            RequestBody(head, limit, is_retryable=asked.is_retryable) if head.block.has_body else NO_BODY
         )
         exchange = ProxiedRequest(proxy, connection, asked, body)
         proxy.began(exchange, asked)

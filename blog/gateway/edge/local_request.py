@@ -9,13 +9,13 @@ class LocalRequest:
     def __init__(self) -> None:
         self.is_gone = False
 
-    def body_came(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> None:
         """Pass over it."""
 
     def body_ended(self) -> None:
         """Pass over it."""
 
-    def body_broke(self, error: BlogError) -> None:
+    def body_failed(self, error: BlogError) -> None:
         """Pass over it."""
 
     def client_paused(self) -> None:

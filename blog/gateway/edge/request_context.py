@@ -19,7 +19,7 @@ class RequestContext:
         "client",
         "cors",
         "head",
-        "is_repeatable",
+        "is_retryable",
         "lines",
         "match",
         "stats",
@@ -48,6 +48,6 @@ class RequestContext:
         self.cors = cors
         self.stats = stats
         self.lines = b""
-        self.is_repeatable = False
+        self.is_retryable = False
         self.upgrade = b""
         self.wants_trailers = False

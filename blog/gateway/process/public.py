@@ -17,7 +17,7 @@ from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.access_log import AccessLog
 from blog.gateway.telemetry.stats import GatewayStats
 from blog.gateway.upstream.balancer import LoadBalancer
-from blog.http.limits import ANSWER_TIMEOUT
+from blog.http.limits import RESPONSE_TIMEOUT
 from blog.http.listener import Listener, listening
 from blog.http.tls import Certificate
 from blog.lifecycle.health_endpoints import HealthEndpoints
@@ -67,12 +67,18 @@ class PublicPort:
 
     @asynccontextmanager
     async def open(
-        self, session: RegistryClient, http: aiohttp.ClientSession, operations: HealthEndpoints
+        self, registry_client: RegistryClient, http: aiohttp.ClientSession, health: HealthEndpoints
     ) -> AsyncIterator[None]:
-        """Let requests through to whom `session` knows."""
-        turns = LoadBalancer(session.discovery, session.report, self._clock, self.stats, self.routes)
-        inside = HandlerParts(http, session.discovery, operations, turns)
-        self.door.open(inside, answer_timeout=ANSWER_TIMEOUT)
+        """Let requests through to whom `registry_client` knows."""
+        turns = LoadBalancer(
+            registry_client.discovery,
+            registry_client.report_unhealthy,
+            self._clock,
+            self.stats,
+            self.routes,
+        )
+        inside = HandlerParts(http, registry_client.discovery, health, turns)
+        self.door.open(inside, response_timeout=RESPONSE_TIMEOUT)
         stop = turns.follow()
         try:
             yield

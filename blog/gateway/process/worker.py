@@ -42,12 +42,12 @@ async def work(settings: Settings, told: int, buckets: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_reader(sys.stdin.fileno(), stopping.set)  # the parent holds the other end
-    operations = HealthEndpoints("worker", CollectorRegistry())
+    health = HealthEndpoints("worker", CollectorRegistry())
     public = PublicPort(settings, clock, RouteTable(), TokenBuckets(buckets))
     async with AsyncExitStack() as stack:
         bound = bind(settings.host, settings.public_port, shared=True)
         http = await stack.enter_async_context(client_session())
-        session = await stack.enter_async_context(
+        registry_client = await stack.enter_async_context(
             RegistryClient(
                 http=http,
                 registries=settings.registry,
@@ -56,39 +56,39 @@ async def work(settings: Settings, told: int, buckets: int) -> None:
                 token=settings.secret,
             )
         )
-        await session.wait_until_tried()
-        await session.discovery.wait_until(lambda table: table.epoch is not None)
+        await registry_client.wait_until_tried()
+        await registry_client.discovery.wait_until(lambda table: table.epoch is not None)
         await stack.enter_async_context(public.listening(bound))
-        await stack.enter_async_context(public.open(session, http, operations))
-        await stack.enter_async_context(background(_tell(public, operations, told)))
+        await stack.enter_async_context(public.open(registry_client, http, health))
+        await stack.enter_async_context(background(_tell(public, health, told)))
         await stopping.wait()
-        await _drain(public, operations)
-        _say(public, operations, told)
+        await _drain(public, health)
+        _say(public, health, told)
 
 
-async def _drain(public: PublicPort, operations: HealthEndpoints) -> None:
+async def _drain(public: PublicPort, health: HealthEndpoints) -> None:
     """Take no new clients, finish what is in flight, then end streams."""
     unlisted, draining = asyncio.Event(), asyncio.Event()
     unlisted.set()
     async with background(public.drain(unlisted, draining)):
         try:
             async with asyncio.timeout(DRAIN_TIME):
-                await operations.requests.wait_until_zero()
+                await health.requests.wait_until_zero()
                 draining.set()
-                await operations.streams.wait_until_zero()
+                await health.streams.wait_until_zero()
         except TimeoutError:
-            log.warning("worker.drain_cut", open=repr(operations))
+            log.warning("worker.drain_cut", open=repr(health))
 
 
-async def _tell(public: PublicPort, operations: HealthEndpoints, told: int) -> None:
+async def _tell(public: PublicPort, health: HealthEndpoints, told: int) -> None:
     while True:
-        _say(public, operations, told)
+        _say(public, health, told)
         await asyncio.sleep(TELL_INTERVAL)
 
 
-def _say(public: PublicPort, operations: HealthEndpoints, told: int) -> None:
+def _say(public: PublicPort, health: HealthEndpoints, told: int) -> None:
     snapshot: StatsSnapshot = public.stats.snapshot()
-    snapshot.requests, snapshot.streams = operations.requests.count, operations.streams.count
+    snapshot.requests, snapshot.streams = health.requests.count, health.streams.count
     os.write(told, snapshot.model_dump_json().encode() + b"\n")
 
 

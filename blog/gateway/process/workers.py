@@ -27,13 +27,13 @@ log = get_logger()
 
 
 class WorkerProcesses:
-    """Processes with `environ`, which names port and registry. What they do counts in `operations`."""
+    """Processes with `environ`, which names port and registry. What they do counts in `health`."""
 
-    def __init__(self, settings: Settings, environ: dict[str, str], operations: HealthEndpoints) -> None:
+    def __init__(self, settings: Settings, environ: dict[str, str], health: HealthEndpoints) -> None:
         self.restarts = 0
         self._count = settings.workers
         self._environ = environ
-        self._operations = operations
+        self._health = health
         self._ended = StatsSnapshot()
         self._now: dict[int, StatsSnapshot] = {}
         self._running: dict[int, asyncio.subprocess.Process] = {}
@@ -131,8 +131,8 @@ class WorkerProcesses:
     def _update(self, number: int, snapshot: StatsSnapshot) -> None:
         before = self._now.get(number, StatsSnapshot())
         self._now[number] = snapshot
-        self._operations.requests.add(snapshot.requests - before.requests)
-        self._operations.streams.add(snapshot.streams - before.streams)
+        self._health.requests.add(snapshot.requests - before.requests)
+        self._health.streams.add(snapshot.streams - before.streams)
 
     def _signal(self, number: signal.Signals) -> None:
         for process in tuple(self._running.values()):

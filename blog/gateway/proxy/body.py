@@ -19,7 +19,7 @@ class RequestBody:
 
     __slots__ = ("_is_chunked", "_kept", "_length", "_limit", "_size", "is_kept", "is_whole", "waits")
 
-    def __init__(self, head: RequestHead, limit: int, *, is_repeatable: bool) -> None:
+    def __init__(self, head: RequestHead, limit: int, *, is_retryable: bool) -> None:
         self._length = head.length
         self._limit = limit
         self._size = 0
@@ -30,7 +30,7 @@ class RequestBody:
         if (head.length or 0) > limit:
             raise self._too_large()
         self.waits = not self.is_whole and (
-            is_repeatable if head.length is None else head.length <= REPLAY_LIMIT
+            is_retryable if head.length is None else head.length <= REPLAY_LIMIT
         )
 
     def came(self, data: bytes, *, is_flowing: bool) -> bytes:
@@ -72,5 +72,5 @@ class RequestBody:
         return f"<RequestBody: {self._size} bytes, {'whole' if self.is_whole else 'open'}, {kept}>"
 
 
-NO_BODY = RequestBody(RequestHead(ParsedHead(), b"", b""), 0, is_repeatable=True)
+NO_BODY = RequestBody(RequestHead(ParsedHead(), b"", b""), 0, is_retryable=True)
 """Nothing: the same for every request that has none."""

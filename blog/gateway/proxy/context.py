@@ -19,17 +19,17 @@ from blog.gateway.upstream.balancer import LoadBalancer
 from blog.gateway.upstream.connections import ConnectionPool
 from blog.gateway.upstream.upstreams import Upstream
 from blog.http.connection_limits import ConnectionLimiter
-from blog.http.limits import ANSWER_TIMEOUT
+from blog.http.limits import RESPONSE_TIMEOUT
 from blog.http.server import ServerConnection
 from blog.lifecycle.health_endpoints import HealthEndpoints
 
 
 class ProxyOptions(NamedTuple):
-    """What may be chosen. `answer_timeout` is in seconds; `retries`: whether anything is sent again."""
+    """What may be chosen. `response_timeout` is in seconds; `retries`: whether anything is sent again."""
 
     names_instance: bool = True
     retries: bool = True
-    answer_timeout: float = ANSWER_TIMEOUT
+    response_timeout: float = RESPONSE_TIMEOUT
 
 
 class ProxyParts(NamedTuple):
@@ -39,7 +39,7 @@ class ProxyParts(NamedTuple):
     places: ConnectionLimiter
     replies: LocalResponses
     records: RequestTelemetry
-    operations: HealthEndpoints
+    health: HealthEndpoints
     clock: Clock
 
 
@@ -54,10 +54,10 @@ class ProxyContext:
         self.now: Callable[[], float] = shared.clock.monotonic
         self._options = options
         self._replies = shared.replies
-        self._operations = shared.operations
+        self._health = shared.health
         self._services = shared.records.stats.services
         self._note = shared.records.note
-        self._answer_timeout = options.answer_timeout
+        self._answer_timeout = options.response_timeout
         self._active: set[ProxiedRequest] = set()
         self._endless: set[ProxiedRequest] = set()
 
@@ -65,13 +65,13 @@ class ProxyContext:
         """Count a request that will be sent to an instance."""
         self._active.add(exchange)
         self.turns.budget.requests += 1
-        self._operations.requests.add(1)
+        self._health.requests.add(1)
         asked.stats = self._services[asked.match.service]
         asked.stats.in_flight += 1
 
-    def answer_timeout(self, match: RouteMatch) -> float:
+    def response_timeout(self, match: RouteMatch) -> float:
         """Return how many seconds an instance has to answer to what `match` is."""
-        return self._answer_timeout if match.answer_timeout is None else match.answer_timeout
+        return self._answer_timeout if match.response_timeout is None else match.response_timeout
 
     def lines(self, asked: RequestContext, target: Upstream) -> bytes:
         """Return what the gateway says on an answer of `target`."""
@@ -86,8 +86,8 @@ class ProxyContext:
         """Note an answer that does not end by itself: draining does not wait for it, but ends it."""
         self._endless.add(exchange)
         asked.stats.streams += 1
-        self._operations.requests.add(-1)
-        self._operations.streams.add(1)
+        self._health.requests.add(-1)
+        self._health.streams.add(1)
 
     def end_streams(self) -> None:
         """End every endless answer."""
@@ -103,9 +103,9 @@ class ProxyContext:
         if exchange in self._endless:
             self._endless.discard(exchange)
             asked.stats.streams -= 1
-            self._operations.streams.add(-1)
+            self._health.streams.add(-1)
         else:
-            self._operations.requests.add(-1)
+            self._health.requests.add(-1)
         asked.stats.in_flight -= 1
         self._note(asked, status, seconds, by)
 
@@ -119,7 +119,7 @@ class ProxyContext:
                 continue
             instance = known.get(target_now.instance.id)
             if instance is None or instance.state is State.SUSPECT:
-                exchange.doubt()
+                exchange.report_unhealthy()
 
     def sweep(self, now: float) -> None:
         """End whatever has had its time."""

@@ -80,7 +80,7 @@ class ProxiedRequest:
 
     # -- the client's side ---------------------------------------------------------------------------
 
-    def body_came(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> None:
         """Keep a piece of the request's body, or send it on."""
         waited = self._body.waits
         connection = self._connection
@@ -103,11 +103,11 @@ class ProxiedRequest:
             if ending:
                 self._connection.write(ending)
             if self._relay is None:
-                self._wait(self._proxy.answer_timeout(self._asked.match))
+                self._wait(self._proxy.response_timeout(self._asked.match))
         elif waited:
             self._attempt()
 
-    def body_broke(self, error: BlogError) -> None:
+    def body_failed(self, error: BlogError) -> None:
         """Give up: what the instance has got is not what the client meant."""
         self._give_up(error)
 
@@ -138,7 +138,7 @@ class ProxiedRequest:
         framing, here = self._body.start()
         asked = self._asked
         proxy = self._proxy
-        self._wait(proxy.answer_timeout(asked.match) if self._body.is_whole else IDLE_TIMEOUT)
+        self._wait(proxy.response_timeout(asked.match) if self._body.is_whole else IDLE_TIMEOUT)
         connection.send(
             self, asked.head.method, b"%b%b%b\r\n%b" % (asked.lines, target.meant, framing, here)
         )
@@ -151,22 +151,22 @@ class ProxiedRequest:
         if target is self._target and not self._is_over:
             self._never_sent(target, why)
 
-    def answer_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on; 100 was the gateway's own to say."""
         if head.status > _SWITCHING and not self._asked.head.is_http_1_0 and not self._client.is_paused:
             fields = b"".join(b"%b: %b\r\n" % (name, value) for _, name, value in head.fields)
             self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
 
-    def answer_whole(self, head: ResponseHead, body: bytes) -> None:
+    def response_complete(self, head: ResponseHead, body: bytes) -> None:
         """Pass an answer on in one piece: most are small."""
         target, connection, asked, proxy = self._target, self._connection, self._asked, self._proxy
         assert target is not None
         assert connection is not None
         if head.status == _MISDIRECTED or asked.cors is not None or not self._body.is_whole:
-            self.answer_began(head)
+            self.response_started(head)
             if self._relay is not None:
                 self._relay.came(body)
-                self.answer_ended([])
+                self.response_ended([])
             return
         self._connection = None
         self._by = target
@@ -186,7 +186,7 @@ class ProxiedRequest:
         )
         self._finish(head.status)
 
-    def answer_began(self, head: ResponseHead) -> None:
+    def response_started(self, head: ResponseHead) -> None:
         """Take the head of the answer."""
         target, asked = self._target, self._asked
         assert target is not None
@@ -196,7 +196,7 @@ class ProxiedRequest:
             return
         if head.status == _SWITCHING and not asked.upgrade:
             self._drop_connection()
-            self.answer_broke("it switches protocols unasked")
+            self.response_failed("it switches protocols unasked")
             return
         if not self._body.is_whole:
             # the answer comes before the end of the question: its connection is good for no other
@@ -207,7 +207,7 @@ class ProxiedRequest:
             asked.head,
             head,
             self._proxy.lines(asked, target),
-            holds=asked.is_repeatable and self._body.is_kept,
+            holds=asked.is_retryable and self._body.is_kept,
             drops_cors=asked.cors is not None,
         )
         if head.status == _SWITCHING:
@@ -215,12 +215,12 @@ class ProxiedRequest:
         elif self._relay.is_stream:
             self._proxy.stream_began(self, asked)
 
-    def answer_came(self, data: bytes) -> None:
+    def response_data(self, data: bytes) -> None:
         """Take a piece of it."""
         assert self._relay is not None
         self._relay.came(data)
 
-    def answer_flushed(self) -> None:
+    def response_flushed(self) -> None:
         """Send what is better not held."""
         if self._relay is not None:
             self._relay.flush()
@@ -229,7 +229,7 @@ class ProxiedRequest:
                 if self._client.is_paused:  # by an answer before this one
                     self.client_paused()
 
-    def answer_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
+    def response_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
         """Send the rest; the connection is free for another request."""
         relay, target, connection = self._relay, self._target, self._connection
         assert relay is not None
@@ -245,7 +245,7 @@ class ProxiedRequest:
         relay.end(trailers if self._asked.wants_trailers else [])
         self._finish(relay.head.status)
 
-    def answer_broke(self, why: str) -> None:
+    def response_failed(self, why: str) -> None:
         """Ask another one where that is allowed; break off where the client has got a part of it."""
         target, body = self._target, self._body
         assert target is not None
@@ -259,17 +259,17 @@ class ProxiedRequest:
         self._relay = None
         service = self._asked.match.service
         self._failure = BadGateway(f"The instance of {service} broke off.", service=service)
-        may_repeat = self._asked.is_repeatable and body.is_kept and self._proxy.retries
+        may_repeat = self._asked.is_retryable and body.is_kept and self._proxy.retries
         if may_repeat and self._proxy.turns.may_repeat():
             self._attempt()
         else:
             self._give_up(self._failure)
 
-    def instance_paused(self) -> None:
+    def upstream_paused(self) -> None:
         """Read no more of the client's body for now."""
         self._client.pause_body()
 
-    def instance_resumed(self) -> None:
+    def upstream_resumed(self) -> None:
         """Read on."""
         self._client.resume_body()
 
@@ -280,12 +280,12 @@ class ProxiedRequest:
         """Who is asked now."""
         return self._target
 
-    def doubt(self) -> None:
+    def report_unhealthy(self) -> None:
         """Ask another one, if it may: the instance is suspect or lost, and has not answered."""
         started = self._relay is not None and self._relay.is_started
-        if self._asked.is_repeatable and self._body.is_kept and not started and self._connection:
+        if self._asked.is_retryable and self._body.is_kept and not started and self._connection:
             self._drop_connection()
-            self.answer_broke("it is suspect or lost, and has not answered")
+            self.response_failed("it is suspect or lost, and has not answered")
 
     def is_late(self) -> None:
         """Give up on an instance that does not answer, or on a body that does not come."""

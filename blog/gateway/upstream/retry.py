@@ -12,7 +12,7 @@ CAPACITY = 100.0
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
-def is_repeatable(method: bytes, *, has_key: bool) -> bool:
+def is_retryable(method: bytes, *, has_key: bool) -> bool:
     """Tell whether a request may be sent again although it may have been processed.
 
     `has_key`: it has an Idempotency-Key.

@@ -17,7 +17,7 @@ from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
 from blog.registry.address import guess
-from blog.registry.client.connection import UNHEARD, RegistryConnection
+from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
 from blog.registry.messages import (
     Ack,
@@ -125,7 +125,7 @@ class RegistryClient:
         self._want(ReadyRequest())
         await self._agreed.wait()
 
-    def report(self, instance_id: str, why: str) -> None:
+    def report_unhealthy(self, instance_id: str, why: str) -> None:
         """Tell the registries that somebody did not answer; they will look."""
         self._say(UnhealthyReport(id=instance_id, why=why))
 
@@ -252,7 +252,7 @@ class RegistryClient:
             await asyncio.sleep(BEAT_EVERY)
             await self._running.wait()
             if line.is_dead():
-                raise TimeoutError(f"nothing heard for {UNHEARD} s")
+                raise TimeoutError(f"nothing heard for {MAX_MISSED_HEARTBEATS} s")
             if line.is_joined:
                 line.say(Heartbeat(load=self._load()))
                 if ReadyRequest() in self._wants and not line.is_agreed:

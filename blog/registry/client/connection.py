@@ -7,7 +7,7 @@ import aiohttp
 
 from blog.registry.messages import FromInstance
 
-UNHEARD = 3
+MAX_MISSED_HEARTBEATS = 3
 """Beats of ours without a word from the registry until it is taken for dead."""
 
 
@@ -55,7 +55,7 @@ class RegistryConnection:
         Counted in our own turns: a loop that was stuck itself does not take others for dead.
         """
         self._unheard += 1
-        return self._unheard > UNHEARD
+        return self._unheard > MAX_MISSED_HEARTBEATS
 
     def __repr__(self) -> str:
         """Show where to, and how far it is."""

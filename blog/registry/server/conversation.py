@@ -15,7 +15,7 @@ from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
 BACKLOG: Final = 16 << 20
 """Bytes that a follower may be behind before it is cut off and starts anew."""
 
-UNHEARD: Final = 10
+MAX_MISSED_HEARTBEATS: Final = 10
 """Our signs of life without a word from the other end until it is given up (it beats every second)."""
 
 _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
@@ -64,7 +64,7 @@ class ServerSession:
         Counted in our own turns: a loop that was stuck itself does not take others for dead.
         """
         self._unheard += 1
-        if self._unheard > UNHEARD:
+        if self._unheard > MAX_MISSED_HEARTBEATS:
             self._transport.abort()
         else:
             self.say_frame(_ALIVE)

@@ -54,7 +54,7 @@ class Membership:
     def __init__(self, began: float = 0.0, before: Mapping[str, int] | None = None) -> None:
         self.joins = self.suspicions = self.guards = 0
         self.departures = Counter[RemovalCause]()
-        self.is_guarded = False
+        self.is_self_preserving = False
         """Set while nobody is lost for being silent, since half of all are: it is we who are cut off."""
         self._records: dict[str, _MemberRecord] = {}
         self._suspects: set[str] = set()
@@ -148,7 +148,7 @@ class Membership:
                 self.remove(instance_id, RemovalCause.REFUSED)
             case ProbeResult.ANSWERED:
                 # a lease is renewed by who holds it, unless it is we who cannot hear that
-                if record.lease is None or self.is_guarded:
+                if record.lease is None or self.is_self_preserving:
                     record.heard = self._time(now)
                 self._signal(record, MemberSignal.HEARD)
             case ProbeResult.SILENT:
@@ -196,14 +196,14 @@ class Membership:
     def _guard(self, overdue: list[_MemberRecord], time: float) -> None:
         """Begin when half of all go silent at once; end when more than half are heard again."""
         total = len(self._records)
-        if self.is_guarded:
-            self.is_guarded = total > 0 and 2 * len(overdue) >= total
-            if not self.is_guarded:
+        if self.is_self_preserving:
+            self.is_self_preserving = total > 0 and 2 * len(overdue) >= total
+            if not self.is_self_preserving:
                 self._excuse(overdue, time)
             return
         recent = sum(time - (one.heard + one.patience) < GUARD_WINDOW for one in overdue)
         if total >= GUARDED_FROM and 2 * recent >= total:
-            self.is_guarded = True
+            self.is_self_preserving = True
             self.guards += 1
 
     @staticmethod
@@ -214,7 +214,7 @@ class Membership:
 
     def _expire(self, record: _MemberRecord, time: float) -> None:
         is_over = record.lease is not None or time - record.heard >= LOST_AFTER
-        if is_over and not self.is_guarded:
+        if is_over and not self.is_self_preserving:
             ended = RemovalCause.SILENT if record.lease is None else RemovalCause.LEASE_ENDED
             self.remove(record.instance.id, ended)
         else:
@@ -256,7 +256,7 @@ class Membership:
         """Show the table, a word per instance."""
         rows = (record.instance for record in self._records.values())
         table = ", ".join(f"{item.id}={item.state}" for item in rows)
-        return f"<Membership{' (guarded)' * self.is_guarded}: {table or 'nobody'}>"
+        return f"<Membership{' (guarded)' * self.is_self_preserving}: {table or 'nobody'}>"
 
 
 def _state_of_return(known: Instance, now: Instance) -> State:

@@ -49,7 +49,9 @@ class RegistryCollector(Collector):
             "blog_registry_mass_losses", "Times that half went silent at once.", value=table.guards
         )
         yield GaugeMetricFamily(
-            "blog_registry_guarded", "Whether nobody is lost for being silent.", value=table.is_guarded
+            "blog_registry_guarded",
+            "Whether nobody is lost for being silent.",
+            value=table.is_self_preserving,
         )
 
     def _followers(self) -> Iterator[Metric]:

@@ -167,7 +167,7 @@ class Registry:
 
     # Probes and time.
 
-    def doubt(self, instance_id: str, why: str) -> None:
+    def report_unhealthy(self, instance_id: str, why: str) -> None:
         """Look at once whether an instance is still there."""
         if self.membership.get(instance_id) is not None:
             log.info("instance.doubted", id=instance_id, why=why)
@@ -184,10 +184,10 @@ class Registry:
         meant = self.now()
         while True:
             late = max(0.0, self.now() - meant)
-            was_guarded = self.membership.is_guarded
+            was_guarded = self.membership.is_self_preserving
             for instance in self.membership.expire(self.now(), late):
                 self._doubts.begin(instance.id)
-            if self.membership.is_guarded != was_guarded:
+            if self.membership.is_self_preserving != was_guarded:
                 log.warning("registry.guarded", guarded=not was_guarded, table=repr(self.membership))
             if self.membership.has_changes() or self._has_to_complete():
                 self.take_note()

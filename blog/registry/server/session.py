@@ -51,7 +51,7 @@ class SessionHandler:
             instance_id = talk.instance_id
             self._publisher.close(talk)
             if instance_id is not None:
-                self._registry.doubt(instance_id, "its session closed")
+                self._registry.report_unhealthy(instance_id, "its session closed")
         return socket
 
     async def _listen(self, talk: ServerSession) -> None:
@@ -76,7 +76,7 @@ class SessionHandler:
             case Ack():
                 self._publisher.acked(talk, said.version)
             case UnhealthyReport():
-                self._registry.doubt(said.id, said.why)
+                self._registry.report_unhealthy(said.id, said.why)
             case _ if talk.instance_id is not None:
                 self._take_of_instance(talk, talk.instance_id, said)
 

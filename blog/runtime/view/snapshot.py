@@ -41,8 +41,8 @@ def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) ->
     """Copy the open database `source` to `target` as it is now.
 
     It is read in one transaction: its writer and readers go on, and what they change is not in the
-    copy. `stop` ends it between two steps. Raises SnapshotStopped, Unavailable when there is no such file,
-    StorageFull, sqlite3.Error; nothing is left then.
+    copy. `stop` ends it between two steps. Raises SnapshotStopped, Unavailable when there is no such
+    file, StorageFull, sqlite3.Error; nothing is left then.
     """
     remove(target)
     try:

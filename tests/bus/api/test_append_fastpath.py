@@ -238,7 +238,7 @@ async def test_identity_is_no_coding(rig: Rig) -> None:
 async def test_who_goes_away_leaves_nothing(rig: Rig) -> None:
     """What it began is appended, and draining does not wait for it."""
     assert rig.bus.member is not None
-    requests = rig.bus.member.operations.requests
+    requests = rig.bus.member.health.requests
     async with wire(rig) as line:
         line.writer.write(append(event("e")) + append(event("f"))[:-3])
     async with asyncio.timeout(5):

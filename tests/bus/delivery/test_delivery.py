@@ -179,8 +179,8 @@ async def test_events_wait_while_nobody_lives_and_positions_survive_restarts(rig
     first = await rig.reactor("reactor", [CAUSE], react)
     await rig.client.append([cause(1)])
     await effects_of(rig, 1)
-    await first.session.leave()
-    await rig.session.discovery.wait_until(lambda table: not table.serving("reactor"))
+    await first.registry_client.leave()
+    await rig.registry_client.discovery.wait_until(lambda table: not table.serving("reactor"))
     await rig.client.append([cause(2)])
     await rig.crash_bus()
     await rig.start_bus()
@@ -239,8 +239,8 @@ async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
     await effects_of(rig, 20)
     assert got["new"].count("blog.New") == 10
     assert set(got["old"]) <= {CAUSE}
-    await new.session.leave()
-    await rig.session.discovery.wait_until(lambda table: len(table.serving("reactor")) == 1)
+    await new.registry_client.leave()
+    await rig.registry_client.discovery.wait_until(lambda table: len(table.serving("reactor")) == 1)
     await rig.client.append([cause(20).model_copy(update={"type": "blog.New"})])
     await effects_of(rig, 21)
     assert got["old"][-1] == "blog.New"
@@ -344,7 +344,7 @@ async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
         await rig.client.append([cause(n)])
         await effects_of(rig, n + 1)
     assert set(attempts) == {1}
-    await rig.session.discovery.wait_until(lambda table: dying.instance.id not in table.instances)
+    await rig.registry_client.discovery.wait_until(lambda table: dying.instance.id not in table.instances)
 
 
 async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
@@ -391,8 +391,8 @@ async def test_who_fails_fast_does_not_get_more_for_it(
 async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) -> None:
     """Every start is another instance: what is known of them must not add up."""
     async with EventLog.open(tmp_path / "other.db") as log:
-        delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
-        [bus] = rig.session.discovery.serving("bus")
+        delivery = carrying.Delivery(log, rig.registry_client, rig.http, SystemClock(), None)
+        [bus] = rig.registry_client.discovery.serving("bus")
         for id_ in ("gone", "gone-but-busy", bus.id):
             delivery._windows[id_].in_flight = int(id_ == "gone-but-busy")
         delivery._forget_gone()
@@ -402,7 +402,7 @@ async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) ->
 async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> None:
     """News that come while a wait is ending change nothing about it."""
     async with EventLog.open(tmp_path / "other.db") as log:
-        delivery = carrying.Delivery(log, rig.session, rig.http, SystemClock(), None)
+        delivery = carrying.Delivery(log, rig.registry_client, rig.http, SystemClock(), None)
 
         async def wait() -> None:
             async with asyncio.timeout(60) as scope:

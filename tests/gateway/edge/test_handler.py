@@ -125,10 +125,10 @@ async def test_requests_are_counted_until_they_are_answered(rig: Any) -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         asking = group.create_task(rig.http.get(f"{rig.url}/things").__aenter__())
         await began.wait()
-        assert rig.member.operations.requests.count == 1
+        assert rig.member.health.requests.count == 1
         end.set()
         (await asking).release()
-        await rig.member.operations.requests.wait_until_zero()
+        await rig.member.health.requests.wait_until_zero()
 
 
 async def test_openapi_is_merged(rig: Any) -> None:

@@ -26,12 +26,12 @@ def head(length: int | None) -> RequestHead:
 )
 def test_small_ones_are_waited_for(length: int | None, repeatable: bool, waits: bool) -> None:  # noqa: FBT001 - a table
     """And those of unknown size, where they may be sent twice."""
-    assert RequestBody(head(length), BODY_LIMIT, is_repeatable=repeatable).waits is waits
+    assert RequestBody(head(length), BODY_LIMIT, is_retryable=repeatable).waits is waits
 
 
 def test_a_whole_one_can_be_sent_again_and_again() -> None:
     """With its length, however it came."""
-    body = RequestBody(head(None), BODY_LIMIT, is_repeatable=True)
+    body = RequestBody(head(None), BODY_LIMIT, is_retryable=True)
     body.came(b"hel", is_flowing=False)
     body.came(b"lo", is_flowing=False)
     body.ended()
@@ -40,7 +40,7 @@ def test_a_whole_one_can_be_sent_again_and_again() -> None:
 
 def test_a_large_one_flows_and_is_forgotten() -> None:
     """What was sent on is not kept; before that it is."""
-    body = RequestBody(head(REPLAY_LIMIT * 2), BODY_LIMIT, is_repeatable=True)
+    body = RequestBody(head(REPLAY_LIMIT * 2), BODY_LIMIT, is_retryable=True)
     assert body.start() == (b"Content-Length: %d\r\n" % (REPLAY_LIMIT * 2), b"")
     assert body.came(b"x" * REPLAY_LIMIT, is_flowing=True) == b"x" * REPLAY_LIMIT
     assert body.is_kept
@@ -50,7 +50,7 @@ def test_a_large_one_flows_and_is_forgotten() -> None:
 
 def test_one_of_unknown_size_flows_in_chunks() -> None:
     """Each piece as it comes, and an end."""
-    body = RequestBody(head(None), BODY_LIMIT, is_repeatable=False)
+    body = RequestBody(head(None), BODY_LIMIT, is_retryable=False)
     body.came(b"hel", is_flowing=False)
     assert body.start() == (b"Transfer-Encoding: chunked\r\n", b"3\r\nhel\r\n")
     assert body.came(b"lo", is_flowing=True) == b"2\r\nlo\r\n"
@@ -60,8 +60,8 @@ def test_one_of_unknown_size_flows_in_chunks() -> None:
 def test_too_much_is_refused() -> None:
     """By what it says, or by what it is."""
     with pytest.raises(TooLarge):
-        RequestBody(head(11), 10, is_repeatable=False)
-    body = RequestBody(head(None), 10, is_repeatable=False)
+        RequestBody(head(11), 10, is_retryable=False)
+    body = RequestBody(head(None), 10, is_retryable=False)
     body.came(b"x" * 10, is_flowing=True)
     with pytest.raises(TooLarge):
         body.came(b"x", is_flowing=True)

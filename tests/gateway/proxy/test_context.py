@@ -46,7 +46,7 @@ class TestImpatient:
     """With a short time to answer."""
 
     @pytest.fixture
-    def answer_timeout(self) -> float:
+    def response_timeout(self) -> float:
         """Be impatient."""
         return 0.05
 
@@ -115,13 +115,13 @@ async def test_server_sent_events_are_passed_on_one_by_one(rig: Any) -> None:
 
     await rig.instance(stream)
     async with asyncio.timeout(5), rig.http.get(f"{rig.url}/things") as answer:
-        assert rig.member.operations.streams.count == 1
+        assert rig.member.health.streams.count == 1
         for n in range(2):
             say.set()
             assert await answer.content.readuntil(b"\n\n") == b"data: %d\n\n" % n
         rig.door.end_streams()
         assert await answer.content.read() == b""
-        await rig.member.operations.streams.wait_until_zero()
+        await rig.member.health.streams.wait_until_zero()
 
 
 async def test_bodies_stream_both_ways(rig: Any) -> None:

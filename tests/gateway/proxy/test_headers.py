@@ -3,7 +3,7 @@
 import pytest
 
 from blog.gateway.proxy.headers import ClientHeaders, passed_loose, sort_answer, sort_request, trace_of
-from blog.http.heads import parse_answer, parse_request
+from blog.http.heads import parse_request, parse_response
 
 TRACE = b"0af7651916cd43dd8448eb211c80319c"
 PARENT = b"b7ad6b7169203331"
@@ -25,7 +25,7 @@ def noted(*lines: str) -> dict[bytes, bytes]:
 def returned(*lines: str, without_cors: bool = False) -> bytes:
     """Return the lines of an answer that go to the client."""
     head = "".join(f"{line}\r\n" for line in ("HTTP/1.1 200 OK", *lines, ""))
-    parsed = parse_answer(head.encode())
+    parsed = parse_response(head.encode())
     return sort_answer(parsed, without_cors=without_cors).lines + passed_loose(parsed.loose)
 
 

@@ -257,7 +257,7 @@ class Halting:
         """Send; say stop where that was too much."""
         if self._is_full:
             self.is_paused = True
-            receiver.instance_paused()
+            receiver.upstream_paused()
 
 
 @pytest.mark.parametrize("is_full", [True, False])
@@ -267,7 +267,7 @@ async def test_an_upload_is_read_on_only_if_the_instance_takes_more(tls: Any, *,
     client: Any = SimpleNamespace(
         pause_body=lambda: said.append("pause"), resume_body=lambda: said.append("resume")
     )
-    proxy: Any = SimpleNamespace(now=lambda: 0.0, answer_timeout=lambda match: 1.0)
+    proxy: Any = SimpleNamespace(now=lambda: 0.0, response_timeout=lambda match: 1.0)
     asked: Any = SimpleNamespace(head=SimpleNamespace(method=b"POST"), lines=b"", match=None)
     body: Any = SimpleNamespace(start=lambda: (b"", b"x" * LARGE), is_whole=False)
     target: Any = SimpleNamespace(meant=b"")

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from blog.core.instance import State
-from blog.gateway.upstream.retry import RetryBudget, is_repeatable
+from blog.gateway.upstream.retry import RetryBudget, is_retryable
 from blog.http.limits import REPLAY_LIMIT
 
 Reader: TypeAlias = asyncio.StreamReader
@@ -33,7 +33,7 @@ def test_only_what_is_the_same_done_twice_may_be_repeated(
     expected: bool,  # noqa: FBT001 - a table
 ) -> None:
     """By method, or because the client says so with a key."""
-    assert is_repeatable(method, has_key=has_key) is expected
+    assert is_retryable(method, has_key=has_key) is expected
 
 
 def spent(budget: RetryBudget, now: float) -> int:

@@ -36,8 +36,11 @@ LATE = NEW._replace(is_ready=False)
     ],
 )
 def test_the_next_step(
-    copies: list[ObservedReplica], is_surging: bool, waited: float, do: RolloutAction
-) -> None:  # noqa: FBT001
+    copies: list[ObservedReplica],
+    is_surging: bool,  # noqa: FBT001
+    waited: float,
+    do: RolloutAction,
+) -> None:
     """Start, wait, drain, wait; and give up rather than drain one that is needed."""
     assert step(copies, 2, is_surging=is_surging, waited=waited, patience=PATIENCE).do is do
 

@@ -28,24 +28,27 @@ async def pair(
     _, url = await second.enter_async_context(running())
     both = [world.url, url]
     follower = await world.open(None, follow=["posts"], registries=both)
-    session = await world.open(await world.door("p1"), registries=both)
-    await session.ready()
+    registry_client = await world.open(await world.door("p1"), registries=both)
+    await registry_client.ready()
     await seen(follower, lambda table: table == READY)
-    await session.wait_until_tried()
+    await registry_client.wait_until_tried()
     async with asyncio.timeout(5):
-        while not all(line.is_agreed for line in session._lines.values()) or len(session._lines) < 2:
+        while (
+            not all(line.is_agreed for line in registry_client._lines.values())
+            or len(registry_client._lines) < 2
+        ):
             await asyncio.sleep(0.01)
-    return second, session, follower
+    return second, registry_client, follower
 
 
 async def test_an_instance_is_at_each_of_them() -> None:
     """Independent sessions; one that is not there keeps nobody waiting."""
     async with a_world() as world, running() as (other, url):
         door = await world.door("p1")
-        session = await world.open(door, registries=[world.url, url, "http://127.0.0.1:9"])
-        await session.ready()
+        registry_client = await world.open(door, registries=[world.url, url, "http://127.0.0.1:9"])
+        await registry_client.ready()
         async with asyncio.timeout(5):
-            await session.wait_until_tried()
+            await registry_client.wait_until_tried()
             while not (world.registry.membership.get("p1") and other.membership.get("p1")):
                 await asyncio.sleep(0.01)
 
@@ -53,7 +56,7 @@ async def test_an_instance_is_at_each_of_them() -> None:
 async def test_one_of_two_dies_and_nobody_notices() -> None:
     """The other one knows; and what happens from then on comes from it."""
     async with a_world() as world, AsyncExitStack() as stack:
-        second, session, follower = await pair(stack, world)
+        second, registry_client, follower = await pair(stack, world)
         states = list[dict[str, State]]()
         follower.discovery.on_change(
             lambda: states.append({one.id: one.state for one in follower.discovery.instances.values()})
@@ -64,9 +67,9 @@ async def test_one_of_two_dies_and_nobody_notices() -> None:
                 await asyncio.sleep(0.01)
         assert all(state == READY for state in states)
         async with asyncio.timeout(5):
-            await session.drain()
+            await registry_client.drain()
         await seen(follower, lambda table: table == {"p1": State.DRAINING})
-        await session.leave()
+        await registry_client.leave()
         await seen(follower, lambda table: table == {})
 
 
@@ -77,8 +80,8 @@ async def test_all_registries_die_and_the_table_stays() -> None:
         first = AsyncExitStack()
         _, url = await first.enter_async_context(running())
         follower = await world.open(None, follow=["posts"], registries=[url])
-        session = await world.open(await world.door("p1"), registries=[url])
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"), registries=[url])
+        await registry_client.ready()
         await seen(follower, lambda table: table == READY)
         before, states = follower.discovery.epoch, list[dict[str, State]]()
         follower.discovery.on_change(
@@ -86,7 +89,7 @@ async def test_all_registries_die_and_the_table_stays() -> None:
         )
         await first.aclose()
         async with asyncio.timeout(5):
-            while follower._lines or session._lines:
+            while follower._lines or registry_client._lines:
                 await asyncio.sleep(0.01)
         assert set(follower.discovery.instances) == {"p1"}
         await stack.enter_async_context(running(int(url.rstrip("/").rpartition(":")[2])))
@@ -94,7 +97,9 @@ async def test_all_registries_die_and_the_table_stays() -> None:
             await follower.discovery.wait_until(lambda table: table.epoch != before)
         await seen(follower, lambda table: table == READY)
         async with asyncio.timeout(5):
-            while not session._lines or not all(line.is_agreed for line in session._lines.values()):
+            while not registry_client._lines or not all(
+                line.is_agreed for line in registry_client._lines.values()
+            ):
                 await asyncio.sleep(0.01)
         assert all(state == READY for state in states)
 
@@ -125,7 +130,7 @@ async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.Monkey
             [line] = follower._lines.values()
             while line in follower._lines.values():
                 await asyncio.sleep(0.001)
-            assert line._unheard == lines.UNHEARD + 1
+            assert line._unheard == lines.MAX_MISSED_HEARTBEATS + 1
     await server.close()
 
 
@@ -172,7 +177,7 @@ async def test_a_registry_with_nothing_to_tell_still_speaks() -> None:
         [line] = follower._lines.values()
         for talk in world.registry.publisher.conversations:
             talk.say_alive()
-        line._unheard = lines.UNHEARD
+        line._unheard = lines.MAX_MISSED_HEARTBEATS
         async with asyncio.timeout(5):
             while line._unheard:
                 await asyncio.sleep(0.01)

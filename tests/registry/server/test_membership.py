@@ -241,16 +241,16 @@ def hear(table: Membership, ids: range, now: float) -> None:
     ],
 )
 def test_half_or_more_of_four_or_more_at_once_are_not_lost(
-    count: int, silent: int, *, is_guarded: bool
+    count: int, silent: int, *, is_self_preserving: bool
 ) -> None:
     """They are suspect, which costs nothing, but stay in the table for as long as it takes."""
     table = crowd(count)
     for step in range(1, 200):
         hear(table, range(silent, count), step / 2)
         table.expire(step / 2)
-    assert table.is_guarded is is_guarded
-    assert len(table.instances) == (count if is_guarded else count - silent)
-    assert table.counts()[State.SUSPECT] == (silent if is_guarded else 0)
+    assert table.is_self_preserving is is_self_preserving
+    assert len(table.instances) == (count if is_self_preserving else count - silent)
+    assert table.counts()[State.SUSPECT] == (silent if is_self_preserving else 0)
 
 
 def test_those_that_go_silent_one_after_the_other_are_lost() -> None:
@@ -268,7 +268,7 @@ def test_a_refused_one_is_lost_even_then() -> None:
     """Who refuses was reached: it is not we who are cut off from it."""
     table = crowd(4)
     table.expire(SUSPECT_AFTER)
-    assert table.is_guarded
+    assert table.is_self_preserving
     table.probed("0", ProbeResult.REFUSED, SUSPECT_AFTER)
     assert state(table, "0") is None
 
@@ -280,7 +280,7 @@ def test_when_beats_return_the_rest_gets_its_time_anew() -> None:
         table.expire(float(now))
     hear(table, range(3), 60.0)
     table.expire(60.0)
-    assert not table.is_guarded
+    assert not table.is_self_preserving
     assert state(table, "3") is State.SUSPECT
     hear(table, range(3), 66.0)
     table.expire(60.0 + LOST_AFTER - SUSPECT_AFTER - 0.1)
@@ -492,7 +492,7 @@ class Life(RuleBasedStateMachine):
         self.stretched += late
         probed = {item.id for item in self.table.expire(self.now, late)}
         lost = before.keys() - self.here().keys()
-        assert not (lost and self.table.is_guarded)
+        assert not (lost and self.table.is_self_preserving)
         # the least patience that anybody asked for is that of the shortest lease
         assert all(self.now - self.stretched - self.heard[id_] >= 2.0 - 1e-6 for id_ in lost)
         assert probed <= self.here().keys()

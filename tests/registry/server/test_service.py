@@ -17,7 +17,7 @@ from blog.core.web import INSTANCE_HEADER
 from blog.registry.client.client import RegistryClient
 from blog.registry.messages import Heartbeat, parse_from_registry
 from blog.registry.server.completeness import GIVE_UP_AFTER, RETURN_WITHIN
-from blog.registry.server.conversation import UNHEARD
+from blog.registry.server.conversation import MAX_MISSED_HEARTBEATS
 from blog.registry.server.service import Registry, registry_app
 from blog.registry.server.transitions import RemovalCause
 from tests.fakes import FakeClock
@@ -60,7 +60,9 @@ class World:
         self._stack.push_async_callback(door.server.close)
         return door
 
-    def session(self, door: Door | None, service: str = "posts", **options: Any) -> RegistryClient:
+    def registry_client(
+        self, door: Door | None, service: str = "posts", **options: Any
+    ) -> RegistryClient:
         """Make the session of the instance behind `door`."""
         instance = None
         if door is not None:
@@ -82,9 +84,11 @@ class World:
 
     async def open(self, door: Door | None, service: str = "posts", **options: Any) -> RegistryClient:
         """Open a session until the end of the test."""
-        session = await self._stack.enter_async_context(self.session(door, service, **options))
-        await session.wait_until_joined()
-        return session
+        registry_client = await self._stack.enter_async_context(
+            self.registry_client(door, service, **options)
+        )
+        await registry_client.wait_until_joined()
+        return registry_client
 
 
 @asynccontextmanager
@@ -109,10 +113,10 @@ async def a_world(clock: Clock | None = None) -> AsyncIterator[World]:
         yield world
 
 
-async def seen(session: RegistryClient, predicate: Callable[[dict[str, State]], bool]) -> None:
-    """Wait until the table that `session` follows looks like that."""
+async def seen(registry_client: RegistryClient, predicate: Callable[[dict[str, State]], bool]) -> None:
+    """Wait until the table that `registry_client` follows looks like that."""
     async with asyncio.timeout(5):
-        await session.discovery.wait_until(
+        await registry_client.discovery.wait_until(
             lambda table: predicate({item.id: item.state for item in table.instances.values()})
         )
 
@@ -122,10 +126,10 @@ async def test_an_instance_joins_is_dialled_back_and_seen_by_followers() -> None
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
         door = await world.door("p1")
-        session = await world.open(door)
+        registry_client = await world.open(door)
         await seen(follower, lambda table: table == {"p1": State.STARTING})
         async with asyncio.timeout(5):
-            await session.ready()
+            await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         assert follower.discovery.instances["p1"].address == f"127.0.0.1:{door.server.port}"
 
@@ -148,7 +152,7 @@ async def test_an_address_that_does_not_answer_is_refused_with_the_reason() -> N
         door.status = 503
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with world.http.ws_connect(f"{world.url}v1/session", headers=headers) as socket:
-            instance = world.session(door).instance
+            instance = world.registry_client(door).instance
             assert instance is not None
             address = f"127.0.0.1:{door.server.port}"
             instance = instance.model_copy(update={"address": address})
@@ -167,10 +171,10 @@ async def test_somebody_else_at_the_address_does_not_count() -> None:
     """Addresses are reused: only the same instance id is an answer."""
     async with a_world() as world:
         door = await world.door("p1")
-        session = await world.open(door)
+        registry_client = await world.open(door)
         door.instance_id = "p2"
         world.registry.membership.admit("p1")
-        session.report("p1", "test")
+        registry_client.report_unhealthy("p1", "test")
         follower = await world.open(None, follow=["posts"])
         await seen(follower, lambda table: table == {})
 
@@ -180,8 +184,8 @@ async def test_a_closed_socket_with_a_refused_probe_is_lost_at_once() -> None:
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
         door = await world.door("p1")
-        async with world.session(door) as session:
-            await session.ready()
+        async with world.registry_client(door) as registry_client:
+            await registry_client.ready()
             await seen(follower, lambda table: table == {"p1": State.READY})
             await door.server.close()
             closed = asyncio.get_running_loop().time()
@@ -193,14 +197,14 @@ async def test_a_closed_socket_with_an_answered_probe_is_not_lost() -> None:
     """The connection broke, the instance did not: it comes back by itself."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"))
+        await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         for talk in list(world.registry.publisher.conversations):
             if talk.instance_id == "p1":
                 await talk.socket.close()
         joined = asyncio.Event()
-        session.discovery.on_change(joined.set)
+        registry_client.discovery.on_change(joined.set)
         async with asyncio.timeout(5):
             await joined.wait()
         await seen(follower, lambda table: table == {"p1": State.READY})
@@ -210,14 +214,14 @@ async def test_a_lost_one_that_speaks_again_joins_again() -> None:
     """Stopped for longer than 10 s, its socket still open: it is sent away, and comes back by itself."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"))
+        await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
-        session.pause()
+        registry_client.pause()
         world.registry.membership.remove("p1", RemovalCause.SILENT)
         world.registry.take_note()
         await seen(follower, lambda table: table == {})
-        session.resume()
+        registry_client.resume()
         await seen(follower, lambda table: table == {"p1": State.READY})
 
 
@@ -225,8 +229,8 @@ async def test_who_is_forced_out_and_lives_comes_back() -> None:
     """Its session is closed, and joining again is up to it."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"))
+        await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         world.registry.force_out("p1")
         await seen(follower, lambda table: table == {})
@@ -238,7 +242,7 @@ async def test_a_follower_that_is_silent_for_long_is_given_up() -> None:
     async with a_world() as world:
         await world.open(None, follow=["posts"])
         [talk] = world.registry.publisher.conversations
-        for _ in range(UNHEARD + 1):
+        for _ in range(MAX_MISSED_HEARTBEATS + 1):
             talk.say_alive()
         async with asyncio.timeout(5):
             while talk in world.registry.publisher.conversations:
@@ -250,12 +254,12 @@ async def test_a_drain_is_acknowledged_by_every_follower() -> None:
     async with a_world() as world:
         slow = await world.open(None, follow=["posts"])
         await world.open(None, follow=["*"])
-        session = await world.open(await world.door("p1"))
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"))
+        await registry_client.ready()
         await seen(slow, lambda table: table == {"p1": State.READY})
         slow.pause()
         async with asyncio.TaskGroup() as group:
-            draining = group.create_task(session.drain())
+            draining = group.create_task(registry_client.drain())
             _, pending = await asyncio.wait([draining], timeout=0.5)
             assert pending
             slow.resume()
@@ -268,8 +272,8 @@ async def test_a_storm_of_beats_makes_nobody_else_suspect() -> None:
         follower = await world.open(None, follow=["posts"])
         quiet = await world.open(await world.door("p1"))
         storm = await world.open(await world.door("p2"))
-        for session in (quiet, storm):
-            await session.ready()
+        for registry_client in (quiet, storm):
+            await registry_client.ready()
         await seen(follower, lambda table: set(table.values()) == {State.READY} and len(table) == 2)
         states = set[State]()
         follower.discovery.on_change(
@@ -290,10 +294,10 @@ async def test_leaving_is_seen_as_leaving() -> None:
     """No probe, no doubt."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"))
+        await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
-        await session.leave()
+        await registry_client.leave()
         await seen(follower, lambda table: table == {})
 
 
@@ -301,10 +305,10 @@ async def test_a_drain_returns_once_the_followers_know() -> None:
     """Then nobody picks the instance any more."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
-        await session.ready()
+        registry_client = await world.open(await world.door("p1"))
+        await registry_client.ready()
         began = asyncio.get_running_loop().time()
-        await session.drain()
+        await registry_client.drain()
         assert follower.discovery.instances["p1"].state is State.DRAINING
         assert asyncio.get_running_loop().time() - began < 1.4
 
@@ -313,10 +317,10 @@ async def test_a_drain_does_not_wait_for_ever_for_a_stuck_follower() -> None:
     """1.5 s, then the instance goes on with its own end."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.door("p1"))
         follower.pause()
         async with asyncio.timeout(5):
-            await session.drain()
+            await registry_client.drain()
 
 
 async def test_a_bus_with_another_log_is_told_and_not_taken_in() -> None:

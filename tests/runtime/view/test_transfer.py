@@ -49,7 +49,7 @@ async def good(rig: Gardens) -> tuple[dict[str, str], bytes]:
         body = await answer.read()
     member.lifecycle.stop()
     await rig.ends.pop().aclose()
-    await rig.session.discovery.wait_until(lambda table: not table.serving("garden"))
+    await rig.registry_client.discovery.wait_until(lambda table: not table.serving("garden"))
     for left in rig.slot(0).parent.iterdir():
         left.unlink()
     return {name: value for name, value in taken.items() if name != "Connection"}, body
