@@ -6,7 +6,7 @@ import sys
 import pytest
 
 WAYS = {
-    "lambda: {'a': [1, 'b']}": "Told(value={'a': [1, 'b']}, failure='')",
+    "lambda: {'a': [1, 'b']}": "TaskOutcome(value={'a': [1, 'b']}, failure='')",
     "lambda: print('noise') or 'x' * 300000": "300000",
     "lambda: os._exit(0)": "it ends the process that imports it (exit code 0)",
     "lambda: os._exit(3)": "it ends the process that imports it (exit code 3)",
@@ -20,8 +20,8 @@ WAYS = {
     "lambda: os.closerange(0, 100)": "it ends the process that imports it",
     "lambda: time.sleep(600)": "it was not imported within",
     "lambda: signal.pause()": "it was not imported within",
-    "lambda: subprocess.Popen(['sleep', '1']) and 5": "Told(value=5",
-    "lambda: threading.Thread(target=time.sleep, args=(600,)).start() or 5": "Told(value=5",
+    "lambda: subprocess.Popen(['sleep', '1']) and 5": "TaskOutcome(value=5",
+    "lambda: threading.Thread(target=time.sleep, args=(600,)).start() or 5": "TaskOutcome(value=5",
 }
 
 

@@ -74,4 +74,4 @@ def test_values_may_differ() -> None:
     )
     assert second.block is third.block
     assert [head.get(b"cookie") for head in (first, second, third)] == [b"a=1", b"a=2", b"a=3"]
-    assert repr(third.loose) == "<Loose: ['Cookie']>"
+    assert repr(third.loose) == "<VolatileFields: ['Cookie']>"

@@ -11,7 +11,7 @@ from blog.master.runtimes import lock as copy_lock
 from tests.e2e.conftest import wait_until
 
 CLAIMS = (
-    "import sys, time; from blog.master.copy_lock import claim; claim(int(sys.argv[1])); time.sleep(60)"
+    "import sys, time; from blog.master.runtimes.lock import claim; claim(int(sys.argv[1])); time.sleep(60)"
 )
 SILENT = "import time; time.sleep(60)"
 

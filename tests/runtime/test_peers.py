@@ -41,8 +41,8 @@ class Rig:
         self.reported: list[str] = []
         self._stack = stack
         self._discovery = Discovery(("*",))
-        session = SimpleNamespace(report=lambda id_, _: self.reported.append(id_))
-        member = SimpleNamespace(discovery=self._discovery, http=http, session=session)
+        session = SimpleNamespace(report_unhealthy=lambda id_, _: self.reported.append(id_))
+        member = SimpleNamespace(discovery=self._discovery, http=http, registry_client=session)
         self.peers = PeerClients(cast("Member", member), {"X-Request-Id": "r1"})
 
     async def add(self, id_: str, make: Callable[[], web.Response] | None) -> None:

@@ -220,12 +220,12 @@ async def test_a_transaction_that_cannot_be_taken_back_is_so_before_the_next(
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from blog.bus.log.log import Log
+from blog.bus.log.log import EventLog
 from blog.core.events import Envelope
 from datetime import UTC, datetime
 
 async def main(path):
-    async with Log.open(Path(path)) as log:
+    async with EventLog.open(Path(path)) as log:
         async def write(who):
             for n in range(100000):
                 id_ = f"{who}-{n}"

@@ -21,7 +21,7 @@ from blog.core.net.http_client import (
 )
 
 BLOG = Path(__file__).parents[3] / "blog"
-MAKER = BLOG / "core" / "http_client.py"
+MAKER = BLOG / "core" / "net" / "http_client.py"
 
 
 @asynccontextmanager

@@ -15,13 +15,13 @@ from blog.gateway.edge.token_buckets import TokenBuckets, find, shared
 
 HOLDER = """
 import signal, sys
-from blog.gateway.edge.token_buckets import Buckets
+from blog.gateway.edge.token_buckets import TokenBuckets
 
 def stay(until):
     print("in it", flush=True)
     signal.pause()
 
-Buckets(int(sys.argv[1])).change("client", stay)
+TokenBuckets(int(sys.argv[1])).change("client", stay)
 """
 
 

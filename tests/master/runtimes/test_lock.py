@@ -34,7 +34,7 @@ def test_the_child_of_a_copy_does_not_hold_it(tmp_path: Path) -> None:
     path = tmp_path / "gateway-1.lock"
     started = tmp_path / "child"
     starts = (
-        "import pathlib, subprocess, sys; from blog.master.copy_lock import claim;"
+        "import pathlib, subprocess, sys; from blog.master.runtimes.lock import claim;"
         " claim(int(sys.argv[1])); child = subprocess.Popen(['sleep', '60'], close_fds=False);"
         f" pathlib.Path({str(started)!r}).write_text(str(child.pid))"
     )

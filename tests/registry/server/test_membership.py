@@ -229,7 +229,7 @@ def hear(table: Membership, ids: range, now: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "silent", "is_guarded"),
+    ("count", "silent", "is_self_preserving"),
     [
         (3, 3, False),
         (4, 1, False),

@@ -240,8 +240,8 @@ def test_a_slot_of_another_user_is_passed_over(name: str) -> None:
         for mode in (0o600, 0o644):
             theirs.chmod(mode)
             code = (
-                "import os, sys; from pathlib import Path; from blog.runtime.slot import Slot\n"
-                "os.setgroups([]); os.setuid(54321); print(Slot(Path(sys.argv[1])).current.name)"
+                "import os, sys; from pathlib import Path; from blog.runtime.view.files import ViewSlot\n"
+                "os.setgroups([]); os.setuid(54321); print(ViewSlot(Path(sys.argv[1])).current.name)"
             )
             done = subprocess.run(
                 [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True

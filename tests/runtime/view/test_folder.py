@@ -110,7 +110,7 @@ async def test_without_any_place_it_cannot_run(tmp_path: Path, monkeypatch: pyte
 def test_another_users_folder_is_not_ours(tmp_path: Path) -> None:
     """It belongs to root and may only be read."""
     code = (
-        "from pathlib import Path; import sys; from blog.runtime.view_folder import what_is_wrong\n"
+        "from pathlib import Path; import sys; from blog.runtime.view.folder import what_is_wrong\n"
         "import os; os.setgroups([]); os.setuid(54321)\n"
         "print(repr(what_is_wrong(Path(sys.argv[1]))))"
     )
