@@ -1,0 +1,97 @@
+"""Back-off: how long to wait before something that failed is tried again. Pure: no clock, no waiting.
+
+The cap is looked at before the power is taken: a million failures in a row wait as long as a hundred.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Draw = Callable[[], float]
+"""Returns a number in [0, 1), another one each time: `random.random`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential back-off: `first` seconds after the first failure, times `growth` up to `cap` seconds.
+
+    Raises ValueError unless 0 < first <= cap and growth >= 1, all of them finite.
+    """
+
+    first: float
+    cap: float
+    growth: float = 2.0
+
+    def __post_init__(self) -> None:
+        is_ordered = 0 < self.first <= self.cap and self.growth >= 1  # False for NaN as well
+        if not is_ordered or not all(map(math.isfinite, (self.cap / self.first, self.cap, self.growth))):
+            raise ValueError(f"{self} needs 0 < first <= cap and growth >= 1")
+
+    def delay(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures in a row; none after none.
+
+        Raises ValueError for a negative number.
+        """
+        if failures < 0:
+            raise ValueError(f"{failures} failures: the number cannot be negative")
+        if failures == 0:
+            return 0.0
+        if self.growth == 1:
+            return self.first
+        steps = failures - 1
+        # logarithms are compared, because the power itself could be larger than any float
+        if steps > math.log(self.cap / self.first) / math.log(self.growth):
+            return self.cap
+        return min(self.cap, self.first * self.growth**steps)
+
+    def full_jitter(self, failures: int, draw: Draw = random.random) -> float:
+        """Draw from 0 up to `delay`: clients that failed together do not come back together."""
+        return spread(0.0, self.delay(failures), draw)
+
+    def equal_jitter(self, failures: int, draw: Draw = random.random) -> float:
+        """Draw from half of `delay` up to all of it: there is always some pause.
+
+        Source: "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
+        """
+        full = self.delay(failures)
+        return spread(full / 2, full, draw)
+
+
+@dataclass(slots=True)
+class Failures:
+    """How often something ended in a row. What held for `held_after` seconds begins a new row.
+
+    A session that is accepted and broken off at once is one more failure; one that held before it
+    broke is the first failure of a new row. `count` is what `Backoff` takes.
+    """
+
+    held_after: float
+    count: int = 0
+    _began: float | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.held_after > 0:
+            raise ValueError(f"{self.held_after} s: what has not run has not held")
+
+    def started(self, now: float) -> None:
+        """Note that it runs from `now` on: that a session was accepted, say."""
+        self._began = now
+
+    def ended(self, now: float) -> int:
+        """Count its end; return the failures in a row. What was never started has not held."""
+        lived = 0.0 if self._began is None else now - self._began
+        return self.add(lived)
+
+    def add(self, lived: float = 0.0) -> int:
+        """Count the end of what ran for `lived` seconds; return the failures in a row."""
+        self._began = None
+        self.count = 1 if lived >= self.held_after else self.count + 1
+        return self.count
+
+
+def spread(least: float, most: float, draw: Draw = random.random) -> float:
+    """Draw seconds evenly between two bounds. Raises ValueError unless 0 <= least <= most."""
+    if not 0 <= least <= most:
+        raise ValueError(f"between {least} s and {most} s there is nothing to draw from")
+    return least + (most - least) * draw()

@@ -1,0 +1,1 @@
+"""The network: addresses, and calls between instances."""
