@@ -1,6 +1,6 @@
 """Back-off: how long to wait before something that failed is tried again. Pure: no clock, no waiting.
 
-The cap is looked at before the power is taken: a million failures in a row wait as long as a hundred.
+The cap is checked before the power is taken, so that no number of failures is too large for a float.
 """
 
 import math
@@ -29,12 +29,12 @@ class Backoff:
             raise ValueError(f"{self} needs 0 < first <= cap and growth >= 1")
 
     def delay(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures in a row; none after none.
+        """Return the seconds to wait after `failures` in a row; 0 without any.
 
         Raises ValueError for a negative number.
         """
         if failures < 0:
-            raise ValueError(f"{failures} failures: the number cannot be negative")
+            raise ValueError(f"failures={failures}: the number cannot be negative")
         if failures == 0:
             return 0.0
         if self.growth == 1:
@@ -46,11 +46,11 @@ class Backoff:
         return min(self.cap, self.first * self.growth**steps)
 
     def full_jitter(self, failures: int, draw: Draw = random.random) -> float:
-        """Draw from 0 up to `delay`: clients that failed together do not come back together."""
+        """Draw between 0 and `delay`: clients that failed together do not retry together."""
         return spread(0.0, self.delay(failures), draw)
 
     def equal_jitter(self, failures: int, draw: Draw = random.random) -> float:
-        """Draw from half of `delay` up to all of it: there is always some pause.
+        """Draw between half of `delay` and all of it: there is always some pause.
 
         Source: "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
         """
@@ -60,10 +60,10 @@ class Backoff:
 
 @dataclass(slots=True)
 class Failures:
-    """How often something ended in a row. What held for `held_after` seconds begins a new row.
+    """Counts failures in a row, for `Backoff`. A run of at least `held_after` seconds ends the row.
 
-    A session that is accepted and broken off at once is one more failure; one that held before it
-    broke is the first failure of a new row. `count` is what `Backoff` takes.
+    A session that is accepted and breaks at once is one more failure; one that held before it broke is
+    the first failure of a new row. Raises ValueError unless `held_after` > 0.
     """
 
     held_after: float
@@ -72,19 +72,19 @@ class Failures:
 
     def __post_init__(self) -> None:
         if not self.held_after > 0:
-            raise ValueError(f"{self.held_after} s: what has not run has not held")
+            raise ValueError(f"held_after={self.held_after}: it must be more than 0 seconds")
 
     def started(self, now: float) -> None:
-        """Note that it runs from `now` on: that a session was accepted, say."""
+        """Note that a run begins `now`: a session was accepted, for example."""
         self._began = now
 
     def ended(self, now: float) -> int:
-        """Count its end; return the failures in a row. What was never started has not held."""
+        """Count a failure; return how many there are in a row. A run that never started has not held."""
         lived = 0.0 if self._began is None else now - self._began
         return self.add(lived)
 
     def add(self, lived: float = 0.0) -> int:
-        """Count the end of what ran for `lived` seconds; return the failures in a row."""
+        """Count the failure of a run of `lived` seconds; return how many there are in a row."""
         self._began = None
         self.count = 1 if lived >= self.held_after else self.count + 1
         return self.count
@@ -93,5 +93,5 @@ class Failures:
 def spread(least: float, most: float, draw: Draw = random.random) -> float:
     """Draw seconds evenly between two bounds. Raises ValueError unless 0 <= least <= most."""
     if not 0 <= least <= most:
-        raise ValueError(f"between {least} s and {most} s there is nothing to draw from")
+        raise ValueError(f"{least} and {most} are not valid bounds: 0 <= least <= most")
     return least + (most - least) * draw()

@@ -1,6 +1,6 @@
 """Histogram: how many observations fell below each bound, and their sum. Plain numbers; no Prometheus.
 
-Those of several processes add up, and of two snapshots of one process the earlier is taken off the later.
+Histograms of several processes can be added; two snapshots of one process can be subtracted.
 """
 
 from bisect import bisect_left
@@ -9,9 +9,9 @@ from typing import Self
 
 
 class Histogram:
-    """Observations over `bounds`, upper ones that belong to their bucket.
+    """Counts of observations per bucket; `bounds` are the upper bounds, inclusive.
 
-    `counts` is one longer than `bounds`: the last bucket has what is over all of them. `counts` and
+    `counts` is one longer than `bounds`: the last bucket is for values above all of them. `counts` and
     `sum` are what JSON carries between processes. Written by one thread. Raises ValueError for bounds
     that do not grow, and for counts that do not fit them.
     """
@@ -22,7 +22,7 @@ class Histogram:
         self, bounds: tuple[float, ...], counts: list[int] | None = None, total: float = 0.0
     ) -> None:
         if not bounds or not all(low < high for low, high in pairwise(bounds)):
-            raise ValueError(f"{bounds} are not bounds: each has to be larger than the one before")
+            raise ValueError(f"{bounds} are not valid bounds: each must be larger than the one before")
         if counts is not None and len(counts) != len(bounds) + 1:
             raise ValueError(f"{len(counts)} counts do not fit {len(bounds)} bounds")
         self.bounds = bounds
@@ -40,19 +40,19 @@ class Histogram:
         return sum(self.counts)
 
     def copy(self) -> Self:
-        """Return it as it is now: a snapshot that further observations do not change."""
+        """Return a snapshot, which further observations do not change."""
         return type(self)(self.bounds, list(self.counts), self.sum)
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Return the buckets as Prometheus wants them: each also holds what is in those before it."""
+        """Return the buckets as Prometheus wants them: each includes the ones before it."""
         names = (*map(str, self.bounds), "+Inf")
         return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
     def quantile(self, share: float) -> float:
         """Estimate the value below which `share` (0 to 1) of the observations are; 0 without any.
 
-        They are taken as evenly spread within a bucket, as Prometheus' `histogram_quantile` has it; what
-        is over the last bound counts as that bound. Raises ValueError for any other share.
+        Values are assumed to be evenly spread within a bucket, as in Prometheus' `histogram_quantile`; a
+        value above the last bound counts as that bound. Raises ValueError for another share.
         """
         if not 0 <= share <= 1:
             raise ValueError(f"{share} is not a share between 0 and 1")
@@ -67,18 +67,18 @@ class Histogram:
         return 0.0
 
     def __add__(self, other: Self) -> Self:
-        """Add up. Raises ValueError when the bounds are others."""
+        """Return the sum. Raises ValueError for different bounds."""
         counts = [mine + theirs for mine, theirs in self._beside(other)]
         return type(self)(self.bounds, counts, self.sum + other.sum)
 
     def __sub__(self, other: Self) -> Self:
-        """Return what came since the snapshot `other`. Raises ValueError when the bounds are others."""
+        """Return what came since the snapshot `other`. Raises ValueError for different bounds."""
         counts = [mine - theirs for mine, theirs in self._beside(other)]
         return type(self)(self.bounds, counts, self.sum - other.sum)
 
     def _beside(self, other: Self) -> "zip[tuple[int, int]]":
         if self.bounds != other.bounds:
-            raise ValueError(f"{self!r} and {other!r} have not the same bounds")
+            raise ValueError(f"{self!r} and {other!r} do not have the same bounds")
         return zip(self.counts, other.counts, strict=True)
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""Atomic write: a file is there whole, as it was or as it is to be, and is on disk when that is said.
+"""Atomic write: a file has its old content or its new content, never a part of it, also after a crash.
 
-New content goes to a temporary file beside the target, which then takes its place. A writer holds its
-temporary file locked; one that nobody holds was left by a crash, and the next write in that folder
+New content goes to a temporary file beside the target, which then replaces it. A writer keeps its
+temporary file locked; one that is not locked was left by a crash, and the next write in that folder
 removes it.
 """
 
@@ -18,11 +18,11 @@ _TEMPORARY = ".blog-tmp"
 def write_atomically(
     path: Path, content: bytes | str, *, mode: int = 0o666, is_durable: bool = True
 ) -> None:
-    """Make `content` (text as UTF-8) what is in the file at `path`, which stays whole whatever happens.
+    """Replace the file at `path` by one with `content` (text as UTF-8) and `mode`, before the umask.
 
-    Its mode becomes `mode`, before the umask. Without `is_durable` nothing waits for the disk: after a
-    power cut there may be the file before, or an empty one. Raises OSError, and then nothing has changed,
-    except that a folder that cannot be put on disk may show the new file.
+    It is on disk, with its name, on return. Without `is_durable` nothing waits for the disk: after a
+    power cut the old file may be there, or an empty one. Raises OSError; then the old file is still
+    there, unless it was only the folder that could not be synced.
     """
     data = content.encode() if isinstance(content, str) else content
     _remove_leftovers(path.parent)
@@ -41,7 +41,7 @@ def write_atomically(
 
 
 def replace_durably(source: Path, target: Path) -> None:
-    """Put the file `source` in the place of `target`; return once both its content and name are on disk.
+    """Rename the file `source` to `target`; return once its content and its name are on disk.
 
     Raises OSError.
     """
@@ -53,7 +53,7 @@ def replace_durably(source: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk. Raises OSError."""
+    """Wait until the content of a file, or the names in a folder, are on disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -62,7 +62,7 @@ def sync(path: Path) -> None:
 
 
 def _temporary(path: Path, mode: int) -> FileLock:
-    """Make a file beside `path`, locked."""
+    """Create a file beside `path`, locked."""
     while True:
         temporary = path.with_name(f".{path.name}.{uuid4().hex}{_TEMPORARY}")
         try:
@@ -72,7 +72,7 @@ def _temporary(path: Path, mode: int) -> FileLock:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        # between its making and its lock another process may have removed it
+        # before it was locked, another process may have removed it as a leftover
         if os.fstat(lock.fileno()).st_nlink:
             return lock
         lock.close()
@@ -85,7 +85,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed; they may be of any target."""
+    """Remove the temporary files that killed processes left, whatever their target was."""
     for path in folder.glob(f".*{_TEMPORARY}"):
-        with suppress(OSError, LockedError), FileLock(path):  # OSError: somebody else's, or gone
+        with suppress(OSError, LockedError), FileLock(path):  # OSError: another user's, or gone
             path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """File lock: an advisory lock of a whole file (flock(2)), which the kernel frees when its holder ends.
 
-Nobody waits for one: it is had at once, or LockedError says that somebody else has it.
+Taking one never waits: it succeeds at once, or raises LockedError.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from typing import Self
 
 
 class LockedError(Exception):
-    """Somebody else holds the lock of the file `path`."""
+    """Another process holds the lock of the file `path`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is locked by another process")
@@ -19,11 +19,12 @@ class LockedError(Exception):
 
 
 class FileLock:
-    """The lock of the file at `path`, made if there is none; held until `close`. A context manager.
+    """The lock of the file at `path`, held until `close`. A context manager.
 
-    `mode` is that of a new file, before the umask. A child process gets the lock only if it is given the
-    descriptor (`pass_fds`). Shared locks go together, an exclusive one goes with none. Raises LockedError
-    when somebody else has it, OSError when the file cannot be opened for writing.
+    The file is created with `mode`, before the umask, if it does not exist. A child process shares the
+    lock only if it inherits the descriptor (`pass_fds`). There may be several shared locks, or one that
+    is exclusive. Raises LockedError when the lock is taken, OSError when the file cannot be opened for
+    writing.
     """
 
     def __init__(self, path: Path, *, shared: bool = False, mode: int = 0o666) -> None:
@@ -41,12 +42,12 @@ class FileLock:
         return self._descriptor
 
     def detach(self) -> int:
-        """Return the descriptor, which is the caller's from now on: whoever has it has the lock."""
+        """Return the descriptor, which the caller owns from now on; the lock is held while it is open."""
         descriptor, self._descriptor = self._descriptor, -1
         return descriptor
 
     def close(self) -> None:
-        """Give the lock back. Does nothing the second time, and after `detach`."""
+        """Release the lock. Does nothing the second time, and after `detach`."""
         if self._descriptor >= 0:
             os.close(self.detach())
 
@@ -59,22 +60,22 @@ class FileLock:
         self.close()
 
     def __repr__(self) -> str:
-        """Show of which file it is."""
-        return f"<FileLock {self.path}, {'held' if self._descriptor >= 0 else 'given back'}>"
+        """Show the file, and whether it is held."""
+        return f"<FileLock {self.path}, {'held' if self._descriptor >= 0 else 'released'}>"
 
 
 def lock_for_life(path: Path, *, mode: int = 0o666) -> None:
     """Lock the file at `path` until this process ends. Raises LockedError, OSError.
 
-    Its descriptor stays open on purpose: who waits for the lock waits for the end of the process.
+    The descriptor stays open on purpose: waiting for the lock is waiting for the end of the process.
     """
     FileLock(path, mode=mode).detach()
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether somebody holds the file exclusively; False when there is none.
+    """Return whether a process holds an exclusive lock; False when there is no file.
 
-    Several may look at the same time. Raises OSError when it cannot be read.
+    Several processes may ask at the same time. Raises OSError when the file cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)

@@ -17,14 +17,14 @@ _SHOWN = 300  # characters of what is no address, in an error
 
 
 class AddressError(ValueError):
-    """This is not an address; the message says why."""
+    """Not a valid address; the message says why."""
 
 
 class Address(tuple[str, int]):
     """`host` (a name, IPv4, or IPv6 without brackets) and `port` (0 to 65535). Frozen, ordered, hashable.
 
-    It is the tuple that `socket.connect` takes. Raises AddressError for a host or port that is none. IPv6
-    is kept in its shortest form (RFC 5952), so that equal addresses are equal.
+    It is the tuple that `socket.connect` takes. Raises AddressError for an invalid host or port. An
+    IPv6 host is kept in its shortest form (RFC 5952), so that equal addresses compare equal.
     """
 
     __slots__ = ()
@@ -32,7 +32,7 @@ class Address(tuple[str, int]):
     def __new__(cls, host: str, port: int) -> "Address":  # noqa: PYI034 - Self is of typing
         """Check host and port, and keep the host in its form."""
         if not 0 <= port <= _MAX_PORT:
-            raise AddressError(f"{port} is not a port: it has to be between 0 and {_MAX_PORT}")
+            raise AddressError(f"{port} is not a port: it must be between 0 and {_MAX_PORT}")
         return super().__new__(cls, (_checked(host), port))
 
     @classmethod
@@ -53,10 +53,10 @@ class Address(tuple[str, int]):
 
     @classmethod
     def of(cls, host: str, port: int) -> "Address":
-        """Make one of a host as people and sockets write it: BLOG_HOST, `getsockname`, a peer.
+        """Make one from a host as people and sockets write it: BLOG_HOST, `getsockname`, a peer.
 
-        Brackets may be there or not, "" stands for every address (0.0.0.0), a zone (`%eth0`) means
-        nothing elsewhere and is dropped, and IPv4 that came as IPv6 is what it is. Raises AddressError.
+        Brackets are optional, "" is every address (0.0.0.0), a zone (`%eth0`) means nothing on other
+        machines and is dropped, an IPv4-mapped IPv6 address becomes IPv4. Raises AddressError.
         """
         host = bare(host) or "0.0.0.0"  # noqa: S104 - what an empty host has always meant
         packed = _packed(host)
@@ -81,7 +81,7 @@ class Address(tuple[str, int]):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can dial it: 127.0.0.0/8, ::1, and the name `localhost`."""
+        """Whether only this machine can connect to it: 127.0.0.0/8, ::1 and the name `localhost`."""
         packed = _packed(self.host).removeprefix(_MAPPED)
         if not packed:
             return self.host.lower() == "localhost"
@@ -97,7 +97,7 @@ class Address(tuple[str, int]):
 
     @property
     def local(self) -> "Address":
-        """Where this machine dials it: what listens everywhere is at the loopback address too."""
+        """Where this machine connects to it: the loopback address for an unspecified one, else itself."""
         if not self.is_unspecified:
             return self
         return self.with_host("127.0.0.1" if self.family is socket.AF_INET else "::1")

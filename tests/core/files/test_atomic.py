@@ -10,6 +10,7 @@ import pytest
 
 from blog.core.files import atomic
 from blog.core.files.atomic import replace_durably, sync, write_atomically
+from blog.core.files.lock import FileLock
 
 
 @pytest.fixture
@@ -125,10 +126,10 @@ def test_a_file_that_is_removed_before_its_lock_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another writer may see it in the moment between the two, and take it for a leftover."""
-    really, seen = atomic.FileLock, []
+    seen: list[Path] = []
 
-    def interrupted(path: Path, *, mode: int = 0o666) -> atomic.FileLock:
-        lock = really(path, mode=mode)
+    def interrupted(path: Path, *, mode: int = 0o666) -> FileLock:
+        lock = FileLock(path, mode=mode)
         if not seen:
             path.unlink()
         seen.append(path)
@@ -142,7 +143,8 @@ def test_a_file_that_is_removed_before_its_lock_is_made_again(
 
 def test_many_writers_leave_one_whole_file(tmp_path: Path) -> None:
     """Each of them reads nothing but what one of them wrote."""
-    path, wrong = tmp_path / "a", []
+    path = tmp_path / "a"
+    wrong: list[str] = []
 
     def write(letter: str) -> None:
         for _ in range(30):

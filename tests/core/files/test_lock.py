@@ -20,7 +20,7 @@ def test_one_holder_keeps_others_out(tmp_path: Path) -> None:
             with pytest.raises(LockedError, match="lock is locked") as caught:
                 FileLock(path, shared=shared)
             assert caught.value.path == path
-    assert repr(lock) == f"<FileLock {path}, given back>"
+    assert repr(lock) == f"<FileLock {path}, released>"
     lock.close()
     FileLock(path).close()
 
