@@ -38,8 +38,7 @@ class InstanceError(Exception):
 class InstanceUnreachable(InstanceError):
     """The instance never got the request: it is safe to send it to another one.
 
-    `is_refused`: nothing listens at the address; otherwise connecting timed out, or the address is not
-    valid.
+    `is_refused`: nothing listens at the address, or it is not valid; otherwise nothing answered there.
     """
 
     def __init__(self, instance: Instance, why: str, *, is_refused: bool = False) -> None:
@@ -268,7 +267,7 @@ def _translated(instance: Instance, body: _Body | None) -> Iterator[None]:
         raise InstanceUnreachable(instance, _why(error)) from error
     except (aiohttp.InvalidURL, UnicodeError) as error:  # no label of a name may be empty, say
         why = f"{instance.address} is not a valid address: {_why(error)}"
-        raise InstanceUnreachable(instance, why) from error
+        raise InstanceUnreachable(instance, why, is_refused=True) from error
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
         is_sent = body is None or body.is_sent
         is_timeout = isinstance(error, TimeoutError)
