@@ -1,1 +1,1 @@
-"""Files that survive what happens to a machine."""
+"""Files: written whole, locked, and looked after."""

@@ -1,1 +1,1 @@
-"""HTTP clients, servers and addresses, made in one place."""
+"""The network: addresses, HTTP clients and servers, and calls between instances."""
