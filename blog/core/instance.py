@@ -4,8 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
+from blog.core.frozen import FrozenModel
 from blog.core.ids import new_id
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
@@ -37,18 +38,14 @@ class Departure(StrEnum):
     LOST = "lost"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Load(_Frozen):
+class Load(FrozenModel):
     """What an instance has to do now: requests in flight, and how late its loop runs (ms)."""
 
     in_flight: int = Field(default=0, ge=0)
     loop_lag_ms: float = Field(default=0.0, ge=0)
 
 
-class Route(_Frozen):
+class Route(FrozenModel):
     """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment.
 
     `body_limit` (bytes) and `answer_timeout` (seconds until the answer's head) are for routes that
@@ -63,7 +60,7 @@ class Route(_Frozen):
     shows_refusals: bool = False
 
 
-class Instance(_Frozen):
+class Instance(FrozenModel):
     """One running copy of a service. `id` is unique per start; `address` is what others dial."""
 
     id: InstanceId
@@ -76,7 +73,7 @@ class Instance(_Frozen):
     reactions: tuple[str, ...] = ()
     load: Load = Load()
     weight: int = Field(default=1, ge=0, le=1000)
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def announce(  # noqa: PLR0913 - it is the whole announcement

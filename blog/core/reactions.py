@@ -6,9 +6,10 @@ the same order.
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from blog.core.events import Envelope
+from blog.core.frozen import FrozenModel
 
 PATH = "/reactions"
 
@@ -21,11 +22,7 @@ class Outcome(StrEnum):
     DEAD = "dead"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class DeliveryRequest(_Frozen):
+class DeliveryRequest(FrozenModel):
     """Events for one instance of the subscription's service; `attempt` counts from 1."""
 
     subscription: str
@@ -33,7 +30,7 @@ class DeliveryRequest(_Frozen):
     events: tuple[Envelope, ...]
 
 
-class Result(_Frozen):
+class Result(FrozenModel):
     """What came of the event `id`: on `done`, `events` follow from it and are appended with the ack.
 
     On `retry` and `dead`, `reason` says why; `retry_after` (seconds) may ask for a longer wait.
@@ -46,7 +43,7 @@ class Result(_Frozen):
     retry_after: float | None = Field(default=None, ge=0)
 
 
-class DeliveryResponse(_Frozen):
+class DeliveryResponse(FrozenModel):
     """One result per delivered event, in the same order."""
 
     results: tuple[Result, ...]

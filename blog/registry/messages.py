@@ -2,17 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from blog.core.frozen import FrozenModel
 from blog.core.instance import Departure, Instance, Load
 
 EVERY_SERVICE = "*"
 """In `follow`: every service."""
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class _Message(FrozenModel):
     def to_json(self) -> str:
         """Encode for the wire."""
         return self.model_dump_json()
