@@ -4,6 +4,7 @@ The layers are held by import-linter (`make check`).
 """
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -102,3 +103,14 @@ def test_a_circle_would_be_found() -> None:
     """A check that cannot fail is none."""
     imports = {"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a"], "e": ["f"], "f": ["e"], "g": []}
     assert circles("gfedcba", imports.__getitem__) == [["e", "f"], ["a", "b", "c"]]
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCE_FILE = re.compile(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.py)`")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_files_that_exist(document: Path) -> None:
+    """Whoever follows a path arrives; `claps` is the service that README has the reader write."""
+    named = [path for path in SOURCE_FILE.findall(document.read_text()) if "/claps/" not in path]
+    assert [path for path in named if not (BLOG / path).exists() and not (ROOT / path).exists()] == []
