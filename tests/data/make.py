@@ -160,7 +160,8 @@ def write(blog: Old) -> dict[str, Any]:
     blog.bus("POST", "/subscriptions/pedant/pause")
     foreign = {
         "specversion": "1.0", "id": "a-foreign-event", "source": "/elsewhere",
-        "type": "elsewhere.Happened", "subject": "x", "time": "2026-01-01T00:00:00Z", "data": {"text": "twice, kept once"},
+        "type": "elsewhere.Happened", "subject": "x", "time": "2026-01-01T00:00:00Z",
+        "data": {"text": "twice, kept once"},
     }  # fmt: skip
     sequences = [blog.bus("POST", "/events", foreign).json()["results"][0]["sequence"] for _ in range(2)]
     assert sequences[0] == sequences[1], "a duplicate"

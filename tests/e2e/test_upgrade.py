@@ -137,7 +137,7 @@ def subscriptions(blog: Blog) -> list[dict[str, Any]]:
 
 
 def goes_on(blog: Blog, seen: dict[str, Any]) -> None:
-    """Repeat a request of then, which has its answer of then; write new things, as an author of then too."""
+    """Repeat a request of then, which has its answer of then; write as an author of then, and anew."""
     repeated = seen["repeated"]
     key = {"Idempotency-Key": "a-made-up-key"}
     again = requests.post(f"{blog.url}/posts", json=repeated["body"], headers=key, timeout=10)
