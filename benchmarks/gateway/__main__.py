@@ -38,6 +38,10 @@ class Spans(NamedTuple):
     rate: Span
     table: Span
 
+    def of(self, rounds: int) -> "Spans":
+        """Return the same with so many rounds of everything."""
+        return Spans(*(span._replace(rounds=rounds) for span in self))
+
 
 FULL = Spans(main=Span(3, 5), sizes=Span(1, 3), rate=Span(3, 4), table=Span(3, 3))
 QUICK = Spans(main=Span(1, 2), sizes=Span(1, 1), rate=Span(1, 3), table=Span(1, 2))
@@ -206,6 +210,7 @@ def main() -> None:
     """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of each")
+    parser.add_argument("--rounds", type=int, help="of each measure, instead of one or three")
     parser.add_argument("--only", default="", help=f"of {', '.join(proxies.PLANS)}; ours is both of ours")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument(
@@ -224,6 +229,7 @@ def main() -> None:
     ]
     prepare(names)
     spans = QUICK if options.quick else FULL
+    spans = spans.of(options.rounds) if options.rounds else spans
     result: dict[str, Any] = {
         "machine": machine() + "; --quick" * options.quick,
         "quick": options.quick,

@@ -4,18 +4,19 @@ A rolling upgrade is such a mixed fleet, and so is going back from one. The test
 a clone with history: `make chaos` runs them, or BLOG_CHAOS_ROUNDS=1.
 """
 
+import json
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import requests
 
-from tests.e2e.conftest import wait_until
+from tests.e2e.conftest import Blog, running_in, wait_until
 from tests.e2e.fleet import AUTH, PATIENCE, ROOT, Fleet, Replica, Traffic, stranger
 
 BEFORE = "e356a0a2f38fad688e2fad13e01a95a75cf8c65b"
@@ -179,6 +180,59 @@ def verified(data: Path, checkout: Path) -> str:
     return subprocess.run(
         command, env=environ, cwd="/", check=True, capture_output=True, text=True
     ).stdout
+
+
+@pytest.mark.parametrize("is_newer", [True, False], ids=["upgrade", "going back"])
+def test_a_master_takes_over_what_the_other_version_left(
+    up: Callable[..., Blog], checkouts: Checkouts, *, is_newer: bool
+) -> None:
+    """A killed `blog up` left its instances; the other version's goes on with them, and replaces them."""
+    first, then = (checkouts.old, checkouts.new) if is_newer else (checkouts.new, checkouts.old)
+    counts = {"gateway": 1, "bus": 1, "posts": 1, "comments": 2, "moderation": 1, "query": 1}
+    scale = ("--scale", "comments=2")
+    blog = up(*scale, PYTHONPATH=str(first))
+    blog.wait_until_ready(**counts)
+    blog.environ["PYTHONPATH"] = str(then)
+    ids = {row["id"] for row in blog.table()}
+    assert {row["id"] for row in json.loads(blog.cli("ps", "--json"))} == ids, "of a running master too"
+    post = requests.post(f"{blog.url}/posts", json={"title": "Hello"}, timeout=PATIENCE).json()["id"]
+    blog.kill()
+    try:
+        blog.start(*scale)
+        wait_until(lambda: said_by(blog) == ids, 30)
+        blog.cli("rollout", "comments")
+        left = {row["id"] for row in blog.ready("comments")}
+        assert len(left) == 2
+        assert not left & ids
+        url = f"{blog.url}/posts/{post}/comments"
+        assert requests.post(url, json={"content": "x"}, timeout=PATIENCE).status_code == 201
+        assert blog.stop() == 0
+    finally:
+        blog.stop()
+        if running_in(blog.folder):
+            blog.cli("down")
+
+
+def said_by(blog: Blog) -> set[str]:
+    """Ask the master who runs; nobody while there is none."""
+    try:
+        return {row["id"] for row in json.loads(blog.cli("ps", "--json"))}
+    except subprocess.CalledProcessError:
+        return set()
+
+
+@pytest.mark.parametrize("is_newer", [True, False], ids=["old", "new"])
+def test_down_of_the_other_version_ends_a_blog(
+    up: Callable[..., Blog], checkouts: Checkouts, *, is_newer: bool
+) -> None:
+    """Whoever has installed the next version before stopping this one can still stop it."""
+    first, then = (checkouts.old, checkouts.new) if is_newer else (checkouts.new, checkouts.old)
+    blog = up(PYTHONPATH=str(first))
+    blog.wait_until_ready(gateway=1, bus=1, posts=1)
+    blog.environ["PYTHONPATH"] = str(then)
+    blog.cli("down")
+    assert blog.process.wait(PATIENCE) == 0
+    assert not running_in(blog.folder)
 
 
 @pytest.mark.parametrize("is_newer", [False, True], ids=["from new to old", "from old to new"])
