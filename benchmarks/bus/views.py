@@ -9,18 +9,12 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from benchmarks import bus_logs, load, ours
-    from benchmarks.bus_report import Section, Size, at_least
-    from benchmarks.stage import LOAD_CORE, PROXY_CORE
-else:  # run as a script, beside its neighbours
-    import bus_logs
-    import load
-    import ours
-    from bus_report import Section, Size, at_least
-    from stage import LOAD_CORE, PROXY_CORE
+from benchmarks import load, ours
+from benchmarks.bus import logs
+from benchmarks.bus.report import Section, Size, at_least
+from benchmarks.programs import LOAD_CORE, PROXY_CORE
 
 EVENTS = 1_000_000
 CONNECTIONS = 32
@@ -59,11 +53,11 @@ class Caught(NamedTuple):
 
 def catch_up(size: Size) -> Section:
     """Measure how long an empty view takes to be ready; the same log each time."""
-    posts = size.few(EVENTS, 50_000) // bus_logs.PER_POST
+    posts = size.few(EVENTS, 50_000) // logs.PER_POST
     runs: list[Caught] = []
     with tempfile.TemporaryDirectory(prefix="bench-bus-") as folder:
         data = Path(folder)
-        events = bus_logs.write_log(data, posts)
+        events = logs.write_log(data, posts)
         for number in range(size.rounds):
             runs.append(caught_up(data, events))
             print(
@@ -116,9 +110,7 @@ def pages(size: Size) -> Section:
     last = "GET /posts: the last page as the first, at the larger size"
     ratio = statistics.median(found["last page, an author each"][large])
     ratio /= statistics.median(found["first page, an author each"][large])
-    notes = [
-        f"20 posts on a page, each with {bus_logs.COMMENTS} comments; wrk, {CONNECTIONS} connections"
-    ]
+    notes = [f"20 posts on a page, each with {logs.COMMENTS} comments; wrk, {CONNECTIONS} connections"]
     figures = {name: {str(count): rates[count] for count in rates} for name, rates in found.items()}
     return Section("GET /posts", table, [promise, at_least(last, ratio, SAME, " x")], notes, figures)
 
@@ -126,7 +118,7 @@ def pages(size: Size) -> Section:
 def kinds() -> dict[str, tuple[str, str]]:
     """Name the pages: path, and what is sent as the author's token."""
     # 20 posts come before the 21st
-    last = f"/posts?before={bus_logs.post_id(20)}"
+    last = f"/posts?before={logs.post_id(20)}"
     paths = {"first page": "/posts", "last page": last}
     return {
         f"{page}, {who}": (path, token) for page, path in paths.items() for who, token in AUTHORS.items()
@@ -138,7 +130,7 @@ class Blog:
 
     def __init__(self, stack: ExitStack, comments: int) -> None:
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-bus-")))
-        bus_logs.write_log(self._folder, comments // bus_logs.COMMENTS)
+        logs.write_log(self._folder, comments // logs.COMMENTS)
         stage = stack.enter_context(ours.stage())
         stage.run("bus", data=self._folder)
         self._query = stage.run("query", PROXY_CORE)

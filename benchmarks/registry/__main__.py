@@ -16,25 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvloop
 
+from benchmarks.programs import LOAD_CORE, PROXY_CORE, ROOT, free_port, version_of
+from benchmarks.record import RESULTS, Figures, keep, machine
+from benchmarks.registry.sessions import DRAIN, LEAVE, Crowd, DialBack, Simulated, in_turns
 from blog.core.background import background
 from blog.core.instance import Instance, Route
-
-if TYPE_CHECKING:
-    from benchmarks.gateway import machine
-    from benchmarks.programs import ROOT, free_port, version_of
-    from benchmarks.report import Figures, keep
-    from benchmarks.sessions import DRAIN, LEAVE, Crowd, Door, Simulated, in_turns
-    from benchmarks.stage import LOAD_CORE, PROXY_CORE
-else:  # run as a script, beside its neighbours
-    from gateway import machine
-    from programs import ROOT, free_port, version_of
-    from report import Figures, keep
-    from sessions import DRAIN, LEAVE, Crowd, Door, Simulated, in_turns
-    from stage import LOAD_CORE, PROXY_CORE
 
 TOKEN = "bench-token"  # noqa: S105 - of a registry that lives as long as this
 AT_ONCE = 100
@@ -88,7 +78,7 @@ def instance(number: int, port: int, service: str = "things") -> Instance:
         service=service,
         # an address of its own, as it would have
         address=f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}:{port}",
-        version="0.1.0",
+        version="0",
         started_at=datetime.now(UTC),
         routes=tuple(
             Route(method=method, pattern=f"/things/{{id}}/{part}")
@@ -116,7 +106,7 @@ async def measure(pid: int, port: int, count: int, seconds: float) -> Figures:
     """Let `count` instances join, beat, and hear of changes."""
     await until_open(port)
     loop = asyncio.get_running_loop()
-    door = await loop.create_server(Door, "0.0.0.0", 0, backlog=1000)  # noqa: S104 - of loopback, all
+    door = await loop.create_server(DialBack, "0.0.0.0", 0, backlog=1000)  # noqa: S104 - of loopback, all
     answers_at = door.sockets[0].getsockname()[1]
     crowd = Crowd(port, TOKEN)
     async with background(crowd.beat()):
@@ -207,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--counts", type=int, nargs="*", default=[1000, 10_000])
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

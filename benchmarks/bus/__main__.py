@@ -1,4 +1,4 @@
-"""Measures the bus and what lives from it; beside NATS JetStream where that does the same.
+"""Measures the bus and what depends on it, up to a whole blog; beside NATS JetStream where that does so.
 
 Each row is a module of its own with `measured(size)`. What one row finds replaces only its part of the
 report, so that a row can be measured alone: `--only chain`. A try (`--quick`) is printed, not kept.
@@ -7,34 +7,24 @@ report, so that a row can be measured alone: `--only chain`. A try (`--quick`) i
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks import bus_appends, bus_chain, bus_reactions, bus_views, programs
-    from benchmarks.bus_report import Size, markdown, merged, told
-    from benchmarks.gateway import machine
-    from benchmarks.report import keep
-else:  # run as a script, beside its neighbours
-    import bus_appends
-    import bus_chain
-    import bus_reactions
-    import bus_views
-    import programs
-    from bus_report import Size, markdown, merged, told
-    from gateway import machine
-    from report import keep
+from benchmarks import programs
+from benchmarks.bus import appends, chain, reactions, views, whole
+from benchmarks.bus.report import Size, markdown, merged, told
+from benchmarks.record import RESULTS, keep, machine
 
 ROWS = {
-    "appends": bus_appends.measured,
-    "latency": bus_reactions.latency,
-    "reactions": bus_reactions.throughput,
-    "catch-up": bus_views.catch_up,
-    "pages": bus_views.pages,
-    "chain": bus_chain.measured,
+    "appends": appends.measured,
+    "latency": reactions.latency,
+    "reactions": reactions.throughput,
+    "catch-up": views.catch_up,
+    "pages": views.pages,
+    "chain": chain.measured,
+    "start-up": whole.start_up,
+    "requests": whole.requests,
 }
 BESIDE = {"appends", "latency"}
 """Rows that measure JetStream as well."""
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -48,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [part.strip() for part in options.only.split(",") if part.strip()] or list(ROWS)
     if unknown := set(names) - set(ROWS):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(ROWS)}")
+        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(ROWS)}")
     for wrong in programs.install(["nats-server"] if BESIDE & set(names) else []):
         print(wrong, file=sys.stderr)
     size = Size(1, 2, is_quick=True) if options.quick else Size(options.rounds, options.seconds)

@@ -10,12 +10,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from benchmarks import ours
-else:  # run as a script, beside its neighbours
-    import ours
+from benchmarks import ours
 
 COMMENTS = 10
 """Of each post."""

@@ -4,12 +4,8 @@ import http.client
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.programs import Missing
-else:  # run as a script, beside its neighbours
-    from programs import Missing
+from benchmarks.programs import Missing
 
 TTL = 60
 """Seconds of a lease; it is renewed between two measurements, never within one."""

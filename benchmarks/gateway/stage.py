@@ -6,20 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks import load, peers, programs
-    from benchmarks.leases import Leases
-    from benchmarks.report import Figures
-else:  # imported by a script, beside its neighbours
-    import load
-    import peers
-    import programs
-    from leases import Leases
-    from report import Figures
-
-PROXY_CORE, LOAD_CORE = 0, 1
+from benchmarks import load, programs
+from benchmarks.gateway import proxies
+from benchmarks.gateway.leases import Leases
+from benchmarks.programs import LOAD_CORE, PROXY_CORE
+from benchmarks.record import Figures
 
 
 @dataclass
@@ -55,7 +47,7 @@ class Stage:
         self.upstream: programs.Running
         for port in self._ports:
             place = self._place(port=port)
-            started = programs.running("upstream", peers.upstream(place), place, LOAD_CORE)
+            started = programs.running("upstream", proxies.upstream(place), place, LOAD_CORE)
             self.upstream = stack.enter_context(started)
 
     def _place(self, *, port: int = 0, count: int = 0, tls: bool = False) -> programs.Place:
@@ -74,7 +66,7 @@ class Stage:
     def row(self, name: str, services: dict[str, int], *, tls: bool = False) -> Row | None:
         """Start a proxy; one that cannot is noted."""
         place = self._place(count=sum(services.values()), tls=tls)
-        plan = peers.PLANS[name.partition(":")[0]](place)
+        plan = proxies.PLANS[name.partition(":")[0]](place)
         with ExitStack() as stack:
             try:
                 at = stack.enter_context(programs.running(name, plan, place, PROXY_CORE))

@@ -144,7 +144,7 @@ class Crowd:
             await asyncio.sleep(max(0.0, began + number / parts - time.monotonic()))
 
 
-class Door(asyncio.Protocol):
+class DialBack(asyncio.Protocol):
     """Answers the dial-back for everybody: it is whoever is meant."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Publishes to JetStream at a rate and hears of it by a push consumer; prints the milliseconds that took.
 
-`python nats_latency.py PORT RATE SECONDS`, with the Python of the tools, which has nats-py. Each message
-is acknowledged when it is heard of.
+`python jetstream_latency.py PORT RATE SECONDS`, with the Python of the tools, which has nats-py. Each
+message is acknowledged when it is heard of.
 """
 
 import asyncio

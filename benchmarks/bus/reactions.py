@@ -12,19 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks import ours, programs
-    from benchmarks.bus_appends import jetstream, jetstream_always
-    from benchmarks.bus_report import Section, Size, at_most
-    from benchmarks.stage import LOAD_CORE, PROXY_CORE
-else:  # run as a script, beside its neighbours
-    import ours
-    import programs
-    from bus_appends import jetstream, jetstream_always
-    from bus_report import Section, Size, at_most
-    from stage import LOAD_CORE, PROXY_CORE
+from benchmarks import ours, programs
+from benchmarks.bus.appends import jetstream, jetstream_always
+from benchmarks.bus.report import Section, Size, at_most
+from benchmarks.programs import LOAD_CORE, PROXY_CORE
 
 RATE = 200
 BACKLOG = 20_000
@@ -32,7 +25,7 @@ KEYS = 100
 INSTANCES = (1, 3)
 CONNECTIONS = 8
 PEERS = {"JetStream, sync always": jetstream_always, "JetStream": jetstream}
-SCRIPT = Path(__file__).parent / "bus_reactor.py"
+REACTOR = "benchmarks.bus.reactor"
 BATCH = {"Content_Type": "application/cloudevents-batch+json"}
 
 
@@ -67,7 +60,7 @@ def our_latency(seconds: int) -> list[float]:
     with ours.stage(PROXY_CORE) as stage, ours.place() as place, pinned(LOAD_CORE):
         bus = stage.run("bus", PROXY_CORE)
         notes = place.folder / "notes"
-        stage.run("reactor", LOAD_CORE, script=SCRIPT, REACTOR_NOTES=str(notes))
+        stage.run("reactor", LOAD_CORE, module=REACTOR, REACTOR_NOTES=str(notes))
         stage.wait_until_ready("reactor")
         send(bus.port, RATE)  # a warm-up
         programs.until(lambda: len(lines(notes)) >= RATE, 30, "not every ping was heard of")
@@ -107,7 +100,7 @@ def peer_latency(name: str, seconds: int) -> list[float]:
     """Do the same with JetStream."""
     with ours.place() as place, programs.running(name, PEERS[name](place), place, PROXY_CORE) as row:
         python = programs.TOOLS / "bin" / "python"
-        script = Path(__file__).parent / "nats_latency.py"
+        script = Path(__file__).with_name("jetstream_latency.py")
         command = ["/usr/bin/taskset", "-c", str(LOAD_CORE), str(python), str(script)]
         command += [str(row.port), str(RATE), str(seconds + 1)]
         ran = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - ours
@@ -148,7 +141,7 @@ def reactions(instances: int, backlog: int) -> float:
     with ours.stage() as stage:
         bus = stage.client_of(stage.run("bus"))
         for _ in range(instances):
-            stage.run("reactor", script=SCRIPT)
+            stage.run("reactor", module=REACTOR)
         stage.wait_until_ready("reactor", instances)
         pause = "/subscriptions/reactor/pause"
         programs.until(lambda: bus.ask("POST", pause, {}).status == 204, 10, "no subscription")

@@ -6,7 +6,6 @@ median of interleaved rounds. What counts is the CPU time per request: it does n
 
 import argparse
 import os
-import platform
 import resource
 import signal
 import sys
@@ -14,18 +13,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-if TYPE_CHECKING:
-    from benchmarks import load, peers, programs
-    from benchmarks.report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, keep, markdown
-    from benchmarks.stage import LOAD_CORE, PROXY_CORE, Row, Stage
-else:  # run as a script, beside its neighbours
-    import load
-    import peers
-    import programs
-    from report import CROWDS, IDLE, KB, MB, RATE, Figures, goals, keep, markdown
-    from stage import LOAD_CORE, PROXY_CORE, Row, Stage
+from benchmarks import load, programs
+from benchmarks.gateway import proxies
+from benchmarks.gateway.report import CROWDS, IDLE, KB, MB, RATE, goals, markdown
+from benchmarks.gateway.stage import Row, Stage
+from benchmarks.programs import LOAD_CORE, PROXY_CORE
+from benchmarks.record import RESULTS, Figures, keep, machine
 
 
 class Span(NamedTuple):
@@ -42,6 +37,10 @@ class Spans(NamedTuple):
     sizes: Span
     rate: Span
     table: Span
+
+    def of(self, rounds: int) -> "Spans":
+        """Return the same with so many rounds of everything."""
+        return Spans(*(span._replace(rounds=rounds) for span in self))
 
 
 FULL = Spans(main=Span(3, 5), sizes=Span(1, 3), rate=Span(3, 4), table=Span(3, 3))
@@ -188,15 +187,6 @@ def crowded(spans: Spans, result: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def machine() -> str:
-    """Say where this was measured."""
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "?")
-    when = time.strftime("%Y-%m-%d %H:%M")
-    python = platform.python_version()
-    return f"{when}; {os.cpu_count()} x {model}; Linux {platform.release()}; Python {python}"
-
-
 def prepare(names: list[str]) -> None:
     """Take our core and enough files, and let a SIGTERM unwind as Ctrl-C does."""
     if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
@@ -220,24 +210,26 @@ def main() -> None:
     """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of each")
-    parser.add_argument("--only", default="", help=f"of {', '.join(peers.PLANS)}; ours is both of ours")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--rounds", type=int, help="of each measure, instead of one or three")
+    parser.add_argument("--only", default="", help=f"of {', '.join(proxies.PLANS)}; ours is both of ours")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument(
         "--before", type=Path, help="another checkout of ours, measured beside as `before`"
     )
     options = parser.parse_args()
     if options.before:
-        peers.PLANS["before"] = peers.ours_of(options.before.resolve())
+        proxies.PLANS["before"] = proxies.ours_of(options.before.resolve())
     only = [part.strip() for part in options.only.split(",") if part.strip()]
-    if unknown := set(only) - set(peers.PLANS):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(peers.PLANS)}")
+    if unknown := set(only) - set(proxies.PLANS):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(proxies.PLANS)}")
     names = [
         name
-        for name in peers.PLANS
+        for name in proxies.PLANS
         if not only or name.partition(",")[0] in only or (name == "before" and "ours" in only)
     ]
     prepare(names)
     spans = QUICK if options.quick else FULL
+    spans = spans.of(options.rounds) if options.rounds else spans
     result: dict[str, Any] = {
         "machine": machine() + "; --quick" * options.quick,
         "quick": options.quick,

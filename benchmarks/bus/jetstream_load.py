@@ -1,6 +1,6 @@
 """Publishes to JetStream and waits for each acknowledgement; prints events per second.
 
-`python nats_load.py PORT CALLERS BATCH SECONDS`, with the Python of the tools, which has nats-py.
+`python jetstream_load.py PORT CALLERS BATCH SECONDS`, with the Python of the tools, which has nats-py.
 """
 
 import asyncio

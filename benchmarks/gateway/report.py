@@ -1,11 +1,10 @@
 """Report: the figures as people read them, and beside what is wanted. Measures nothing."""
 
-import json
-from pathlib import Path
 from typing import Any
 
+from benchmarks.record import Figures
+
 MB, KB = 1e6, 1e3
-Figures = dict[str, float]
 IDLE = 1000
 """Idle connections whose memory is measured."""
 RATE = 2000.0
@@ -52,14 +51,6 @@ def goals(medians: Medians) -> list[tuple[str, str, bool | None]]:
         (goal, "not measured", None) if value is None else (goal, f"{value:.2f}{unit}", value <= limit)
         for goal, value, limit, unit in found
     ]
-
-
-def keep(out: Path, name: str, result: dict[str, Any], text: str) -> None:
-    """Print a report and put it, with all that was measured, into the folder `out`."""
-    out.mkdir(exist_ok=True)
-    (out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (out / f"{name}.md").write_text(text)
-    print(f"\n{text}")
 
 
 def share(

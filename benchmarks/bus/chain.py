@@ -10,16 +10,10 @@ import statistics
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from benchmarks import load, ours, programs
-    from benchmarks.bus_report import Promise, Section, Size, at_least, at_most
-else:  # run as a script, beside its neighbours
-    import load
-    import ours
-    import programs
-    from bus_report import Promise, Section, Size, at_least, at_most
+from benchmarks import load, ours, programs
+from benchmarks.bus.report import Promise, Section, Size, at_least, at_most
 
 CALLERS = 64
 MANY = 100

@@ -7,18 +7,10 @@ its Python client (nats-py), so where that is the limit the figure is the client
 import statistics
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks import load, ours, programs
-    from benchmarks.bus_report import Section, Size, at_least
-    from benchmarks.stage import LOAD_CORE, PROXY_CORE
-else:  # run as a script, beside its neighbours
-    import load
-    import ours
-    import programs
-    from bus_report import Section, Size, at_least
-    from stage import LOAD_CORE, PROXY_CORE
+from benchmarks import load, ours, programs
+from benchmarks.bus.report import Section, Size, at_least
+from benchmarks.programs import LOAD_CORE, PROXY_CORE
 
 SHAPES = {"1 caller": (1, 1), "64 callers": (64, 1), "64 callers, batches of 100": (64, 100)}
 """Callers, and events per request."""
@@ -81,7 +73,7 @@ def append(row: programs.Running, callers: int, batch: int, seconds: int) -> flo
         found = load.wrk(LOAD_CORE, url, seconds, script=script, connections=callers)
         return found.requests * batch / found.seconds
     words = [str(row.port), str(callers), str(batch), str(seconds)]
-    script = Path(__file__).parent / "nats_load.py"
+    script = Path(__file__).with_name("jetstream_load.py")
     python = programs.TOOLS / "bin" / "python"
     command = ["/usr/bin/taskset", "-c", str(LOAD_CORE), str(python), str(script), *words]
     ran = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - ours

@@ -10,12 +10,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.programs import Place, Plan, free_port
-else:  # run as a script, beside its neighbours
-    from programs import Place, Plan, free_port
+from benchmarks.programs import Place, Plan, free_port
 
 
 def nginx(place: Place) -> Plan:
