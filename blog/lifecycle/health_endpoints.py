@@ -46,7 +46,7 @@ class InFlight:
         self._zero.set()
 
     @contextmanager
-    def more(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
         """Count one more for the time of the body."""
         self.add(1)
         try:
@@ -55,20 +55,21 @@ class InFlight:
             self.add(-1)
 
     @contextmanager
-    def less(self) -> Iterator[None]:
-        """Count one less for the time of the body."""
-        self.add(-1)
-        try:
-            yield
-        finally:
-            self.add(1)
+    def moved_to(self, other: "InFlight") -> Iterator[None]:
+        """Count one in `other` instead of here, for the time of the body."""
+        with other.counted():
+            self.add(-1)
+            try:
+                yield
+            finally:
+                self.add(1)
 
     async def wait_until_zero(self) -> None:
         """Return when the count is zero."""
         await self._zero.wait()
 
     def add(self, difference: int) -> None:
-        """Count so many more."""
+        """Add `difference`, which may be negative, to the count."""
         self.count += difference
         if self.count == 0:
             self._zero.set()
@@ -106,7 +107,7 @@ class HealthEndpoints:
             await self.running.wait()
         if is_operation(request.path) or _is_of_registry(request.path):
             return await handler(request)
-        with self.requests.more():
+        with self.requests.counted():
             return await handler(request)
 
     async def _healthz(self, _: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from blog.core.background import background
 from blog.core.instance import Instance, Load, Route
 from blog.core.logs import get_logger
+from blog.core.net.address import Address
 from blog.core.net.http_client import client_session
 from blog.core.net.http_server import app_runner
 from blog.core.settings import Settings
@@ -27,7 +28,6 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.ports import FastPath, listen, sweep
 from blog.lifecycle.registries import outward, own_url, registries_of
 from blog.lifecycle.run_file import WrittenRunFile, run_file
-from blog.registry.address import joined
 from blog.registry.client.client import RegistryClient
 from blog.registry.client.discovery import Discovery
 
@@ -57,7 +57,7 @@ class Member:
         self.registries: tuple[str, ...]
         """Where it announces itself, its own registry first."""
         self._runner: web.AppRunner
-        self._front: FastPath | None = None
+        self._fast_path: FastPath | None = None
         self._run_file: WrittenRunFile
         self._instance = instance
         self._loop_lag = 0.0
@@ -74,20 +74,20 @@ class Member:
         reactions: tuple[str, ...] = (),
         metadata: Mapping[str, str] | None = None,
         follow: Collection[str] = (),
-        door: Mapping[str, Any] | None = None,
+        runner_options: Mapping[str, Any] | None = None,
         port: tuple[str, int] | None = None,
         own_registry: bool = False,
-        front: FastPath | None = None,
+        fast_path: FastPath | None = None,
     ) -> AsyncIterator["Member"]:
         """Bind `app` and join the others as `starting`.
 
-        `door` holds options for aiohttp's AppRunner (limits), `front` is a faster door before it.
+        `runner_options` are for aiohttp's AppRunner (limits); `fast_path` takes connections before `app`.
         `port` is a setting's name and value if another than BLOG_PORT is meant. With `own_registry`
         the registry is mounted on `app` itself. Raises SettingsError when the port is taken.
         """
         instance = Instance.announce(
             service,
-            address=joined(settings.host, "0"),
+            address=str(Address.of(settings.host, 0)),
             started_at=lifecycle.clock.now(),
             version=version("blog"),
             routes=routes,
@@ -97,35 +97,35 @@ class Member:
         member = Member(lifecycle, instance)
         member.health.install(app)
         async with AsyncExitStack() as stack:
-            close = await member._bind(stack, app, door or {}, front)
+            close = await member._bind(stack, app, runner_options or {}, fast_path)
             name_and_port = port or ("BLOG_PORT", settings.port)
-            address = await listen(member._runner, settings.host, *name_and_port, front=front)
+            address = await listen(member._runner, settings.host, *name_and_port, fast_path=fast_path)
             member._run_file = stack.enter_context(run_file(settings.data_dir, instance.id, address))
             own = own_url(address) if own_registry else None
             await member._meet(stack, settings, address, follow, own)
             # a second time, to come first in a crash: the probe that follows must be refused
             stack.push_async_callback(close)
             await stack.enter_async_context(background(member._measure_lag()))
-            lifecycle.member = member
+            lifecycle.bind(member)
             yield member
 
     async def _bind(
         self,
         stack: AsyncExitStack,
         app: web.Application,
-        door: Mapping[str, Any],
-        front: FastPath | None,
+        runner_options: Mapping[str, Any],
+        fast_path: FastPath | None,
     ) -> Callable[[], Awaitable[None]]:
         """Make the server of `app`; return what closes it."""
-        self._front = front
-        self._runner = app_runner(app, shutdown_timeout=_CLOSE_TIMEOUT, **door)
+        self._fast_path = fast_path
+        self._runner = app_runner(app, shutdown_timeout=_CLOSE_TIMEOUT, **runner_options)
         await self._runner.setup()
-        if front is not None:
-            await stack.enter_async_context(background(sweep(front)))
+        if fast_path is not None:
+            await stack.enter_async_context(background(sweep(fast_path)))
 
         async def close() -> None:
-            if front is not None:
-                front.close()
+            if fast_path is not None:
+                fast_path.close()
             await self._runner.cleanup()
 
         stack.push_async_callback(close)
@@ -195,7 +195,7 @@ class Member:
     @contextmanager
     def streaming(self) -> Iterator[None]:
         """Count the current request as a stream: it ends when `draining` is set, not by itself."""
-        with self.health.requests.less(), self.health.streams.more():
+        with self.health.requests.moved_to(self.health.streams):
             yield
 
     def crash(self) -> None:
@@ -204,8 +204,8 @@ class Member:
         Whoever runs this instance has to cancel it after that.
         """
         self.pause()
-        if self._front is not None:
-            self._front.close()
+        if self._fast_path is not None:
+            self._fast_path.close()
         server = self._runner.server
         for connection in server.connections if server else ():
             if connection.transport is not None:

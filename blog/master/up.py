@@ -138,7 +138,7 @@ async def running(
             expects=lambda: master.expected() or None,
         ) as registry_client,
     ):
-        stop = master.on_end(registry_client.say_expected)
+        stop = master.on_end(registry_client.send_expected)
         try:
             yield BlogProcesses(settings, master, registry_client, http)
         finally:

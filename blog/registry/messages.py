@@ -9,6 +9,13 @@ from blog.core.instance import Departure, Instance, Load
 EVERY_SERVICE = "*"
 """In `follow`: every service."""
 
+NEVER_AWAITED = frozenset({"gateway", "registry"})
+"""Services that a registry never waits for after its start, and that no follower names in `known`.
+
+A gateway is ready only when the table is complete, so waiting for it would never end. A registry on its
+own announces itself at itself, which says nothing about other instances.
+"""
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")

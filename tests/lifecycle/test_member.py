@@ -51,10 +51,11 @@ class Place:
         return web.Response(text="done")
 
     async def _stream(self, _: web.Request) -> web.Response:
-        assert self.life.member is not None
-        with self.life.member.streaming():
+        member = await self.life.bound()
+        assert isinstance(member, Member)
+        with member.streaming():
             self.started.set()
-            await self.life.member.draining.wait()
+            await member.draining.wait()
         return web.Response(text="ended")
 
     def joined(self, **options: Any) -> Any:
@@ -79,9 +80,7 @@ async def a_place(folder: Path) -> AsyncIterator[Place]:
         place = Place(folder)
         registry = Lifecycle(SystemClock())
         await stack.enter_async_context(background(run_registry(place.settings, registry)))
-        while registry.member is None:
-            await asyncio.sleep(0.001)
-        url = f"http://{registry.member.instance.address}"
+        url = f"http://{(await registry.bound()).instance.address}"
         place.settings = place.settings.model_copy(update={"registry": (url,)})
         place.http = await stack.enter_async_context(aiohttp.ClientSession())
         place.registry_client = await stack.enter_async_context(

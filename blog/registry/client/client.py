@@ -20,6 +20,7 @@ from blog.registry.address import guess
 from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
 from blog.registry.messages import (
+    NEVER_AWAITED,
     Ack,
     DialBackFailed,
     Drained,
@@ -37,7 +38,6 @@ from blog.registry.messages import (
     UnhealthyReport,
     parse_from_registry,
 )
-from blog.registry.server.completeness import NEVER_AWAITED
 
 BEAT_EVERY = 1.0
 DRAIN_TIMEOUT = 1.5
@@ -114,7 +114,7 @@ class RegistryClient:
         """Return when every registry has told what it knows, or could not be reached at once."""
         await self._tried.wait()
 
-    def say_expected(self) -> None:
+    def send_expected(self) -> None:
         """Say again whom a registry that has just started has to wait for: it has changed."""
         for line in self._lines.values():
             if line.is_joined and not self.discovery.is_complete:

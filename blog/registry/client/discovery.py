@@ -11,11 +11,8 @@ from types import MappingProxyType
 from blog.core.instance import Instance, State
 from blog.registry.client.merge import TableSource, merged
 from blog.registry.client.round_robin import RoundRobin
+from blog.registry.log_identity import BUS, LOG_KEY
 from blog.registry.messages import Joined, TableDelta, TableSnapshot
-
-BUS = "bus"
-LOG_KEY = "log"
-"""In a bus instance's metadata: the identity of its log."""
 
 
 class Discovery:

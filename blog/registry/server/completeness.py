@@ -7,6 +7,8 @@ unknown path.
 
 from collections.abc import Iterable, Mapping
 
+from blog.registry.messages import NEVER_AWAITED
+
 RETURN_WITHIN = 5.0
 """Seconds after its start in which a registry waits for everybody, by id and by number."""
 GIVE_UP_AFTER = 30.0
@@ -15,11 +17,6 @@ GIVE_UP_AFTER = 30.0
 FORGET_AFTER = 60.0
 """Seconds for which fewer instances of a service have to be there until fewer are remembered. A blog that
 is stopped, or a machine that goes down, takes less: what was there before counts after the next start."""
-
-GATEWAY, REGISTRY = "gateway", "registry"
-NEVER_AWAITED = frozenset({GATEWAY, REGISTRY})
-"""A gateway is ready when the table is complete: to wait for it would be to wait for ever. A registry
-alone announces itself at itself, which says nothing of anybody else."""
 
 
 class Completeness:

@@ -15,7 +15,7 @@ class ProbeScheduler:
     def __init__(self, look: Callable[[str], Awaitable[None]]) -> None:
         self._look = look
         self._again: dict[str, bool] = {}
-        self._crew = TaskSupervisor("probe")
+        self._tasks = TaskSupervisor("probe")
         self._is_open = False
 
     def begin(self, instance_id: str) -> None:
@@ -24,7 +24,7 @@ class ProbeScheduler:
             self._again[instance_id] = True
         elif self._is_open:
             self._again[instance_id] = False
-            self._crew.start(self._keep_looking(instance_id))
+            self._tasks.start(self._keep_looking(instance_id))
 
     async def _keep_looking(self, instance_id: str) -> None:
         try:
@@ -37,12 +37,12 @@ class ProbeScheduler:
 
     async def __aenter__(self) -> Self:
         self._is_open = True
-        await self._crew.__aenter__()
+        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._is_open = False
-        await self._crew.__aexit__()
+        await self._tasks.__aexit__()
 
     def __repr__(self) -> str:
         """Show who is looked at."""

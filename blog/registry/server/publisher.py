@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.registry.messages import EVERY_SERVICE, Drained
-from blog.registry.server.conversation import ServerSession, frame, wants
+from blog.registry.server.session import ServerSession, frame, wants
 from blog.registry.server.transitions import StateChange
 
 log = get_logger()

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
@@ -11,11 +11,9 @@ from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
 from blog.core.instance import Address, Instance, Load, Route, State
 from blog.core.web import invalid, number, parsed, read_body
 from blog.registry.messages import DialBackFailed
-from blog.registry.server.conversation import peer_of
+from blog.registry.server.service import Registry
+from blog.registry.server.session import peer_of
 from blog.registry.server.transitions import RemovalCause
-
-if TYPE_CHECKING:
-    from blog.registry.server.service import Registry
 
 _WATCH_TIMEOUT = 60.0
 
@@ -36,7 +34,7 @@ class Lease(BaseModel):
 class RestAPI:
     """The handlers; all they know is the registry's."""
 
-    def __init__(self, registry: "Registry") -> None:
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def routes(self) -> list[web.RouteDef]:
@@ -62,7 +60,7 @@ class RestAPI:
         known = self._registry.membership.get(id_)
         instance = self._instance(request, lease, known)
         self._registry.membership.join(instance, self._registry.now(), lease.ttl)
-        self._registry.take_note()
+        self._registry.schedule_delta()
         if known is None or known.state is State.STARTING or known.address != lease.address:
             await self._admit(instance, peer_of(request))
         return self._row(id_)
@@ -97,7 +95,7 @@ class RestAPI:
             self._registry.force_out(id_)
         else:
             self._registry.membership.remove(id_, RemovalCause.LEFT)
-            self._registry.take_note()
+            self._registry.schedule_delta()
         return web.Response(status=204)
 
     async def _all(self, _: web.Request) -> web.Response:

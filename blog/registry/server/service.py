@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Self
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode
 from prometheus_client.registry import Collector
 
 from blog.core.background import TaskSupervisor, background
@@ -17,9 +17,8 @@ from blog.core.clock import Clock
 from blog.core.ids import new_id
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.core.web import problems, requires_token
 from blog.registry.address import advice
-from blog.registry.client.discovery import BUS, LOG_KEY
+from blog.registry.log_identity import LogIdentity
 from blog.registry.messages import DialBackFailed, ReadyAck
 from blog.registry.server.completeness import ServiceMemory
 from blog.registry.server.doubts import ProbeScheduler
@@ -27,12 +26,7 @@ from blog.registry.server.membership import Membership
 from blog.registry.server.metrics import RegistryCollector
 from blog.registry.server.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
 from blog.registry.server.publisher import TablePublisher
-from blog.registry.server.rest import RestAPI
-from blog.registry.server.session import SessionHandler
 from blog.registry.server.transitions import RemovalCause
-
-ADOPT_KEY = "adopt"
-"""In a bus instance's metadata: take its log as the one that counts from now on."""
 
 ALIVE_EVERY = 1.0
 """Seconds between two signs of life to everybody who holds a session."""
@@ -68,16 +62,15 @@ class Registry:
     ) -> None:
         self.epoch = new_id()
         self.membership = Membership(clock.monotonic(), known_services)
-        self.log = known_log
+        self.log_identity = LogIdentity(known_log, remember_log)
         self._clock = clock
         self._token = token
-        self._remember_log = remember_log
         self._remember_services = remember_services
         self._memory = ServiceMemory()
         self.publisher = TablePublisher(self.epoch)
         self._dirty = asyncio.Event()
         self._stack = AsyncExitStack()
-        self._crew = TaskSupervisor("registry")
+        self._tasks = TaskSupervisor("registry")
         self._doubts = ProbeScheduler(self._look)
         self._prober: Prober
         self._is_open = False
@@ -85,7 +78,7 @@ class Registry:
     async def __aenter__(self) -> Self:
         """Start the clockwork: expiry, deltas, probes."""
         self._prober = await self._stack.enter_async_context(Prober.open(self._token))
-        await self._stack.enter_async_context(self._crew)
+        await self._stack.enter_async_context(self._tasks)
         self._is_open = True
         await self._stack.enter_async_context(self._doubts)
         clockwork = background(self._tick(), self._flush(), self._say_alive())
@@ -96,10 +89,6 @@ class Registry:
         """Stop; sockets are closed by whoever serves them."""
         self._is_open = False
         await self._stack.aclose()
-
-    def routes(self) -> list[web.RouteDef]:
-        """Return what to mount on an inner door."""
-        return [web.get("/v1/session", SessionHandler(self).serve), *RestAPI(self).routes()]
 
     def metrics(self) -> Collector:
         """Return what shows this registry to Prometheus."""
@@ -117,7 +106,7 @@ class Registry:
         """Tell whether the instance holds a socket to us."""
         return bool(self.publisher.of(instance_id))
 
-    def take_note(self) -> None:
+    def schedule_delta(self) -> None:
         """Tell followers soon: the table may have changed."""
         self._dirty.set()
 
@@ -129,7 +118,7 @@ class Registry:
         answer = await self._prober.dial(instance, DIAL_BACK_TIMEOUT)
         if answer.is_ready:
             self.membership.admit(instance.id)
-            self.take_note()
+            self.schedule_delta()
             return ReadyAck()
         # who answers is at the right address, and only not ready yet
         why = answer.why if answer.is_there else f"{answer.why}; {advice(instance.address, peer)}"
@@ -140,7 +129,7 @@ class Registry:
         """Take an instance out although it may live; it comes back only by joining anew."""
         self.membership.remove(instance_id, RemovalCause.FORCED)
         self.send_away(instance_id)
-        self.take_note()
+        self.schedule_delta()
 
     def send_away(self, instance_id: str) -> None:
         """Close the sessions of who is not in the table (lost, and back): it joins again at once."""
@@ -148,20 +137,10 @@ class Registry:
             self.publisher.belongs(talk, None)
             self.start(talk.refuse(_UNKNOWN, WSCloseCode.TRY_AGAIN_LATER))
 
-    def accepts_log(self, instance: Instance) -> bool:
-        """Tell whether the instance may join: a bus with another log than the known one may not."""
-        theirs = instance.metadata.get(LOG_KEY)
-        if instance.service != BUS or theirs is None:
-            return True
-        if self.log is None or instance.metadata.get(ADOPT_KEY) == "true":
-            self.log = theirs
-            self._remember_log(theirs)
-        return self.log == theirs
-
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside everything else, for as long as the registry runs."""
         if self._is_open:
-            self._crew.start(work)
+            self._tasks.start(work)
         else:
             work.close()
 
@@ -178,7 +157,7 @@ class Registry:
         if instance is not None:
             answer = await self._prober.dial(instance, PROBE_TIMEOUT)
             self.membership.probed(instance_id, answer.result, self.now(), instance.address)
-            self.take_note()
+            self.schedule_delta()
 
     async def _tick(self) -> None:
         meant = self.now()
@@ -190,7 +169,7 @@ class Registry:
             if self.membership.is_self_preserving != was_guarded:
                 log.warning("registry.guarded", guarded=not was_guarded, table=repr(self.membership))
             if self.membership.has_changes() or self._has_to_complete():
-                self.take_note()
+                self.schedule_delta()
             self._remember()
             meant = self.now() + _TICK
             await asyncio.sleep(_TICK)
@@ -227,12 +206,3 @@ class Registry:
     def __repr__(self) -> str:
         """Show epoch, version and table."""
         return f"<Registry {self.epoch}: {self.membership!r} {self.publisher!r}>"
-
-
-def registry_app(registry: Registry, token: str | None) -> web.Application:
-    """Make an app of `registry` alone; its whole API needs the token."""
-    app = web.Application(
-        middlewares=[problems, requires_token(token, lambda request: request.path.startswith("/v1/"))]
-    )
-    app.add_routes(registry.routes())
-    return app

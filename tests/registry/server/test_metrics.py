@@ -32,7 +32,7 @@ async def test_a_life_in_numbers() -> None:
         assert value("suspicions_total") == value("guarded") == value("mass_losses_total") == 0
         world.registry.membership.remove("p2", RemovalCause.SILENT)
         await session.leave()
-        world.registry.take_note()
+        world.registry.schedule_delta()
         await seen(follower, lambda table: table == {})
         assert value("departures_total", why="left", cause="left") == 1
         assert value("departures_total", why="lost", cause="silent") == 1

@@ -7,8 +7,8 @@ from typing import Any, cast
 from aiohttp import web
 
 from blog.core.instance import Departure, Instance, Load, State
-from blog.registry.server.conversation import ServerSession
 from blog.registry.server.publisher import TablePublisher
+from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import StateChange
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,11 +14,12 @@ from aiohttp.test_utils import TestServer
 from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
+from blog.registry.app import registry_app
 from blog.registry.client.client import RegistryClient
 from blog.registry.messages import Heartbeat, parse_from_registry
 from blog.registry.server.completeness import GIVE_UP_AFTER, RETURN_WITHIN
-from blog.registry.server.conversation import MAX_MISSED_HEARTBEATS
-from blog.registry.server.service import Registry, registry_app
+from blog.registry.server.service import Registry
+from blog.registry.server.session import MAX_MISSED_HEARTBEATS
 from blog.registry.server.transitions import RemovalCause
 from tests.fakes import FakeClock
 
@@ -219,7 +220,7 @@ async def test_a_lost_one_that_speaks_again_joins_again() -> None:
         await seen(follower, lambda table: table == {"p1": State.READY})
         registry_client.pause()
         world.registry.membership.remove("p1", RemovalCause.SILENT)
-        world.registry.take_note()
+        world.registry.schedule_delta()
         await seen(follower, lambda table: table == {})
         registry_client.resume()
         await seen(follower, lambda table: table == {"p1": State.READY})
@@ -434,7 +435,7 @@ async def test_a_master_says_again_whom_to_wait_for() -> None:
         await seen(master, lambda table: table == {"p1": State.READY})
         assert not master.discovery.is_complete
         wanted["broken"] = 0
-        master.say_expected()
+        master.send_expected()
         async with asyncio.timeout(5):
             await master.discovery.wait_until(lambda table: table.is_complete)
 
@@ -462,6 +463,6 @@ async def test_who_was_there_is_remembered_and_the_rest_forgotten_once_it_is_com
         registry.membership.admit("p1")
         await looks(1)
         registry.membership.remove("p1", RemovalCause.LEFT)
-        registry.take_note()
+        registry.schedule_delta()
         await looks(2)
     assert told == [{"posts": 1}] * len(told)
