@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blog.core.errors import SettingsError
-from blog.core.instance import Address
+from blog.core.instance import AddressStr
 
 PREFIX = "BLOG_"
 _LEAST_RATE = 0.000001
@@ -82,7 +82,7 @@ class Settings(ServiceSettings):
     )
     host: str = Field(default="127.0.0.1", min_length=1, description="where to listen")
     port: Port = Field(default=0, description="the port of an instance; 0 = any free one")
-    advertise: Address | None = Field(
+    advertise: AddressStr | None = Field(
         default=None,
         description="host:port that others should dial; default: the local end of the"
         " connection to the registry, with the bound port",

@@ -13,7 +13,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from blog.core.instance import Address, InstanceId
+from blog.core.instance import AddressStr, InstanceId
 from blog.core.logs import get_logger
 from blog.lifecycle.local_instances import began, files, folder_in, is_left_behind, is_ours, spare_dir
 
@@ -27,7 +27,7 @@ class RunFile(BaseModel):
     """
 
     id: InstanceId
-    address: Address
+    address: AddressStr
     host: str
     pid: int
     began: str

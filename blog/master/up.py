@@ -135,7 +135,7 @@ async def running(
             clock=clock,
             follow=("*",),
             token=settings.secret,
-            expects=lambda: master.expected() or None,
+            expected=lambda: master.expected() or None,
         ) as registry_client,
     ):
         stop = master.on_end(registry_client.send_expected)

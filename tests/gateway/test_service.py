@@ -53,7 +53,7 @@ async def named(settings: Settings, member: Member, **counts: int) -> AsyncItera
         registries=[f"http://{member.instance.address}"],
         clock=SystemClock(),
         token=settings.secret,
-        expects=lambda: counts,
+        expected=lambda: counts,
     ) as registry_client:
         await registry_client.wait_until_joined()
         yield

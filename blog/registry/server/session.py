@@ -1,6 +1,6 @@
-"""Conversation: one socket of the registry's, with who is at the other end and what it was told.
+"""Session: one WebSocket of the registry, with the instance at the other end and what was sent to it.
 
-What is said goes straight to the connection, as a frame that may be the same for many.
+Messages are written straight to the connection, as frames that may be shared by many sessions.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from aiohttp import WSCloseCode, web
 from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
 
 BACKLOG: Final = 16 << 20
-"""Bytes that a follower may be behind before it is cut off and starts anew."""
+"""Unsent bytes of one session from which on it is aborted; the follower connects again."""
 
 MAX_MISSED_HEARTBEATS: Final = 10
-"""Our signs of life without a word from the other end until it is given up (it beats every second)."""
+"""Keep-alives of ours without any message from the other end until it is given up."""
 
 _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
 _SHORT, _MEDIUM, _LONG = 125, 126, 127
@@ -25,7 +25,7 @@ _SHORT, _MEDIUM, _LONG = 125, 126, 127
 class ServerSession:
     """The instance at the other end (None: it only follows), what it follows and has acknowledged.
 
-    `peer` is the address it comes from.
+    `peer` is the IP address it connects from.
     """
 
     def __init__(
@@ -35,18 +35,17 @@ class ServerSession:
         self.peer = peer
         self.instance_id: str | None = None
         self.follow: frozenset[str] = frozenset()
-        self.acked = 0
-        self.told = 0
-        """The last version that was sent to it."""
+        self.acked_version = 0
+        self.sent_version = 0
         self._transport = transport
-        self._unheard = 0
+        self._missed_heartbeats = 0
 
-    def say(self, message: FromRegistry) -> None:
+    def send(self, message: FromRegistry) -> None:
         """Send `message`."""
-        self.say_frame(frame(message.to_json()))
+        self.send_frame(frame(message.to_json()))
 
-    def say_frame(self, encoded: bytes) -> None:
-        """Send what was encoded once for many; who is too far behind is cut off, and comes back."""
+    def send_frame(self, encoded: bytes) -> None:
+        """Send a frame; a session that has more than `BACKLOG` unsent bytes is aborted instead."""
         if self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > BACKLOG:
@@ -54,33 +53,33 @@ class ServerSession:
         else:
             self._transport.write(encoded)
 
-    def heard(self) -> None:
-        """Note that the other end spoke."""
-        self._unheard = 0
+    def received(self) -> None:
+        """Record that a message came from the other end."""
+        self._missed_heartbeats = 0
 
-    def say_alive(self) -> None:
-        """Let the other end hear from us; give it up when nothing came from it for 10 of these.
+    def send_keep_alive(self) -> None:
+        """Send a keep-alive; give the other end up after 10 of them without a message from it.
 
-        Counted in our own turns: a loop that was stuck itself does not take others for dead.
+        It is counted in keep-alives, not in seconds: if our own loop was stuck, nobody else is dead.
         """
-        self._unheard += 1
-        if self._unheard > MAX_MISSED_HEARTBEATS:
+        self._missed_heartbeats += 1
+        if self._missed_heartbeats > MAX_MISSED_HEARTBEATS:
             self._transport.abort()
         else:
-            self.say_frame(_ALIVE)
+            self.send_frame(_KEEP_ALIVE)
 
-    async def refuse(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
-        """Close the socket, and say why."""
+    async def close(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
+        """Close the socket with a reason."""
         # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code
         await self.socket.close(code=code, message=why.encode()[:120])
 
     def __repr__(self) -> str:
-        """Show who it is with."""
-        return f"<ServerSession with {self.instance_id or 'a follower'}, acked {self.acked}>"
+        """Show the instance, and what it has acknowledged."""
+        return f"<ServerSession with {self.instance_id or 'a follower'}, acked {self.acked_version}>"
 
 
-def wants(follow: frozenset[str], service: str) -> bool:
-    """Tell whether who follows `follow` wants to know of `service`."""
+def includes(follow: frozenset[str], service: str) -> bool:
+    """Return whether `service` is one of those in `follow`."""
     return EVERY_SERVICE in follow or service in follow
 
 
@@ -97,11 +96,11 @@ def frame(text: str) -> bytes:
     return head + payload
 
 
-_ALIVE = frame(KeepAlive().to_json())
+_KEEP_ALIVE = frame(KeepAlive().to_json())
 
 
 def peer_of(request: web.Request) -> str:
-    """Return the address that a request comes from; empty if it has none (a Unix socket)."""
+    """Return the IP address that a request comes from; "" if it has none (a Unix socket)."""
     try:
         found = ip_address((request.remote or "").partition("%")[0])
     except ValueError:

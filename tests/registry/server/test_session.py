@@ -46,7 +46,7 @@ class Pipe:
         return self.is_aborted
 
     def get_write_buffer_size(self) -> int:
-        """Return what nobody has read."""
+        """Return the bytes that are not read yet."""
         return self.held
 
     def write(self, data: bytes) -> None:
@@ -61,18 +61,18 @@ class Pipe:
 def test_a_follower_that_is_too_slow_is_cut_off() -> None:
     """It holds no more memory than that, and nothing is written after it."""
     pipe = Pipe()
-    talk = ServerSession(cast("web.WebSocketResponse", None), cast("asyncio.Transport", pipe))
+    session = ServerSession(cast("web.WebSocketResponse", None), cast("asyncio.Transport", pipe))
     while not pipe.is_aborted:
-        talk.say_frame(bytes(1 << 20))
+        session.send_frame(bytes(1 << 20))
     assert BACKLOG < pipe.held <= BACKLOG + (1 << 20)
-    talk.say(TableDelta(version=1))
+    session.send(TableDelta(version=1))
     assert pipe.held <= BACKLOG + (1 << 20)
 
 
 def test_a_frame_of_a_message_is_that_message() -> None:
     """With its length before it."""
-    said = TableDelta(version=7)
-    assert parse_from_registry(frame(said.to_json())[2:].decode()) == said
+    message = TableDelta(version=7)
+    assert parse_from_registry(frame(message.to_json())[2:].decode()) == message
 
 
 @pytest.mark.parametrize(

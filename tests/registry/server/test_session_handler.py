@@ -44,7 +44,7 @@ async def test_what_cannot_be_read_ends_this_session_only(frame: bytes, code: in
     """Nothing was agreed on that could compress; the socket closes, and other sessions go on."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with a_world() as world:
-        other = await world.open(await world.door("p1"))
+        other = await world.open(await world.stub("p1"))
         async with (
             asyncio.timeout(10),
             aiohttp.ClientSession() as http,
