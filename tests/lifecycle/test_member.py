@@ -17,7 +17,8 @@ from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
-from blog.core.settings import Settings
+from blog.core.net.address import Address
+from blog.core.settings import Settings, load
 from blog.core.web import problems, requires_token
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
@@ -192,3 +193,17 @@ async def test_a_registry_with_another_address_under_its_name_is_found_at_once()
             async with http.get(f"http://gateway:{server.port}/") as answer:
                 assert answer.status == 404
     assert len(looked_up) == 4
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+async def test_it_listens_on_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Its address has brackets; others reach it there."""
+    monkeypatch.setenv("BLOG_HOST", host)
+    async with a_place(tmp_path) as place:
+        place.settings = load(Settings, **{**dict(place.settings), "host": Settings().host})
+        async with place.joined() as member:
+            await member.ready()
+            address = Address.parse(member.instance.address)
+            assert address.family is socket.AF_INET6
+            answer = await place.http.get(address.local.url("/readyz"))
+            assert answer.status == 200
