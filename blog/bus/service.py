@@ -55,8 +55,8 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             service=SERVICE,
             metadata={"log": journal.identity, **({"adopt": "true"} if adopt else {})},
             follow=("*",),
-            door=server_options(),
-            front=appends,
+            runner_options=server_options(),
+            fast_path=appends,
         ) as member:
             appends.open(member)
             door.followers.open(member)

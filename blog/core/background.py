@@ -30,6 +30,18 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         raise
 
 
+async def first_of(*work: Coroutine[Any, Any, Any]) -> None:
+    """Run `work` until one of it is done, and cancel the rest; a failure is raised as itself."""
+    is_done = asyncio.Event()
+
+    async def run(item: Coroutine[Any, Any, Any]) -> None:
+        await item
+        is_done.set()
+
+    async with background(*(run(item) for item in work)):
+        await is_done.wait()
+
+
 class TaskSupervisor:
     """Short work that callbacks start and nobody waits for. Leaving the context cancels what is left.
 

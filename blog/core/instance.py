@@ -11,7 +11,7 @@ from blog.core.ids import new_id
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 InstanceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-Address = Annotated[
+AddressStr = Annotated[
     str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}$")
 ]
 """`host:port`; an IPv6 host stands in brackets."""
@@ -65,7 +65,7 @@ class Instance(FrozenModel):
 
     id: InstanceId
     service: ServiceName
-    address: Address
+    address: AddressStr
     state: State = State.STARTING
     version: str = Field(default="", max_length=64)
     started_at: AwareDatetime

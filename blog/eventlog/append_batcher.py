@@ -36,9 +36,9 @@ class AppendBatcher(Generic[R]):
     It raises BlogError for what the log refuses for good.
     """
 
-    def __init__(self, send: Callable[[bytes], Awaitable[list[R]]], crew: TaskSupervisor) -> None:
+    def __init__(self, send: Callable[[bytes], Awaitable[list[R]]], tasks: TaskSupervisor) -> None:
         self._send = send
-        self._crew = crew
+        self._tasks = tasks
         self._waiting: deque[_PendingAppend] = deque()
         self._under_way = 0
 
@@ -51,7 +51,7 @@ class AppendBatcher(Generic[R]):
         self._waiting.append(_PendingAppend(",".join(events).encode(), len(events), future))
         if self._under_way < AT_ONCE:
             self._under_way += 1
-            self._crew.start(self._work())
+            self._tasks.start(self._work())
         return future
 
     async def _work(self) -> None:

@@ -115,8 +115,8 @@ class BusClient:
         self._http = http
         self._clock = clock
         self._headers = bearer(token)
-        self._crew = TaskSupervisor("bus-append")
-        self._appender: AppendBatcher[Appended] = AppendBatcher(self._send, self._crew)
+        self._tasks = TaskSupervisor("bus-append")
+        self._appender: AppendBatcher[Appended] = AppendBatcher(self._send, self._tasks)
 
     async def __aenter__(self) -> Self:
         """Be ready to append."""
@@ -124,7 +124,7 @@ class BusClient:
 
     async def __aexit__(self, *_: object) -> None:
         """Give up what is under way."""
-        await self._crew.__aexit__()
+        await self._tasks.__aexit__()
 
     async def append(
         self,

@@ -10,6 +10,7 @@ from blog.core.web import problems, requires_token
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.stats import StatsCollector
 from blog.http.limits import BODY_LIMIT
+from blog.registry.app import registry_routes
 from blog.registry.server.service import Registry
 
 _ADVICE = "whoever is in this network can join and read; set BLOG_TOKEN, the same for everybody"
@@ -30,7 +31,7 @@ def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
     if settings.secret is None and not _is_loopback(settings.host):
         log.warning("door.unguarded", host=settings.host, next=_ADVICE)
     if registry is not None:
-        app.add_routes(registry.routes())
+        app.add_routes(registry_routes(registry))
     return app
 
 

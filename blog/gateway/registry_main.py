@@ -25,7 +25,7 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             inner_app(settings, registry),
             service=SERVICE,
-            door=server_options(),
+            runner_options=server_options(),
             port=("BLOG_ADMIN_PORT", settings.admin_port),
             own_registry=True,
         ) as member,

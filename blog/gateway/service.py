@@ -57,7 +57,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
                 service=SERVICE,
                 metadata={PUBLIC: address},
                 follow=("*",),
-                door=server_options(),
+                runner_options=server_options(),
                 port=("BLOG_ADMIN_PORT", settings.admin_port),
                 own_registry=settings.embed_registry,
             )

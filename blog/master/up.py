@@ -135,10 +135,10 @@ async def running(
             clock=clock,
             follow=("*",),
             token=settings.secret,
-            expects=lambda: master.expected() or None,
+            expected=lambda: master.expected() or None,
         ) as registry_client,
     ):
-        stop = master.on_end(registry_client.say_expected)
+        stop = master.on_end(registry_client.send_expected)
         try:
             yield BlogProcesses(settings, master, registry_client, http)
         finally:

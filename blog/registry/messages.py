@@ -1,4 +1,4 @@
-"""The session's wire: one frozen model per message, JSON with its `type`."""
+"""Messages of a session: one frozen model each, JSON with a `type`."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,14 @@ from blog.core.frozen import FrozenModel
 from blog.core.instance import Departure, Instance, Load
 
 EVERY_SERVICE = "*"
-"""In `follow`: every service."""
+"""In `follow`: all services."""
+
+NEVER_AWAITED = frozenset({"gateway", "registry"})
+"""Services that a registry never waits for after its start, and that no follower names in `known`.
+
+A gateway is ready only when the table is complete, so waiting for it would never end. A registry on its
+own announces itself at itself, which says nothing about other instances.
+"""
 
 
 class _Message(FrozenModel):
@@ -20,8 +27,8 @@ class _Message(FrozenModel):
 class Join(_Message):
     """First message of a session. Without an instance it only follows.
 
-    `known` are the ids in its table: a registry that has just started waits for them. A master says how
-    many of each service it keeps running (`expects`): such a registry waits until they are ready.
+    `known` are the ids in its table: a registry that has just started waits for them. `expects` is how
+    many instances of each service a master keeps running: that registry waits until they are ready.
     """
 
     type: Literal["join"] = "join"
@@ -32,27 +39,27 @@ class Join(_Message):
 
 
 class ReadyRequest(_Message):
-    """The instance can answer: dial back, please."""
+    """The instance can take requests, and asks to be dialled back."""
 
     type: Literal["ready"] = "ready"
 
 
 class Heartbeat(_Message):
-    """Alive, and this busy."""
+    """The instance is alive, with this load."""
 
     type: Literal["beat"] = "beat"
     load: Load = Load()
 
 
 class Ack(_Message):
-    """The follower acts on the table as of `version`."""
+    """The follower uses the table as of `version`."""
 
     type: Literal["ack"] = "ack"
     version: int
 
 
 class UnhealthyReport(_Message):
-    """Somebody met an instance that did not answer."""
+    """The instance `id` did not respond to the sender."""
 
     type: Literal["report"] = "report"
     id: str
@@ -60,13 +67,13 @@ class UnhealthyReport(_Message):
 
 
 class DrainRequest(_Message):
-    """No new traffic, please."""
+    """The instance asks for no new traffic."""
 
     type: Literal["drain"] = "drain"
 
 
 class LeaveNotice(_Message):
-    """Goodbye, in order."""
+    """The instance leaves in order."""
 
     type: Literal["leave"] = "leave"
 
@@ -78,7 +85,7 @@ FromInstance = Annotated[
 
 
 class Joined(_Message):
-    """Welcome: the registry's epoch, the log it knows, and the address as registered."""
+    """Response to `Join`: the registry's epoch, the log it knows, and the address as registered."""
 
     type: Literal["joined"] = "joined"
     epoch: str
@@ -87,7 +94,7 @@ class Joined(_Message):
 
 
 class ReadyAck(_Message):
-    """The dial-back worked: others see the instance as ready."""
+    """The dial-back succeeded: others see the instance as ready."""
 
     type: Literal["ready"] = "ready"
 
@@ -101,7 +108,7 @@ class DialBackFailed(_Message):
 
 
 class TableSnapshot(_Message):
-    """The whole table, of the services asked for. `complete`: nobody is missing from it."""
+    """The whole table of the services followed. `complete`: no instance is missing from it."""
 
     type: Literal["snapshot"] = "snapshot"
     epoch: str
@@ -111,14 +118,14 @@ class TableSnapshot(_Message):
 
 
 class GoneInstance(_Message):
-    """Who is not there any more, and whether it left or was lost."""
+    """An instance that left or was lost."""
 
     id: str
     why: Departure
 
 
 class TableDelta(_Message):
-    """What changed since the version before."""
+    """The changes since the version before."""
 
     type: Literal["delta"] = "delta"
     version: int
@@ -127,13 +134,13 @@ class TableDelta(_Message):
 
 
 class Drained(_Message):
-    """Every follower has acknowledged that it will not pick the instance any more."""
+    """Every follower has acknowledged that it selects the instance no more."""
 
     type: Literal["drained"] = "drained"
 
 
 class KeepAlive(_Message):
-    """The registry is there: every second to everybody, so that a dead one is noticed."""
+    """Sent every second in every session, so that a dead registry is noticed."""
 
     type: Literal["alive"] = "alive"
 
@@ -148,10 +155,10 @@ _from_registry: TypeAdapter[FromRegistry] = TypeAdapter(FromRegistry)
 
 
 def parse_from_instance(text: str) -> FromInstance:
-    """Read what an instance said. Raises pydantic.ValidationError."""
+    """Parse a message of an instance. Raises pydantic.ValidationError."""
     return _from_instance.validate_json(text)
 
 
 def parse_from_registry(text: str) -> FromRegistry:
-    """Read what the registry said. Raises pydantic.ValidationError."""
+    """Parse a message of the registry. Raises pydantic.ValidationError."""
     return _from_registry.validate_json(text)

@@ -10,7 +10,7 @@ from prometheus_client import Histogram
 
 from blog.core.logs import get_logger
 from blog.core.web import REQUEST_ID_HEADER
-from blog.lifecycle.health_endpoints import is_operation
+from blog.lifecycle.health_endpoints import is_health_endpoint
 from blog.lifecycle.member import Member
 
 _CLIENT_GONE = 499  # nginx's word for a client that went away before the answer
@@ -24,7 +24,7 @@ def access(service: str, member: Callable[[], Member]) -> Middleware:
 
     @web.middleware
     async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if is_operation(request.path):
+        if is_health_endpoint(request.path):
             return await handler(request)
         began = perf_counter()
         status = _CLIENT_GONE

@@ -13,7 +13,7 @@ from blog.eventlog.client import BusClient
 from blog.http.limits import BODY_LIMIT, server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.client.discovery import BUS
+from blog.registry.log_identity import BUS
 from blog.runtime.binding import ArgumentSource, bind
 from blog.runtime.catalog import broken
 from blog.runtime.commands import CommandRunner
@@ -50,7 +50,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         reactions=tuple(service.reactions),
         metadata=service.metadata,
         follow=followed(service),
-        door=server_options(),
+        runner_options=server_options(),
     ) as member:
         host.member = member
         async with AsyncExitStack() as stack:

@@ -61,9 +61,9 @@ class Rig:
         """Start a registry, and follow it."""
         life = Lifecycle(SystemClock())
         await self._stack.enter_async_context(background(run_registry(self.settings(), life)))
-        await _until_bound(life)
-        assert life.member is not None
-        self.registry = f"http://{life.member.instance.address}"
+        async with asyncio.timeout(5):
+            member = await life.bound()
+        self.registry = f"http://{member.instance.address}"
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
         registry_client = RegistryClient(
             http=self.http, registries=[self.registry], clock=SystemClock(), follow=["*"], token=TOKEN
@@ -143,12 +143,6 @@ async def hang_up(member: Member) -> None:
     for _ in range(10):  # whoever was just let in is somebody's to close
         await asyncio.sleep(0)
     await member._runner.cleanup()
-
-
-async def _until_bound(life: Lifecycle) -> None:
-    async with asyncio.timeout(5):
-        while life.member is None:
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

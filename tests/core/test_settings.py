@@ -40,6 +40,17 @@ def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, val
     assert "\n" not in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    ("written", "host"), [("[::1]", "::1"), ("::", "::"), ("0.0.0.0", "0.0.0.0"), ("my-host", "my-host")]
+)
+def test_a_host_is_read_with_and_without_brackets(
+    monkeypatch: pytest.MonkeyPatch, written: str, host: str
+) -> None:
+    """IPv6 in brackets is how it stands in an address."""
+    monkeypatch.setenv("BLOG_HOST", written)
+    assert load(Settings).host == host
+
+
 def test_an_unknown_variable_gets_the_nearest_name() -> None:
     """A typing error is not silently nothing."""
     environ = {"BLOG_PUBLIC_PROT": "1", "BLOG_HOST": "x", "HOME": "/"}

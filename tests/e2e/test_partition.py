@@ -254,7 +254,7 @@ def test_half_of_twenty_are_silent_at_once(hosts: Hosts) -> None:
     with traffic.flowing():
         flowed(traffic)
         cut = hosts.cut("b")
-        wait_until(lambda: site.gateway.logged("registry.guarded"), 6)
+        wait_until(lambda: site.gateway.logged("registry.self_preservation"), 6)
         # longer than it takes to lose one that is silent alone
         wait_until(lambda: time.time() - cut > (30 if IS_LONG else 11), 40)
         found = states(site.registry)

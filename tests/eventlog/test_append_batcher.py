@@ -40,8 +40,8 @@ async def log() -> Log:
 @pytest.fixture
 async def appender(log: Log) -> AsyncIterator[AppendBatcher[Any]]:
     """Give an appender to it."""
-    async with TaskSupervisor("test") as crew:
-        yield AppendBatcher(log.send, crew)
+    async with TaskSupervisor("test") as tasks:
+        yield AppendBatcher(log.send, tasks)
 
 
 async def turns() -> None:

@@ -79,7 +79,7 @@ class Rig:
         bound = bind("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        await self._stack.enter_async_context(self.door.crew)
+        await self._stack.enter_async_context(self.door.tasks)
         self.listener = await self._stack.enter_async_context(
             listening(
                 bound,

@@ -49,5 +49,5 @@ def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> 
     settings = Settings(data_dir=tmp_path)
     with capture_logs() as logs:
         registry = registry_of("gateway", settings, Lifecycle(SystemClock()))
-        registry._remember_log("one")
+        registry.log_identity._remember("one")
     assert [line["event"] for line in logs] == ["known_log.not_kept"]

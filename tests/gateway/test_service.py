@@ -40,9 +40,9 @@ async def starting(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]
     """Run a gateway; give it once others can join, which is before it is ready."""
     lifecycle = Lifecycle(SystemClock())
     async with asyncio.timeout(60), background(run(settings, lifecycle)):
-        while lifecycle.member is None:
-            await asyncio.sleep(0)
-        yield lifecycle, lifecycle.member
+        member = await lifecycle.bound()
+        assert isinstance(member, Member)
+        yield lifecycle, member
 
 
 @asynccontextmanager
@@ -53,7 +53,7 @@ async def named(settings: Settings, member: Member, **counts: int) -> AsyncItera
         registries=[f"http://{member.instance.address}"],
         clock=SystemClock(),
         token=settings.secret,
-        expects=lambda: counts,
+        expected=lambda: counts,
     ) as registry_client:
         await registry_client.wait_until_joined()
         yield
@@ -134,9 +134,8 @@ async def test_stopping_drains(tmp_path: Path) -> None:
     lifecycle = Lifecycle(SystemClock())
     async with asyncio.timeout(15), asyncio.TaskGroup() as group:
         running = group.create_task(run(settings_in(tmp_path), lifecycle))
-        while lifecycle.member is None:
-            await asyncio.sleep(0)
-        member = lifecycle.member
+        member = await lifecycle.bound()
+        assert isinstance(member, Member)
         async with named(settings_in(tmp_path), member):
             await member.discovery.wait_until(lambda table: bool(table.serving("gateway")))
         lifecycle.stop()

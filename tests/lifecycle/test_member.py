@@ -17,7 +17,8 @@ from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
-from blog.core.settings import Settings
+from blog.core.net.address import Address
+from blog.core.settings import Settings, load
 from blog.core.web import problems, requires_token
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
@@ -51,10 +52,11 @@ class Place:
         return web.Response(text="done")
 
     async def _stream(self, _: web.Request) -> web.Response:
-        assert self.life.member is not None
-        with self.life.member.streaming():
+        member = await self.life.bound()
+        assert isinstance(member, Member)
+        with member.streaming():
             self.started.set()
-            await self.life.member.draining.wait()
+            await member.draining.wait()
         return web.Response(text="ended")
 
     def joined(self, **options: Any) -> Any:
@@ -79,9 +81,7 @@ async def a_place(folder: Path) -> AsyncIterator[Place]:
         place = Place(folder)
         registry = Lifecycle(SystemClock())
         await stack.enter_async_context(background(run_registry(place.settings, registry)))
-        while registry.member is None:
-            await asyncio.sleep(0.001)
-        url = f"http://{registry.member.instance.address}"
+        url = f"http://{(await registry.bound()).instance.address}"
         place.settings = place.settings.model_copy(update={"registry": (url,)})
         place.http = await stack.enter_async_context(aiohttp.ClientSession())
         place.registry_client = await stack.enter_async_context(
@@ -193,3 +193,17 @@ async def test_a_registry_with_another_address_under_its_name_is_found_at_once()
             async with http.get(f"http://gateway:{server.port}/") as answer:
                 assert answer.status == 404
     assert len(looked_up) == 4
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+async def test_it_listens_on_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Its address has brackets; others reach it there."""
+    monkeypatch.setenv("BLOG_HOST", host)
+    async with a_place(tmp_path) as place:
+        place.settings = load(Settings, **{**dict(place.settings), "host": Settings().host})
+        async with place.joined() as member:
+            await member.ready()
+            address = Address.parse(member.instance.address)
+            assert address.family is socket.AF_INET6
+            answer = await place.http.get(address.local.url("/readyz"))
+            assert answer.status == 200

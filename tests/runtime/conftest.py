@@ -47,9 +47,10 @@ class Gardens(Rig):
         await stack.enter_async_context(background(run(garden, self.settings(), life)))
         self._stack.push_async_callback(stack.aclose)
         self.ends.append(stack)
-        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, life))
-        assert life.member is not None
-        return life.member
+        member = await life.bound()
+        assert isinstance(member, Member)
+        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, member))
+        return member
 
     async def liar(self, answer: Answer) -> Member:
         """Run a sibling that answers as a test says."""
@@ -59,7 +60,7 @@ class Gardens(Rig):
         joining = Member.join(life, self.settings(), app, service=garden.name)
         member = await self._stack.enter_async_context(joining)
         await member.ready()
-        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, life))
+        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, member))
         return member
 
     def slot(self, number: int) -> Path:
@@ -67,10 +68,8 @@ class Gardens(Rig):
         return self.settings().data_dir / garden.name / f"{number}.db"
 
 
-def _is_ready(table: Discovery, life: Lifecycle) -> bool:
-    return life.member is not None and life.member.instance.id in {
-        item.id for item in table.serving(garden.name)
-    }
+def _is_ready(table: Discovery, member: Member) -> bool:
+    return member.instance.id in {item.id for item in table.serving(garden.name)}
 
 
 @pytest.fixture

@@ -92,8 +92,8 @@ async def start(gardens: Gardens) -> AsyncIterator[Callable[..., Any]]:
             await stack.enter_async_context(background(run(plot, gardens.settings(), life)))
             discovery = gardens.registry_client.discovery
             await discovery.wait_until(lambda table: bool(table.serving(plot.name)))
-            assert life.member is not None
-            return Plot(gardens, f"http://{life.member.instance.address}")
+            member = await life.bound()
+            return Plot(gardens, f"http://{member.instance.address}")
 
         yield started
 

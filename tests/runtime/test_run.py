@@ -40,8 +40,8 @@ async def test_an_instance_is_ready_only_when_it_has_caught_up(
     life = Lifecycle(SystemClock())
     async with background(run(garden, gardens.settings(), life)):
         await asked.wait()
-        member = life.member
-        assert member is not None
+        member = await life.bound()
+        assert isinstance(member, Member)
         id_ = member.instance.id
         await gardens.registry_client.discovery.wait_until(lambda table: id_ in table.instances)
         known = gardens.registry_client.discovery.instances[id_]

@@ -45,7 +45,7 @@ class AppendFastPath:
         self._date = DateLine(clock.now)
         self._log_line = f"{LOG_HEADER}: {journal.identity}\r\n".encode()
         self._outbox = WriteCoalescer(asyncio.get_running_loop())
-        self._behind: Callable[[], asyncio.Protocol]
+        self._fallback: Callable[[], asyncio.Protocol]
 
     def open(self, member: Member) -> None:
         """Answer from here, as `member`."""
@@ -53,9 +53,9 @@ class AppendFastPath:
 
     # -- what a member asks of its front -------------------------------------------------------------
 
-    def wrap(self, behind: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocol of each connection; `behind` makes that of the door behind."""
-        self._behind = behind
+    def wrap(self, fallback: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocol of each connection; `fallback` makes one of aiohttp's."""
+        self._fallback = fallback
         return lambda: FastPathConnection(self, self._now, self._outbox)
 
     def sweep(self) -> None:
@@ -78,7 +78,7 @@ class AppendFastPath:
         """Let the door behind answer what begins with `data`, and whatever comes later."""
         connection.detach()
         self.places.leave(connection)
-        transport, protocol = connection.transport, self._behind()
+        transport, protocol = connection.transport, self._fallback()
         transport.set_write_buffer_limits()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)

@@ -83,7 +83,7 @@ class HTTPRequestHandler:
         buckets: TokenBuckets | None = None,
     ) -> None:
         self.places = ConnectionLimiter(settings.max_connections, settings.max_connections_per_address)
-        self.crew = TaskSupervisor("gateway")
+        self.tasks = TaskSupervisor("gateway")
         self._settings = settings
         self._clock = clock
         self._log = access_log
@@ -106,7 +106,7 @@ class HTTPRequestHandler:
         self._proxy = ProxyContext(
             ProxyParts(turns, self.places, self._replies, self._records, inside.health, self._clock),
             ProxyOptions(self._settings.served_by, self._settings.retry, response_timeout),
-            self.crew,
+            self.tasks,
         )
         turns.listen(self._proxy.changed)
 
@@ -291,7 +291,7 @@ class HTTPRequestHandler:
             self._note(asked, 200)
             connection.finish()
 
-        self.crew.start(describe())
+        self.tasks.start(describe())
         return waiting
 
     def _problem(self, connection: ServerConnection, asked: RequestContext, error: BlogError) -> int:

@@ -50,7 +50,7 @@ class PublicPort:
         raise_file_limit()
         tls = self._certificate.context if self._certificate else None
         async with (
-            self.door.crew,
+            self.door.tasks,
             listening(
                 bound,
                 self.door,

@@ -46,10 +46,10 @@ class ProxyParts(NamedTuple):
 class ProxyContext:
     """Sends requests to instances."""
 
-    def __init__(self, shared: ProxyParts, options: ProxyOptions, crew: TaskSupervisor) -> None:
+    def __init__(self, shared: ProxyParts, options: ProxyOptions, tasks: TaskSupervisor) -> None:
         self.turns = shared.turns
         self.places = shared.places
-        self.upstream = ConnectionPool(crew, shared.clock)
+        self.upstream = ConnectionPool(tasks, shared.clock)
         self.retries = options.retries
         self.now: Callable[[], float] = shared.clock.monotonic
         self._options = options

@@ -28,8 +28,8 @@ class ConnectionWaiter(Protocol):
 class ConnectionPool:
     """The connections to all targets. An idle one is used again last in, first out."""
 
-    def __init__(self, crew: TaskSupervisor, clock: Clock) -> None:
-        self._crew = crew
+    def __init__(self, tasks: TaskSupervisor, clock: Clock) -> None:
+        self._tasks = tasks
         self._now = clock.monotonic
         self._outbox = WriteCoalescer(asyncio.get_running_loop())
         self._looked_at_idle = 0.0
@@ -43,7 +43,7 @@ class ConnectionPool:
                 waiter.connected(target, connection)
                 return
             connection.abort()
-        self._crew.start(self._connect(target, waiter))
+        self._tasks.start(self._connect(target, waiter))
 
     def give_back(self, target: Upstream, connection: ClientConnection) -> None:
         """Keep `connection` for another request, if it can serve one."""
@@ -97,4 +97,4 @@ class ConnectionPool:
 
     def __repr__(self) -> str:
         """Show what is under way."""
-        return f"<ConnectionPool: {self._crew!r}>"
+        return f"<ConnectionPool: {self._tasks!r}>"

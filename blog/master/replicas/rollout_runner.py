@@ -44,7 +44,7 @@ class RolloutRunner:
         self._master = master
         self._is_ready = is_ready
         self._clock = clock
-        self._crew = TaskSupervisor("rollout")
+        self._tasks = TaskSupervisor("rollout")
 
     @classmethod
     @asynccontextmanager
@@ -53,7 +53,7 @@ class RolloutRunner:
     ) -> AsyncIterator[Self]:
         """Run them while the body runs; one that is under way at the end is broken off."""
         rollouts = cls(master, is_ready, clock)
-        async with rollouts._crew:
+        async with rollouts._tasks:
             yield rollouts
 
     def begin(self, service: str, patience: float) -> Rollout:
@@ -66,7 +66,7 @@ class RolloutRunner:
         if self.current is not None and self.current.failure is None:
             raise Conflict(f"A rollout of {self.current.service} is under way.")
         self.current = Rollout(service, patience)
-        self._crew.start(self._run(self.current))
+        self._tasks.start(self._run(self.current))
         return self.current
 
     async def _run(self, rollout: Rollout) -> None:

@@ -5,13 +5,13 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from blog.core.background import first_of
 from blog.core.clock import Clock
 from blog.core.errors import SettingsError
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.lifecycle.lifecycle import Lifecycle
-from blog.lifecycle.member import Member
+from blog.lifecycle.lifecycle import BoundMember, Lifecycle
 from blog.master.programs import GATEWAY, program
 from blog.master.runtimes.base import CANNOT_RUN, AdoptedReplica
 
@@ -80,7 +80,7 @@ class InProcessRuntime:
 
     def __init__(self, settings: Settings, clock: Clock, group: asyncio.TaskGroup) -> None:
         self.copies: list[TaskReplica] = []
-        self.gateway: Member | None = None
+        self.gateway: BoundMember | None = None
         self._settings = settings
         self._clock = clock
         self._group = group
@@ -101,7 +101,7 @@ class InProcessRuntime:
             await self._wait_until_bound(copy)
         return copy
 
-    def member(self, instance_id: str) -> Member:
+    def member(self, instance_id: str) -> BoundMember:
         """Return the instance with this id. Raises LookupError when it does not run here."""
         return self._find(instance_id)[1]
 
@@ -109,7 +109,7 @@ class InProcessRuntime:
         """End an instance without a goodbye."""
         self._find(instance_id)[0].kill()
 
-    def _find(self, instance_id: str) -> tuple[TaskReplica, Member]:
+    def _find(self, instance_id: str) -> tuple[TaskReplica, BoundMember]:
         for copy in self.copies:
             member = copy.lifecycle.member
             if member is not None and member.instance.id == instance_id:
@@ -117,9 +117,8 @@ class InProcessRuntime:
         raise LookupError(f"{instance_id} does not run here")
 
     async def _wait_until_bound(self, copy: TaskReplica) -> None:
-        while copy.lifecycle.member is None:
-            if copy.lifecycle.stopping.is_set() or await _is_over(copy):
-                return
+        """Wait for its port, unless it is asked to stop or ends before."""
+        await first_of(copy.lifecycle.bound(), copy.lifecycle.stopping.wait(), copy.wait())
         self.gateway = copy.lifecycle.member
 
     def _for(self, service: str) -> Settings:
@@ -128,13 +127,3 @@ class InProcessRuntime:
         if self.gateway is not None and service != GATEWAY:
             changes["registry"] = (f"http://{self.gateway.instance.address}",)
         return self._settings.model_copy(update=changes)
-
-
-async def _is_over(copy: TaskReplica) -> bool:
-    """Give other tasks a turn; tell whether the copy has ended meanwhile."""
-    try:
-        async with asyncio.timeout(0.001):
-            await copy.wait()
-    except TimeoutError:
-        return False
-    return True

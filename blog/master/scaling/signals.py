@@ -18,7 +18,7 @@ from blog.core.web import bearer
 from blog.gateway.telemetry.stats import StatsSnapshot
 from blog.master.scaling.autoscale import ServiceLoad
 from blog.master.scaling.traffic import RequestRate, TrafficHistory
-from blog.registry.client.discovery import BUS
+from blog.registry.log_identity import BUS
 
 TIMEOUT = 1.0
 """Seconds that a source has for its answer."""

@@ -1,1 +1,1 @@
-"""How an instance meets its registries."""
+"""The client of an instance for its registries."""

@@ -1,4 +1,4 @@
-"""Line: one open socket to a registry, from our side: what was agreed, and whether it still speaks."""
+"""Connection: one open socket to a registry, seen by the client: its state, and what is to be sent."""
 
 import asyncio
 from contextlib import suppress
@@ -8,7 +8,7 @@ import aiohttp
 from blog.registry.messages import FromInstance
 
 MAX_MISSED_HEARTBEATS = 3
-"""Beats of ours without a word from the registry until it is taken for dead."""
+"""Heartbeats of ours without any message from the registry until it is taken for dead."""
 
 
 class RegistryConnection:
@@ -18,46 +18,47 @@ class RegistryConnection:
         self.url = url
         self.socket = socket
         self.is_joined = False
-        self.is_agreed = False
+        self.is_acknowledged = False
+        """Set once the registry has dialled back: others see the instance as ready."""
         self.is_drained = asyncio.Event()
-        self._outbox: asyncio.Queue[FromInstance] = asyncio.Queue()
-        self._unheard = 0
+        self._queue: asyncio.Queue[FromInstance] = asyncio.Queue()
+        self._missed_heartbeats = 0
 
     @property
     def local_host(self) -> str:
-        """The host of our end of it."""
+        """The host of the local end."""
         return str(self.socket.get_extra_info("sockname")[0])
 
-    def say(self, message: FromInstance) -> None:
-        """Send `message` as soon as the socket takes it."""
-        self._outbox.put_nowait(message)
+    def send(self, message: FromInstance) -> None:
+        """Queue `message`."""
+        self._queue.put_nowait(message)
 
-    async def send(self, running: asyncio.Event) -> None:
-        """Send what there is to say, while `running` is set."""
+    async def send_queued(self, running: asyncio.Event) -> None:
+        """Send queued messages while `running` is set, until cancelled."""
         while True:
-            message = await self._outbox.get()
+            message = await self._queue.get()
             await running.wait()
-            with suppress(ConnectionError, aiohttp.ClientError):  # the listener sees it close
+            with suppress(ConnectionError, aiohttp.ClientError):  # the receiver sees it close
                 await self.socket.send_str(message.to_json())
-            self._outbox.task_done()
+            self._queue.task_done()
 
     async def wait_until_sent(self) -> None:
-        """Return when everything is said."""
-        await self._outbox.join()
+        """Return when every queued message is sent."""
+        await self._queue.join()
 
-    def heard(self) -> None:
-        """Note that the registry spoke."""
-        self._unheard = 0
+    def received(self) -> None:
+        """Record that a message came from the registry."""
+        self._missed_heartbeats = 0
 
     def is_dead(self) -> bool:
-        """Tell, once per beat of ours, whether the registry has been silent for too long.
+        """Return, once per heartbeat of ours, whether the registry has been silent for too long.
 
-        Counted in our own turns: a loop that was stuck itself does not take others for dead.
+        It is counted in heartbeats, not in seconds: if our own loop was stuck, nobody else is dead.
         """
-        self._unheard += 1
-        return self._unheard > MAX_MISSED_HEARTBEATS
+        self._missed_heartbeats += 1
+        return self._missed_heartbeats > MAX_MISSED_HEARTBEATS
 
     def __repr__(self) -> str:
-        """Show where to, and how far it is."""
-        words = ("joined" * self.is_joined, "agreed" * self.is_agreed)
+        """Show the URL, and how far the handshake is."""
+        words = ("joined" * self.is_joined, "acknowledged" * self.is_acknowledged)
         return f"<RegistryConnection to {self.url}: {', '.join(filter(None, words)) or 'open'}>"

@@ -1,6 +1,7 @@
-"""Merge: one row of an instance out of what several registries say of it. Pure.
+"""Merge: one row of an instance from what several registries report about it. Pure.
 
-A row is *told* by a registry that is connected, or *kept* from one that is not, or not complete yet.
+A row is *reported* by a registry that is connected, or *cached* from one that is disconnected or not
+complete yet.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,79 +10,83 @@ from blog.core.instance import Instance, State
 from blog.registry.messages import TableDelta, TableSnapshot
 
 _RANKS = {State.STARTING: 0, State.SUSPECT: 1, State.READY: 2, State.DRAINING: 3}
-"""Ready beats suspect: one registry hears it, the other does not. Draining is its own word, and final."""
+"""Ready beats suspect: one registry hears the instance, the other does not. Draining is final."""
 
 
 class TableSource:
-    """What one registry says: the rows that it tells now, and those that are kept from before."""
+    """The table of one registry: the rows that it reports now, and those that are cached from before."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Instance] = {}
-        self.kept: dict[str, Instance] = {}
-        self.is_whole = False
-        """Connected, and nobody is missing from what it tells."""
+        self.reported: dict[str, Instance] = {}
+        self.cached: dict[str, Instance] = {}
+        self.is_complete = False
+        """Connected, and no instance is missing from what it reports."""
 
-    def cut_off(self) -> set[str]:
-        """Keep everything as it is; return whose rows are concerned."""
-        self.is_whole = False
-        self.kept |= self.told
-        self.told = {}
-        return set(self.kept)
+    def disconnected(self) -> set[str]:
+        """Cache every row; return the ids whose rows may change."""
+        self.is_complete = False
+        self.cached |= self.reported
+        self.reported = {}
+        return set(self.cached)
 
-    def snapshot(self, said: TableSnapshot) -> tuple[set[str], set[str]]:
-        """Take over a whole table; return whose rows are concerned, and who is gone by that."""
-        before = self.told.keys() | self.kept.keys()
-        now = {instance.id: instance for instance in said.instances}
-        if not said.complete:
-            self.kept |= self.told
-        self.told, self.is_whole = now, said.complete
-        self.kept = {id_: row for id_, row in self.kept.items() if self._has_use_of(id_)}
-        concerned = before | now.keys()
-        return concerned, concerned - self.told.keys() - self.kept.keys()
+    def apply_snapshot(self, snapshot: TableSnapshot) -> tuple[set[str], set[str]]:
+        """Replace the table; return the ids whose rows may change, and those that are gone."""
+        before = self.reported.keys() | self.cached.keys()
+        now = {instance.id: instance for instance in snapshot.instances}
+        if not snapshot.complete:
+            self.cached |= self.reported
+        self.reported, self.is_complete = now, snapshot.complete
+        self.cached = {id_: row for id_, row in self.cached.items() if self._needs_cached(id_)}
+        changed = before | now.keys()
+        return changed, changed - self.reported.keys() - self.cached.keys()
 
-    def delta(self, said: TableDelta) -> tuple[set[str], set[str]]:
-        """Take over what changed; return whose rows are concerned, and who is gone by that."""
-        gone = {one.id for one in said.gone}
+    def apply_delta(self, delta: TableDelta) -> tuple[set[str], set[str]]:
+        """Apply changes; return the ids whose rows may change, and those that are gone."""
+        gone = {one.id for one in delta.gone}
         self.forget(gone)
         for id_ in gone:
-            self.told.pop(id_, None)
-        for instance in said.put:
-            self.told[instance.id] = instance
-            if not self._has_use_of(instance.id):
-                self.kept.pop(instance.id, None)
-        put = {instance.id for instance in said.put}
+            self.reported.pop(id_, None)
+        for instance in delta.put:
+            self.reported[instance.id] = instance
+            if not self._needs_cached(instance.id):
+                self.cached.pop(instance.id, None)
+        put = {instance.id for instance in delta.put}
         return gone | put, gone - put
 
     def forget(self, gone: Iterable[str]) -> None:
-        """Keep no rows of who is gone."""
+        """Drop the cached rows of instances that are gone."""
         for id_ in gone:
-            self.kept.pop(id_, None)
+            self.cached.pop(id_, None)
 
-    def _has_use_of(self, kept_id: str) -> bool:
-        """Tell whether a kept row says more than what is told: nothing, or that it starts."""
-        told = self.told.get(kept_id)
-        return not self.is_whole if told is None else told.state is State.STARTING
+    def _needs_cached(self, id_: str) -> bool:
+        """Return whether the cached row says more than the reported one: none, or one that starts."""
+        reported = self.reported.get(id_)
+        return not self.is_complete if reported is None else reported.state is State.STARTING
 
     def __repr__(self) -> str:
-        """Show how much is told and kept."""
-        return f"<TableSource{' (whole)' * self.is_whole}: {len(self.told)} told, {len(self.kept)} kept>"
+        """Show how many rows are reported and cached."""
+        words = f"{len(self.reported)} reported, {len(self.cached)} cached"
+        return f"<TableSource{' (complete)' * self.is_complete}: {words}>"
 
 
 def merged(instance_id: str, sources: Iterable[TableSource]) -> Instance | None:
-    """Return the row of an instance; None: nobody has it.
+    """Return the row of an instance; None if no source has it.
 
-    What is told counts before what is kept. What is only kept, while another registry is whole and
-    does not have it, is in doubt: it gets traffic only when nobody else can answer. A registry that was
-    restarted tells that somebody starts whom it has not dialled yet: what is kept of that address holds.
+    Reported rows count before cached ones. An instance that is only cached, while another registry is
+    complete and does not have it, is suspect: it gets traffic only when no ready one is left. A registry
+    that was restarted reports instances as starting that it has not dialled yet: the cached row of the
+    same address counts then.
     """
     known = tuple(sources)
-    told = _best(row for source in known if (row := source.told.get(instance_id)))
-    kept = _best(row for source in known if (row := source.kept.get(instance_id)))
-    if told is not None:
-        was_dialled = kept is not None and kept.address == told.address
-        return kept if was_dialled and told.state is State.STARTING else told
-    in_doubt = kept is not None and kept.state is State.READY and any(one.is_whole for one in known)
-    return kept.model_copy(update={"state": State.SUSPECT}) if kept and in_doubt else kept
+    reported = _best(row for source in known if (row := source.reported.get(instance_id)))
+    cached = _best(row for source in known if (row := source.cached.get(instance_id)))
+    if reported is not None:
+        was_dialled = cached is not None and cached.address == reported.address
+        return cached if was_dialled and reported.state is State.STARTING else reported
+    is_suspect = (
+        cached is not None and cached.state is State.READY and any(one.is_complete for one in known)
+    )
+    return cached.model_copy(update={"state": State.SUSPECT}) if cached and is_suspect else cached
 
 
 def _best(rows: Iterator[Instance]) -> Instance | None:

@@ -1,14 +1,14 @@
-"""Whose turn it is: served longest ago. Pure; O(1) where nobody is skipped."""
+"""Round robin: the member that was selected longest ago comes next. Pure; O(1) if none is skipped."""
 
 from collections import deque
 from collections.abc import Container
 
 
 class RoundRobin:
-    """Ids in the order in which they were served; the next one is at the front.
+    """Ids in the order in which they were selected; the next one is at the front.
 
-    They lie side by side in memory: with a thousand instances, following links from one to the next
-    costs more than all the rest of taking turns.
+    They are contiguous in memory: with a thousand instances, following links from one to the next costs
+    more than all the rest of a selection.
     """
 
     def __init__(self) -> None:
@@ -16,28 +16,28 @@ class RoundRobin:
         self._members: set[str] = set()
 
     def put(self, member: str) -> None:
-        """Add `member` at the front: it was never served. One that is there keeps its place."""
+        """Add `member` at the front, as it was never selected. One that is there keeps its position."""
         if member not in self._members:
             self._members.add(member)
             self._order.appendleft(member)
 
     def remove(self, member: str) -> None:
-        """Take `member` out, if it is there."""
+        """Remove `member`, if it is there."""
         if member in self._members:
             self._members.remove(member)
             self._order.remove(member)
 
     def next(self, skip: Container[str] | None = None) -> str | None:
-        """Return who was served longest ago and is not in `skip`, and count it as served now."""
+        """Select the member that was selected longest ago and is not in `skip`; None if there is none."""
         order = self._order
         if skip is None:
             if not order:
                 return None
             order.rotate(-1)
             return order[-1]
-        for place, member in enumerate(order):
+        for index, member in enumerate(order):
             if member not in skip:
-                del order[place]
+                del order[index]
                 order.append(member)
                 return member
         return None

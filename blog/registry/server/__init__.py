@@ -1,1 +1,1 @@
-"""The registry: who is alive, and who has to know it."""
+"""The server: which instances are alive, and the followers that must know it."""

@@ -1,4 +1,4 @@
-"""Metrics of the registry: who is there, who went and why, and whether its followers keep up."""
+"""Metrics of the registry: instances by state, departures by cause, and whether followers keep up."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _STATES = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
 
 
 class RegistryCollector(Collector):
-    """Shows a registry to Prometheus. Counted where it happens, shown here."""
+    """Exposes a registry to Prometheus. The numbers are counted where things happen."""
 
     def __init__(self, epoch: str, membership: Membership, publisher: TablePublisher) -> None:
         self._epoch = epoch
@@ -37,28 +37,30 @@ class RegistryCollector(Collector):
         yield states
         yield CounterMetricFamily("blog_registry_joins", "Instances that joined.", value=table.joins)
         gone = CounterMetricFamily(
-            "blog_registry_departures", "Instances that went.", labels=("why", "cause")
+            "blog_registry_departures", "Instances that left or were lost.", labels=("why", "cause")
         )
         for cause in RemovalCause:
             gone.add_metric((cause.departure, cause), table.departures[cause])
         yield gone
         yield CounterMetricFamily(
-            "blog_registry_suspicions", "Times that one was not heard.", value=table.suspicions
+            "blog_registry_suspicions", "Instances that became suspect.", value=table.suspicions
         )
         yield CounterMetricFamily(
-            "blog_registry_mass_losses", "Times that half went silent at once.", value=table.guards
+            "blog_registry_mass_losses",
+            "Times that self-preservation began: half went silent at once.",
+            value=table.self_preservations,
         )
         yield GaugeMetricFamily(
             "blog_registry_guarded",
-            "Whether nobody is lost for being silent.",
+            "Whether self-preservation is active: no instance is lost for being silent.",
             value=table.is_self_preserving,
         )
 
     def _followers(self) -> Iterator[Metric]:
         followers = self._publisher.followers()
-        lag = max((talk.told - talk.acked for talk in followers), default=0)
+        lag = max((session.sent_version - session.acked_version for session in followers), default=0)
         yield GaugeMetricFamily("blog_registry_version", "Of the table.", value=self._publisher.version)
-        yield GaugeMetricFamily("blog_registry_followers", "Who follows.", value=len(followers))
+        yield GaugeMetricFamily("blog_registry_followers", "Following sessions.", value=len(followers))
         yield GaugeMetricFamily(
             "blog_registry_follower_lag", "Versions that the slowest has not acknowledged.", value=lag
         )

@@ -2,49 +2,48 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
 from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
-from blog.core.instance import Address, Instance, Load, Route, State
+from blog.core.instance import AddressStr, Instance, Load, Route, State
 from blog.core.web import invalid, number, parsed, read_body
 from blog.registry.messages import DialBackFailed
-from blog.registry.server.conversation import peer_of
+from blog.registry.server.service import Registry
+from blog.registry.server.session import peer_of
 from blog.registry.server.transitions import RemovalCause
-
-if TYPE_CHECKING:
-    from blog.registry.server.service import Registry
 
 _WATCH_TIMEOUT = 60.0
 
 
 class Lease(BaseModel):
-    """What a client puts. It is gone `ttl` seconds after the last put."""
+    """The body of a PUT. The instance is lost `ttl` seconds after the last PUT."""
 
-    address: Address
+    address: AddressStr
     ttl: float = Field(default=10.0, ge=1, le=60)
     version: str = ""
     routes: tuple[Route, ...] = ()
     reactions: tuple[str, ...] = ()
     load: Load = Load()
     weight: int = Field(default=1, ge=0, le=1000)
+    """Accepted and shown in the table, and otherwise ignored: all instances get the same share."""
     metadata: dict[str, str] = {}
 
 
 class RestAPI:
-    """The handlers; all they know is the registry's."""
+    """The handlers; they hold no state of their own."""
 
-    def __init__(self, registry: "Registry") -> None:
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to mount."""
-        one = "/v1/services/{service}/instances/{id}"
+        instance = "/v1/services/{service}/instances/{id}"
         return [
-            web.put(one, self._put),
-            web.delete(one, self._delete),
+            web.put(instance, self._put),
+            web.delete(instance, self._delete),
             web.get("/v1/services", self._all),
             web.get("/v1/services/{service}", self._of_service),
             web.get("/v1/watch", self._watch),
@@ -52,17 +51,17 @@ class RestAPI:
         ]
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Join and beat in one; without a body only beat, which needs a lease (404: join again)."""
+        """Join and renew in one; without a body only renew, which needs a lease (404: join again)."""
         id_ = request.match_info["id"]
         if not request.can_read_body:
-            if not self._registry.membership.beat(id_, None, self._registry.now()):
+            if not self._registry.membership.heartbeat(id_, None, self._registry.now()):
                 raise NotFound(f"There is no lease of {id_}; put it again with its address.")
             return self._row(id_)
         lease = parsed(Lease, await read_body(request, "application/json"))
         known = self._registry.membership.get(id_)
         instance = self._instance(request, lease, known)
         self._registry.membership.join(instance, self._registry.now(), lease.ttl)
-        self._registry.take_note()
+        self._registry.schedule_delta()
         if known is None or known.state is State.STARTING or known.address != lease.address:
             await self._admit(instance, peer_of(request))
         return self._row(id_)
@@ -79,25 +78,26 @@ class RestAPI:
             raise invalid(error) from None
 
     async def _admit(self, instance: Instance, peer: str) -> None:
-        answer = await self._registry.dial_back(instance, peer)
-        if isinstance(answer, DialBackFailed):
+        outcome = await self._registry.dial_back(instance, peer)
+        if isinstance(outcome, DialBackFailed):
             self._registry.membership.remove(instance.id, RemovalCause.REFUSED)
             raise Invalid(
-                f"Dialled {answer.tried}/readyz: {answer.why}", tried=answer.tried, why=answer.why
+                f"Dialled {outcome.tried}/readyz: {outcome.why}", tried=outcome.tried, why=outcome.why
             )
 
     async def _delete(self, request: web.Request) -> web.Response:
-        """Leave. An instance that holds a session is only taken out with `?force=true`."""
+        """Leave. An instance that holds a session is removed only with `?force=true`."""
         id_ = request.match_info["id"]
         if self._registry.membership.get(id_) is None:
             raise NotFound(f"There is no instance {id_}.")
-        if self._registry.has_session(id_) and request.query.get("force") != "true":
-            raise Conflict(f"{id_} holds a session; ?force=true takes it out all the same.")
-        if request.query.get("force") == "true":
-            self._registry.force_out(id_)
+        is_forced = request.query.get("force") == "true"
+        if self._registry.has_session(id_) and not is_forced:
+            raise Conflict(f"{id_} holds a session; add ?force=true to remove it anyway.")
+        if is_forced:
+            self._registry.evict(id_)
         else:
             self._registry.membership.remove(id_, RemovalCause.LEFT)
-            self._registry.take_note()
+            self._registry.schedule_delta()
         return web.Response(status=204)
 
     async def _all(self, _: web.Request) -> web.Response:
@@ -108,12 +108,12 @@ class RestAPI:
         return web.json_response(rows)
 
     async def _watch(self, request: web.Request) -> web.Response:
-        """Answer with the table once it is newer than `version`, at the latest after 60 s."""
-        seen = number(request, "version", 0)
+        """Return the table once it is newer than `version`, at the latest after 60 s."""
+        version = number(request, "version", 0)
         with suppress(TimeoutError):
             publisher = self._registry.publisher
             async with asyncio.timeout(_WATCH_TIMEOUT), publisher.changed:
-                await publisher.changed.wait_for(lambda: publisher.version > seen)
+                await publisher.changed.wait_for(lambda: publisher.version > version)
         return web.json_response(self._table())
 
     async def _prometheus(self, _: web.Request) -> web.Response:
@@ -128,7 +128,7 @@ class RestAPI:
     def _row(self, instance_id: str) -> web.Response:
         instance = self._registry.membership.get(instance_id)
         if instance is None:
-            raise Unavailable(f"{instance_id} went away.", headers={"Retry-After": "1"})
+            raise Unavailable(f"{instance_id} has left.", headers={"Retry-After": "1"})
         return web.json_response(instance.model_dump(mode="json"))
 
     def _table(self) -> dict[str, Any]:

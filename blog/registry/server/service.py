@@ -1,6 +1,6 @@
-"""The registry as an aiohttp app: sessions over WebSocket, probes and time around `membership`.
+"""Registry: membership with its I/O: a clock, probes, and the publisher.
 
-It lives in the gateway's process, behind the inner door, or alone (`blog registry`).
+It runs in the gateway's process, behind the admin API, or on its own (`blog registry`).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Self
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode
 from prometheus_client.registry import Collector
 
 from blog.core.background import TaskSupervisor, background
@@ -17,27 +17,20 @@ from blog.core.clock import Clock
 from blog.core.ids import new_id
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.core.web import problems, requires_token
 from blog.registry.address import advice
-from blog.registry.client.discovery import BUS, LOG_KEY
+from blog.registry.log_identity import LogIdentity
 from blog.registry.messages import DialBackFailed, ReadyAck
 from blog.registry.server.completeness import ServiceMemory
-from blog.registry.server.doubts import ProbeScheduler
 from blog.registry.server.membership import Membership
 from blog.registry.server.metrics import RegistryCollector
-from blog.registry.server.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober
+from blog.registry.server.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober, ProbeScheduler
 from blog.registry.server.publisher import TablePublisher
-from blog.registry.server.rest import RestAPI
-from blog.registry.server.session import SessionHandler
-from blog.registry.server.transitions import RemovalCause
+from blog.registry.server.transitions import ProbeResult, RemovalCause
 
-ADOPT_KEY = "adopt"
-"""In a bus instance's metadata: take its log as the one that counts from now on."""
+KEEP_ALIVE_INTERVAL = 1.0
+"""Seconds between two keep-alives to every session."""
 
-ALIVE_EVERY = 1.0
-"""Seconds between two signs of life to everybody who holds a session."""
-
-_FLUSH_AFTER = 0.01  # seconds in which changes are collected into one delta
+_DELTA_DELAY = 0.01  # seconds in which changes are collected into one delta
 _TICK = 0.1
 _UNKNOWN = "you are not in the table; join again"
 
@@ -49,11 +42,11 @@ def _ignore(_: object) -> None:
 
 
 class Registry:
-    """Knows who is alive. Mount `routes()` and keep it in `async with` while the app serves.
+    """Knows which instances are alive. Mount its routes (`registry_routes`) and use it as a context.
 
-    `known_log` is the identity of the log that belongs to this blog, `remember_log` keeps one.
+    `known_log` is the identity of the log that belongs to this blog; `remember_log` stores a new one.
     `known_services` is how many instances of each service this registry knew before it was restarted;
-    `remember_services` gets that as it changes.
+    `remember_services` stores that as it changes.
     """
 
     def __init__(  # noqa: PLR0913 - what is kept over a restart, and what keeps it
@@ -68,171 +61,149 @@ class Registry:
     ) -> None:
         self.epoch = new_id()
         self.membership = Membership(clock.monotonic(), known_services)
-        self.log = known_log
+        self.publisher = TablePublisher(self.epoch)
+        self.log_identity = LogIdentity(known_log, remember_log)
         self._clock = clock
         self._token = token
-        self._remember_log = remember_log
         self._remember_services = remember_services
-        self._memory = ServiceMemory()
-        self.publisher = TablePublisher(self.epoch)
-        self._dirty = asyncio.Event()
+        self._service_memory = ServiceMemory()
+        self._may_have_changed = asyncio.Event()
         self._stack = AsyncExitStack()
-        self._crew = TaskSupervisor("registry")
-        self._doubts = ProbeScheduler(self._look)
+        self._tasks = TaskSupervisor("registry")
+        self._probes = ProbeScheduler(self._probe)
         self._prober: Prober
         self._is_open = False
 
     async def __aenter__(self) -> Self:
-        """Start the clockwork: expiry, deltas, probes."""
+        """Start the periodic work: expiry, deltas, keep-alives, probes."""
         self._prober = await self._stack.enter_async_context(Prober.open(self._token))
-        await self._stack.enter_async_context(self._crew)
+        await self._stack.enter_async_context(self._tasks)
         self._is_open = True
-        await self._stack.enter_async_context(self._doubts)
-        clockwork = background(self._tick(), self._flush(), self._say_alive())
-        await self._stack.enter_async_context(clockwork)
+        await self._stack.enter_async_context(self._probes)
+        periodic = background(self._tick(), self._publish_changes(), self._send_keep_alives())
+        await self._stack.enter_async_context(periodic)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop; sockets are closed by whoever serves them."""
+        """Stop; the server of the routes closes the sockets."""
         self._is_open = False
         await self._stack.aclose()
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return what to mount on an inner door."""
-        return [web.get("/v1/session", SessionHandler(self).serve), *RestAPI(self).routes()]
-
     def metrics(self) -> Collector:
-        """Return what shows this registry to Prometheus."""
+        """Return a collector that exposes this registry to Prometheus."""
         return RegistryCollector(self.epoch, self.membership, self.publisher)
 
     def now(self) -> float:
-        """Return the time that membership counts in."""
+        """Return the time that membership uses, in monotonic seconds."""
         return self._clock.monotonic()
 
     def wall_clock(self) -> datetime:
-        """Return the time that people read."""
+        """Return the time of day, in UTC."""
         return self._clock.now()
 
     def has_session(self, instance_id: str) -> bool:
-        """Tell whether the instance holds a socket to us."""
-        return bool(self.publisher.of(instance_id))
+        """Return whether the instance holds a session."""
+        return bool(self.publisher.sessions_of(instance_id))
 
-    def take_note(self) -> None:
-        """Tell followers soon: the table may have changed."""
-        self._dirty.set()
+    def schedule_delta(self) -> None:
+        """Publish soon what has changed in the table, if anything has."""
+        self._may_have_changed.set()
 
     async def dial_back(self, instance: Instance, peer: str) -> DialBackFailed | ReadyAck:
-        """Dial the instance at its address; it is ready for others when it answers.
+        """Probe the instance at its address; it becomes ready for others when it responds with 200.
 
-        `peer` is where it comes from, which explains why an address is wrong.
+        `peer` is the address that it connects from, which explains why its own address may be wrong.
         """
-        answer = await self._prober.dial(instance, DIAL_BACK_TIMEOUT)
-        if answer.is_ready:
+        outcome = await self._prober.probe(instance, DIAL_BACK_TIMEOUT)
+        if outcome.is_ready:
             self.membership.admit(instance.id)
-            self.take_note()
+            self.schedule_delta()
             return ReadyAck()
-        # who answers is at the right address, and only not ready yet
-        why = answer.why if answer.is_there else f"{answer.why}; {advice(instance.address, peer)}"
-        log.warning("instance.refused", id=instance.id, tried=instance.address, why=why)
+        why = outcome.why
+        if outcome.result is not ProbeResult.ANSWERED:  # otherwise the address is right
+            why = f"{why}; {advice(instance.address, peer)}"
+        log.warning("instance.dial_back_failed", id=instance.id, tried=instance.address, why=why)
         return DialBackFailed(tried=instance.address, why=why)
 
-    def force_out(self, instance_id: str) -> None:
-        """Take an instance out although it may live; it comes back only by joining anew."""
+    def evict(self, instance_id: str) -> None:
+        """Remove an instance although it may be alive; it comes back only by joining again."""
         self.membership.remove(instance_id, RemovalCause.FORCED)
-        self.send_away(instance_id)
-        self.take_note()
+        self.disconnect(instance_id)
+        self.schedule_delta()
 
-    def send_away(self, instance_id: str) -> None:
-        """Close the sessions of who is not in the table (lost, and back): it joins again at once."""
-        for talk in self.publisher.of(instance_id):
-            self.publisher.belongs(talk, None)
-            self.start(talk.refuse(_UNKNOWN, WSCloseCode.TRY_AGAIN_LATER))
-
-    def accepts_log(self, instance: Instance) -> bool:
-        """Tell whether the instance may join: a bus with another log than the known one may not."""
-        theirs = instance.metadata.get(LOG_KEY)
-        if instance.service != BUS or theirs is None:
-            return True
-        if self.log is None or instance.metadata.get(ADOPT_KEY) == "true":
-            self.log = theirs
-            self._remember_log(theirs)
-        return self.log == theirs
+    def disconnect(self, instance_id: str) -> None:
+        """Close the sessions of an instance that is not in the table: its client joins again at once."""
+        for session in self.publisher.sessions_of(instance_id):
+            self.publisher.set_instance(session, None)
+            self.start(session.close(_UNKNOWN, WSCloseCode.TRY_AGAIN_LATER))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` beside everything else, for as long as the registry runs."""
+        """Run `work` in the background, at most until the registry stops."""
         if self._is_open:
-            self._crew.start(work)
+            self._tasks.start(work)
         else:
             work.close()
 
-    # Probes and time.
-
     def report_unhealthy(self, instance_id: str, why: str) -> None:
-        """Look at once whether an instance is still there."""
+        """Probe an instance at once, because it did not respond to somebody."""
         if self.membership.get(instance_id) is not None:
-            log.info("instance.doubted", id=instance_id, why=why)
-            self._doubts.begin(instance_id)
+            log.info("instance.reported_unhealthy", id=instance_id, why=why)
+            self._probes.schedule(instance_id)
 
-    async def _look(self, instance_id: str) -> None:
+    async def _probe(self, instance_id: str) -> None:
         instance = self.membership.get(instance_id)
         if instance is not None:
-            answer = await self._prober.dial(instance, PROBE_TIMEOUT)
-            self.membership.probed(instance_id, answer.result, self.now(), instance.address)
-            self.take_note()
+            outcome = await self._prober.probe(instance, PROBE_TIMEOUT)
+            self.membership.record_probe(instance_id, outcome.result, self.now(), instance.address)
+            self.schedule_delta()
+
+    # Periodic work.
 
     async def _tick(self) -> None:
-        meant = self.now()
+        scheduled = self.now()
         while True:
-            late = max(0.0, self.now() - meant)
-            was_guarded = self.membership.is_self_preserving
-            for instance in self.membership.expire(self.now(), late):
-                self._doubts.begin(instance.id)
-            if self.membership.is_self_preserving != was_guarded:
-                log.warning("registry.guarded", guarded=not was_guarded, table=repr(self.membership))
-            if self.membership.has_changes() or self._has_to_complete():
-                self.take_note()
+            self._expire(late=max(0.0, self.now() - scheduled))
+            if self.membership.has_changes() or self._is_completion_due():
+                self.schedule_delta()
             self._remember()
-            meant = self.now() + _TICK
+            scheduled = self.now() + _TICK
             await asyncio.sleep(_TICK)
 
+    def _expire(self, late: float) -> None:
+        was_active = self.membership.is_self_preserving
+        for instance in self.membership.expire(self.now(), late):
+            self._probes.schedule(instance.id)
+        if self.membership.is_self_preserving != was_active:
+            table = repr(self.membership)
+            log.warning("registry.self_preservation", active=not was_active, table=table)
+
     def _remember(self) -> None:
-        """Keep who is there over a restart; what was known before counts until everybody is back."""
+        """Store the counts for a restart; those from before it count until the table is complete."""
         now = self.now()
         if self.membership.is_complete(now):
-            self._remember_services(self._memory.seen(self.membership.serving(), now))
+            self._remember_services(self._service_memory.update(self.membership.serving(), now))
 
-    async def _say_alive(self) -> None:
+    async def _send_keep_alives(self) -> None:
         while True:
-            await asyncio.sleep(ALIVE_EVERY)
-            self.publisher.tell_alive()
+            await asyncio.sleep(KEEP_ALIVE_INTERVAL)
+            self.publisher.send_keep_alives()
 
-    # Telling followers.
-
-    async def _flush(self) -> None:
+    async def _publish_changes(self) -> None:
         while True:
-            await self._dirty.wait()
-            await asyncio.sleep(_FLUSH_AFTER)
-            self._dirty.clear()
+            await self._may_have_changed.wait()
+            await asyncio.sleep(_DELTA_DELAY)
+            self._may_have_changed.clear()
             changes = self.membership.take_changes()
             if changes:
-                await self.publisher.tell(changes)
-            if self._has_to_complete():
-                self.publisher.tell_table(tuple(self.publisher.waiting), complete=True)
-            self.publisher.settle_drains()
+                await self.publisher.publish(changes)
+            if self._is_completion_due():
+                self.publisher.send_snapshots(tuple(self.publisher.awaiting_complete), complete=True)
+            self.publisher.complete_drains()
 
-    def _has_to_complete(self) -> bool:
-        """Tell whether somebody waits for a complete table, which it is by now."""
-        return bool(self.publisher.waiting) and self.membership.is_complete(self.now())
+    def _is_completion_due(self) -> bool:
+        """Return whether sessions wait for a complete table, and the table is complete by now."""
+        return bool(self.publisher.awaiting_complete) and self.membership.is_complete(self.now())
 
     def __repr__(self) -> str:
         """Show epoch, version and table."""
         return f"<Registry {self.epoch}: {self.membership!r} {self.publisher!r}>"
-
-
-def registry_app(registry: Registry, token: str | None) -> web.Application:
-    """Make an app of `registry` alone; its whole API needs the token."""
-    app = web.Application(
-        middlewares=[problems, requires_token(token, lambda request: request.path.startswith("/v1/"))]
-    )
-    app.add_routes(registry.routes())
-    return app

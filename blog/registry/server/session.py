@@ -1,123 +1,108 @@
-"""Sessions: what instances and followers say over their sockets, and what becomes of it at once."""
+"""Session: one WebSocket of the registry, with the instance at the other end and what was sent to it.
 
-from typing import TYPE_CHECKING
+Messages are written straight to the connection, as frames that may be shared by many sessions.
+"""
 
-from aiohttp import WSMsgType, web
-from pydantic import ValidationError
+import asyncio
+import struct
+from ipaddress import ip_address
+from typing import Final
 
-from blog.core.logs import get_logger
-from blog.registry.messages import (
-    Ack,
-    DrainRequest,
-    FromInstance,
-    Heartbeat,
-    Join,
-    Joined,
-    LeaveNotice,
-    ReadyRequest,
-    UnhealthyReport,
-    parse_from_instance,
-)
-from blog.registry.server.conversation import ServerSession, peer_of
-from blog.registry.server.transitions import RemovalCause
+from aiohttp import WSCloseCode, web
 
-if TYPE_CHECKING:
-    from blog.registry.server.service import Registry
+from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
 
-_MAX_MESSAGE = 4 << 20  # bytes; a follower names everybody whom it knows
+BACKLOG: Final = 16 << 20
+"""Unsent bytes of one session from which on it is aborted; the follower connects again."""
 
-log = get_logger()
+MAX_MISSED_HEARTBEATS: Final = 10
+"""Keep-alives of ours without any message from the other end until it is given up."""
+
+_TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
+_SHORT, _MEDIUM, _LONG = 125, 126, 127
 
 
-class SessionHandler:
-    """The handler of `/v1/session`; all it knows is the registry's."""
+class ServerSession:
+    """The instance at the other end (None: it only follows), what it follows and has acknowledged.
 
-    def __init__(self, registry: "Registry") -> None:
-        self._registry = registry
-        self._table = registry.membership
-        self._publisher = registry.publisher
+    `peer` is the IP address it connects from.
+    """
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Hold one session, from its handshake to its end."""
-        socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2, compress=False)
-        await socket.prepare(request)
-        if request.transport is None:  # gone already
-            return socket
-        talk = ServerSession(socket, request.transport, peer_of(request))
-        self._publisher.open(talk)
-        try:
-            await self._listen(talk)
-        finally:
-            instance_id = talk.instance_id
-            self._publisher.close(talk)
-            if instance_id is not None:
-                self._registry.report_unhealthy(instance_id, "its session closed")
-        return socket
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, peer: str = ""
+    ) -> None:
+        self.socket = socket
+        self.peer = peer
+        self.instance_id: str | None = None
+        self.follow: frozenset[str] = frozenset()
+        self.acked_version = 0
+        self.sent_version = 0
+        self._transport = transport
+        self._missed_heartbeats = 0
 
-    async def _listen(self, talk: ServerSession) -> None:
-        async for message in talk.socket:
-            if message.type is not WSMsgType.TEXT:
-                break
-            try:
-                said = parse_from_instance(message.data)
-            except ValidationError as error:
-                first = error.errors()[0]
-                await talk.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-                return
-            self._take(talk, said)
+    def send(self, message: FromRegistry) -> None:
+        """Send `message`."""
+        self.send_frame(frame(message.to_json()))
 
-    def _take(self, talk: ServerSession, said: FromInstance) -> None:
-        talk.heard()
-        match said:
-            case Heartbeat():
-                self._beat(talk.instance_id, said)
-            case Join():
-                self._join(talk, said)
-            case Ack():
-                self._publisher.acked(talk, said.version)
-            case UnhealthyReport():
-                self._registry.report_unhealthy(said.id, said.why)
-            case _ if talk.instance_id is not None:
-                self._take_of_instance(talk, talk.instance_id, said)
-
-    def _beat(self, id_: str | None, said: Heartbeat) -> None:
-        if id_ is None:  # it only follows
+    def send_frame(self, encoded: bytes) -> None:
+        """Send a frame; a session that has more than `BACKLOG` unsent bytes is aborted instead."""
+        if self._transport.is_closing():
             return
-        if not self._table.beat(id_, said.load, self._registry.now()):
-            self._registry.send_away(id_)
-        elif self._table.has_changes():
-            self._registry.take_note()
+        if self._transport.get_write_buffer_size() > BACKLOG:
+            self._transport.abort()
+        else:
+            self._transport.write(encoded)
 
-    def _take_of_instance(self, talk: ServerSession, id_: str, said: FromInstance) -> None:
-        match said:
-            case ReadyRequest():
-                self._registry.start(self._greet(talk, id_))
-            case DrainRequest():
-                self._publisher.drains(id_)
-                self._table.drain(id_)
-            case LeaveNotice():
-                self._publisher.belongs(talk, None)
-                self._table.remove(id_, RemovalCause.LEFT)
-        self._registry.take_note()
+    def received(self) -> None:
+        """Record that a message came from the other end."""
+        self._missed_heartbeats = 0
 
-    def _join(self, talk: ServerSession, said: Join) -> None:
-        self._publisher.follows(talk, frozenset(said.follow))
-        now = self._registry.now()
-        self._table.expect(said.known, now)
-        if said.expects is not None:
-            self._table.expect_services(said.expects)
-        if said.instance is not None and self._registry.accepts_log(said.instance):
-            self._publisher.belongs(talk, said.instance.id)
-            self._table.join(said.instance, now)
-            log.info("instance.joined", id=said.instance.id, address=said.instance.address)
-        address = said.instance.address if said.instance else None
-        talk.say(Joined(epoch=self._registry.epoch, log=self._registry.log, address=address))
-        # what is not told yet comes with the next delta, and after it all of this again
-        is_complete = self._table.is_complete(now) and not self._table.has_changes()
-        self._publisher.tell_table([talk], complete=is_complete)
-        self._registry.take_note()
+    def send_keep_alive(self) -> None:
+        """Send a keep-alive; give the other end up after 10 of them without a message from it.
 
-    async def _greet(self, talk: ServerSession, instance_id: str) -> None:
-        instance = self._table.get(instance_id)
-        if instance is not None:
-            talk.say(await self._registry.dial_back(instance, talk.peer))
+        It is counted in keep-alives, not in seconds: if our own loop was stuck, nobody else is dead.
+        """
+        self._missed_heartbeats += 1
+        if self._missed_heartbeats > MAX_MISSED_HEARTBEATS:
+            self._transport.abort()
+        else:
+            self.send_frame(_KEEP_ALIVE)
+
+    async def close(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
+        """Close the socket with a reason."""
+        # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code
+        await self.socket.close(code=code, message=why.encode()[:120])
+
+    def __repr__(self) -> str:
+        """Show the instance, and what it has acknowledged."""
+        return f"<ServerSession with {self.instance_id or 'a follower'}, acked {self.acked_version}>"
+
+
+def includes(follow: frozenset[str], service: str) -> bool:
+    """Return whether `service` is one of those in `follow`."""
+    return EVERY_SERVICE in follow or service in follow
+
+
+def frame(text: str) -> bytes:
+    """Encode `text` as one WebSocket frame of a server: not masked (RFC 6455 §5.2)."""
+    payload = text.encode()
+    length = len(payload)
+    if length <= _SHORT:
+        head = struct.pack("!BB", _TEXT, length)
+    elif length < 1 << 16:
+        head = struct.pack("!BBH", _TEXT, _MEDIUM, length)
+    else:
+        head = struct.pack("!BBQ", _TEXT, _LONG, length)
+    return head + payload
+
+
+_KEEP_ALIVE = frame(KeepAlive().to_json())
+
+
+def peer_of(request: web.Request) -> str:
+    """Return the IP address that a request comes from; "" if it has none (a Unix socket)."""
+    try:
+        found = ip_address((request.remote or "").partition("%")[0])
+    except ValueError:
+        return ""
+    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -1,4 +1,4 @@
-"""Transitions: what is learnt of an instance, what that makes of its state, why it goes. Tables only."""
+"""Transitions: signals about an instance, the states they lead to, causes of removal. Tables only."""
 
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from blog.core.instance import Departure, Instance, State
 
 
 class MemberSignal(Enum):
-    """What is learnt of an instance."""
+    """A fact about an instance that may change its state."""
 
     ADMITTED = auto()
     HEARD = auto()
@@ -23,14 +23,14 @@ TRANSITIONS: dict[State, dict[MemberSignal, State]] = {
         MemberSignal.ADMITTED: State.READY,
         MemberSignal.DRAINS: State.DRAINING,
     },
-    # who asks again (over a new socket) waits until followers have acknowledged that again
+    # an instance that asks again, over a new session, waits for the acknowledgements again
     State.DRAINING: {MemberSignal.DRAINS: State.DRAINING},
 }
-"""What a signal makes of a state; a signal that is not listed changes nothing."""
+"""The state that a signal leads to; a signal that is not listed changes nothing."""
 
 
 class ProbeResult(Enum):
-    """What came of dialling an instance."""
+    """The result of a probe."""
 
     ANSWERED = auto()
     SILENT = auto()
@@ -38,7 +38,7 @@ class ProbeResult(Enum):
 
 
 class RemovalCause(StrEnum):
-    """Why an instance is not in the table any more."""
+    """Why an instance was removed from the table."""
 
     LEFT = "left"
     REFUSED = "refused"
@@ -48,12 +48,12 @@ class RemovalCause(StrEnum):
 
     @property
     def departure(self) -> Departure:
-        """What followers are told: it left, or it was lost."""
+        """What followers learn: it left, or it was lost."""
         return Departure.LEFT if self is RemovalCause.LEFT else Departure.LOST
 
 
 class StateChange(NamedTuple):
-    """One row of the table as it is now, or with `why` if the instance is gone."""
+    """One row of the table as it is now; `why` is set if the instance is gone."""
 
     instance: Instance
     why: Departure | None = None

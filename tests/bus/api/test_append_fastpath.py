@@ -12,6 +12,7 @@ from aiohttp.base_protocol import BaseProtocol
 
 from blog.bus.api import append_fastpath as append_door
 from blog.core.events import BATCH_TYPE, Envelope
+from blog.lifecycle.member import Member
 from tests.bus.conftest import TOKEN, Rig
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,8 +76,8 @@ HEAD = f"GET /events/head HTTP/1.1\r\nHost: bus\r\nAuthorization: Bearer {TOKEN}
 
 def is_in_front(rig: Rig) -> int:
     """Count the connections that the append door has."""
-    assert rig.bus.member is not None
-    door = rig.bus.member._front
+    assert isinstance(rig.bus.member, Member)
+    door = rig.bus.member._fast_path
     assert isinstance(door, append_door.AppendFastPath)
     return len(door.places.open)
 
@@ -142,8 +143,8 @@ async def test_the_door_behind_knows_that_the_client_does_not_read(rig: Rig) -> 
     """It takes over a connection as it is: answers before have filled it up."""
     async with wire(rig) as line:
         assert (await line.ask(append(event("e"))))[0] == 200
-        assert rig.bus.member is not None
-        door = rig.bus.member._front
+        assert isinstance(rig.bus.member, Member)
+        door = rig.bus.member._fast_path
         assert isinstance(door, append_door.AppendFastPath)
         [connection] = door.places.open
         connection.pause_writing()
@@ -237,7 +238,7 @@ async def test_identity_is_no_coding(rig: Rig) -> None:
 
 async def test_who_goes_away_leaves_nothing(rig: Rig) -> None:
     """What it began is appended, and draining does not wait for it."""
-    assert rig.bus.member is not None
+    assert isinstance(rig.bus.member, Member)
     requests = rig.bus.member.health.requests
     async with wire(rig) as line:
         line.writer.write(append(event("e")) + append(event("f"))[:-3])

@@ -12,8 +12,9 @@ from blog.core.clock import SystemClock
 from blog.core.instance import State
 from blog.core.net.http_client import client_session
 from blog.registry.client import client as sessions
-from blog.registry.client import connection as lines
+from blog.registry.client import connection as connections
 from blog.registry.client.client import RegistryClient, is_worth_a_line, reconnect_delay
+from blog.registry.messages import Joined
 from tests.registry.server.test_service import TOKEN, World, a_world, running, seen
 
 READY = {"p1": State.READY}
@@ -28,14 +29,14 @@ async def pair(
     _, url = await second.enter_async_context(running())
     both = [world.url, url]
     follower = await world.open(None, follow=["posts"], registries=both)
-    registry_client = await world.open(await world.door("p1"), registries=both)
+    registry_client = await world.open(await world.stub("p1"), registries=both)
     await registry_client.ready()
     await seen(follower, lambda table: table == READY)
     await registry_client.wait_until_tried()
     async with asyncio.timeout(5):
         while (
-            not all(line.is_agreed for line in registry_client._lines.values())
-            or len(registry_client._lines) < 2
+            not all(connection.is_acknowledged for connection in registry_client._connections.values())
+            or len(registry_client._connections) < 2
         ):
             await asyncio.sleep(0.01)
     return second, registry_client, follower
@@ -44,8 +45,8 @@ async def pair(
 async def test_an_instance_is_at_each_of_them() -> None:
     """Independent sessions; one that is not there keeps nobody waiting."""
     async with a_world() as world, running() as (other, url):
-        door = await world.door("p1")
-        registry_client = await world.open(door, registries=[world.url, url, "http://127.0.0.1:9"])
+        stub = await world.stub("p1")
+        registry_client = await world.open(stub, registries=[world.url, url, "http://127.0.0.1:9"])
         await registry_client.ready()
         async with asyncio.timeout(5):
             await registry_client.wait_until_tried()
@@ -63,7 +64,7 @@ async def test_one_of_two_dies_and_nobody_notices() -> None:
         )
         await second.aclose()
         async with asyncio.timeout(5):
-            while len(follower._lines) > 1:
+            while len(follower._connections) > 1:
                 await asyncio.sleep(0.01)
         assert all(state == READY for state in states)
         async with asyncio.timeout(5):
@@ -80,7 +81,7 @@ async def test_all_registries_die_and_the_table_stays() -> None:
         first = AsyncExitStack()
         _, url = await first.enter_async_context(running())
         follower = await world.open(None, follow=["posts"], registries=[url])
-        registry_client = await world.open(await world.door("p1"), registries=[url])
+        registry_client = await world.open(await world.stub("p1"), registries=[url])
         await registry_client.ready()
         await seen(follower, lambda table: table == READY)
         before, states = follower.discovery.epoch, list[dict[str, State]]()
@@ -89,7 +90,7 @@ async def test_all_registries_die_and_the_table_stays() -> None:
         )
         await first.aclose()
         async with asyncio.timeout(5):
-            while follower._lines or registry_client._lines:
+            while follower._connections or registry_client._connections:
                 await asyncio.sleep(0.01)
         assert set(follower.discovery.instances) == {"p1"}
         await stack.enter_async_context(running(int(url.rstrip("/").rpartition(":")[2])))
@@ -97,8 +98,8 @@ async def test_all_registries_die_and_the_table_stays() -> None:
             await follower.discovery.wait_until(lambda table: table.epoch != before)
         await seen(follower, lambda table: table == READY)
         async with asyncio.timeout(5):
-            while not registry_client._lines or not all(
-                line.is_agreed for line in registry_client._lines.values()
+            while not registry_client._connections or not all(
+                connection.is_acknowledged for connection in registry_client._connections.values()
             ):
                 await asyncio.sleep(0.01)
         assert all(state == READY for state in states)
@@ -106,7 +107,7 @@ async def test_all_registries_die_and_the_table_stays() -> None:
 
 async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine lost power, or it was stopped: the socket is open, and says nothing any more."""
-    monkeypatch.setattr(sessions, "BEAT_EVERY", 0.02)
+    monkeypatch.setattr(sessions, "HEARTBEAT_INTERVAL", 0.02)
 
     async def mute(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(timeout=0.05)
@@ -125,12 +126,12 @@ async def test_a_registry_that_does_not_speak_is_left(monkeypatch: pytest.Monkey
             http=http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN
         )
         async with follower, asyncio.timeout(5):
-            while not follower._lines:
+            while not follower._connections:
                 await asyncio.sleep(0.001)
-            [line] = follower._lines.values()
-            while line in follower._lines.values():
+            [connection] = follower._connections.values()
+            while connection in follower._connections.values():
                 await asyncio.sleep(0.001)
-            assert line._unheard == lines.MAX_MISSED_HEARTBEATS + 1
+            assert connection._missed_heartbeats == connections.MAX_MISSED_HEARTBEATS + 1
     await server.close()
 
 
@@ -174,22 +175,22 @@ async def test_a_registry_with_nothing_to_tell_still_speaks() -> None:
     """Every second: a follower of a quiet blog keeps its socket."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        [line] = follower._lines.values()
-        for talk in world.registry.publisher.conversations:
-            talk.say_alive()
-        line._unheard = lines.MAX_MISSED_HEARTBEATS
+        [connection] = follower._connections.values()
+        for session in world.registry.publisher.sessions:
+            session.send_keep_alive()
+        connection._missed_heartbeats = connections.MAX_MISSED_HEARTBEATS
         async with asyncio.timeout(5):
-            while line._unheard:
+            while connection._missed_heartbeats:
                 await asyncio.sleep(0.01)
-        assert list(follower._lines.values()) == [line]
+        assert list(follower._connections.values()) == [connection]
 
 
 async def test_an_instance_is_back_as_soon_as_its_registry_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a thousand failures as after the first one: refused, or with a name that leads nowhere."""
+    """After a million failures as after the first one: refused, or with a name that leads nowhere."""
     delays: list[float] = []
 
     def counted(failures: int) -> float:
-        delays.append(delay := reconnect_delay(failures + 1000))
+        delays.append(delay := reconnect_delay(failures + 10**6))
         return min(delay, 0.001)
 
     monkeypatch.setattr(sessions, "reconnect_delay", counted)
@@ -213,7 +214,37 @@ async def test_an_instance_is_back_as_soon_as_its_registry_is(monkeypatch: pytes
     assert max(delays) <= 0.6
 
 
-@pytest.mark.parametrize("failures", [0, 1, 5, 30, 31, 100, 10**6])
+@pytest.mark.parametrize(("held_after", "expected"), [(5.0, [1, 2, 3, 4]), (1e-9, [1, 1, 1, 1])])
+async def test_only_a_session_that_held_resets_the_back_off(
+    monkeypatch: pytest.MonkeyPatch, held_after: float, expected: list[int]
+) -> None:
+    """A registry that accepts every session and breaks it off at once is not called in a tight loop."""
+    counts: asyncio.Queue[int] = asyncio.Queue()
+
+    def counted(failures: int) -> float:
+        counts.put_nowait(failures)
+        return 0.0
+
+    monkeypatch.setattr(sessions, "reconnect_delay", counted)
+    monkeypatch.setattr(sessions, "_HELD_AFTER", held_after)
+
+    async def accept(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(timeout=0.05)
+        await socket.prepare(request)
+        await socket.send_str(Joined(epoch="e").to_json())
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", accept)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        url = str(server.make_url("/"))
+        follower = RegistryClient(http=http, registries=[url], clock=SystemClock(), follow=["*"])
+        async with follower, asyncio.timeout(30):
+            assert [await counts.get() for _ in range(4)] == expected
+
+
+@pytest.mark.parametrize("failures", [1, 5, 30, 31, 100, 10**6])
 def test_reconnecting_stays_below_a_second_however_long_the_registry_was_away(failures: int) -> None:
     """Full jitter: a thousand instances do not come back in the same moment."""
     delays = [reconnect_delay(failures) for _ in range(200)]

@@ -82,13 +82,13 @@ def test_the_log_is_known_from_the_bus_or_the_registry() -> None:
 
 def test_listeners_hear_of_changes_until_they_stop() -> None:
     """One call per message."""
-    table, heard = Discovery(), list[int]()
-    stop = table.on_change(lambda: heard.append(table.version))
+    table, versions = Discovery(), list[int]()
+    stop = table.on_change(lambda: versions.append(table.version))
     table.apply(snapshot(version=1))
     table.apply(TableDelta(version=2))
     stop()
     table.apply(TableDelta(version=3))
-    assert heard == [1, 2]
+    assert versions == [1, 2]
 
 
 async def test_waiting_for_something_that_holds_already() -> None:

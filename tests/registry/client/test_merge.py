@@ -20,15 +20,15 @@ def row(state: State, id_: str = "a") -> Instance:
 
 
 def source(*rows: Instance, complete: bool = True) -> TableSource:
-    """Give a registry that tells these rows."""
+    """Give a registry that reports these rows."""
     made = TableSource()
-    made.snapshot(TableSnapshot(epoch="e", version=1, complete=complete, instances=rows))
+    made.apply_snapshot(TableSnapshot(epoch="e", version=1, complete=complete, instances=rows))
     return made
 
 
 def cut(made: TableSource) -> TableSource:
     """Cut a registry off."""
-    made.cut_off()
+    made.disconnected()
     return made
 
 
@@ -55,9 +55,9 @@ def test_it_is_gone_only_when_no_connected_one_has_it() -> None:
     """One lost it, the other one still hears it."""
     one, other = source(row(READY)), source(row(READY))
     gone = TableDelta(version=2, gone=(GoneInstance(id="a", why=Departure.LOST),))
-    one.delta(gone)
+    one.apply_delta(gone)
     assert merged("a", [one, other]) is not None
-    other.delta(gone)
+    other.apply_delta(gone)
     assert merged("a", [one, other]) is None
 
 
@@ -70,9 +70,9 @@ def test_all_cut_off_keep_what_they_said() -> None:
 
 def test_what_only_a_cut_off_one_had_is_in_doubt_while_another_is_whole() -> None:
     """It gets traffic when nobody else can answer; a registry that has just started proves nothing."""
-    kept = cut(source(row(READY)))
+    cached = cut(source(row(READY)))
     for other, expected in ((source(), SUSPECT), (source(complete=False), READY)):
-        found = merged("a", [kept, other])
+        found = merged("a", [cached, other])
         assert found is not None
         assert found.state is expected
 
@@ -87,12 +87,12 @@ def test_what_is_told_counts_before_what_is_kept() -> None:
 def test_an_incomplete_table_after_a_restart_takes_nobody_out() -> None:
     """Until it is complete."""
     one = cut(source(row(READY), row(READY, "b")))
-    concerned, gone = one.snapshot(
+    concerned, gone = one.apply_snapshot(
         TableSnapshot(epoch="f", version=1, complete=False, instances=(row(STARTING, "b"),))
     )
     assert (concerned, gone) == ({"a", "b"}, set())
-    assert (set(one.told), "a" in one.kept) == ({"b"}, True)
-    concerned, gone = one.snapshot(TableSnapshot(epoch="f", version=2, complete=True, instances=()))
+    assert (set(one.reported), "a" in one.cached) == ({"b"}, True)
+    concerned, gone = one.apply_snapshot(TableSnapshot(epoch="f", version=2, complete=True, instances=()))
     assert (concerned, gone) == ({"a", "b"}, {"a", "b"})
     assert merged("a", [one]) is None
 
@@ -102,14 +102,14 @@ def test_who_comes_back_to_a_registry_that_was_restarted_serves_all_the_time() -
     one = cut(source(row(READY)))
     starts = row(STARTING)
     for complete in (False, True):
-        one.snapshot(TableSnapshot(epoch="f", version=1, complete=complete, instances=(starts,)))
+        one.apply_snapshot(TableSnapshot(epoch="f", version=1, complete=complete, instances=(starts,)))
         assert merged("a", [one]) == row(READY)
     elsewhere = starts.model_copy(update={"address": "127.0.0.1:2"})
-    one.delta(TableDelta(version=2, put=(elsewhere,)))
+    one.apply_delta(TableDelta(version=2, put=(elsewhere,)))
     assert merged("a", [one]) == elsewhere
-    one.delta(TableDelta(version=3, put=(row(SUSPECT),)))
+    one.apply_delta(TableDelta(version=3, put=(row(SUSPECT),)))
     assert merged("a", [one]) == row(SUSPECT)
-    one.delta(TableDelta(version=4, put=(starts,)))
+    one.apply_delta(TableDelta(version=4, put=(starts,)))
     assert merged("a", [one]) == starts
 
 
@@ -117,23 +117,25 @@ def test_who_comes_back_to_a_registry_that_was_restarted_serves_all_the_time() -
     st.lists(st.tuples(st.sampled_from(["cut", "put", "gone", "whole", "part"]), st.sampled_from("ab")))
 )
 def test_a_row_is_kept_only_while_nothing_better_is_told(steps: list[tuple[str, str]]) -> None:
-    """Whatever a registry says, and whenever it is cut off; told ones need a connection."""
+    """Whatever a registry says, and whenever it is disconnected; reported rows need a connection."""
     made = TableSource()
     for word, id_ in steps:
         match word:
             case "cut":
-                made.cut_off()
-                assert not made.told
+                made.disconnected()
+                assert not made.reported
             case "put":
-                made.delta(TableDelta(version=1, put=(row(READY, id_),)))
+                made.apply_delta(TableDelta(version=1, put=(row(READY, id_),)))
             case "gone":
-                made.delta(TableDelta(version=1, gone=(GoneInstance(id=id_, why=Departure.LEFT),)))
+                made.apply_delta(TableDelta(version=1, gone=(GoneInstance(id=id_, why=Departure.LEFT),)))
                 assert merged(id_, [made]) is None
             case _:
-                is_whole = word == "whole"
-                said = TableSnapshot(
-                    epoch="e", version=1, complete=is_whole, instances=(row(READY, id_),)
+                is_complete = word == "whole"
+                snapshot = TableSnapshot(
+                    epoch="e", version=1, complete=is_complete, instances=(row(READY, id_),)
                 )
-                made.snapshot(said)
-                assert not (is_whole and made.kept)
-        assert all(made.told[id_].state is STARTING for id_ in made.told.keys() & made.kept.keys())
+                made.apply_snapshot(snapshot)
+                assert not (is_complete and made.cached)
+        assert all(
+            made.reported[id_].state is STARTING for id_ in made.reported.keys() & made.cached.keys()
+        )

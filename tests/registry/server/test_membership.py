@@ -1,4 +1,4 @@
-"""The rules of who is alive, as tables of facts and times."""
+"""The rules of which instances are alive, as tables of facts and times."""
 
 from datetime import UTC, datetime
 
@@ -70,7 +70,7 @@ def test_silence(silent_for: float, expected: State | None) -> None:
 def test_a_suspect_is_probed_every_half_second() -> None:
     """And nobody else is."""
     table = ready("a", "b")
-    table.beat("b", None, SUSPECT_AFTER)
+    table.heartbeat("b", None, SUSPECT_AFTER)
     times = [SUSPECT_AFTER + step * 0.1 for step in range(12)]
     probed = [time for time in times if [i.id for i in table.expire(time)] == ["a"]]
     assert probed == pytest.approx([SUSPECT_AFTER, SUSPECT_AFTER + PROBE_EVERY, SUSPECT_AFTER + 1.0])
@@ -87,7 +87,7 @@ def test_a_suspect_is_probed_every_half_second() -> None:
 def test_what_a_probe_of_a_ready_one_means(result: ProbeResult, expected: State | None) -> None:
     """Refused is conclusive, silence for 300 ms makes a suspect."""
     table = ready()
-    table.probed("a", result, 1.0)
+    table.record_probe("a", result, 1.0)
     assert state(table) is expected
 
 
@@ -103,7 +103,7 @@ def test_what_a_probe_of_a_suspect_means(result: ProbeResult, expected: State | 
     """It is back with its first answer."""
     table = ready()
     table.expire(SUSPECT_AFTER)
-    table.probed("a", result, SUSPECT_AFTER + 0.1)
+    table.record_probe("a", result, SUSPECT_AFTER + 0.1)
     assert state(table) is expected
 
 
@@ -111,7 +111,7 @@ def test_a_suspect_is_back_with_its_first_beat() -> None:
     """A busy loop is not death."""
     table = ready()
     table.expire(SUSPECT_AFTER)
-    assert table.beat("a", Load(in_flight=3), SUSPECT_AFTER + 0.1)
+    assert table.heartbeat("a", Load(in_flight=3), SUSPECT_AFTER + 0.1)
     assert state(table) is State.READY
     found = table.get("a")
     assert found is not None
@@ -122,8 +122,8 @@ def test_a_draining_one_stays_draining() -> None:
     """Neither beats nor probes make it ready again."""
     table = ready()
     table.drain("a")
-    table.beat("a", None, 1.0)
-    table.probed("a", ProbeResult.ANSWERED, 1.0)
+    table.heartbeat("a", None, 1.0)
+    table.record_probe("a", ProbeResult.ANSWERED, 1.0)
     table.join(instance(), 1.0)
     assert state(table) is State.DRAINING
 
@@ -139,7 +139,7 @@ def test_leaving_and_dying_are_different_words() -> None:
     """Followers are told which."""
     table = ready("a", "b")
     table.remove("a", RemovalCause.LEFT)
-    table.probed("b", ProbeResult.REFUSED, 1.0)
+    table.record_probe("b", ProbeResult.REFUSED, 1.0)
     assert {c.instance.id: c.why for c in table.take_changes()} == {"a": "left", "b": "lost"}
 
 
@@ -147,18 +147,18 @@ def test_a_lease_ends_after_its_own_time() -> None:
     """And is renewed by putting again."""
     table = Membership()
     table.join(instance(), 0.0, lease=5.0)
-    table.beat("a", None, 4.0)
+    table.heartbeat("a", None, 4.0)
     table.expire(8.9)
     assert state(table) is not None
     table.expire(9.0)
     assert state(table) is None
-    assert not table.beat("a", None, 9.1)
+    assert not table.heartbeat("a", None, 9.1)
 
 
 def test_load_is_no_change() -> None:
     """A beat a second from everybody is not news for everybody."""
     table = ready()
-    table.beat("a", Load(in_flight=9), 1.0)
+    table.heartbeat("a", Load(in_flight=9), 1.0)
     assert table.take_changes() == []
 
 
@@ -193,7 +193,7 @@ def test_followers_that_apply_the_changes_have_the_table(
             case "join":
                 table.join(instance(id_), now)
             case "beat":
-                table.beat(id_, None, now)
+                table.heartbeat(id_, None, now)
             case "admit":
                 table.admit(id_)
             case "drain":
@@ -201,7 +201,7 @@ def test_followers_that_apply_the_changes_have_the_table(
             case "left":
                 table.remove(id_, RemovalCause.LEFT)
             case result:
-                table.probed(id_, ProbeResult[result.upper()], now)
+                table.record_probe(id_, ProbeResult[result.upper()], now)
         table.expire(now)
         for change in table.take_changes() if pause > 1 else ():
             seen.pop(change.instance.id, None)
@@ -214,7 +214,7 @@ def test_followers_that_apply_the_changes_have_the_table(
     assert seen == {item.id: item.state for item in table.instances}
 
 
-# Mass loss: it is we who are cut off.
+# Self-preservation: it is we who are cut off.
 
 
 def crowd(count: int) -> Membership:
@@ -225,7 +225,7 @@ def crowd(count: int) -> Membership:
 def hear(table: Membership, ids: range, now: float) -> None:
     """Let some of a crowd beat."""
     for number in ids:
-        table.beat(str(number), None, now)
+        table.heartbeat(str(number), None, now)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_those_that_go_silent_one_after_the_other_are_lost() -> None:
         hear(table, range(int(now / 20), 4), now)
         table.expire(now)
     assert [item.id for item in table.instances] == []
-    assert table.guards == 0
+    assert table.self_preservations == 0
 
 
 def test_a_refused_one_is_lost_even_then() -> None:
@@ -269,7 +269,7 @@ def test_a_refused_one_is_lost_even_then() -> None:
     table = crowd(4)
     table.expire(SUSPECT_AFTER)
     assert table.is_self_preserving
-    table.probed("0", ProbeResult.REFUSED, SUSPECT_AFTER)
+    table.record_probe("0", ProbeResult.REFUSED, SUSPECT_AFTER)
     assert state(table, "0") is None
 
 
@@ -289,7 +289,7 @@ def test_when_beats_return_the_rest_gets_its_time_anew() -> None:
     assert state(table, "3") is None
 
 
-def test_a_lease_that_ends_in_a_mass_loss_is_suspect() -> None:
+def test_a_lease_that_ends_in_self_preservation_is_suspect() -> None:
     """And its probe renews it: we cannot hear its puts, but it answers."""
     table = Membership()
     for id_ in "abcd":
@@ -297,7 +297,7 @@ def test_a_lease_that_ends_in_a_mass_loss_is_suspect() -> None:
         table.admit(id_)
     table.expire(5.0)
     assert table.counts() == {State.SUSPECT: 4}
-    table.probed("a", ProbeResult.ANSWERED, 5.0)
+    table.record_probe("a", ProbeResult.ANSWERED, 5.0)
     assert state(table) is State.READY
 
 
@@ -321,7 +321,7 @@ def test_what_the_registry_was_late_is_not_counted() -> None:
 
 def test_a_registry_is_complete_when_everybody_it_knew_is_ready() -> None:
     """Joining is not enough: who starts cannot answer yet. Who drains or is gone is not waited for."""
-    table = Membership(began=100.0, before={"posts": 1})
+    table = Membership(began=100.0, remembered={"posts": 1})
     table.expect(["a", "b", "c"], 100.1)
     for id_ in ("a", "b", "c"):
         table.join(instance(id_), 100.2)
@@ -343,7 +343,7 @@ def test_it_counts_who_may_get_traffic_of_each_service() -> None:
     table.admit("a")
     table.admit("b")
     assert table.serving() == {"posts": 2}
-    table.probed("a", ProbeResult.SILENT, 1.0)
+    table.record_probe("a", ProbeResult.SILENT, 1.0)
     table.join(instance("b"), 1.0)
     assert table.serving() == {"posts": 2}
     table.join(instance("b").model_copy(update={"address": "127.0.0.1:9"}), 1.1)
@@ -366,9 +366,9 @@ def test_nobody_gets_traffic_at_an_address_that_was_not_dialled() -> None:
 def test_a_probe_of_the_address_before_says_nothing() -> None:
     """It came back elsewhere while the probe was on its way."""
     table = ready()
-    table.probed("a", ProbeResult.REFUSED, 1.0, address="127.0.0.1:9")
+    table.record_probe("a", ProbeResult.REFUSED, 1.0, address="127.0.0.1:9")
     assert state(table) is State.READY
-    table.probed("a", ProbeResult.REFUSED, 1.0, address="127.0.0.1:1")
+    table.record_probe("a", ProbeResult.REFUSED, 1.0, address="127.0.0.1:1")
     assert state(table) is None
 
 
@@ -398,8 +398,8 @@ def test_a_lease_is_not_renewed_by_others() -> None:
     table = Membership()
     table.join(instance(), 0.0, lease=5.0)
     table.admit("a")
-    table.probed("a", ProbeResult.SILENT, 1.0)
-    table.probed("a", ProbeResult.ANSWERED, 4.0)
+    table.record_probe("a", ProbeResult.SILENT, 1.0)
+    table.record_probe("a", ProbeResult.ANSWERED, 4.0)
     assert state(table) is State.READY
     table.expire(5.0)
     assert state(table) is None
@@ -417,9 +417,9 @@ def test_losses_are_counted_by_their_cause() -> None:
     table = ready("a", "b", "c", "d", "e")
     table.join(instance("f"), 0.0, lease=1.0)
     table.remove("a", RemovalCause.LEFT)
-    table.probed("b", ProbeResult.REFUSED, 0.0)
+    table.record_probe("b", ProbeResult.REFUSED, 0.0)
     table.remove("c", RemovalCause.FORCED)
-    table.beat("d", None, LOST_AFTER)
+    table.heartbeat("d", None, LOST_AFTER)
     table.expire(1.0)
     table.expire(LOST_AFTER)
     assert table.joins == 6
@@ -455,10 +455,10 @@ class Life(RuleBasedStateMachine):
         self.heard[id_] = self.now - self.stretched
 
     @rule(id_=ids)
-    def beat(self, id_: str) -> None:
+    def heartbeat(self, id_: str) -> None:
         """Somebody is heard, and only who is there counts."""
         was_there = id_ in self.here()
-        assert self.table.beat(id_, Load(in_flight=1), self.now) is was_there
+        assert self.table.heartbeat(id_, Load(in_flight=1), self.now) is was_there
         self.heard[id_] = self.now - self.stretched
 
     @rule(id_=ids)
@@ -470,7 +470,7 @@ class Life(RuleBasedStateMachine):
     @rule(id_=ids, result=st.sampled_from(ProbeResult))
     def probe(self, id_: str, result: ProbeResult) -> None:
         """Let a probe come back; after a refusal it is gone whatever it was."""
-        self.table.probed(id_, result, self.now)
+        self.table.record_probe(id_, result, self.now)
         assert result is not ProbeResult.REFUSED or id_ not in self.here()
 
     @rule(id_=ids, cause=st.sampled_from([RemovalCause.LEFT, RemovalCause.FORCED]))

@@ -17,9 +17,9 @@ async def test_a_life_in_numbers() -> None:
             return shown.get_sample_value(f"blog_registry_{name}", labels)
 
         follower = await world.open(None, follow=["posts"])
-        session = await world.open(await world.door("p1"))
+        session = await world.open(await world.stub("p1"))
         await session.ready()
-        await world.open(await world.door("p2"))
+        await world.open(await world.stub("p2"))
         await seen(follower, lambda table: table == {"p1": State.READY, "p2": State.STARTING})
         assert [value("instances", state=state) for state in ("ready", "starting", "suspect")] == [
             1,
@@ -32,7 +32,7 @@ async def test_a_life_in_numbers() -> None:
         assert value("suspicions_total") == value("guarded") == value("mass_losses_total") == 0
         world.registry.membership.remove("p2", RemovalCause.SILENT)
         await session.leave()
-        world.registry.take_note()
+        world.registry.schedule_delta()
         await seen(follower, lambda table: table == {})
         assert value("departures_total", why="left", cause="left") == 1
         assert value("departures_total", why="lost", cause="silent") == 1
@@ -48,7 +48,7 @@ async def test_a_follower_that_does_not_keep_up_shows() -> None:
         stuck = await world.open(None, follow=["posts"])
         stuck.pause()
         before = world.registry.publisher.version
-        await world.open(await world.door("p1"))
+        await world.open(await world.stub("p1"))
         await seen(watcher, lambda table: table == {"p1": State.STARTING})
         lag = shown.get_sample_value("blog_registry_follower_lag")
         assert lag is not None

@@ -19,8 +19,8 @@ async def call(world: World, method: str, path: str, **options: Any) -> tuple[in
 async def test_put_get_delete() -> None:
     """Join and beat in one, idempotent, and gone when deleted."""
     async with a_world() as world:
-        door = await world.door("x1")
-        lease = {"address": f"127.0.0.1:{door.server.port}", "ttl": 5}
+        stub = await world.stub("x1")
+        lease = {"address": f"127.0.0.1:{stub.server.port}", "ttl": 5}
         for _ in range(2):
             status, row = await call(world, "PUT", "v1/services/other/instances/x1", json=lease)
             assert (status, row["state"], row["service"]) == (200, "ready", "other")
@@ -29,6 +29,21 @@ async def test_put_get_delete() -> None:
         assert [row["id"] for row in rows] == ["x1"]
         assert (await call(world, "DELETE", "v1/services/other/instances/x1"))[0] == 204
         assert (await call(world, "GET", "v1/services"))[1]["services"] == {}
+
+
+async def test_the_weight_of_a_lease_is_accepted_and_changes_nothing() -> None:
+    """It is shown as it was put; instances of any weight get the same share."""
+    async with a_world() as world:
+        for id_, weight in (("x1", 1), ("x2", 1000), ("x3", 0)):
+            stub = await world.stub(id_)
+            lease = {"address": f"127.0.0.1:{stub.server.port}", "weight": weight}
+            status, row = await call(world, "PUT", f"v1/services/other/instances/{id_}", json=lease)
+            assert (status, row["weight"]) == (200, weight)
+        table = (await world.open(None, follow=["other"])).discovery
+        async with asyncio.timeout(5):
+            await table.wait_until(lambda table: len(table.serving("other")) == 3)
+        chosen = [found.id for _ in range(6) if (found := table.next("other"))]
+        assert sorted(chosen) == ["x1", "x1", "x2", "x2", "x3", "x3"]
 
 
 async def test_a_beat_of_an_unknown_lease_is_404() -> None:
@@ -75,9 +90,9 @@ async def test_a_version_that_is_no_number_is_refused(version: str) -> None:
 async def test_an_address_that_cannot_be_dialled_says_which_was_tried() -> None:
     """The person sees what to correct."""
     async with a_world() as world:
-        door = await world.door("x1")
-        port = door.server.port
-        await door.server.close()
+        stub = await world.stub("x1")
+        port = stub.server.port
+        await stub.server.close()
         lease = {"address": f"127.0.0.1:{port}"}
         status, body = await call(world, "PUT", "v1/services/other/instances/x1", json=lease)
         assert (status, body["tried"]) == (422, f"127.0.0.1:{port}")
@@ -87,7 +102,7 @@ async def test_an_address_that_cannot_be_dialled_says_which_was_tried() -> None:
 async def test_who_holds_a_session_is_taken_out_only_by_force() -> None:
     """A script does not end a living instance by mistake."""
     async with a_world() as world:
-        await world.open(await world.door("p1"))
+        await world.open(await world.stub("p1"))
         path = "v1/services/posts/instances/p1"
         assert (await call(world, "DELETE", path))[0] == 409
         assert (await call(world, "DELETE", path + "?force=true"))[0] == 204
@@ -97,7 +112,7 @@ async def test_watch_answers_when_something_changes() -> None:
     """A long poll: at once if the table is newer, else with the next change."""
     async with a_world() as world, asyncio.TaskGroup() as group:
         watching = group.create_task(call(world, "GET", "v1/watch?version=0"))
-        await world.open(await world.door("p1"))
+        await world.open(await world.stub("p1"))
         async with asyncio.timeout(5):
             status, table = await watching
         assert status == 200
@@ -107,8 +122,8 @@ async def test_watch_answers_when_something_changes() -> None:
 async def test_prometheus_finds_every_instance() -> None:
     """The format of http_sd_config."""
     async with a_world() as world:
-        door = await world.door("p1")
-        await world.open(door)
+        stub = await world.stub("p1")
+        await world.open(stub)
         _, targets = await call(world, "GET", "v1/prometheus")
         labels = {"service": "posts", "instance": "p1"}
-        assert targets == [{"targets": [f"127.0.0.1:{door.server.port}"], "labels": labels}]
+        assert targets == [{"targets": [f"127.0.0.1:{stub.server.port}"], "labels": labels}]

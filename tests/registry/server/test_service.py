@@ -14,18 +14,19 @@ from aiohttp.test_utils import TestServer
 from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
+from blog.registry.app import registry_app
 from blog.registry.client.client import RegistryClient
 from blog.registry.messages import Heartbeat, parse_from_registry
 from blog.registry.server.completeness import GIVE_UP_AFTER, RETURN_WITHIN
-from blog.registry.server.conversation import MAX_MISSED_HEARTBEATS
-from blog.registry.server.service import Registry, registry_app
+from blog.registry.server.service import Registry
+from blog.registry.server.session import MAX_MISSED_HEARTBEATS
 from blog.registry.server.transitions import RemovalCause
 from tests.fakes import FakeClock
 
 TOKEN = "secret"
 
 
-class Door:
+class StubInstance:
     """A port that answers as an instance does, and can be closed."""
 
     def __init__(self, instance_id: str) -> None:
@@ -53,23 +54,23 @@ class World:
         self._stack = stack
         self.http: aiohttp.ClientSession
 
-    async def door(self, instance_id: str) -> Door:
+    async def stub(self, instance_id: str) -> StubInstance:
         """Open a port for an instance."""
-        door = Door(instance_id)
-        await door.server.start_server()
-        self._stack.push_async_callback(door.server.close)
-        return door
+        stub = StubInstance(instance_id)
+        await stub.server.start_server()
+        self._stack.push_async_callback(stub.server.close)
+        return stub
 
     def registry_client(
-        self, door: Door | None, service: str = "posts", **options: Any
+        self, stub: StubInstance | None, service: str = "posts", **options: Any
     ) -> RegistryClient:
-        """Make the session of the instance behind `door`."""
+        """Make the session of the instance behind `stub`."""
         instance = None
-        if door is not None:
+        if stub is not None:
             instance = Instance(
-                id=door.instance_id,
+                id=stub.instance_id,
                 service=service,
-                address=f"0.0.0.0:{door.server.port}",
+                address=f"0.0.0.0:{stub.server.port}",
                 started_at=SystemClock().now(),
                 metadata=options.pop("metadata", {}),
             )
@@ -82,10 +83,12 @@ class World:
             **options,
         )
 
-    async def open(self, door: Door | None, service: str = "posts", **options: Any) -> RegistryClient:
+    async def open(
+        self, stub: StubInstance | None, service: str = "posts", **options: Any
+    ) -> RegistryClient:
         """Open a session until the end of the test."""
         registry_client = await self._stack.enter_async_context(
-            self.registry_client(door, service, **options)
+            self.registry_client(stub, service, **options)
         )
         await registry_client.wait_until_joined()
         return registry_client
@@ -125,20 +128,20 @@ async def test_an_instance_joins_is_dialled_back_and_seen_by_followers() -> None
     """Starting first, ready after the dial-back, at the address that the registry sees."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        door = await world.door("p1")
-        registry_client = await world.open(door)
+        stub = await world.stub("p1")
+        registry_client = await world.open(stub)
         await seen(follower, lambda table: table == {"p1": State.STARTING})
         async with asyncio.timeout(5):
             await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
-        assert follower.discovery.instances["p1"].address == f"127.0.0.1:{door.server.port}"
+        assert follower.discovery.instances["p1"].address == f"127.0.0.1:{stub.server.port}"
 
 
 async def test_a_follower_hears_only_of_what_it_asked_for() -> None:
     """And a latecomer gets the whole table at once."""
     async with a_world() as world:
         for id_, service in (("p1", "posts"), ("c1", "comments")):
-            await world.open(await world.door(id_), service)
+            await world.open(await world.stub(id_), service)
         everything = await world.open(None, follow=["*"])
         posts = await world.open(None, follow=["posts"])
         await seen(everything, lambda table: set(table) == {"p1", "c1"})
@@ -148,21 +151,21 @@ async def test_a_follower_hears_only_of_what_it_asked_for() -> None:
 async def test_an_address_that_does_not_answer_is_refused_with_the_reason() -> None:
     """The instance is told which address was tried; once it answers, it is ready."""
     async with a_world() as world:
-        door = await world.door("p1")
-        door.status = 503
+        stub = await world.stub("p1")
+        stub.status = 503
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with world.http.ws_connect(f"{world.url}v1/session", headers=headers) as socket:
-            instance = world.registry_client(door).instance
+            instance = world.registry_client(stub).instance
             assert instance is not None
-            address = f"127.0.0.1:{door.server.port}"
+            address = f"127.0.0.1:{stub.server.port}"
             instance = instance.model_copy(update={"address": address})
             await socket.send_json({"type": "join", "instance": instance.model_dump(mode="json")})
             await socket.send_json({"type": "ready"})
-            said = [parse_from_registry(await socket.receive_str(timeout=5)) for _ in range(3)]
-            assert [message.type for message in said] == ["joined", "snapshot", "refused"]
-            assert said[2].model_dump()["tried"] == address
-            assert "503" in said[2].model_dump()["why"]
-            door.status = 200
+            received = [parse_from_registry(await socket.receive_str(timeout=5)) for _ in range(3)]
+            assert [message.type for message in received] == ["joined", "snapshot", "refused"]
+            assert received[2].model_dump()["tried"] == address
+            assert "503" in received[2].model_dump()["why"]
+            stub.status = 200
             await socket.send_json({"type": "ready"})
             assert parse_from_registry(await socket.receive_str(timeout=5)).type == "ready"
 
@@ -170,9 +173,9 @@ async def test_an_address_that_does_not_answer_is_refused_with_the_reason() -> N
 async def test_somebody_else_at_the_address_does_not_count() -> None:
     """Addresses are reused: only the same instance id is an answer."""
     async with a_world() as world:
-        door = await world.door("p1")
-        registry_client = await world.open(door)
-        door.instance_id = "p2"
+        stub = await world.stub("p1")
+        registry_client = await world.open(stub)
+        stub.instance_id = "p2"
         world.registry.membership.admit("p1")
         registry_client.report_unhealthy("p1", "test")
         follower = await world.open(None, follow=["posts"])
@@ -183,11 +186,11 @@ async def test_a_closed_socket_with_a_refused_probe_is_lost_at_once() -> None:
     """A killed process: long before any beat is missed."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        door = await world.door("p1")
-        async with world.registry_client(door) as registry_client:
+        stub = await world.stub("p1")
+        async with world.registry_client(stub) as registry_client:
             await registry_client.ready()
             await seen(follower, lambda table: table == {"p1": State.READY})
-            await door.server.close()
+            await stub.server.close()
             closed = asyncio.get_running_loop().time()
         await seen(follower, lambda table: table == {})
         assert asyncio.get_running_loop().time() - closed < 1.0
@@ -197,12 +200,12 @@ async def test_a_closed_socket_with_an_answered_probe_is_not_lost() -> None:
     """The connection broke, the instance did not: it comes back by itself."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
-        for talk in list(world.registry.publisher.conversations):
-            if talk.instance_id == "p1":
-                await talk.socket.close()
+        for session in list(world.registry.publisher.sessions):
+            if session.instance_id == "p1":
+                await session.socket.close()
         joined = asyncio.Event()
         registry_client.discovery.on_change(joined.set)
         async with asyncio.timeout(5):
@@ -214,38 +217,44 @@ async def test_a_lost_one_that_speaks_again_joins_again() -> None:
     """Stopped for longer than 10 s, its socket still open: it is sent away, and comes back by itself."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         registry_client.pause()
         world.registry.membership.remove("p1", RemovalCause.SILENT)
-        world.registry.take_note()
+        world.registry.schedule_delta()
         await seen(follower, lambda table: table == {})
         registry_client.resume()
         await seen(follower, lambda table: table == {"p1": State.READY})
 
 
-async def test_who_is_forced_out_and_lives_comes_back() -> None:
+async def test_an_evicted_instance_that_lives_comes_back() -> None:
     """Its session is closed, and joining again is up to it."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
-        world.registry.force_out("p1")
-        await seen(follower, lambda table: table == {})
-        await seen(follower, lambda table: table == {"p1": State.READY})
+        version, joins = follower.discovery.version, world.registry.membership.joins
+        world.registry.evict("p1")
+        assert world.registry.membership.get("p1") is None
+        # its removal and its return may come in one delta
+        await seen(
+            follower,
+            lambda table: follower.discovery.version > version and table == {"p1": State.READY},
+        )
+        assert world.registry.membership.joins == joins + 1
 
 
 async def test_a_follower_that_is_silent_for_long_is_given_up() -> None:
     """A machine without power acknowledges nothing: no drain waits for it for ever."""
     async with a_world() as world:
         await world.open(None, follow=["posts"])
-        [talk] = world.registry.publisher.conversations
+        [session] = world.registry.publisher.sessions
         for _ in range(MAX_MISSED_HEARTBEATS + 1):
-            talk.say_alive()
+            session.send_keep_alive()
         async with asyncio.timeout(5):
-            while talk in world.registry.publisher.conversations:
+            while session in world.registry.publisher.sessions:
                 await asyncio.sleep(0.01)
 
 
@@ -254,7 +263,7 @@ async def test_a_drain_is_acknowledged_by_every_follower() -> None:
     async with a_world() as world:
         slow = await world.open(None, follow=["posts"])
         await world.open(None, follow=["*"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         await registry_client.ready()
         await seen(slow, lambda table: table == {"p1": State.READY})
         slow.pause()
@@ -270,8 +279,8 @@ async def test_a_storm_of_beats_makes_nobody_else_suspect() -> None:
     """One that beats as fast as it can; the registry reads the others all the same."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        quiet = await world.open(await world.door("p1"))
-        storm = await world.open(await world.door("p2"))
+        quiet = await world.open(await world.stub("p1"))
+        storm = await world.open(await world.stub("p2"))
         for registry_client in (quiet, storm):
             await registry_client.ready()
         await seen(follower, lambda table: set(table.values()) == {State.READY} and len(table) == 2)
@@ -280,21 +289,21 @@ async def test_a_storm_of_beats_makes_nobody_else_suspect() -> None:
             lambda: states.update(one.state for one in follower.discovery.instances.values())
         )
         version = world.registry.publisher.version
-        [line] = storm._lines.values()
+        [connection] = storm._connections.values()
         for _ in range(20_000):
-            line.say(Heartbeat())
+            connection.send(Heartbeat())
         async with asyncio.timeout(30):
-            await line.wait_until_sent()
+            await connection.wait_until_sent()
         await quiet.drain()
         assert states <= {State.READY, State.DRAINING}
         assert world.registry.publisher.version == version + 1
 
 
 async def test_leaving_is_seen_as_leaving() -> None:
-    """No probe, no doubt."""
+    """No probe."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         await registry_client.ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         await registry_client.leave()
@@ -302,10 +311,10 @@ async def test_leaving_is_seen_as_leaving() -> None:
 
 
 async def test_a_drain_returns_once_the_followers_know() -> None:
-    """Then nobody picks the instance any more."""
+    """Then no follower selects the instance any more."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         await registry_client.ready()
         began = asyncio.get_running_loop().time()
         await registry_client.drain()
@@ -317,7 +326,7 @@ async def test_a_drain_does_not_wait_for_ever_for_a_stuck_follower() -> None:
     """1.5 s, then the instance goes on with its own end."""
     async with a_world() as world:
         follower = await world.open(None, follow=["posts"])
-        registry_client = await world.open(await world.door("p1"))
+        registry_client = await world.open(await world.stub("p1"))
         follower.pause()
         async with asyncio.timeout(5):
             await registry_client.drain()
@@ -326,8 +335,8 @@ async def test_a_drain_does_not_wait_for_ever_for_a_stuck_follower() -> None:
 async def test_a_bus_with_another_log_is_told_and_not_taken_in() -> None:
     """Never two logs."""
     async with a_world() as world:
-        first = await world.open(await world.door("b1"), "bus", metadata={"log": "one"})
-        other = await world.open(await world.door("b2"), "bus", metadata={"log": "two"})
+        first = await world.open(await world.stub("b1"), "bus", metadata={"log": "one"})
+        other = await world.open(await world.stub("b2"), "bus", metadata={"log": "two"})
         assert (first.discovery.log, other.discovery.log) == ("one", "one")
         assert world.registry.membership.get("b2") is None
 
@@ -335,9 +344,9 @@ async def test_a_bus_with_another_log_is_told_and_not_taken_in() -> None:
 async def test_a_bus_that_adopts_brings_its_log() -> None:
     """`blog bus --adopt` overrules."""
     async with a_world() as world:
-        await world.open(await world.door("b1"), "bus", metadata={"log": "one"})
+        await world.open(await world.stub("b1"), "bus", metadata={"log": "one"})
         metadata = {"log": "two", "adopt": "true"}
-        other = await world.open(await world.door("b2"), "bus", metadata=metadata)
+        other = await world.open(await world.stub("b2"), "bus", metadata=metadata)
         assert other.discovery.log == "two"
 
 
@@ -383,7 +392,7 @@ async def test_a_wall_clock_that_jumps_ends_nobody(days: int) -> None:
     clock = SetClock()
     async with a_world(clock) as world:
         follower = await world.open(None, follow=["*"])
-        first = await world.open(await world.door("first"))
+        first = await world.open(await world.stub("first"))
         await first.ready()
         await seen(follower, lambda table: table == {"first": State.READY})
         changes: list[dict[str, State]] = []
@@ -392,7 +401,7 @@ async def test_a_wall_clock_that_jumps_ends_nobody(days: int) -> None:
         )
         clock.ahead = timedelta(days=days)
         world.registry.membership.expire(world.registry.now())
-        second = await world.open(await world.door("second"))
+        second = await world.open(await world.stub("second"))
         await second.ready()
         await seen(follower, lambda table: table == {"first": State.READY, "second": State.READY})
         assert {table["first"] for table in changes} == {State.READY}
@@ -403,7 +412,7 @@ async def test_a_registry_that_has_just_started_is_not_complete() -> None:
     clock = FakeClock(1000.0)
     async with a_world(clock) as world:
         follower = await world.open(None, follow=["*"])
-        await (await world.open(await world.door("p1"))).ready()
+        await (await world.open(await world.stub("p1"))).ready()
         await seen(follower, lambda table: table == {"p1": State.READY})
         assert not follower.discovery.is_complete
         clock.advance(RETURN_WITHIN)
@@ -414,8 +423,8 @@ async def test_a_registry_that_has_just_started_is_not_complete() -> None:
 async def test_a_master_says_who_has_to_be_ready() -> None:
     """When those are ready the table is complete, and late followers hear it at once."""
     async with a_world(FakeClock(1000.0)) as world:
-        master = await world.open(None, follow=["*"], expects=lambda: {"posts": 1, "gateway": 1})
-        posts = await world.open(await world.door("p1"))
+        master = await world.open(None, follow=["*"], expected=lambda: {"posts": 1, "gateway": 1})
+        posts = await world.open(await world.stub("p1"))
         await seen(master, lambda table: table == {"p1": State.STARTING})
         assert not master.discovery.is_complete
         await posts.ready()
@@ -429,39 +438,39 @@ async def test_a_master_says_again_whom_to_wait_for() -> None:
     """A service that cannot run keeps nobody waiting once the master has given it up."""
     async with a_world(FakeClock(1000.0)) as world:
         wanted = {"posts": 1, "broken": 1}
-        master = await world.open(None, follow=["*"], expects=lambda: wanted)
-        await (await world.open(await world.door("p1"))).ready()
+        master = await world.open(None, follow=["*"], expected=lambda: wanted)
+        await (await world.open(await world.stub("p1"))).ready()
         await seen(master, lambda table: table == {"p1": State.READY})
         assert not master.discovery.is_complete
         wanted["broken"] = 0
-        master.say_expected()
+        master.send_expected()
         async with asyncio.timeout(5):
             await master.discovery.wait_until(lambda table: table.is_complete)
 
 
 async def test_who_was_there_is_remembered_and_the_rest_forgotten_once_it_is_complete() -> None:
     """What was known before counts until then; who is stopped is remembered for a while."""
-    told: list[dict[str, int]] = []
+    remembered: list[dict[str, int]] = []
     clock = FakeClock(1000.0)
     registry = Registry(
         clock=clock,
         known_services={"posts": 1, "comments": 1},
-        remember_services=lambda counts: told.append(dict(counts)),
+        remember_services=lambda counts: remembered.append(dict(counts)),
     )
 
     async def looks(times: int) -> None:
         async with asyncio.timeout(5):
-            count = len(told)
-            while len(told) < count + times:
+            count = len(remembered)
+            while len(remembered) < count + times:
                 await asyncio.sleep(0.01)
 
     async with registry:
-        assert told == []
+        assert remembered == []
         clock.advance(GIVE_UP_AFTER)
         registry.membership.join(an_instance("p1"), clock.monotonic())
         registry.membership.admit("p1")
         await looks(1)
         registry.membership.remove("p1", RemovalCause.LEFT)
-        registry.take_note()
+        registry.schedule_delta()
         await looks(2)
-    assert told == [{"posts": 1}] * len(told)
+    assert remembered == [{"posts": 1}] * len(remembered)
