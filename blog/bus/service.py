@@ -24,7 +24,7 @@ from blog.core.files.data_dir import unusable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.core.web import number, problems, read_body, requires_token
-from blog.eventlog.client import LOG_HEADER
+from blog.eventlog.wire import LOG_HEADER
 from blog.http.limits import server_options
 from blog.lifecycle.health_endpoints import is_probe
 from blog.lifecycle.lifecycle import Lifecycle

@@ -1,4 +1,4 @@
-"""BusClient: how an instance meets the log: append, look up, follow. All that other rooms see of the bus.
+"""EventLogClient: how an instance meets the log: append, look up, follow. All that others see of the bus.
 
 Every try of an append carries the same event ids, so that trying again is harmless.
 """
@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -34,11 +34,10 @@ from blog.core.instance import Instance
 from blog.core.net.http_client import detail_of, read_response
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.eventlog.append_batcher import AppendBatcher
+from blog.eventlog.wire import LOG_HEADER, Appended, Head
 from blog.registry.client.discovery import Discovery
 
 SERVICE = "bus"
-LOG_HEADER = "Blog-Log"
-"""On every answer of the bus: the identity of its log."""
 
 _ATTEMPT_TIMEOUT = 2.0  # seconds for one try; a bus that hangs may have a successor by then
 _PAUSE = (0.02, 0.2)  # seconds between tries, drawn evenly
@@ -54,22 +53,6 @@ _REFUSED: dict[int, type[BlogError]] = {
 _TEMPORARY = frozenset({408, 421, 425, 429})
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where the log has an event. `duplicate`: it had it before this append."""
-
-    id: str
-    sequence: int
-    duplicate: bool = False
-
-
-class Head(NamedTuple):
-    """The identity of a log and its last sequence, 0 when it is empty."""
-
-    log: str
-    sequence: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +88,7 @@ class _TryAgain(Exception):
     """The bus did not do it this time; nothing speaks against another try."""
 
 
-class BusClient:
+class EventLogClient:
     """Talks to whichever bus `discovery` has ready, over `http`. An async context manager."""
 
     def __init__(
@@ -131,13 +114,13 @@ class BusClient:
         envelopes: Sequence[Envelope],
         *,
         expect: int | None = None,
-        among: Collection[str] = (),
+        types: Collection[str] = (),
         timeout: float = 5.0,
     ) -> list[Appended]:
         """Append `envelopes` as one batch, all or none; return once the log has them on disk.
 
         With `expect`, nothing of the first envelope's key may have come behind that sequence; with
-        types in `among`, none of these. Raises Conflict when something did, TooLarge, or Unavailable
+        types in `types`, none of these. Raises Conflict when something did, TooLarge, or Unavailable
         when it was not done in `timeout` seconds (it may be done all the same: append the same ids
         again).
         """
@@ -146,7 +129,7 @@ class BusClient:
             return await self._until_done(lambda: self._appender.append(events), timeout)
         # what is expected is about these events alone: they travel without others'
         body = f"[{','.join(events)}]".encode()
-        return await self._until_done(lambda: self._send(body, _expectation(expect, among)), timeout)
+        return await self._until_done(lambda: self._send(body, _expectation(expect, types)), timeout)
 
     async def _send(self, body: bytes, params: Sequence[tuple[str, str]] = ()) -> list[Appended]:
         """Append a batch, once."""
@@ -293,5 +276,5 @@ def _number(text: bytes | bytearray) -> int:
     return int(digits)
 
 
-def _expectation(expect: int, among: Collection[str]) -> list[tuple[str, str]]:
-    return [("expectedsequence", str(expect)), *(("expectedtype", name) for name in sorted(among))]
+def _expectation(expect: int, types: Collection[str]) -> list[tuple[str, str]]:
+    return [("expectedsequence", str(expect)), *(("expectedtype", name) for name in sorted(types))]

@@ -18,7 +18,7 @@ from blog.core.events import Envelope
 from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.settings import Settings
 from blog.core.web import bearer, problems
-from blog.eventlog.client import BusClient
+from blog.eventlog.client import EventLogClient
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
@@ -35,7 +35,7 @@ class Rig:
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.http: aiohttp.ClientSession
         self.registry_client: RegistryClient
-        self.client: BusClient
+        self.client: EventLogClient
         self.registry: str
         self.bus: Lifecycle
         self.folder = folder
@@ -70,7 +70,7 @@ class Rig:
         )
         self.registry_client = await self._stack.enter_async_context(registry_client)
         self.client = await self._stack.enter_async_context(
-            BusClient(self.registry_client.discovery, self.http, SystemClock(), TOKEN)
+            EventLogClient(self.registry_client.discovery, self.http, SystemClock(), TOKEN)
         )
 
     async def start_bus(self, folder: str = "data") -> None:

@@ -222,8 +222,8 @@ async def test_only_events_of_the_expected_types_count(rig: Rig) -> None:
     """A key where much else happens moves on without a conflict; the problem says where it moved to."""
     await rig.client.append([event("a"), event("b", type_="t1"), event("c", type_="t2")])
     with pytest.raises(Conflict):
-        await rig.client.append([event("d")], expect=1, among=["t2", "t3"])
-    await rig.client.append([event("d")], expect=1, among=["t3", "t4"])
+        await rig.client.append([event("d")], expect=1, types=["t2", "t3"])
+    await rig.client.append([event("d")], expect=1, types=["t3", "t4"])
     query = {"expectedsequence": "1", "expectedtype": "t1"}
     status, problem = await rig.send(batch(event("e")), **query)
     assert (status, problem["sequence"]) == (409, 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from blog.bus.log.writer import LogWriter
 from blog.cli.commands import cli
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 _commit = LogWriter._commit
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from blog.core.events import Recorded
 from blog.eventlog import client
-from blog.eventlog.client import LOG_HEADER, BusLost, EventBatch, _batches
+from blog.eventlog.client import BusLost, EventBatch, _batches
+from blog.eventlog.wire import LOG_HEADER
 
 text = st.text(max_size=8) | st.sampled_from(['\n{"through":7}\n', '{"through": 7}', "\u2028", "]"])
 data = st.dictionaries(text, text | st.dictionaries(st.sampled_from(["through", "a"]), st.integers()))

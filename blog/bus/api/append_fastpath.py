@@ -18,7 +18,7 @@ from blog.core.clock import Clock
 from blog.core.errors import BlogError, TooLarge, status_of
 from blog.core.net.codings import must_be_plain
 from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unmet, unsupported
-from blog.eventlog.client import LOG_HEADER, Appended
+from blog.eventlog.wire import LOG_HEADER, Appended
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
 from blog.http.responses import NO_HEAD, DateLine, reply

@@ -11,7 +11,7 @@ from blog.bus.log.expected_version import ExpectedVersion
 from blog.core.errors import Invalid, TooLarge
 from blog.core.events import BATCH_TYPE, EVENT_TYPE, Envelope
 from blog.core.web import invalid, whole_number
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 MAX_EVENT = 256 * 1024
 """Bytes of one event; more is 413."""

@@ -15,7 +15,7 @@ from blog.bus.log.tail import EventFilter, TailPage
 from blog.core.background import background
 from blog.core.events import NDJSON_TYPE
 from blog.core.logs import get_logger
-from blog.eventlog.client import LOG_HEADER
+from blog.eventlog.wire import LOG_HEADER
 from blog.lifecycle.member import Member
 
 HEARTBEAT = 15.0

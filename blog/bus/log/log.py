@@ -32,7 +32,7 @@ from blog.bus.log.tail import EventFilter, Tail, TailPage, cut
 from blog.bus.log.writer import CommitMetrics, LogWriter
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 R = TypeVar("R")
 _COLUMNS = "sequence, id, type, key, envelope"

@@ -20,7 +20,7 @@ from blog.bus.log.schema import LogEntry, SettledState, chained, sealed
 from blog.core.errors import BlogError, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
 from blog.core.logs import get_logger
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 MAX_QUEUED = 10_000
 """Jobs that may wait; more is 429."""

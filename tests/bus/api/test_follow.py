@@ -14,7 +14,8 @@ from blog.bus.log.log import EventLog
 from blog.bus.log.tail import PAGE_BYTES, EventFilter
 from blog.core.events import Envelope
 from blog.core.web import bearer
-from blog.eventlog.client import LOG_HEADER, EventBatch
+from blog.eventlog.client import EventBatch
+from blog.eventlog.wire import LOG_HEADER
 from tests.bus.conftest import TOKEN, Rig
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

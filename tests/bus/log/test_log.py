@@ -20,7 +20,7 @@ from blog.bus.log.schema import LogEntry, SettledEvent, SettledState
 from blog.bus.log.writer import LogWriter
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
 from blog.core.events import Envelope
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
