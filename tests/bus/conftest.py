@@ -95,10 +95,10 @@ class Rig:
         """Run an instance of `service` that answers deliveries with what `react` returns."""
 
         async def handle(request: web.Request) -> web.Response:
-            answer = react(DeliveryRequest.model_validate_json(await request.read()))
-            if not isinstance(answer, dict | web.Response):
-                answer = await answer
-            return answer if isinstance(answer, web.Response) else web.json_response(answer)
+            response = react(DeliveryRequest.model_validate_json(await request.read()))
+            if not isinstance(response, dict | web.Response):
+                response = await response
+            return response if isinstance(response, web.Response) else web.json_response(response)
 
         app = web.Application(middlewares=[problems])
         app.router.add_post(PATH, handle)
@@ -118,17 +118,17 @@ class Rig:
     async def send(
         self, body: bytes | str, content_type: str = "application/cloudevents-batch+json", **query: str
     ) -> tuple[int, Any]:
-        """Post to `/events`; return status and answer."""
+        """Post to `/events`; return status and response."""
         headers = {"Content-Type": content_type, **bearer(TOKEN)}
         async with self.http.post(
             f"{self.url}/events", data=body, headers=headers, params=query
-        ) as answer:
-            return answer.status, await answer.json(content_type=None)
+        ) as response:
+            return response.status, await response.json(content_type=None)
 
     async def get(self, path: str) -> Any:
         """Read JSON from the bus."""
-        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as answer:
-            return await answer.json(content_type=None)
+        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as response:
+            return await response.json(content_type=None)
 
     async def events(self, **query: str) -> list[Envelope]:
         """Read the log."""
