@@ -16,7 +16,8 @@ from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.events import Envelope, Event
 from blog.core.ids import new_id
-from blog.eventlog.client import BusClient, BusLost, EventBatch, Head
+from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.wire import Head
 from blog.lifecycle.member import Member
 from blog.runtime.handler_context import HandlerContext
 from blog.runtime.view.host import ViewHost
@@ -109,7 +110,7 @@ class Hosted(NamedTuple):
 async def hosted(service: Service, folder: Path, bus: FakeBus | None = None) -> AsyncIterator[Hosted]:
     """Run an instance of `service` without a registry: its door, its view, and a log in memory."""
     bus = bus or FakeBus()
-    client = cast("BusClient", bus)
+    client = cast("EventLogClient", bus)
     host = HandlerContext(service, None)
     host.bus = client
     member = SimpleNamespace(

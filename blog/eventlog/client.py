@@ -1,25 +1,14 @@
-"""BusClient: how an instance meets the log: append, look up, follow. All that other rooms see of the bus.
+"""EventLogClient: how an instance meets the log: append, look up, follow. All that others see of the bus.
 
-Every try of an append carries the same event ids, so that trying again is harmless.
+Every attempt of an append carries the same event ids, so that it is safe to retry.
 """
 
 import asyncio
-import json
-import random
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Mapping,
-    Sequence,
-)
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -27,56 +16,47 @@ import pydantic_core
 from aiohttp import hdrs
 
 from blog.core.background import TaskSupervisor
+from blog.core.backoff import spread
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
 from blog.core.events import BATCH_TYPE, Envelope, Recorded
 from blog.core.instance import Instance
-from blog.core.net.http_client import detail_of, read_response
-from blog.core.web import INSTANCE_HEADER, bearer
+from blog.core.net.http_client import detail_of
+from blog.core.net.instance_client import InstanceClient, InstanceError
 from blog.eventlog.append_batcher import AppendBatcher
+from blog.eventlog.wire import (
+    LOG_HEADER,
+    Appended,
+    Head,
+    StreamDecoder,
+    decode_appended,
+    decode_head,
+    encode_expected_version,
+)
 from blog.registry.client.discovery import Discovery
 
 SERVICE = "bus"
-LOG_HEADER = "Blog-Log"
-"""On every answer of the bus: the identity of its log."""
 
-_ATTEMPT_TIMEOUT = 2.0  # seconds for one try; a bus that hangs may have a successor by then
-_PAUSE = (0.02, 0.2)  # seconds between tries, drawn evenly
-_SILENCE = 40.0  # seconds without a line before a stream counts as broken; the bus speaks every 15
+_ATTEMPT_TIMEOUT = 2.0  # seconds for one attempt; a bus that hangs may have a successor by then
+_PAUSE = (0.02, 0.2)  # seconds between attempts, drawn evenly
+_SILENCE = 40.0  # seconds without a line before a stream counts as broken; the bus sends one every 15
 _READ_BUFFER = 1 << 20  # bytes read ahead while the page before is still being applied
 _MAX_PAGE = 256 << 20  # bytes; a page of the largest events has half of that
-_THROUGH = b'\n{"through":'  # no event begins so, and no string in one has a line break
 _REFUSED: dict[int, type[BlogError]] = {
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
     HTTPStatus.INSUFFICIENT_STORAGE: StorageFull,
 }
-_TEMPORARY = frozenset({408, 421, 425, 429})
+_RETRYABLE = frozenset({408, 425, 429})
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where the log has an event. `duplicate`: it had it before this append."""
-
-    id: str
-    sequence: int
-    duplicate: bool = False
-
-
-class Head(NamedTuple):
-    """The identity of a log and its last sequence, 0 when it is empty."""
-
-    log: str
-    sequence: int
 
 
 @dataclass(frozen=True)
 class EventBatch:
     """What a follower gets: events in log order; everything up to `through` has been considered.
 
-    `lines` are the events as they came, one a line; they are read where `events` is first asked for.
+    `lines` are the events as they came, one a line; they are parsed when `events` is first asked for.
     """
 
     log: str
@@ -85,7 +65,7 @@ class EventBatch:
 
     @cached_property
     def events(self) -> list[Recorded]:
-        """The events. Raises BusLost when the lines are none."""
+        """The events. Raises BusLost for a line that is not a valid event."""
         try:
             # each by itself: within an array one that the bus took might be nested too deeply
             rows = map(pydantic_core.from_json, self.lines.strip().splitlines())
@@ -94,36 +74,35 @@ class EventBatch:
                 for row in rows
             ]
         except (ValueError, LookupError, TypeError) as error:
-            raise BusLost(f"The bus sent what is no event: {error!r}.") from error
+            raise BusLost(f"The bus sent a line that is not a valid event: {error!r}.") from error
 
 
 class BusLost(BlogError):
-    """The stream from the bus broke or there is no bus; whoever follows comes back from where it was."""
+    """The stream from the bus broke, or there is no bus; a follower goes on from where it was."""
 
 
-class _TryAgain(Exception):
-    """The bus did not do it this time; nothing speaks against another try."""
+class _RetryableError(Exception):
+    """The bus did not do it this time; another attempt may work."""
 
 
-class BusClient:
+class EventLogClient:
     """Talks to whichever bus `discovery` has ready, over `http`. An async context manager."""
 
     def __init__(
         self, discovery: Discovery, http: aiohttp.ClientSession, clock: Clock, token: str | None
     ) -> None:
         self._discovery = discovery
-        self._http = http
+        self._instances = InstanceClient(http, token=token)
         self._clock = clock
-        self._headers = bearer(token)
         self._tasks = TaskSupervisor("bus-append")
-        self._appender: AppendBatcher[Appended] = AppendBatcher(self._send, self._tasks)
+        self._batcher: AppendBatcher[Appended] = AppendBatcher(self._send, self._tasks)
 
     async def __aenter__(self) -> Self:
         """Be ready to append."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Give up what is under way."""
+        """Cancel what is in flight."""
         await self._tasks.__aexit__()
 
     async def append(
@@ -131,48 +110,44 @@ class BusClient:
         envelopes: Sequence[Envelope],
         *,
         expect: int | None = None,
-        among: Collection[str] = (),
+        types: Collection[str] = (),
         timeout: float = 5.0,
     ) -> list[Appended]:
         """Append `envelopes` as one batch, all or none; return once the log has them on disk.
 
-        With `expect`, nothing of the first envelope's key may have come behind that sequence; with
-        types in `among`, none of these. Raises Conflict when something did, TooLarge, or Unavailable
-        when it was not done in `timeout` seconds (it may be done all the same: append the same ids
-        again).
+        With `expect`, the log must have no event of the first envelope's key after that sequence; with
+        `types`, none of these types. Raises Conflict when it has one, TooLarge, StorageFull, or
+        Unavailable when it was not done in `timeout` seconds (it may be done all the same: append the
+        same ids again).
         """
         events = [envelope.to_json() for envelope in envelopes]
         if expect is None:
-            return await self._until_done(lambda: self._appender.append(events), timeout)
-        # what is expected is about these events alone: they travel without others'
+            return await self._until_done(lambda: self._batcher.append(events), timeout)
+        # what is expected is about these events alone: they travel without others
         body = f"[{','.join(events)}]".encode()
-        return await self._until_done(lambda: self._send(body, _expectation(expect, among)), timeout)
+        params = encode_expected_version(expect, types)
+        return await self._until_done(lambda: self._send(body, params), timeout)
 
     async def _send(self, body: bytes, params: Sequence[tuple[str, str]] = ()) -> list[Appended]:
-        """Append a batch, once."""
+        """Append a batch: one attempt."""
+        headers = {hdrs.CONTENT_TYPE: BATCH_TYPE}
         async with asyncio.timeout(_ATTEMPT_TIMEOUT):
-            answer = await self._ask(
-                hdrs.METH_POST,
-                "/events",
-                params=params,
-                data=body,
-                headers={hdrs.CONTENT_TYPE: BATCH_TYPE},
+            response = await self._request(
+                hdrs.METH_POST, "/events", params=params, data=body, headers=headers
             )
-        return [Appended(**result) for result in json.loads(answer or b"{}")["results"]]
+        return decode_appended(response or b"{}")
 
     async def head(self, timeout: float = 5.0) -> Head:
         """Ask which log it is and how long. Raises Unavailable after `timeout` seconds."""
-        answer = json.loads(await self._get("/events/head", timeout) or b"")
-        return Head(answer["log"], answer["sequence"])
+        return decode_head(await self._get("/events/head", timeout) or b"")
 
     async def get(self, event_id: str, timeout: float = 5.0) -> Envelope | None:
         """Look up the event `event_id`; None when the log has none. Raises Unavailable."""
-        path = f"/events/{quote(event_id, safe='')}"
-        answer = await self._get(path, timeout)
-        return None if answer is None else Envelope.model_validate_json(answer)
+        body = await self._get(f"/events/{quote(event_id, safe='')}", timeout)
+        return None if body is None else Envelope.model_validate_json(body)
 
     async def _get(self, path: str, timeout: float) -> bytes | None:
-        return await self._until_done(lambda: self._ask(hdrs.METH_GET, path), timeout)
+        return await self._until_done(lambda: self._request(hdrs.METH_GET, path), timeout)
 
     async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
         """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
@@ -183,22 +158,24 @@ class BusClient:
         if instance is None:
             raise BusLost("No event bus is known.")
         params = [("after", str(after)), ("follow", "true"), *(("type", name) for name in sorted(types))]
+        decoder = StreamDecoder(_MAX_PAGE)
         try:
-            async with self._request(
+            async with self._instances.stream(
                 instance,
                 hdrs.METH_GET,
                 "/events",
                 params=params,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=_SILENCE),
+                silence=_SILENCE,
                 read_bufsize=_READ_BUFFER,
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise BusLost(f"The bus answered {response.status}.")
-                async for batch in _batches(response):
-                    yield batch
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error) or type(error).__name__
-            raise BusLost(f"The stream from the bus broke: {why}.") from error
+                log = response.headers[LOG_HEADER]
+                async for data in response.chunks():
+                    for lines, through in _decoded(decoder, data):
+                        yield EventBatch(log, lines, through)
+        except InstanceError as error:
+            raise BusLost(f"The stream from the bus broke: {error}.") from error
         raise BusLost("The bus ended the stream.")
 
     async def _until_done(self, attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
@@ -209,89 +186,41 @@ class BusClient:
             try:
                 async with asyncio.timeout(min(left, _ATTEMPT_TIMEOUT)):
                     return await attempt()
-            except _TryAgain as error:
-                why = str(error)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (_RetryableError, InstanceError, TimeoutError) as error:
                 why = str(error) or why
-            await asyncio.sleep(min(random.uniform(*_PAUSE), left))  # noqa: S311 - no secret
+            await asyncio.sleep(min(spread(*_PAUSE), left))
         raise Unavailable(
-            f"The event bus did not answer within {timeout:g} s: {why}.", headers={"Retry-After": "1"}
+            f"The event bus did not respond within {timeout:g} s: {why}.", headers={"Retry-After": "1"}
         )
 
-    async def _bus(self) -> Instance:
-        """Wait until there is a bus to ask."""
+    async def _wait_for_bus(self) -> Instance:
+        """Return the bus to ask, once there is one."""
         while True:
             instance = self._discovery.next(SERVICE)
             if instance is not None:
                 return instance
             await self._discovery.wait_until(lambda table: bool(table.serving(SERVICE)))
 
-    async def _ask(self, method: str, path: str, **options: Any) -> bytes | None:
-        """Ask the bus once; return the body of its answer, None for 404."""
-        async with self._request(await self._bus(), method, path, **options) as response:
-            body = await read_response(response)
-        status = response.status
+    async def _request(self, method: str, path: str, **options: Any) -> bytes | None:
+        """Ask the bus once; return the body of its response, None for 404."""
+        bus = await self._wait_for_bus()
+        status, headers, body = await self._instances.request(bus, method, path, timeout=None, **options)
         if status == HTTPStatus.OK:
             return body
         if method == hdrs.METH_GET and status == HTTPStatus.NOT_FOUND:
             return None
         refused = _REFUSED.get(status)
-        if refused is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY):
-            raise _TryAgain(f"it answered {status}")
-        again = response.headers.get(hdrs.RETRY_AFTER)
+        if refused is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE):
+            raise _RetryableError(f"it answered {status}")
+        again = headers.get(hdrs.RETRY_AFTER)
         raise (refused or BlogError)(
             detail_of(body) or f"The bus answered {status}.",
             headers={hdrs.RETRY_AFTER: again} if again else {},
         )
 
-    @asynccontextmanager
-    async def _request(
-        self,
-        instance: Instance,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one request to `instance`, which answers 421 if another one has its address now."""
-        async with self._http.request(
-            method,
-            f"http://{instance.address}{path}",
-            headers={**self._headers, INSTANCE_HEADER: instance.id, **(headers or {})},
-            allow_redirects=False,
-            **options,
-        ) as response:
-            yield response
 
-
-async def _batches(response: aiohttp.ClientResponse) -> AsyncIterator[EventBatch]:
-    """Read an NDJSON stream: events, and after each batch `{"through": N}`.
-
-    What is cut off before that line was never said: it comes again.
-    """
-    log = response.headers[LOG_HEADER]
-    held = bytearray(b"\n")
-    seen = 0
-    async for chunk in response.content.iter_any():
-        held += chunk
-        if len(held) > _MAX_PAGE:
-            raise BusLost(f"The bus sent more than {_MAX_PAGE} bytes without saying how far it is.")
-        while (begin := held.find(_THROUGH, seen)) >= 0 and (end := held.find(b"\n", begin + 1)) >= 0:
-            yield EventBatch(log, bytes(held[:begin]), _number(held[begin + len(_THROUGH) : end]))
-            # the line break stays: it is where the next line begins
-            del held[:end]
-            seen = 0
-        seen = max(0, len(held) - len(_THROUGH)) if begin < 0 else begin
-
-
-def _number(text: bytes | bytearray) -> int:
-    """Read what stands behind `{"through":`."""
-    digits = text.strip().removesuffix(b"}").strip()
-    if not digits.isdigit():
-        raise BusLost(f"The bus said it is through with {bytes(text)!r}.")
-    return int(digits)
-
-
-def _expectation(expect: int, among: Collection[str]) -> list[tuple[str, str]]:
-    return [("expectedsequence", str(expect)), *(("expectedtype", name) for name in sorted(among))]
+def _decoded(decoder: StreamDecoder, data: bytes) -> Iterator[tuple[bytes, int]]:
+    try:
+        yield from decoder.feed(data)
+    except ValueError as error:
+        raise BusLost(f"The bus sent what is not a stream of events: {error}.") from error

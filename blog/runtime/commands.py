@@ -17,7 +17,7 @@ from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
 from blog.core.ids import derived_id, new_id, sha256_hex
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 DEADLINE = 5.0
 """Seconds that a command has in all."""
@@ -36,7 +36,7 @@ class EventAppender(Protocol):
         envelopes: list[Envelope],
         *,
         expect: int | None = None,
-        among: Collection[str] = (),
+        types: Collection[str] = (),
         timeout: float = DEADLINE,
     ) -> list[Appended]:
         """Append, and return once the log has the events on disk. Raises Conflict, Unavailable."""
@@ -136,7 +136,7 @@ class CommandRunner:
         appended = await self._log.append(
             envelopes,
             expect=append.expect,
-            among=[kind.type for kind in append.among],
+            types=[kind.type for kind in append.among],
             timeout=attempt.left(),
         )
         events = list(append.events)

@@ -12,7 +12,7 @@ from blog.core.errors import Invalid, Unavailable
 from blog.core.ids import new_id, sha256_hex
 from blog.core.settings import ServiceSettings
 from blog.core.web import AUTHOR_HEADER, IDEMPOTENCY_HEADER, REQUEST_ID_HEADER
-from blog.eventlog.client import BusClient
+from blog.eventlog.client import EventLogClient
 from blog.lifecycle.member import Member
 from blog.runtime.binding import ArgumentSource, Binding
 from blog.runtime.commands import CommandRequest, CommandRunner
@@ -30,7 +30,7 @@ class HandlerContext:
         self.service = service
         self.settings = settings
         self.member: Member
-        self.bus: BusClient
+        self.bus: EventLogClient
         self.commands: CommandRunner
         self.reactor: Reactor
         self.view: ViewHost | None = None

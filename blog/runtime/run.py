@@ -9,7 +9,7 @@ from blog.core.background import background
 from blog.core.contract import Service
 from blog.core.logs import get_logger
 from blog.core.settings import Settings, load
-from blog.eventlog.client import BusClient
+from blog.eventlog.client import EventLogClient
 from blog.http.limits import BODY_LIMIT, server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
@@ -55,7 +55,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
         host.member = member
         async with AsyncExitStack() as stack:
             bus = host.bus = await stack.enter_async_context(
-                BusClient(member.discovery, member.http, lifecycle.clock, settings.secret)
+                EventLogClient(member.discovery, member.http, lifecycle.clock, settings.secret)
             )
             if service.view is not None:
                 folder = await stack.enter_async_context(view_folder(settings.data_dir, service.name))

@@ -18,7 +18,7 @@ from blog.core.events import Envelope
 from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.settings import Settings
 from blog.core.web import bearer, problems
-from blog.eventlog.client import BusClient
+from blog.eventlog.client import EventLogClient
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
@@ -35,7 +35,7 @@ class Rig:
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.http: aiohttp.ClientSession
         self.registry_client: RegistryClient
-        self.client: BusClient
+        self.client: EventLogClient
         self.registry: str
         self.bus: Lifecycle
         self.folder = folder
@@ -70,7 +70,7 @@ class Rig:
         )
         self.registry_client = await self._stack.enter_async_context(registry_client)
         self.client = await self._stack.enter_async_context(
-            BusClient(self.registry_client.discovery, self.http, SystemClock(), TOKEN)
+            EventLogClient(self.registry_client.discovery, self.http, SystemClock(), TOKEN)
         )
 
     async def start_bus(self, folder: str = "data") -> None:
@@ -95,10 +95,10 @@ class Rig:
         """Run an instance of `service` that answers deliveries with what `react` returns."""
 
         async def handle(request: web.Request) -> web.Response:
-            answer = react(DeliveryRequest.model_validate_json(await request.read()))
-            if not isinstance(answer, dict | web.Response):
-                answer = await answer
-            return answer if isinstance(answer, web.Response) else web.json_response(answer)
+            response = react(DeliveryRequest.model_validate_json(await request.read()))
+            if not isinstance(response, dict | web.Response):
+                response = await response
+            return response if isinstance(response, web.Response) else web.json_response(response)
 
         app = web.Application(middlewares=[problems])
         app.router.add_post(PATH, handle)
@@ -118,17 +118,17 @@ class Rig:
     async def send(
         self, body: bytes | str, content_type: str = "application/cloudevents-batch+json", **query: str
     ) -> tuple[int, Any]:
-        """Post to `/events`; return status and answer."""
+        """Post to `/events`; return status and response."""
         headers = {"Content-Type": content_type, **bearer(TOKEN)}
         async with self.http.post(
             f"{self.url}/events", data=body, headers=headers, params=query
-        ) as answer:
-            return answer.status, await answer.json(content_type=None)
+        ) as response:
+            return response.status, await response.json(content_type=None)
 
     async def get(self, path: str) -> Any:
         """Read JSON from the bus."""
-        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as answer:
-            return await answer.json(content_type=None)
+        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as response:
+            return await response.json(content_type=None)
 
     async def events(self, **query: str) -> list[Envelope]:
         """Read the log."""

@@ -9,7 +9,7 @@ import pytest
 
 from blog.core.background import TaskSupervisor
 from blog.core.errors import Conflict
-from blog.eventlog.append_batcher import AT_ONCE, MAX_BYTES, MAX_EVENTS, AppendBatcher
+from blog.eventlog.append_batcher import MAX_BYTES, MAX_EVENTS, MAX_IN_FLIGHT, AppendBatcher
 
 
 class Log:
@@ -38,87 +38,85 @@ async def log() -> Log:
 
 
 @pytest.fixture
-async def appender(log: Log) -> AsyncIterator[AppendBatcher[Any]]:
-    """Give an appender to it."""
+async def batcher(log: Log) -> AsyncIterator[AppendBatcher[Any]]:
+    """Give a batcher for it."""
     async with TaskSupervisor("test") as tasks:
         yield AppendBatcher(log.send, tasks)
 
 
-async def turns() -> None:
-    """Let everybody do what can be done now."""
+async def settle() -> None:
+    """Let every task do what it can do now."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_who_comes_alone_leaves_at_once(log: Log, appender: AppendBatcher[Any]) -> None:
+async def test_who_comes_alone_leaves_at_once(log: Log, batcher: AppendBatcher[Any]) -> None:
     """Nobody waits for company."""
     log.go.set()
-    assert await appender.append(["1", "2"]) == [1, 2]
-    assert await appender.append(["3"]) == [3]
+    assert await batcher.append(["1", "2"]) == [1, 2]
+    assert await batcher.append(["3"]) == [3]
     assert log.batches == [[1, 2], [3]]
 
 
-async def test_what_comes_meanwhile_leaves_together(log: Log, appender: AppendBatcher[Any]) -> None:
-    """A few requests under way, the rest in one; each caller gets what is its own."""
+async def test_what_comes_meanwhile_leaves_together(log: Log, batcher: AppendBatcher[Any]) -> None:
+    """A few requests in flight, the rest in one; each caller gets what is its own."""
     waiting = []
     for n in range(10):
-        waiting.append(appender.append([str(n), str(n + 100)]))
-        await turns()
-    assert log.batches == [[n, n + 100] for n in range(AT_ONCE)]
+        waiting.append(batcher.append([str(n), str(n + 100)]))
+        await settle()
+    assert log.batches == [[n, n + 100] for n in range(MAX_IN_FLIGHT)]
     log.go.set()
     assert await asyncio.gather(*waiting) == [[n, n + 100] for n in range(10)]
-    assert len(log.batches) == AT_ONCE + 1
+    assert len(log.batches) == MAX_IN_FLIGHT + 1
 
 
 @pytest.mark.parametrize(("event", "most"), [("1", MAX_EVENTS), (f'"{"x" * (MAX_BYTES // 4)}"', 3)])
-async def test_a_request_has_limits(
-    log: Log, appender: AppendBatcher[Any], event: str, most: int
-) -> None:
+async def test_a_request_has_limits(log: Log, batcher: AppendBatcher[Any], event: str, most: int) -> None:
     """In events and in bytes; one caller's events are never torn apart."""
-    waiting = [appender.append([event]) for _ in range(most + 1)]
+    waiting = [batcher.append([event]) for _ in range(most + 1)]
     log.go.set()
     await asyncio.gather(*waiting)
     assert max(map(len, log.batches)) == most
-    assert len(await appender.append([event] * (most + 1))) == most + 1
+    assert len(await batcher.append([event] * (most + 1))) == most + 1
 
 
-async def test_what_is_refused_is_refused_to_whose_it_is(log: Log, appender: AppendBatcher[Any]) -> None:
+async def test_what_is_refused_is_refused_to_whose_it_is(log: Log, batcher: AppendBatcher[Any]) -> None:
     """The others are asked for one by one."""
-    waiting = [appender.append([event]) for event in ("1", '"refused"', "2")]
+    waiting = [batcher.append([event]) for event in ("1", '"refused"', "2")]
     log.go.set()
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [answers[0], answers[2]] == [[1], [2]]
-    assert isinstance(answers[1], Conflict)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [results[0], results[2]] == [[1], [2]]
+    assert isinstance(results[1], Conflict)
 
 
-async def test_what_breaks_breaks_for_all_who_travelled(log: Log, appender: AppendBatcher[Any]) -> None:
+async def test_what_breaks_breaks_for_all_who_travelled(log: Log, batcher: AppendBatcher[Any]) -> None:
     """Each decides whether to try again; the next batch is another matter."""
-    waiting = [appender.append([event]) for event in ("1", '"broken"')]
+    waiting = [batcher.append([event]) for event in ("1", '"broken"')]
     log.go.set()
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [OSError, OSError]
-    assert await appender.append(["3"]) == [3]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError]
+    assert await batcher.append(["3"]) == [3]
 
 
-async def test_who_has_given_up_is_passed_over(log: Log, appender: AppendBatcher[Any]) -> None:
+async def test_who_has_given_up_is_passed_over(log: Log, batcher: AppendBatcher[Any]) -> None:
     """Before it left, it is not sent; after, nobody minds."""
-    sent = [appender.append([str(n)]) for n in range(AT_ONCE)]
-    await turns()
-    late = appender.append(["9"])
+    sent = [batcher.append([str(n)]) for n in range(MAX_IN_FLIGHT)]
+    await settle()
+    late = batcher.append(["9"])
     sent[0].cancel()
     late.cancel()
     log.go.set()
     assert await sent[1] == [1]
-    await turns()
-    assert [event for batch in log.batches for event in batch] == list(range(AT_ONCE))
+    await settle()
+    assert [event for batch in log.batches for event in batch] == list(range(MAX_IN_FLIGHT))
 
 
 async def test_who_gives_up_while_it_is_asked_for_each_is_passed_over(
-    log: Log, appender: AppendBatcher[Any]
+    log: Log, batcher: AppendBatcher[Any]
 ) -> None:
-    """A whole batch may be refused, by a full disk: nobody waits for answers that nobody wants."""
-    waiting = [appender.append([event]) for event in ('"refused"', "1", "2")]
-    await turns()
+    """A whole batch may be refused, by a full disk: nobody waits for results that nobody wants."""
+    waiting = [batcher.append([event]) for event in ('"refused"', "1", "2")]
+    await settle()
     waiting[1].cancel()
     log.go.set()
     assert await waiting[2] == [2]

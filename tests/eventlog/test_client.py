@@ -1,93 +1,124 @@
-"""Following the log: batches are what stands between the lines that say how far it is, however cut."""
+"""The client of the log: what does not come from a sound bus is an error, not an event."""
 
-import json
-from collections.abc import AsyncIterator, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
-import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from blog.core.events import Recorded
+from blog.core.clock import SystemClock
+from blog.core.errors import BlogError, Conflict, Unavailable
+from blog.core.instance import Instance
+from blog.core.net.http_client import client_session
+from blog.core.web import misdirected, problem
 from blog.eventlog import client
-from blog.eventlog.client import LOG_HEADER, BusLost, EventBatch, _batches
+from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.wire import LOG_HEADER, Head, encode_head, encode_page
 
-text = st.text(max_size=8) | st.sampled_from(['\n{"through":7}\n', '{"through": 7}', "\u2028", "]"])
-data = st.dictionaries(text, text | st.dictionaries(st.sampled_from(["through", "a"]), st.integers()))
-pages = st.lists(st.lists(data, max_size=3), max_size=4)
-
-
-def stream(content: Sequence[Sequence[dict[str, Any]]], gap: str = " ") -> tuple[bytes, list[Any]]:
-    """Write pages of events with these data; return the bytes, and what a follower is to get."""
-    sent, expected, sequence = "", [], 0
-    for page in content:
-        events = []
-        for item in page:
-            sequence += 1
-            event = {"specversion": "1.0", "id": f"e{sequence}", "type": "t", "sequence": sequence}
-            sent += json.dumps(event | {"data": item}, ensure_ascii=False) + "\n"
-            events.append(Recorded(sequence, f"e{sequence}", "t", item))
-        sent += f'{{"through":{gap}{sequence}}}\n'
-        expected.append((events, sequence))
-    return sent.encode(), expected
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-async def read(chunks: Sequence[bytes]) -> list[EventBatch]:
-    """Read what came in these pieces."""
+class _OneBus:
+    """A discovery that knows one bus."""
 
-    async def iter_any() -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
+    def __init__(self, bus: Instance) -> None:
+        self._bus = bus
 
-    response = SimpleNamespace(headers={LOG_HEADER: "log-1"}, content=SimpleNamespace(iter_any=iter_any))
-    return [batch async for batch in _batches(cast("aiohttp.ClientResponse", response))]
-
-
-@given(content=pages, sizes=st.lists(st.integers(1, 60), min_size=1), gap=st.sampled_from(["", " "]))
-async def test_batches_do_not_depend_on_how_bytes_arrive(
-    content: list[list[dict[str, Any]]], sizes: list[int], gap: str
-) -> None:
-    """Nor on what looks like such a line inside of an event."""
-    sent, expected = stream(content, gap)
-    chunks: list[bytes] = []
-    place = 0
-    while place < len(sent):
-        size = sizes[len(chunks) % len(sizes)]
-        chunks.append(sent[place : place + size])
-        place += size
-    found = await read(chunks)
-    assert [(batch.events, batch.through) for batch in found] == expected
-    assert {batch.log for batch in found} <= {"log-1"}
+    def next(self, _: str) -> Instance:
+        """Return it."""
+        return self._bus
 
 
-@given(content=pages.filter(bool), share=st.floats(0, 1, exclude_max=True))
-async def test_what_is_cut_off_was_never_said(content: list[list[dict[str, Any]]], share: float) -> None:
-    """A batch is whole or it comes again."""
-    sent, expected = stream(content)
-    found = await read([sent[: int(len(sent) * share)]])
-    assert [(batch.events, batch.through) for batch in found] == expected[: len(found)]
-    assert len(found) < len(expected)
+@asynccontextmanager
+async def talking_to(handler: Handler) -> AsyncIterator[EventLogClient]:
+    """Run a bus that answers everything by `handler`, and a client of it."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    async with TestServer(app, host="127.0.0.1") as server, client_session() as http:
+        address = f"{server.host}:{server.port}"
+        bus = Instance.announce("bus", address=address, started_at=datetime.now(UTC))
+        discovery = _OneBus(bus)
+        async with EventLogClient(discovery, http, SystemClock(), "t") as made:  # type: ignore[arg-type]
+            yield made
+
+
+def sending(body: bytes) -> Handler:
+    """Make a handler that sends one stream."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={LOG_HEADER: "log-1"})
+
+    return handler
+
+
+async def followed(log: EventLogClient, batches: list[EventBatch]) -> None:
+    """Follow into `batches` until the stream breaks."""
+    async for batch in log.follow(0):
+        batches.append(batch)  # noqa: PERF401 - what came before the error counts
+
+
+async def test_a_follower_gets_the_pages_until_the_stream_ends() -> None:
+    """Each with the log that it is of."""
+    batches: list[EventBatch] = []
+    async with talking_to(sending(encode_page(["{}"], 1) + encode_page([], 2) + b"{}")) as log:
+        with pytest.raises(BusLost, match="ended the stream"):
+            await followed(log, batches)
+    assert [(batch.log, batch.through) for batch in batches] == [("log-1", 1), ("log-1", 2)]
+
+
+async def test_what_is_not_a_stream_of_events_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that is not valid, and a page that is too large."""
+    monkeypatch.setattr(client, "_MAX_PAGE", 1000)
+    for body in (b'{"through": soon}\n', b"x" * 2000):
+        async with talking_to(sending(body)) as log:
+            with pytest.raises(BusLost, match="not a stream of events"):
+                await anext(log.follow(0))
 
 
 @pytest.mark.parametrize("line", [b"{", b"7", b'{"id":"e"}', b'{"sequence":1,"id":"e","type":"t"}'])
-async def test_a_line_that_is_no_event_breaks_the_stream(line: bytes) -> None:
-    """Whoever follows comes back; nothing is made up."""
-    [batch] = await read([line + b'\n{"through": 1}\n'])
-    with pytest.raises(BusLost, match="no event"):
+def test_a_line_that_is_not_an_event_breaks_the_stream(line: bytes) -> None:
+    """A follower comes back; nothing is made up."""
+    batch = EventBatch("log-1", b"\n" + line, 1)
+    with pytest.raises(BusLost, match="not a valid event"):
         _ = batch.events
 
 
-async def test_a_page_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held until the bus says how far it is has a bound; a page of that size is read."""
-    monkeypatch.setattr(client, "_MAX_PAGE", 1000)
-    assert len(await read([b"x" * 980, b'\n{"through":1}\n'])) == 1
-    with pytest.raises(BusLost, match="more than 1000 bytes"):
-        await read([b"x" * 600, b"x" * 600, b'\n{"through":1}\n'])
+@pytest.mark.parametrize("error", [Unavailable("not now"), misdirected("another")])
+async def test_a_failure_that_may_pass_is_retried(error: BlogError) -> None:
+    """503, and 421 of an instance that has the address of the one before."""
+    failures = iter([error, error])
+
+    async def handler(_: web.Request) -> web.Response:
+        for failure in failures:
+            return problem(failure)
+        return web.Response(text=encode_head(Head("log-1", 7)))
+
+    async with talking_to(handler) as log:
+        assert await log.head() == Head("log-1", 7)
 
 
-async def test_a_number_that_is_none_breaks_the_stream() -> None:
-    """The same for how far it is."""
-    with pytest.raises(BusLost, match="through"):
-        await read([b'{"through": soon}\n'])
+async def test_a_refusal_is_raised_at_once() -> None:
+    """With what the bus says."""
+    calls: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        calls.append(request.path)
+        return problem(Conflict("It moved on."))
+
+    async with talking_to(handler) as log:
+        with pytest.raises(Conflict, match="moved on"):
+            await log.append([], expect=1)
+    assert calls == ["/events"]
+
+
+async def test_time_runs_out() -> None:
+    """The error says what the bus said last."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return problem(Unavailable("not now"))
+
+    async with talking_to(handler) as log:
+        with pytest.raises(Unavailable, match=r"within 0.1 s: it answered 503"):
+            await log.head(timeout=0.1)

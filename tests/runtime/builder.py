@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blog.eventlog.client import Head
+from blog.eventlog.wire import Head
 from blog.runtime.view.store import ViewStore
 from tests.runtime.garden import LOG, Wider, batch, sown
 

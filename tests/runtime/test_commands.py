@@ -10,7 +10,7 @@ from blog.core.contract import Meta
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 from blog.runtime.commands import DEADLINE, CommandRequest, CommandRunner, Decide
 from tests.fakes import FakeClock
 
@@ -54,7 +54,7 @@ class FakeLog:
         envelopes: Sequence[Envelope],
         *,
         expect: int | None = None,
-        among: Collection[str] = (),
+        types: Collection[str] = (),
         timeout: float = 5.0,
     ) -> list[Appended]:
         """Keep what is new, or refuse all of it."""
@@ -62,7 +62,7 @@ class FakeLog:
         self._meddle(self)
         if expect is not None and any(item.id not in self.stored for item in envelopes):
             behind = list(self.stored.values())[expect:]
-            if any(item.type in (among or {item.type}) for item in behind):
+            if any(item.type in (types or {item.type}) for item in behind):
                 raise Conflict("The key moved on.")
         return [self.put(envelope) for envelope in envelopes]
 

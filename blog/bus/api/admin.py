@@ -1,4 +1,4 @@
-"""Admin: what operators ask of the bus: subscriptions, and the events that never worked for one."""
+"""Admin API of the bus: subscriptions, and their dead letters."""
 
 import json
 from typing import Any
@@ -13,25 +13,25 @@ from blog.core.web import number
 
 
 class AdminRoutes:
-    """The routes. They answer 503 until `delivery` is there."""
+    """The routes of the admin API. They respond with 503 until `delivery` is set."""
 
-    def __init__(self, journal: EventLog) -> None:
+    def __init__(self, event_log: EventLog) -> None:
         self.delivery: Delivery | None = None
-        self._log = journal
+        self._log = event_log
 
     def routes(self) -> list[web.RouteDef]:
-        """List them."""
+        """Return the routes."""
         return [
             web.get("/subscriptions", self._subscriptions),
             web.post("/subscriptions/{name}/{verb:pause|resume}", self._pause),
             web.post("/subscriptions/{name}/replay", self._replay),
             web.get("/dead-letters", self._letters),
             web.get("/dead-letters/{id}", self._letter),
-            web.post("/dead-letters/{id}/{verb:redrive|discard}", self._revive),
+            web.post("/dead-letters/{id}/{verb:redrive|discard}", self._redrive_or_discard),
         ]
 
     async def _subscriptions(self, _: web.Request) -> web.Response:
-        return web.json_response(self._delivery().table())
+        return web.json_response(self._delivery().describe())
 
     async def _pause(self, request: web.Request) -> web.Response:
         is_paused = request.match_info["verb"] == "pause"
@@ -41,25 +41,30 @@ class AdminRoutes:
     async def _replay(self, request: web.Request) -> web.Response:
         after = number(request, "after")
         if after is None:
-            raise Invalid("after: is the sequence behind which it begins")
+            raise Invalid("after: name the sequence after which the replay begins")
         await self._delivery().find(request.match_info["name"]).replay(after)
         return web.Response(status=204)
 
     async def _letters(self, request: web.Request) -> web.Response:
         letters = await self._log.dead_letters(request.query.get("subscription"))
-        return web.json_response([_told(letter) for letter in letters])
+        return web.json_response([_described(letter) for letter in letters])
 
     async def _letter(self, request: web.Request) -> web.Response:
         subscription, sequence = _parsed(request.match_info["id"])
         for letter in await self._log.dead_letters(subscription):
             if letter.entry.sequence == sequence:
-                return web.json_response(_told(letter) | {"envelope": json.loads(letter.entry.envelope)})
+                return web.json_response(
+                    _described(letter) | {"envelope": json.loads(letter.entry.envelope)}
+                )
         raise NotFound("There is no such dead letter.")
 
-    async def _revive(self, request: web.Request) -> web.Response:
+    async def _redrive_or_discard(self, request: web.Request) -> web.Response:
         subscription, sequence = _parsed(request.match_info["id"])
-        again = request.match_info["verb"] == "redrive"
-        await self._delivery().find(subscription).revive(sequence, again=again)
+        found = self._delivery().find(subscription)
+        if request.match_info["verb"] == "redrive":
+            await found.redrive(sequence)
+        else:
+            await found.discard(sequence)
         return web.Response(status=204)
 
     def _delivery(self) -> Delivery:
@@ -68,7 +73,7 @@ class AdminRoutes:
         return self.delivery
 
 
-def _told(letter: DeadLetter) -> dict[str, Any]:
+def _described(letter: DeadLetter) -> dict[str, Any]:
     entry = letter.entry
     return {
         "id": f"{letter.subscription}-{entry.sequence}",
@@ -84,8 +89,8 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> tuple[str, int]:
-    """Take the name of a dead letter apart. Raises NotFound."""
+    """Return the subscription and the sequence that the id of a dead letter names. Raises NotFound."""
     subscription, _, sequence = text.rpartition("-")
     if not subscription or not sequence.isdecimal() or len(sequence) > 18:  # noqa: PLR2004 - fits in 64 bits
-        raise NotFound("There is no such dead letter: they are named SUBSCRIPTION-SEQUENCE.")
+        raise NotFound("There is no such dead letter: its id is SUBSCRIPTION-SEQUENCE.")
     return subscription, int(sequence)

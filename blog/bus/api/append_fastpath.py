@@ -1,7 +1,7 @@
-"""Append door: `POST /events` without a task and without a framework: most of what the bus is asked.
+"""Append fast path: `POST /events` without a task and without a framework: most requests of the bus.
 
-It stands in front of the bus's aiohttp door, on the same port. A connection that asks for anything else,
-or comes while this instance may not answer, is handed over to the one behind, and stays there.
+It has the connections of the port first. One that asks for anything else, or comes while this instance
+must not respond, is handed over to aiohttp and the bus's routes, and stays there.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from urllib.parse import parse_qsl
 
 from multidict import MultiDict
 
-from blog.bus.api.append_wire import APPEND_TYPES, MAX_BODY, read_append, told
+from blog.bus.api.append_request import read_append
 from blog.bus.log.log import EventLog
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, TooLarge, status_of
 from blog.core.net.codings import must_be_plain
 from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unmet, unsupported
-from blog.eventlog.client import LOG_HEADER, Appended
+from blog.eventlog.wire import APPEND_TYPES, LOG_HEADER, MAX_BODY, Appended, encode_appended
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
 from blog.http.responses import NO_HEAD, DateLine, reply
@@ -26,91 +26,91 @@ from blog.http.server import ServerConnection
 from blog.http.write_coalescer import WriteCoalescer
 from blog.lifecycle.member import Member
 
-PLACES = 10_000
-"""Connections that it has at once, of anybody: only those within come here."""
+MAX_CONNECTIONS = 10_000
+"""Connections at the same time, from one address or many: clients are instances of this blog."""
 
 _APPENDS = (b"POST /events ", b"POST /events?")
 _NO_QUERY: MultiDict[str] = MultiDict()
 
 
 class AppendFastPath:
-    """A `Front` of the bus's member, and the application of its own connections."""
+    """The `FastPath` of the bus's member, and the application of its own connections."""
 
-    def __init__(self, journal: EventLog, token: str | None, clock: Clock) -> None:
-        self.log = journal
-        self.places = ConnectionLimiter(PLACES, PLACES)
+    def __init__(self, event_log: EventLog, token: str | None, clock: Clock) -> None:
+        self.log = event_log
+        self.limiter = ConnectionLimiter(MAX_CONNECTIONS, MAX_CONNECTIONS)
         self.member: Member | None = None
         self._token = None if token is None else f"Bearer {token}".encode()
         self._now = clock.monotonic
         self._date = DateLine(clock.now)
-        self._log_line = f"{LOG_HEADER}: {journal.identity}\r\n".encode()
-        self._outbox = WriteCoalescer(asyncio.get_running_loop())
+        self._log_field = f"{LOG_HEADER}: {event_log.identity}\r\n".encode()
+        self._coalescer = WriteCoalescer(asyncio.get_running_loop())
         self._fallback: Callable[[], asyncio.Protocol]
 
     def open(self, member: Member) -> None:
-        """Answer from here, as `member`."""
+        """Respond to appends from now on, as `member`."""
         self.member = member
 
-    # -- what a member asks of its front -------------------------------------------------------------
+    # -- FastPath --------------------------------------------------------------------------------------
 
     def wrap(self, fallback: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocol of each connection; `fallback` makes one of aiohttp's."""
+        """Return the factory of a connection's protocol; `fallback` is that of aiohttp's protocol."""
         self._fallback = fallback
-        return lambda: FastPathConnection(self, self._now, self._outbox)
+        return lambda: FastPathConnection(self, self._now, self._coalescer)
 
     def sweep(self) -> None:
-        """Close whoever has had its time."""
-        self.places.sweep(self._now())
+        """Close the connections whose time is up."""
+        self.limiter.sweep(self._now())
 
     def close(self) -> None:
-        """Close what waits, break off what does not."""
-        self.places.close_idle()
-        self.places.abort_all()
+        """Close idle connections, abort the others."""
+        self.limiter.close_idle()
+        self.limiter.abort_all()
 
-    # -- what connections ask ------------------------------------------------------------------------
+    # -- Application -----------------------------------------------------------------------------------
 
-    def takes(self, data: bytes) -> bool:
-        """Tell whether a connection that begins like this is for here."""
+    def accepts(self, data: bytes) -> bool:
+        """Return whether a request that begins like this is an append, and may be responded to."""
         member = self.member
         return member is not None and member.health.running.is_set() and data.startswith(_APPENDS)
 
     def hand_over(self, connection: ServerConnection, data: bytes) -> None:
-        """Let the door behind answer what begins with `data`, and whatever comes later."""
+        """Leave the connection to aiohttp, from the request that begins with `data`."""
         connection.detach()
-        self.places.leave(connection)
+        self.limiter.leave(connection)
         transport, protocol = connection.transport, self._fallback()
         transport.set_write_buffer_limits()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if connection.is_paused:
-            protocol.pause_writing()  # the transport will say when to go on: to somebody who has stopped
+            protocol.pause_writing()  # the transport will only say when to resume
         protocol.data_received(data)
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> "FastAppend":
-        """Begin to answer a request."""
+        """Begin to handle a request."""
         if head.method != b"POST" or head.raw_path != "/events":
-            # sent behind an append without waiting: unanswered, it is sent again on another connection
+            # pipelined after an append: without a response, it is sent again on another connection
             connection.close()
             return FastAppend(self, connection, head, is_over=True)
         self.count(1)
         request = FastAppend(self, connection, head)
-        if not request.is_welcome() or not head.has_body:
+        if not request.check_head() or not head.has_body:
             request.body_ended()
         elif head.get(b"expect") and not head.block.is_http_1_0:
             connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return request
 
     def refuse(self, connection: ServerConnection, error: BlogError) -> None:
-        """Answer what is no request."""
+        """Respond to what is not a valid request."""
         self.problem(connection, NO_HEAD, error)
 
     def count(self, difference: int) -> None:
-        """Count the requests that draining waits for."""
+        """Count the requests that draining waits for: `difference` more."""
         assert self.member is not None
         self.member.health.requests.add(difference)
 
     def check(self, head: RequestHead) -> str:
-        """Return the content type. Raises the RequestError that says what else to send."""
+        """Return the content type. Raises the BlogError that says what else to send."""
         assert self.member is not None
         me = self.member.instance.id
         if head.get(b"blog-instance") not in (None, me.encode()):
@@ -126,33 +126,34 @@ class AppendFastPath:
             raise unsupported(content_type or "nothing", *APPEND_TYPES)
         return content_type
 
-    def answer(self, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
-        """Say what was appended."""
-        lines = b"Content-Type: application/json\r\n%b%b" % (self._date(), self._log_line)
-        reply(connection, head, HTTPStatus.OK, lines, body)
+    def respond(self, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
+        """Send the response to an append that was done."""
+        fields = b"Content-Type: application/json\r\n%b%b" % (self._date(), self._log_field)
+        reply(connection, head, HTTPStatus.OK, fields, body)
 
     def problem(self, connection: ServerConnection, head: RequestHead, error: BlogError) -> None:
-        """Say what is wrong (RFC 9457)."""
-        fields = {"Content-Type": PROBLEM_TYPE, **error.headers}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+        """Send a problem (RFC 9457)."""
+        headers = {"Content-Type": PROBLEM_TYPE, **error.headers}
+        own = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        fields = b"%b%b%b" % (own, self._date(), self._log_field)
         body = problem_body(error, _text(head, b"x-request-id") or None)
-        reply(connection, head, status_of(error), b"%b%b%b" % (lines, self._date(), self._log_line), body)
+        reply(connection, head, status_of(error), fields, body)
 
 
 class FastAppend:
-    """One request to append, from its head to its answer."""
+    """One request to append, from its head to its response."""
 
-    __slots__ = ("_connection", "_content_type", "_door", "_head", "_is_over", "_pieces", "_size")
+    __slots__ = ("_connection", "_content_type", "_fast_path", "_head", "_is_over", "_pieces", "_size")
 
     def __init__(
         self,
-        door: AppendFastPath,
+        fast_path: AppendFastPath,
         connection: ServerConnection,
         head: RequestHead,
         *,
         is_over: bool = False,
     ) -> None:
-        self._door = door
+        self._fast_path = fast_path
         self._connection = connection
         self._head = head
         self._pieces: list[bytes] = []
@@ -160,16 +161,16 @@ class FastAppend:
         self._is_over = is_over
         self._content_type = ""
 
-    def is_welcome(self) -> bool:
-        """Tell whether the head is in order and the body worth reading; else say what is wrong."""
+    def check_head(self) -> bool:
+        """Return whether the body is to be read; otherwise the response has been sent."""
         try:
-            self._content_type = self._door.check(self._head)
+            self._content_type = self._fast_path.check(self._head)
         except BlogError as error:
             self._fail(error)
         return not self._is_over
 
     def body_data(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Add a piece of the body."""
         if self._is_over:
             return
         self._pieces.append(data)
@@ -178,29 +179,29 @@ class FastAppend:
             self._fail(TooLarge(f"A request may have {MAX_BODY} bytes."))
 
     def body_ended(self) -> None:
-        """Understand what is asked, and let the log append it."""
+        """Read the request, and let the log append its events."""
         if self._is_over:
             return
         try:
-            asked = read_append(self._content_type, _query(self._head), b"".join(self._pieces))
-            future = self._door.log.appending(*asked)
+            append = read_append(self._content_type, _query(self._head), b"".join(self._pieces))
+            future = self._fast_path.log.append_soon(*append)
         except BlogError as error:
             self._fail(error)
         else:
             future.add_done_callback(self._appended)
 
     def body_failed(self, error: BlogError) -> None:
-        """Say so."""
+        """Respond with the error."""
         self._fail(error)
 
     def client_paused(self) -> None:
-        """Go on: an answer is small."""
+        """Go on: a response is small."""
 
     def client_resumed(self) -> None:
         """Go on."""
 
     def client_gone(self) -> None:
-        """Answer nobody; what the log has begun to append, it appends."""
+        """Send no response; what the log has begun to append, it appends."""
         self._end()
 
     def _appended(self, future: "asyncio.Future[list[Appended]]") -> None:
@@ -210,12 +211,12 @@ class FastAppend:
         if isinstance(error, BlogError):
             self._fail(error)
             return
-        self._door.answer(self._connection, self._head, told(future.result()))
+        self._fast_path.respond(self._connection, self._head, encode_appended(future.result()))
         self._finish()
 
     def _fail(self, error: BlogError) -> None:
         if not self._is_over:
-            self._door.problem(self._connection, self._head, error)
+            self._fast_path.problem(self._connection, self._head, error)
             self._finish()
 
     def _finish(self) -> None:
@@ -225,22 +226,24 @@ class FastAppend:
     def _end(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._door.count(-1)
+            self._fast_path.count(-1)
 
 
 class FastPathConnection(ServerConnection):
-    """A connection that is the append door's as long as nothing else is asked on it."""
+    """A connection that the fast path has as long as nothing but appends are asked on it."""
 
-    __slots__ = ("_door",)
+    __slots__ = ("_fast_path",)
 
-    def __init__(self, door: AppendFastPath, now: Callable[[], float], outbox: WriteCoalescer) -> None:
-        super().__init__(door, door.places, now, outbox)
-        self._door = door
+    def __init__(
+        self, fast_path: AppendFastPath, now: Callable[[], float], coalescer: WriteCoalescer
+    ) -> None:
+        super().__init__(fast_path, fast_path.limiter, now, coalescer)
+        self._fast_path = fast_path
 
     def data_received(self, data: bytes) -> None:
-        """Read on, or leave it to the door behind."""
-        if self.is_waiting and not self._door.takes(data):
-            self._door.hand_over(self, data)
+        """Read on, or hand over the connection."""
+        if self.is_waiting and not self._fast_path.accepts(data):
+            self._fast_path.hand_over(self, data)
         else:
             super().data_received(data)
 

@@ -1,46 +1,36 @@
-"""Delivery: carries loads to living instances and what comes of them back to their subscription."""
+"""Delivery: sends batches to living instances, and hands the outcomes to their subscription."""
 
 import asyncio
-import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import hdrs
 
 from blog.bus.delivery.dispatch import Dispatch, KeyBatch
-from blog.bus.delivery.outcome import DeliveryFailure, NotSentError, read_answer
-from blog.bus.delivery.subscription import AGAIN_AFTER, Subscription
+from blog.bus.delivery.outcome import DeliveryFailure, DeliveryOutcome, parse_response
+from blog.bus.delivery.subscription import RETRY_AFTER, Subscription
 from blog.bus.delivery.window import Window
 from blog.bus.log.log import EventLog
 from blog.bus.log.schema import SubscriptionPosition
+from blog.core.backoff import spread
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, NotFound
 from blog.core.instance import Instance, State
 from blog.core.logs import get_logger
-from blog.core.net.http_client import read_response
-from blog.core.reactions import PATH, Result
-from blog.core.web import INSTANCE_HEADER, bearer
+from blog.core.net.instance_client import InstanceClient, InstanceFailed, InstanceUnreachable
+from blog.core.reactions import PATH
 from blog.registry.client.client import RegistryClient
 
 TIMEOUT = 10.0
-"""Seconds that an instance has for one load."""
+"""Seconds that an instance has for one batch."""
+_RELEASE_AFTER = 0.02  # seconds at most until a batch that nobody got is sent elsewhere
+_HEADERS: dict[str, str] = {hdrs.CONTENT_TYPE: "application/json"}
 
 log = get_logger()
-
-
-class _Payload(aiohttp.BytesPayload):
-    """A body that knows whether it was sent: what was not is no attempt."""
-
-    is_sent = False
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Send it."""
-        self.is_sent = True
-        await super().write_with_length(writer, content_length)
 
 
 class Delivery:
@@ -48,229 +38,238 @@ class Delivery:
 
     def __init__(
         self,
-        journal: EventLog,
+        event_log: EventLog,
         registry_client: RegistryClient,
         http: aiohttp.ClientSession,
         clock: Clock,
         token: str | None,
     ) -> None:
-        self._log = journal
-        self._registry_client = registry_client
-        self._http = http
+        self._log = event_log
+        self._discovery = registry_client.discovery
+        self._instances = InstanceClient(http, token=token, report=registry_client.report_unhealthy)
         self._clock = clock
-        self._headers = {"Content-Type": "application/json", **bearer(token)}
         self._windows: defaultdict[str, Window] = defaultdict(Window)
-        self._waiting: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
-        """How long answers of an instance are waited for."""
-        self._running: dict[str, Subscription] = {}
-        self._remembered: dict[str, frozenset[str]] = {}
-        """Which types the log knows that a subscription has."""
+        self._deadlines: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
+        """Until when responses of an instance are waited for."""
+        self._subscriptions: dict[str, Subscription] = {}
+        self._recorded: dict[str, frozenset[str]] = {}
+        """The types of each subscription, as the log has them."""
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Deliver for ever. New subscriptions are noticed as their instances join."""
-        discovery = self._registry_client.discovery
-        for on_news in (discovery.on_change, self._log.on_append):
-            on_news(self._wake)
-        discovery.on_change(self._give_up_on_doubtful)
+        """Deliver for ever. A new subscription is noticed when its instances join."""
+        for on_change in (self._discovery.on_change, self._log.on_append):
+            on_change(self._wake)
+        self._discovery.on_change(self._stop_waiting_for_doubtful)
         try:
             async with asyncio.TaskGroup() as group:
                 for name, position in (await self._log.positions()).items():
-                    self._remembered[name] = position.types
+                    self._recorded[name] = position.types
                     self._start(group, name, position)
                 while True:
-                    self._forget_gone()
-                    is_remembered = await self._learn(group)
+                    self._drop_windows_of_gone()
+                    is_recorded = await self._update_subscriptions(group)
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(None if is_remembered else AGAIN_AFTER):
+                        async with asyncio.timeout(None if is_recorded else RETRY_AFTER):
                             await self._changed.wait()
                     self._changed.clear()
         finally:
-            for running in self._running.values():
-                await running.flush()
+            for subscription in self._subscriptions.values():
+                await subscription.flush()
 
-    def table(self) -> list[dict[str, Any]]:
-        """Describe every subscription: see `Subscription.row`."""
-        return [running.row() for _, running in sorted(self._running.items())]
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the state of each subscription: see `Subscription.describe`."""
+        return [subscription.describe() for _, subscription in sorted(self._subscriptions.items())]
 
     def attempts(self) -> list[tuple[str, str, int]]:
-        """List how often what came of a batch: subscription, outcome, count."""
+        """Return how often each outcome of a batch came: subscription, outcome, count."""
         return [
             (name, outcome, count)
-            for name, running in sorted(self._running.items())
-            for outcome, count in sorted(running.attempts.items())
+            for name, subscription in sorted(self._subscriptions.items())
+            for outcome, count in sorted(subscription.attempts.items())
         ]
 
     def find(self, name: str) -> Subscription:
         """Return the subscription of this name. Raises NotFound."""
-        running = self._running.get(name)
-        if running is None:
-            raise NotFound("Nobody has subscribed by that name.")
-        return running
+        subscription = self._subscriptions.get(name)
+        if subscription is None:
+            raise NotFound("There is no subscription of this name.")
+        return subscription
 
     def _wake(self) -> None:
         self._changed.set()
-        for running in self._running.values():
-            running.wake.set()
+        for subscription in self._subscriptions.values():
+            subscription.wake.set()
 
-    def _give_up_on_doubtful(self) -> None:
-        """Wait no longer for who is lost, or is suspect while another one is not: that one can try."""
+    # -- instances -----------------------------------------------------------------------------------
+
+    def _stop_waiting_for_doubtful(self) -> None:
+        """Expire the deadlines of doubtful instances: another one can have their events."""
         now = asyncio.get_running_loop().time()
-        for id_, scopes in self._waiting.items():
+        for id_, deadlines in self._deadlines.items():
             if self._is_doubtful(id_):
-                for scope in scopes:
-                    if not scope.expired():  # one that is just ending cannot be changed any more
-                        scope.reschedule(now)
+                for deadline in deadlines:
+                    if not deadline.expired():  # one that is just ending cannot be changed any more
+                        deadline.reschedule(now)
 
-    def _forget_gone(self) -> None:
-        """Keep no window of who is gone and has nothing any more: every start is another instance."""
-        known = self._registry_client.discovery.instances
+    def _is_doubtful(self, id_: str) -> bool:
+        """Return whether an instance is lost, or suspect while another one of its service is ready."""
+        instance = self._discovery.instances.get(id_)
+        if instance is None:
+            return True
+        serving = self._discovery.serving(instance.service)
+        return instance.state is State.SUSPECT and any(one.state is State.READY for one in serving)
+
+    def _drop_windows_of_gone(self) -> None:
+        """Drop the windows of instances that are gone and have no batch: each start is a new one."""
+        known = self._discovery.instances
         gone = [id_ for id_, window in self._windows.items() if not window.in_flight and id_ not in known]
         for id_ in gone:
             del self._windows[id_]
 
-    def _is_doubtful(self, id_: str) -> bool:
-        discovery = self._registry_client.discovery
-        instance = discovery.instances.get(id_)
-        if instance is None:
-            return True
-        serving = discovery.serving(instance.service)
-        return instance.state is State.SUSPECT and any(one.state is State.READY for one in serving)
+    def _select(self, service: str, excluded: Collection[str]) -> Instance | None:
+        """Return the next instance that may get a batch, None without any."""
+        serving = self._discovery.serving(service)
+        full = {item.id for item in serving if not self._windows[item.id].is_open()}.union(excluded)
+        if len(full) == len(serving):
+            return None
+        return self._discovery.next(service, full)
 
-    async def _learn(self, group: asyncio.TaskGroup) -> bool:
-        """Take over what living instances say they react to; tell whether the log remembers it all."""
-        wanted: defaultdict[str, set[str]] = defaultdict(set)
-        for instance in self._registry_client.discovery.instances.values():
+    def _types_for(self, subscription: Subscription, instance: Instance) -> Collection[str] | None:
+        """Return the types of events that `instance` may get, None for all.
+
+        While versions of a service run side by side, events of a new type go to instances that know it,
+        and wait for one that is still starting. A type that no living instance knows is one that the
+        service has given up: any instance may pass its events over.
+        """
+        if subscription.types <= set(instance.reactions):
+            return None
+        living = self._discovery.instances.values()
+        known = {type_ for one in living if one.service == subscription.name for type_ in one.reactions}
+        return subscription.types - known | set(instance.reactions)
+
+    # -- subscriptions -------------------------------------------------------------------------------
+
+    async def _update_subscriptions(self, group: asyncio.TaskGroup) -> bool:
+        """Subscribe to what living instances react to; return whether the log has all of it."""
+        types_of: defaultdict[str, set[str]] = defaultdict(set)
+        for instance in self._discovery.instances.values():
             if instance.reactions:
-                wanted[instance.service] |= set(instance.reactions)
-        return all([await self._subscribe(group, name, types) for name, types in wanted.items()])
+                types_of[instance.service] |= set(instance.reactions)
+        return all([await self._subscribe(group, name, types) for name, types in types_of.items()])
 
     async def _subscribe(self, group: asyncio.TaskGroup, name: str, types: set[str]) -> bool:
-        known = self._running.get(name)
+        known = self._subscriptions.get(name)
         if known is not None:
             known.types |= types  # at once: what is appended meanwhile is not passed over
             types = known.types
-        if types <= self._remembered.get(name, frozenset()):
+        if types <= self._recorded.get(name, frozenset()):
             return True
-        wanted = frozenset(types)
+        recorded = frozenset(types)
         try:
-            await self._log.subscribe(name, wanted)
-        except BlogError as error:  # a full disk, for instance: it is asked again
+            await self._log.subscribe(name, recorded)
+        except BlogError as error:  # a full disk, for instance: it is tried again
             log.warning("delivery.not_subscribed", subscription=name, why=error.detail)
             return False
-        self._remembered[name] = wanted
+        self._recorded[name] = recorded
         if known is None:
-            self._start(group, name, SubscriptionPosition(wanted))
+            self._start(group, name, SubscriptionPosition(recorded))
         return True
 
     def _start(self, group: asyncio.TaskGroup, name: str, position: SubscriptionPosition) -> None:
-        self._running[name] = running = Subscription(name, position, self._log, self._clock)
-        group.create_task(self._serve(running))
+        subscription = Subscription(name, position, self._log, self._clock)
+        self._subscriptions[name] = subscription
+        group.create_task(self._serve(subscription))
 
-    async def _serve(self, running: Subscription) -> None:
-        """Send out what may go, as long as somebody has room for it."""
+    async def _serve(self, subscription: Subscription) -> None:
+        """Send what may be sent, as long as an instance has room for it."""
         async with asyncio.TaskGroup() as group:
             while True:
-                running.wake.clear()
-                await running.refill()
-                cannot: set[str] = set()
-                while self._may_send(running) and (instance := self._turn(running.name, cannot)):
-                    window, types = self._windows[instance.id], self._types_for(running, instance)
-                    dispatch = running.dispatch
-                    load = dispatch.next_load(self._clock.monotonic(), window.room, types)
-                    if not load:
-                        cannot.add(instance.id)
-                        continue
-                    window.in_flight += 1
-                    group.create_task(self._carry(running, dispatch, load, instance))
-                await running.wait()
+                subscription.wake.clear()
+                await subscription.refill()
+                self._send(subscription, group)
+                await subscription.wait()
 
-    def _may_send(self, running: Subscription) -> bool:
-        return not running.is_paused and running.dispatch.may_send(self._clock.monotonic())
+    def _send(self, subscription: Subscription, group: asyncio.TaskGroup) -> None:
+        dispatch = subscription.dispatch
+        excluded: set[str] = set()
+        while not subscription.is_paused and dispatch.may_send(now := self._clock.monotonic()):
+            instance = self._select(subscription.name, excluded)
+            if instance is None:
+                return
+            window, types = self._windows[instance.id], self._types_for(subscription, instance)
+            batch = dispatch.next_batch(now, window.batch_size, types)
+            if batch:
+                window.in_flight += 1
+                group.create_task(self._deliver(subscription, dispatch, batch, instance))
+            else:
+                excluded.add(instance.id)
 
-    def _turn(self, service: str, cannot: Collection[str]) -> Instance | None:
-        serving = self._registry_client.discovery.serving(service)
-        full = {item.id for item in serving if not self._windows[item.id].is_open()}.union(cannot)
-        if len(full) == len(serving):
-            return None
-        return self._registry_client.discovery.next(service, full)
+    # -- attempts ------------------------------------------------------------------------------------
 
-    def _types_for(self, running: Subscription, instance: Instance) -> Collection[str] | None:
-        """Say which events `instance` may have, None for all.
-
-        While versions of a service run side by side, a new type goes to those who know it, and waits for
-        one that is still starting. What none that lives knows is what the service has left behind:
-        anybody may pass it over.
-        """
-        if running.types <= set(instance.reactions):
-            return None
-        living = self._registry_client.discovery.instances.values()
-        known = {type_ for one in living if one.service == running.name for type_ in one.reactions}
-        return running.types - known | set(instance.reactions)
-
-    async def _carry(
-        self, running: Subscription, dispatch: Dispatch, load: Sequence[KeyBatch], instance: Instance
+    async def _deliver(
+        self,
+        subscription: Subscription,
+        dispatch: Dispatch,
+        batch: Sequence[KeyBatch],
+        instance: Instance,
     ) -> None:
-        """One attempt: post what `dispatch` gave, and put down what came of it."""
+        """Make one attempt: send what `dispatch` returned, and record the outcome."""
         window = self._windows[instance.id]
         began = perf_counter()
         try:
-            outcome = await self._post(running.name, load, instance)
+            outcome = await self._post(subscription.name, batch, instance)
             took = perf_counter() - began
-        except NotSentError as error:
-            running.attempts["not_sent"] += len(load)
-            self._registry_client.report_unhealthy(instance.id, str(error))
-            await asyncio.sleep(_pause())
-            for batch in load:
-                dispatch.put_back(batch)
+        except InstanceUnreachable:
+            subscription.attempts["not_sent"] += len(batch)
+            # not at once: news of the instance may be on its way
+            await asyncio.sleep(spread(0.0, _RELEASE_AFTER))
+            for key_batch in batch:
+                dispatch.release(key_batch)
         else:
             if not isinstance(outcome, DeliveryFailure):
-                window.grow(sum(len(batch.entries) for batch in load), took)
-            elif outcome.is_too_much:
+                window.grow(sum(len(key_batch.entries) for key_batch in batch), took)
+            elif outcome.is_overload:
                 window.halve()
-            if dispatch is running.dispatch:
-                await running.put_down(load, outcome)
+            if dispatch is subscription.dispatch:
+                await subscription.record_outcome(batch, outcome)
             else:
-                running.attempts["superseded"] += len(load)  # by a replay
+                subscription.attempts["superseded"] += len(batch)  # by a replay
         finally:
             window.in_flight -= 1
-            running.wake.set()
+            subscription.wake.set()
 
-    async def _post(
-        self, name: str, load: Sequence[KeyBatch], instance: Instance
-    ) -> Sequence[Result] | DeliveryFailure:
-        events = ",".join(entry.envelope for batch in load for entry in batch.entries)
-        body = f'{{"subscription":"{name}","attempt":{load[0].attempt},"events":[{events}]}}'
-        payload = _Payload(body.encode())
-        scope = asyncio.timeout(TIMEOUT)
-        self._waiting[instance.id].add(scope)
+    async def _post(self, name: str, batch: Sequence[KeyBatch], instance: Instance) -> DeliveryOutcome:
+        """Send a batch to `instance`. Raises InstanceUnreachable when the instance did not get it."""
+        events = ",".join(entry.envelope for key_batch in batch for entry in key_batch.entries)
+        body = f'{{"subscription":"{name}","attempt":{batch[0].attempt},"events":[{events}]}}'.encode()
         try:
-            async with (
-                scope,
-                self._http.post(
-                    f"http://{instance.address}{PATH}",
-                    data=payload,
-                    headers={INSTANCE_HEADER: instance.id, **self._headers},
-                ) as response,
-            ):
-                answer = await read_response(response)
-                return read_answer(load, response.status, response.headers.get("Retry-After", ""), answer)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSentError(str(error)) from error
-        except TimeoutError:
-            if self._is_doubtful(instance.id):
-                if not payload.is_sent:
-                    raise NotSentError("it is suspect or lost, and has taken nothing") from None
-                return DeliveryFailure("it is suspect or lost, and has not answered")
-            return DeliveryFailure(f"no answer within {TIMEOUT} s", is_too_much=True)
-        except (aiohttp.ClientError, OSError) as error:
-            return DeliveryFailure(str(error) or repr(error))
+            with self._deadline(instance.id) as deadline:
+                status, headers, content = await self._instances.request(
+                    instance, hdrs.METH_POST, PATH, timeout=deadline, headers=_HEADERS, data=body
+                )
+        except InstanceFailed as error:
+            if not error.is_timeout:
+                return DeliveryFailure(str(error))
+            if not self._is_doubtful(instance.id):
+                return DeliveryFailure(f"no response within {TIMEOUT:g} s", is_overload=True)
+            if error.is_sent:
+                return DeliveryFailure("it is suspect or lost, and has not responded")
+            raise InstanceUnreachable(instance, "it is suspect or lost, and got nothing") from None
+        return parse_response(batch, status, headers.get(hdrs.RETRY_AFTER, ""), content)
+
+    @contextmanager
+    def _deadline(self, id_: str) -> Iterator[asyncio.Timeout]:
+        """Yield a timeout, to be entered at once, that expires early if the instance becomes doubtful."""
+        deadline = asyncio.timeout(TIMEOUT)
+        self._deadlines[id_].add(deadline)
+        try:
+            yield deadline
         finally:
-            self._waiting[instance.id].discard(scope)
-            if not self._waiting[instance.id]:
-                del self._waiting[instance.id]
+            self._deadlines[id_].discard(deadline)
+            if not self._deadlines[id_]:
+                del self._deadlines[id_]
 
-
-def _pause() -> float:
-    """Return seconds to wait before somebody else is tried: the table may be about to change."""
-    return random.uniform(0.0, 0.02)  # noqa: S311 - no secret
+    def __repr__(self) -> str:
+        """Show the subscriptions."""
+        return f"<Delivery: {list(self._subscriptions.values())}>"

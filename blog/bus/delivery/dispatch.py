@@ -1,8 +1,8 @@
-"""What may go out now, for one subscription. Pure: no I/O, no clock, no randomness of its own.
+"""Dispatch: which events may be sent now, for one subscription. Pure: no I/O, no clock, no randomness.
 
-One batch in flight per key, events of a key in order, keys in parallel: several travel in one load.
-The position is a watermark plus what is settled above it. Behind a dead event the later ones of its
-key are parked: on disk, and here as numbers only, however many they become.
+Events of a key are sent in order, and only one batch at a time has events of it; keys are independent.
+The position is a watermark plus what is settled above it. After a dead event the later ones of its key
+are parked: on disk, and here as numbers only, however many they become.
 """
 
 import heapq
@@ -12,13 +12,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
-from blog.bus.delivery.budget import MAX_BATCH, BatchBudget
+from blog.bus.delivery.budget import MAX_EVENTS, BatchBudget
 from blog.bus.log.schema import LogEntry, SubscriptionPosition
+from blog.core.backoff import Backoff
 
 MAX_ATTEMPTS = 20
+"""Attempts that an event gets before it is dead."""
 BACKLOG = 2000
 """Events held in memory; the rest waits in the log."""
-_FIRST_DELAY, _MAX_DELAY = 0.2, 60.0
+_BACKOFF = Backoff(0.2, 60.0)
 _START = SubscriptionPosition(frozenset())
 
 
@@ -34,7 +36,7 @@ class _KeyQueue:
 
 @dataclass(frozen=True, slots=True)
 class KeyBatch:
-    """Consecutive events of one key; `attempt` counts from 1."""
+    """The part of a batch that one key has: consecutive events. `attempt` counts from 1."""
 
     key: str
     entries: tuple[LogEntry, ...]
@@ -49,199 +51,202 @@ class Dispatch:
         self.size = 0
         self.retries = 0
         self._settled = set(position.settled)
-        self._open: deque[int] = deque()
+        self._unsettled: deque[int] = deque()
         self._queues: dict[str, _KeyQueue] = {}
-        self._free: deque[str] = deque()
-        self._waiting: list[tuple[float, str]] = []
+        self._sendable: deque[str] = deque()
+        self._delayed: list[tuple[float, str]] = []
         self._dead = set(position.dead)
-        # who is in here parks what comes, even where nothing is parked yet
+        # a key in here parks what comes, even if nothing is parked yet
         self._parked: dict[str, list[int]] = {key: [] for key in position.dead}
         self._parked |= {key: list(sequences) for key, sequences in position.parked.items()}
-        self._reviving = dict.fromkeys(self._parked.keys() - self._dead)
+        self._unparking = dict.fromkeys(self._parked.keys() - self._dead)
         self._to_park: list[LogEntry] = []
 
     @property
     def watermark(self) -> int:
         """Everything up to here is settled or parked, or not for this subscription."""
-        while self._open and self._open[0] in self._settled:
-            self._settled.discard(self._open.popleft())
-        return self._open[0] - 1 if self._open else self.cursor
+        while self._unsettled and self._unsettled[0] in self._settled:
+            self._settled.discard(self._unsettled.popleft())
+        return self._unsettled[0] - 1 if self._unsettled else self.cursor
 
     @property
-    def wants_more(self) -> bool:
-        """Tell whether there is room for more of the log."""
+    def has_room(self) -> bool:
+        """Return whether more of the log may be held."""
         return self.size + len(self._to_park) < BACKLOG
 
     @property
     def dead(self) -> frozenset[str]:
-        """The keys that wait for an event to be redriven or discarded."""
+        """The keys that wait until an event is redriven or discarded."""
         return frozenset(self._dead)
 
     @property
     def parked(self) -> int:
-        """How many events wait behind a dead one."""
+        """How many events are parked, or about to be."""
         return sum(map(len, self._parked.values())) + len(self._to_park)
 
     def oldest(self) -> LogEntry | None:
-        """Return the first event that is to be delivered. It looks at every key: not for each event."""
+        """Return the first event that is to be delivered. Looks at every key: too slow for each event."""
         heads = (queue.entries[0] for queue in self._queues.values())
         return min(heads, key=lambda entry: entry.sequence, default=None)
 
-    def load(self, entries: Sequence[LogEntry], through: int) -> None:
-        """Take what the log has after `cursor`, up to `through`."""
+    def ingest(self, entries: Sequence[LogEntry], through: int) -> None:
+        """Add what the log has after `cursor`, up to `through`."""
         self.cursor = through
         for entry in entries:
             if entry.sequence in self._settled:
                 self._settled.discard(entry.sequence)
                 continue
-            self._open.append(entry.sequence)
+            self._unsettled.append(entry.sequence)
             if entry.key in self._parked:
                 self._to_park.append(entry)
             else:
                 self._enqueue(entry)
 
     def may_send(self, now: float) -> bool:
-        """Tell whether something may go out at `now`."""
-        while self._waiting and self._waiting[0][0] <= now:
-            self._free.append(heapq.heappop(self._waiting)[1])
-        return bool(self._free)
+        """Return whether something may be sent at `now`."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._sendable.append(heapq.heappop(self._delayed)[1])
+        return bool(self._sendable)
 
-    def next_load(
-        self, now: float, room: int = MAX_BATCH, types: Collection[str] | None = None
+    def next_batch(
+        self, now: float, size: int = MAX_EVENTS, types: Collection[str] | None = None
     ) -> tuple[KeyBatch, ...]:
-        """Return what may travel together at `now`, up to `room` events; nothing if nothing may.
+        """Return up to `size` events to send together at `now`, by key; none if none may be sent.
 
-        First tries of several keys. What is tried again goes alone, so that it is known what fails.
-        With `types`, only events of these go, and what is behind another one in its key waits.
+        First attempts of several keys. A retry is sent alone, so that it is known which event fails.
+        With `types`, only events of these are sent; events after another one in their key wait.
         """
-        load: list[KeyBatch] = []
-        others: list[str] = []
-        space = BatchBudget(room, types)
-        while self.may_send(now) and not (load and self._is_retry(self._free[0])):
-            queue = self._queues[self._free[0]]
-            if not space.wants(queue.entries[0]):
-                others.append(self._free.popleft())
+        batch: list[KeyBatch] = []
+        passed_over: list[str] = []
+        budget = BatchBudget(size, types)
+        while self.may_send(now) and not (batch and self._is_retry(self._sendable[0])):
+            queue = self._queues[self._sendable[0]]
+            if not budget.allows(queue.entries[0]):
+                passed_over.append(self._sendable.popleft())
                 continue
-            if not space.takes(queue.entries[0]):
+            if not budget.has_room(queue.entries[0]):
                 break
-            batch = self._next_batch(self._free.popleft(), space)
-            load.append(batch)
-            if batch.attempt > 1:
+            key_batch = self._next_key_batch(self._sendable.popleft(), budget)
+            batch.append(key_batch)
+            if key_batch.attempt > 1:
                 break
-        self._free.extendleft(reversed(others))
-        return tuple(load)
+        self._sendable.extendleft(reversed(passed_over))
+        return tuple(batch)
 
     def _is_retry(self, key: str) -> bool:
         return self._queues[key].attempts > 0
 
-    def _next_batch(self, key: str, room: BatchBudget) -> KeyBatch:
-        """Take events of a key: in flight until `settle`, `retry`, `postpone` or `put_back`."""
+    def _next_key_batch(self, key: str, budget: BatchBudget) -> KeyBatch:
+        """Return events of a key, in flight until `settle`, `retry`, `postpone` or `release`."""
         queue = self._queues[key]
-        entries = tuple(takewhile(room.put, islice(queue.entries, 1 if queue.attempts else None)))
+        entries = tuple(takewhile(budget.try_add, islice(queue.entries, 1 if queue.attempts else None)))
         queue.in_flight = len(entries)
         return KeyBatch(key, entries, queue.attempts + 1)
 
     def next_due(self) -> float | None:
-        """Return when something that waits for its next try may go out."""
-        return self._waiting[0][0] if self._waiting else None
+        """Return when the first of the retries may be sent."""
+        return self._delayed[0][0] if self._delayed else None
 
-    def put_back(self, batch: KeyBatch) -> None:
-        """Undo `next_load`: it was not an attempt (no instance, refused)."""
+    def release(self, batch: KeyBatch) -> None:
+        """Let the events be sent again at once: no instance got them, so it was not an attempt."""
         self._queues[batch.key].in_flight = 0
-        self._free.append(batch.key)
+        self._sendable.append(batch.key)
 
     def postpone(self, batch: KeyBatch, due: float) -> None:
-        """Undo `next_load` until `due`: what came of it could not be put down. Nobody failed."""
+        """Let the events be sent again at `due`: their outcome could not be recorded. Nothing failed."""
         self._queues[batch.key].in_flight = 0
-        heapq.heappush(self._waiting, (due, batch.key))
+        heapq.heappush(self._delayed, (due, batch.key))
 
-    def settled_with(self, entries: Sequence[LogEntry]) -> int:
+    def watermark_after(self, entries: Sequence[LogEntry]) -> int:
         """Return the watermark as it will be once `entries` are settled or parked."""
         done = {entry.sequence for entry in entries}
-        still_open = (s for s in self._open if s not in done and s not in self._settled)
-        return next((sequence - 1 for sequence in still_open), self.cursor)
+        unsettled = (s for s in self._unsettled if s not in done and s not in self._settled)
+        return next((sequence - 1 for sequence in unsettled), self.cursor)
 
     def settle(self, batch: KeyBatch, count: int, *, is_dead: bool = False) -> None:
-        """Forget the first `count` events of `batch`: they are settled on disk.
+        """Drop the first `count` events of `batch`: they are settled on disk.
 
-        `is_dead`: the last of them never worked, so that whatever comes after it is to be parked.
+        `is_dead`: the last of them is dead, so what comes after it in its key is to be parked.
         """
         queue = self._queues[batch.key]
-        self._pass(queue, count)
+        self._drop(queue, count)
         queue.in_flight = 0
         if is_dead:
             self._dead.add(batch.key)
             self._parked.setdefault(batch.key, [])
-            self._reviving.pop(batch.key, None)
+            self._unparking.pop(batch.key, None)
             self._to_park += queue.entries
             self.size -= len(queue.entries)
             queue.entries.clear()
         if queue.entries:
-            self._free.append(batch.key)
+            self._sendable.append(batch.key)
         else:
             del self._queues[batch.key]
 
     def retry(
-        self, batch: KeyBatch, now: float, jitter: float, after: float | None = None, *, behind: int = 0
+        self, batch: KeyBatch, now: float, jitter: float, after: float | None = None, *, settled: int = 0
     ) -> None:
-        """Try again later: the event of `batch` behind the first `behind`, settled ones, did not work.
+        """Try again later: the first `settled` events of `batch` are settled, the next one failed.
 
-        `jitter` is in [0, 1).
+        `jitter` is in [0, 1); the delay is at least `after` seconds.
         """
         queue = self._queues[batch.key]
-        self._pass(queue, behind)
+        self._drop(queue, settled)
         queue.in_flight = 0
         queue.attempts += 1
         self.retries += 1
-        due = now + max(retry_delay(queue.attempts, jitter), after or 0.0)
-        heapq.heappush(self._waiting, (due, batch.key))
+        delay = _BACKOFF.equal_jitter(queue.attempts, lambda: jitter)
+        heapq.heappush(self._delayed, (now + max(delay, after or 0.0), batch.key))
 
-    def _pass(self, queue: _KeyQueue, count: int) -> None:
-        """Forget the first `count` events of `queue`: the next one was not tried for its own sake."""
+    def _drop(self, queue: _KeyQueue, count: int) -> None:
+        """Drop the first `count` events of `queue`: no attempt was about the next one yet."""
         if count:
-            self._forget([queue.entries.popleft() for _ in range(count)])
+            self._settle([queue.entries.popleft() for _ in range(count)])
             self.size -= count
             queue.attempts = 0
 
     # -- parking ------------------------------------------------------------------------------------
 
     def to_park(self) -> list[LogEntry]:
-        """Return what came behind a dead event: it goes to disk as parked, then to `park`."""
+        """Return the events after dead ones: to be written as parked, then given to `park`."""
         return list(self._to_park)
 
     def park(self, entries: Sequence[LogEntry]) -> None:
-        """Note that these are parked on disk: they are held as numbers only."""
+        """Record that these are parked on disk: only their numbers are held."""
         del self._to_park[: len(entries)]
         for entry in entries:
             insort(self._parked[entry.key], entry.sequence)
-        self._forget(entries)
+        self._settle(entries)
 
-    def revive(self, key: str, sequence: int | None = None) -> None:
-        """Go on with a key whose dead event was discarded, or comes again as `sequence`."""
+    def redrive(self, key: str, sequence: int) -> None:
+        """Go on with a key from its dead event `sequence`, which is delivered again."""
+        self.discard(key)
+        insort(self._parked[key], sequence)
+
+    def discard(self, key: str) -> None:
+        """Go on with a key whose dead event was given up for good."""
         self._dead.discard(key)
-        self._reviving[key] = None
-        if sequence is not None:
-            insort(self._parked[key], sequence)
+        self._unparking[key] = None
 
     def to_unpark(self) -> list[int]:
-        """Return parked events whose turn has come, of one key and in order; none if there are none."""
-        for key in tuple(self._reviving):
+        """Return the next parked events of a key that goes on, in order; none if there are none."""
+        for key in tuple(self._unparking):
             if self._parked[key]:
                 if key not in self._queues:
-                    return self._parked[key][:MAX_BATCH]
+                    return self._parked[key][:MAX_EVENTS]
             elif not any(entry.key == key for entry in self._to_park):
-                del self._parked[key], self._reviving[key]  # what comes from now on need not wait
+                del self._parked[key], self._unparking[key]  # what comes from now on need not wait
         return []
 
     def unpark(self, entries: Sequence[LogEntry]) -> None:
-        """Take in what `to_unpark` said."""
+        """Add the events that `to_unpark` returned."""
         for entry in entries:
             self._parked[entry.key].remove(entry.sequence)
             self._enqueue(entry)
 
     @property
     def in_flight(self) -> int:
-        """How many events are out."""
+        """How many events are in flight."""
         return sum(queue.in_flight for queue in self._queues.values())
 
     def _enqueue(self, entry: LogEntry) -> None:
@@ -249,14 +254,14 @@ class Dispatch:
         queue.entries.append(entry)
         self.size += 1
         if len(queue.entries) == 1:
-            self._free.append(entry.key)
+            self._sendable.append(entry.key)
 
-    def _forget(self, entries: Sequence[LogEntry]) -> None:
-        """Let the watermark pass over what is on disk."""
-        below = self.watermark
-        # what was parked has been passed long ago
-        self._settled.update(entry.sequence for entry in entries if entry.sequence > below)
-        _ = self.watermark  # forget what is below it
+    def _settle(self, entries: Sequence[LogEntry]) -> None:
+        """Let the watermark pass what is on disk."""
+        watermark = self.watermark
+        # the watermark has passed what was parked long ago
+        self._settled.update(entry.sequence for entry in entries if entry.sequence > watermark)
+        _ = self.watermark  # drops what is below it
 
     def __repr__(self) -> str:
         """Show the position and what is held."""
@@ -266,16 +271,6 @@ class Dispatch:
         )
 
 
-def retry_delay(attempts: int, jitter: float) -> float:
-    """Return the seconds before the next try: 0.2 s x 2^n up to 60 s, equal jitter.
-
-    Half of it is fixed, half is drawn: `jitter` in [0, 1). Source: "Exponential Backoff And Jitter"
-    (AWS Architecture Blog, 2015).
-    """
-    full = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** (attempts - 1))
-    return full / 2 + full / 2 * jitter
-
-
 def is_exhausted(batch: KeyBatch) -> bool:
-    """Tell whether this was the last attempt that an event gets."""
+    """Return whether this was the last attempt that an event gets."""
     return batch.attempt >= MAX_ATTEMPTS

@@ -1,7 +1,7 @@
-"""Subscription: one subscription at work, between the log and the dispatcher. It asks no instance.
+"""Subscription: keeps the log and the dispatch of one subscription in step. It calls no instance.
 
-What changes in memory is on disk first, but for acknowledgements from which nothing follows: they may
-wait a little, and are delivered again after a crash.
+A change is on disk before it is in memory, but for acknowledgements from which nothing follows: they may
+wait a little, and such events are delivered again after a crash.
 """
 
 import asyncio
@@ -12,30 +12,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from blog.bus.delivery.dispatch import Dispatch, KeyBatch
-from blog.bus.delivery.outcome import DeliveryFailure, judge, split
+from blog.bus.delivery.outcome import DeliveryOutcome, KeyOutcome, evaluate
 from blog.bus.log.log import EventLog
 from blog.bus.log.schema import SettledEvent, SettledState, SubscriptionPosition
 from blog.core.clock import Clock
 from blog.core.errors import BlogError
 from blog.core.logs import get_logger
-from blog.core.reactions import Result
 
 FLUSH_AFTER = 0.05
-"""Seconds that an acknowledgement may wait to be written down, if nothing follows from it."""
+"""Seconds that an acknowledgement may wait to be written, if nothing follows from it."""
 FLUSH_AT = 200
 """How many of them may wait."""
-AGAIN_AFTER = 1.0
-"""Seconds after which what the log could not take is given to it again."""
+RETRY_AFTER = 1.0
+"""Seconds after which what the log could not write is tried again."""
 _PAGE = 500
 
 log = get_logger()
 
 
 class Subscription:
-    """One subscription at work. `wake` is set when something may have changed for it."""
+    """One running subscription. `wake` is set when something may have changed for it."""
 
     def __init__(
-        self, name: str, position: SubscriptionPosition, journal: EventLog, clock: Clock
+        self, name: str, position: SubscriptionPosition, event_log: EventLog, clock: Clock
     ) -> None:
         self.name = name
         self.types = set(position.types)
@@ -43,18 +42,18 @@ class Subscription:
         self.is_paused = position.is_paused
         self.wake = asyncio.Event()
         self.attempts: Counter[str] = Counter()
-        """What came of batches: done (or a part), dead, retry, not_sent, not_put_down, superseded."""
-        self._log = journal
+        """Outcomes, by key: done (or a part), dead, retry, not_sent, not_recorded, superseded."""
+        self._log = event_log
         self._clock = clock
-        self._late: list[SettledEvent] = []
+        self._unflushed: list[SettledEvent] = []
         self._flush_due: float | None = None
 
-    def row(self) -> dict[str, Any]:
-        """Describe it: lag, in flight and parked in events, retries since the start.
+    def describe(self) -> dict[str, Any]:
+        """Return its state as JSON: lag, in flight and parked in events, retries since the start.
 
-        `waiting` is how many are to be delivered: unlike `lag`, it does not grow behind one that fails.
-        `dead` is how many keys wait behind an event that never worked, `oldest` the sequence of the
-        first event that is to be delivered, `since` its time.
+        `waiting` is how many are to be delivered: unlike `lag`, it does not grow after one that fails.
+        `dead` is how many keys wait because of a dead event, `oldest` the sequence of the first event
+        that is to be delivered, `since` its time.
         """
         dispatch = self.dispatch
         oldest = dispatch.oldest()
@@ -76,35 +75,35 @@ class Subscription:
     # -- between log and memory ----------------------------------------------------------------------
 
     async def refill(self) -> None:
-        """Take in what the log has, park what is to be parked, take up what is parked no more."""
+        """Ingest what the log has, park what is to be parked, unpark what is to be unparked."""
         if self._flush_due is not None and self._clock.monotonic() >= self._flush_due:
             await self.flush()
         dispatch = self.dispatch
         await self._park()
-        while dispatch.wants_more and dispatch.cursor < self._log.head:
-            dispatch.load(*await self._log.read(dispatch.cursor, _PAGE, self.types))
+        while dispatch.has_room and dispatch.cursor < self._log.head:
+            dispatch.ingest(*await self._log.read(dispatch.cursor, _PAGE, self.types))
             await self._park()
-        while dispatch.wants_more and (sequences := dispatch.to_unpark()):
+        while dispatch.has_room and (sequences := dispatch.to_unpark()):
             dispatch.unpark(await self._log.get_all(sequences))
 
     async def _park(self) -> None:
-        """Put what came behind a dead event on disk, so that the position may pass it."""
+        """Write what is to be parked, so that the watermark may pass it."""
         dispatch = self.dispatch
         entries = dispatch.to_park()
         if not entries:
             return
         parked = [SettledEvent(entry.sequence, entry.key, 0, SettledState.PARKED) for entry in entries]
         try:
-            await self._log.settle(self.name, parked, [], dispatch.settled_with(entries))
+            await self._log.settle(self.name, parked, [], dispatch.watermark_after(entries))
         except BlogError as error:
             log.warning("delivery.not_parked", subscription=self.name, why=error.detail)
-            self._flush_due = self._flush_due or self._clock.monotonic() + AGAIN_AFTER
+            self._flush_due = self._flush_due or self._clock.monotonic() + RETRY_AFTER
             return
         dispatch.park(entries)
 
     async def wait(self) -> None:
-        """Wait until something may have changed, the next try is due, or something is to be flushed."""
-        # while it is paused, what was due long ago is no reason to look again
+        """Wait until something may have changed, the next retry is due, or something is to be flushed."""
+        # while it is paused, a retry that was due long ago is no reason to wake up
         next_due = None if self.is_paused else self.dispatch.next_due()
         times = [due for due in (next_due, self._flush_due) if due is not None]
         try:
@@ -113,53 +112,46 @@ class Subscription:
         except TimeoutError:
             return
 
-    # -- what came of it -----------------------------------------------------------------------------
+    # -- outcomes ------------------------------------------------------------------------------------
 
-    async def put_down(
-        self, load: Sequence[KeyBatch], outcome: Sequence[Result] | DeliveryFailure
-    ) -> None:
+    async def record_outcome(self, batch: Sequence[KeyBatch], outcome: DeliveryOutcome) -> None:
         """Settle what worked or never will, in order, up to what is to be tried again."""
         dispatch = self.dispatch
-        judged = [(batch, *judge(batch, part)) for batch, part in split(load, outcome)]
-        settled = [one for _, mine, _, _ in judged for one in mine]
-        following = [event for _, _, follows, _ in judged for event in follows]
-        if following or any(one.state is not SettledState.DONE for one in settled):
-            entries = [entry for batch, mine, _, _ in judged for entry in batch.entries[: len(mine)]]
+        outcomes = evaluate(batch, outcome)
+        settled = [event for each in outcomes for event in each.settled]
+        following = [envelope for each in outcomes for envelope in each.following]
+        if following or any(event.state is not SettledState.DONE for event in settled):
+            entries = [entry for each in outcomes for entry in each.batch.entries[: len(each.settled)]]
             try:
-                await self._log.settle(self.name, settled, following, dispatch.settled_with(entries))
+                await self._log.settle(self.name, settled, following, dispatch.watermark_after(entries))
             except BlogError as error:
-                self._postpone(dispatch, load, error)
+                self._postpone(dispatch, batch, error)
                 return
         elif settled:
-            self._late += settled
+            self._unflushed += settled
             self._flush_due = self._flush_due or self._clock.monotonic() + FLUSH_AFTER
-        for batch, mine, _, again in judged:
-            self._note(dispatch, batch, mine, again)
-        if len(self._late) >= FLUSH_AT:
+        for each in outcomes:
+            self._apply(dispatch, each)
+        if len(self._unflushed) >= FLUSH_AT:
             await self.flush()
 
-    def _postpone(self, dispatch: Dispatch, load: Sequence[KeyBatch], error: BlogError) -> None:
-        """Let a load come again because what came of it could not be put down; nobody has failed."""
-        log.warning("delivery.not_put_down", subscription=self.name, why=error.detail)
-        self.attempts["not_put_down"] += len(load)
-        for batch in load:
-            dispatch.postpone(batch, self._clock.monotonic() + AGAIN_AFTER)
+    def _postpone(self, dispatch: Dispatch, batch: Sequence[KeyBatch], error: BlogError) -> None:
+        """Let a batch be sent again because its outcome could not be recorded; nothing has failed."""
+        log.warning("delivery.not_recorded", subscription=self.name, why=error.detail)
+        self.attempts["not_recorded"] += len(batch)
+        for key_batch in batch:
+            dispatch.postpone(key_batch, self._clock.monotonic() + RETRY_AFTER)
 
-    def _note(
-        self,
-        dispatch: Dispatch,
-        batch: KeyBatch,
-        settled: Sequence[SettledEvent],
-        again: DeliveryFailure | None,
-    ) -> None:
-        """Let the dispatcher know what is settled, and what is to be tried again."""
+    def _apply(self, dispatch: Dispatch, outcome: KeyOutcome) -> None:
+        """Settle in memory what is settled, and schedule what is to be tried again."""
+        batch, settled, _, failure = outcome
         if settled:
             self.attempts[settled[-1].state.value] += 1
-        if again is not None:
+        if failure is not None:
             self.attempts["retry"] += 1
-            log.info("delivery.failed", subscription=self.name, key=batch.key, why=again.reason)
+            log.info("delivery.failed", subscription=self.name, key=batch.key, why=failure.reason)
             now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
-            dispatch.retry(batch, now, jitter, again.retry_after, behind=len(settled))
+            dispatch.retry(batch, now, jitter, failure.retry_after, settled=len(settled))
             return
         last = settled[-1]
         is_dead = last.state is SettledState.DEAD
@@ -168,45 +160,56 @@ class Subscription:
             log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
 
     async def flush(self) -> None:
-        """Write down the acknowledgements that were put off, and how far the position is."""
-        late, self._late, self._flush_due = self._late, [], None
-        if not late:
+        """Write the acknowledgements that wait, and the watermark."""
+        unflushed, self._unflushed, self._flush_due = self._unflushed, [], None
+        if not unflushed:
             return
         dispatch = self.dispatch
         try:
-            await self._log.settle(self.name, late, [], dispatch.watermark)
+            await self._log.settle(self.name, unflushed, [], dispatch.watermark)
         except BlogError as error:
             log.warning("delivery.not_flushed", subscription=self.name, why=error.detail)
-            if dispatch is self.dispatch:  # a replay takes them back
-                self._late = late + self._late
-                self._flush_due = self._clock.monotonic() + AGAIN_AFTER
+            if dispatch is self.dispatch:  # a replay drops them
+                self._unflushed = unflushed + self._unflushed
+                self._flush_due = self._clock.monotonic() + RETRY_AFTER
 
-    # -- what operators want -------------------------------------------------------------------------
+    # -- operators -----------------------------------------------------------------------------------
 
-    async def revive(self, sequence: int, *, again: bool) -> None:
-        """Go on with the key of a dead event: try it `again`, or leave it. Raises NotFound."""
+    async def redrive(self, sequence: int) -> None:
+        """Deliver a dead event again, and go on with its key. Raises NotFound."""
         dispatch = self.dispatch
-        await self._log.revive(self.name, sequence, again=again)
+        await self._log.redrive(self.name, sequence)
         if dispatch is self.dispatch:
-            [entry] = await self._log.get_all([sequence])
-            dispatch.revive(entry.key, sequence if again else None)
+            dispatch.redrive(await self._key_of(sequence), sequence)
         self.wake.set()
 
+    async def discard(self, sequence: int) -> None:
+        """Give a dead event up for good, and go on with its key. Raises NotFound."""
+        dispatch = self.dispatch
+        await self._log.discard(self.name, sequence)
+        if dispatch is self.dispatch:
+            dispatch.discard(await self._key_of(sequence))
+        self.wake.set()
+
+    async def _key_of(self, sequence: int) -> str:
+        [entry] = await self._log.get_all([sequence])
+        return entry.key
+
     async def pause(self, *, is_paused: bool) -> None:
-        """Stop, or go on, with delivering."""
+        """Pause the delivery, or resume it."""
         await self._log.pause(self.name, is_paused=is_paused)
         self.is_paused = is_paused
         self.wake.set()
 
     async def replay(self, after: int) -> None:
-        """Deliver everything behind `after` again; answers to what is under way now are dropped."""
+        """Deliver everything after `after` again; outcomes of batches that are in flight are dropped."""
         after = min(after, self._log.head)
         self.dispatch = Dispatch(SubscriptionPosition(frozenset(self.types), after))
-        self._late, self._flush_due = [], None
+        self._unflushed, self._flush_due = [], None
         try:
             await self._log.replay(self.name, after)
         except BlogError:
-            # nothing was taken back: on from what is on disk, as after a restart
+            # the log was not changed: go on from what is on disk, as after a restart
             self.dispatch = Dispatch((await self._log.positions())[self.name])
             raise
         finally:
@@ -214,4 +217,4 @@ class Subscription:
 
     def __repr__(self) -> str:
         """Show the name and the position."""
-        return f"<Subscription {self.name}: {self.dispatch!r}, {len(self._late)} to flush>"
+        return f"<Subscription {self.name}: {self.dispatch!r}, {len(self._unflushed)} to flush>"

@@ -1,36 +1,42 @@
 """Window: how much an instance gets at a time. Pure; it adapts to what the instance can do."""
 
-from blog.bus.delivery.budget import MAX_BATCH
+from blog.bus.delivery.budget import MAX_EVENTS
 
 FIRST_WINDOW, MAX_WINDOW = 2, 16
-FIRST_ROOM = 16
-AIM = 0.1
-"""Seconds that an instance should have to do with one load."""
+FIRST_BATCH_SIZE = 16
+TARGET_SECONDS = 0.1
+"""Seconds that an instance should need for one batch."""
 
 
 class Window:
-    """How many loads one instance gets at a time: grows with success, halves when it is too much.
+    """How many batches one instance gets at a time: grows with success, halves on overload.
 
-    `room` is how many events one load may have: as many as it does in about `AIM` seconds, so that
-    slow ones come one by one, to be done in parallel, and fast ones do not come one by one.
+    `batch_size` is how many events a batch may have: as many as the instance handles in about
+    TARGET_SECONDS. Slow ones come one by one, to be handled in parallel; fast ones share a request.
     """
 
     def __init__(self) -> None:
         self.size = FIRST_WINDOW
-        self.room = FIRST_ROOM
+        self.batch_size = FIRST_BATCH_SIZE
         self.in_flight = 0
 
     def is_open(self) -> bool:
-        """Tell whether another load may go there."""
+        """Return whether the instance may get another batch."""
         return self.in_flight < self.size
 
     def grow(self, events: int, seconds: float) -> None:
-        """Note that so many events took so long."""
+        """Record a batch of so many events that was handled in so many seconds."""
         self.size = min(MAX_WINDOW, self.size + 1)
-        in_time = int(AIM * events / seconds) if seconds > 0 else MAX_BATCH
-        self.room = max(1, min(MAX_BATCH, 2 * self.room, in_time))
+        in_time = int(TARGET_SECONDS * events / seconds) if seconds > 0 else MAX_EVENTS
+        self.batch_size = max(1, min(MAX_EVENTS, 2 * self.batch_size, in_time))
 
     def halve(self) -> None:
-        """Note that it was too much (429, 503, timeout)."""
+        """Record an overload (429, 503, timeout)."""
         self.size = max(1, self.size // 2)
-        self.room = max(1, self.room // 2)
+        self.batch_size = max(1, self.batch_size // 2)
+
+    def __repr__(self) -> str:
+        """Show the sizes."""
+        return (
+            f"<Window: {self.in_flight} of {self.size} batches in flight, {self.batch_size} events each>"
+        )

@@ -1,6 +1,7 @@
-"""Expectation: what must not have happened since somebody looked. Asked inside the appending transaction.
+"""Expected version: what must not have happened to a key since its writer read it.
 
-It reads only rows of the key that are behind what was seen: a few, however long the key's history is.
+It is checked inside the appending transaction, and reads only rows of the key after that version: a few,
+however long the history of the key is.
 """
 
 import sqlite3
@@ -10,28 +11,28 @@ from blog.core.errors import Conflict
 
 
 class ExpectedVersion(NamedTuple):
-    """That of `key` nothing came behind `sequence`; with `types`, none of these."""
+    """The log has no event of `key` after `sequence`; with `types`, none of these types."""
 
     key: str
     sequence: int
     types: frozenset[str] = frozenset()
 
-    def refusal(self, db: sqlite3.Connection, head: int) -> Conflict | None:
-        """Return why it does not hold in a log that ends at `head`; None when it does."""
+    def conflict(self, db: sqlite3.Connection, head: int) -> Conflict | None:
+        """Return why it does not hold in a log that ends at `head`; None when it holds."""
         if self.sequence > head:
-            # whoever has seen more than there is has seen another log
+            # a writer that has seen more than there is has seen another log
             return Conflict(f"The log ends at {head}, before {self.sequence}.", sequence=head)
-        came = self._first_behind(db)
-        if came is None:
+        found = self._first_after(db)
+        if found is None:
             return None
-        return Conflict(f"The key moved on to {came} behind {self.sequence}.", sequence=came)
+        return Conflict(f"The key has an event at {found}, after {self.sequence}.", sequence=found)
 
-    def _first_behind(self, db: sqlite3.Connection) -> int | None:
+    def _first_after(self, db: sqlite3.Connection) -> int | None:
         marks = ",".join("?" * len(self.types))
-        among = f"AND type IN ({marks})" if marks else ""
+        of_types = f"AND type IN ({marks})" if marks else ""
         row = db.execute(
             "SELECT sequence FROM events INDEXED BY events_by_key"  # noqa: S608 - values are bound
-            f" WHERE key = ? AND sequence > ? {among} ORDER BY sequence LIMIT 1",
+            f" WHERE key = ? AND sequence > ? {of_types} ORDER BY sequence LIMIT 1",
             (self.key, self.sequence, *self.types),
         ).fetchone()
         return row[0] if row else None

@@ -1,4 +1,4 @@
-"""Jobs: what the log's writer can be asked to do, each all or nothing. Plain data."""
+"""Jobs: what the log's writer does, each all or nothing. Plain data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from blog.core.events import Envelope
 
 @dataclass(frozen=True, slots=True)
 class AppendJob:
-    """Take these events, if what is expected of the log holds; what it has already, it has."""
+    """Append events, if what is expected holds; those that the log has already stay as they are."""
 
     envelopes: Sequence[Envelope]
-    expect: ExpectedVersion | None = None
+    expected: ExpectedVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SettleJob:
-    """A subscription is done with events, and this follows from them: in one transaction."""
+    """Settle events for a subscription and append what follows from them, in one transaction."""
 
     subscription: str
     settled: Sequence[SettledEvent]
@@ -28,16 +28,23 @@ class SettleJob:
 
 @dataclass(frozen=True, slots=True)
 class RedriveJob:
-    """Take a dead event out of the way of its key: to be tried again, or for good."""
+    """Deliver a dead event again, before what is parked after it."""
 
     subscription: str
     sequence: int
-    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardJob:
+    """Give a dead event up for good; what is parked after it is delivered."""
+
+    subscription: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class PauseJob:
-    """Stop or go on with delivering to a subscription."""
+    """Pause the delivery to a subscription, or resume it."""
 
     subscription: str
     is_paused: bool
@@ -45,7 +52,7 @@ class PauseJob:
 
 @dataclass(frozen=True, slots=True)
 class ReplayJob:
-    """Let a subscription begin again behind `after`, as if it had seen nothing since."""
+    """Let a subscription begin again after the sequence `after`, as if it had seen nothing since."""
 
     subscription: str
     after: int
@@ -53,10 +60,10 @@ class ReplayJob:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeJob:
-    """Remember a subscription and what it reacts to."""
+    """Record a subscription and the types that it reacts to."""
 
     name: str
     types: frozenset[str]
 
 
-Job = AppendJob | SettleJob | SubscribeJob | RedriveJob | PauseJob | ReplayJob
+Job = AppendJob | SettleJob | SubscribeJob | RedriveJob | DiscardJob | PauseJob | ReplayJob

@@ -4,7 +4,6 @@ Writing is the business of one thread (`writer`); reading has another, read-only
 """
 
 import asyncio
-import fcntl
 import json
 import shutil
 import sqlite3
@@ -12,36 +11,43 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from blog.bus.log.expected_version import ExpectedVersion
-from blog.bus.log.jobs import AppendJob, PauseJob, RedriveJob, ReplayJob, SettleJob, SubscribeJob
+from blog.bus.log.jobs import (
+    AppendJob,
+    DiscardJob,
+    PauseJob,
+    RedriveJob,
+    ReplayJob,
+    SettleJob,
+    SubscribeJob,
+)
 from blog.bus.log.schema import (
     EXCEPTIONS,
-    FROM_1,
     SCHEMA,
+    UPGRADE_FROM_1,
     VERSION,
     DeadLetter,
     LogEntry,
     SettledEvent,
     SettledState,
     SubscriptionPosition,
+    lock_path,
 )
-from blog.bus.log.tail import EventFilter, Tail, TailPage, cut
-from blog.bus.log.writer import CommitMetrics, LogWriter
+from blog.bus.log.tail import EventFilter, Tail, TailPage, take_page
+from blog.bus.log.writer import LogWriter
 from blog.core.errors import SettingsError, StorageFull
 from blog.core.events import Envelope
-from blog.eventlog.client import Appended
+from blog.core.files.lock import FileLock
+from blog.core.histogram import Histogram
+from blog.eventlog.wire import Appended
 
 R = TypeVar("R")
 _COLUMNS = "sequence, id, type, key, envelope"
-_SHARE_FREE, _BYTES_FREE = 0.05, 1 << 30
-_LOOK_EVERY = 1.0  # seconds between looks at the disk
-
-
-class LogLockedError(Exception):
-    """Another process has this file."""
+_MIN_FREE_SHARE, _MIN_FREE_BYTES = 0.05, 1 << 30  # of the disk; the smaller one counts
+_CHECK_EVERY = 1.0  # seconds between two checks of the disk
 
 
 class EventLog:
@@ -56,19 +62,18 @@ class EventLog:
         self._writer = LogWriter(path, self._committed)
         self._db: sqlite3.Connection
         self._callbacks: list[Callable[[], None]] = []
-        self._looked = float("-inf")
+        self._checked_at = float("-inf")
 
     @staticmethod
     @asynccontextmanager
     async def open(path: Path) -> AsyncIterator["EventLog"]:
         """Open the log at `path`, making it if there is none.
 
-        Raises LogLockedError when another process has it, SettingsError for a file of a newer version,
+        Raises LockedError when another process has it, SettingsError for a file of a newer version,
         OSError or sqlite3.Error when it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(path.name + ".lock").open("a") as lock:
-            _take(lock)
+        with FileLock(lock_path(path)):
             log = EventLog(path, *await asyncio.to_thread(_prepare, path))
             log._writer.start()
             await log._read(log._connect)
@@ -80,25 +85,25 @@ class EventLog:
                 log._reader.shutdown(wait=False)
 
     @property
-    def commits(self) -> CommitMetrics:
+    def commit_seconds(self) -> Histogram:
         """How long commits took."""
-        return self._writer.commits
+        return self._writer.commit_seconds
 
     async def append(
-        self, envelopes: Sequence[Envelope], expect: ExpectedVersion | None = None
+        self, envelopes: Sequence[Envelope], expected: ExpectedVersion | None = None
     ) -> list[Appended]:
         """Append a batch, all or nothing; return once it is on disk.
 
-        Raises Conflict when what is to `expect` does not hold, TooMany, StorageFull, or Unavailable.
+        Raises Conflict when what is `expected` does not hold, TooMany, StorageFull, or Unavailable.
         """
-        return await self.appending(envelopes, expect)
+        return await self.append_soon(envelopes, expected)
 
-    def appending(
-        self, envelopes: Sequence[Envelope], expect: ExpectedVersion | None = None
+    def append_soon(
+        self, envelopes: Sequence[Envelope], expected: ExpectedVersion | None = None
     ) -> "asyncio.Future[list[Appended]]":
-        """Begin to `append`; the future is done once it is on disk. Raises TooMany or StorageFull."""
-        self._must_have_room()
-        return self._writer.begin(AppendJob(envelopes, expect))
+        """Begin to append; the future is done as `append` is. Raises TooMany or StorageFull at once."""
+        self._require_disk_space()
+        return self._writer.submit(AppendJob(envelopes, expected))
 
     async def settle(
         self,
@@ -108,54 +113,58 @@ class EventLog:
         watermark: int,
     ) -> None:
         """Acknowledge events for `subscription` and append what follows, in one transaction."""
-        await self._writer.do(SettleJob(subscription, settled, following, watermark))
+        await self._writer.execute(SettleJob(subscription, settled, following, watermark))
 
     async def subscribe(self, name: str, types: frozenset[str]) -> None:
-        """Remember a subscription; one that is known keeps its position."""
-        await self._writer.do(SubscribeJob(name, types))
+        """Record a subscription; one that is known keeps its position."""
+        await self._writer.execute(SubscribeJob(name, types))
 
-    async def revive(self, subscription: str, sequence: int, *, again: bool) -> None:
-        """Take a dead event out of the way: to be tried `again`, or for good. Raises NotFound."""
-        await self._writer.do(RedriveJob(subscription, sequence, again))
+    async def redrive(self, subscription: str, sequence: int) -> None:
+        """Let a dead event be delivered again. Raises NotFound."""
+        await self._writer.execute(RedriveJob(subscription, sequence))
+
+    async def discard(self, subscription: str, sequence: int) -> None:
+        """Give a dead event up for good. Raises NotFound."""
+        await self._writer.execute(DiscardJob(subscription, sequence))
 
     async def pause(self, subscription: str, *, is_paused: bool) -> None:
-        """Remember whether a subscription is paused."""
-        await self._writer.do(PauseJob(subscription, is_paused))
+        """Record whether a subscription is paused."""
+        await self._writer.execute(PauseJob(subscription, is_paused))
 
     async def replay(self, subscription: str, after: int) -> None:
-        """Forget what a subscription has done behind `after`."""
-        await self._writer.do(ReplayJob(subscription, after))
+        """Forget what a subscription has done after the sequence `after`."""
+        await self._writer.execute(ReplayJob(subscription, after))
 
     async def dead_letters(self, subscription: str | None = None) -> list[DeadLetter]:
-        """List what never worked, oldest first."""
+        """Return the dead letters, oldest first: all, or those of one subscription."""
         return await self._read(lambda: self._dead_letters(subscription))
 
     async def get_all(self, sequences: Sequence[int]) -> list[LogEntry]:
         """Return the events at `sequences`, in order."""
-        return await self._read(lambda: self._at(sequences))
+        return await self._read(lambda: self._entries_at(sequences))
 
     async def positions(self) -> dict[str, SubscriptionPosition]:
-        """Return how far every known subscription is."""
+        """Return how far each known subscription is."""
         return await self._read(self._positions)
 
     async def read(
         self, after: int, limit: int, types: Collection[str] = (), key: str | None = None
     ) -> TailPage:
         """Return up to `limit` events after `after` (fewer if they are large), of `types` and `key`."""
-        wanted = EventFilter(frozenset(types), key)
-        page = self._tail.read(after, limit, wanted)
+        event_filter = EventFilter(frozenset(types), key)
+        page = self._tail.read(after, limit, event_filter)
         if page is None:
             head = self.head
-            found, is_cut = await self._read(lambda: self._select(after, head, limit, wanted))
+            found, is_cut = await self._read(lambda: self._select(after, head, limit, event_filter))
             page = TailPage(found, found[-1].sequence if is_cut else max(head, after))
         return page
 
     async def get(self, event_id: str) -> LogEntry | None:
         """Look up an event."""
-        return await self._read(lambda: self._one("id = ?", event_id))
+        return await self._read(lambda: self._entry("id = ?", event_id))
 
     def on_append(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each commit; returns what stops that."""
+        """Call `callback` after each commit; returns the function that stops it."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
@@ -166,14 +175,14 @@ class EventLog:
             for callback in list(self._callbacks):
                 callback()
 
-    def _must_have_room(self) -> None:
+    def _require_disk_space(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._looked < _LOOK_EVERY:
+        if now - self._checked_at < _CHECK_EVERY:
             return
         usage = shutil.disk_usage(self.path.parent)
-        if usage.free < min(_SHARE_FREE * usage.total, _BYTES_FREE):
+        if usage.free < min(_MIN_FREE_SHARE * usage.total, _MIN_FREE_BYTES):
             raise StorageFull("The log's disk is nearly full.", headers={"Retry-After": "10"})
-        self._looked = now
+        self._checked_at = now
 
     # On the reading thread.
 
@@ -185,21 +194,21 @@ class EventLog:
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
 
     def _select(
-        self, after: int, head: int, limit: int, wanted: EventFilter
+        self, after: int, head: int, limit: int, event_filter: EventFilter
     ) -> tuple[list[LogEntry], bool]:
-        types, key = wanted
+        types, key = event_filter
         where, arguments = "sequence > ? AND sequence <= ?", [after, head, *types]
         if types:
-            # `+` keeps SQLite from an index on types: the order of sequences is what is wanted
+            # `+` keeps SQLite from an index on types: the order of sequences is what is needed
             where += f" AND +type IN ({','.join('?' * len(types))})"
         if key is not None:
             where += " AND key = ?"
             arguments.append(key)
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY sequence LIMIT ?"  # noqa: S608 - values are bound
         with closing(self._db.execute(sql, (*arguments, limit))) as rows:
-            return cut(map(LogEntry._make, rows), limit)
+            return take_page(map(LogEntry._make, rows), limit)
 
-    def _one(self, where: str, value: Any) -> LogEntry | None:
+    def _entry(self, where: str, value: Any) -> LogEntry | None:
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - no input in it
         row = self._db.execute(sql, (value,)).fetchone()
         return LogEntry(*row) if row else None
@@ -247,7 +256,7 @@ class EventLog:
             for name, attempts, reason, parked, *row in rows
         ]
 
-    def _at(self, sequences: Sequence[int]) -> list[LogEntry]:
+    def _entries_at(self, sequences: Sequence[int]) -> list[LogEntry]:
         marks = ",".join("?" * len(sequences))
         where = f"sequence IN ({marks}) ORDER BY sequence"
         sql = f"SELECT {_COLUMNS} FROM events WHERE {where}"  # noqa: S608 - values are bound
@@ -258,20 +267,13 @@ class EventLog:
         return f"<EventLog {self.identity} at {self.head} in {self.path}>"
 
 
-def _take(lock: IO[Any]) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LogLockedError from error
-
-
 def _prepare(path: Path) -> tuple[str, int]:
     """Make the tables of a new file; return the identity and the head."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        # a file of somebody else's can be opened and read, and would refuse the first event
+        # a file of another user can be opened and read, and would refuse the first event
         db.execute("BEGIN")
         db.execute(f"PRAGMA user_version = {version}")
         db.execute("ROLLBACK")
@@ -283,7 +285,7 @@ def _prepare(path: Path) -> tuple[str, int]:
             db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
         elif version == 1:
-            db.executescript(f"BEGIN; {' '.join(FROM_1)} PRAGMA user_version = {VERSION}; COMMIT")
+            db.executescript(f"BEGIN; {' '.join(UPGRADE_FROM_1)} PRAGMA user_version = {VERSION}; COMMIT")
         [identity] = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
         [head] = db.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
         return identity, head

@@ -1,11 +1,9 @@
-"""Maintenance: a log's file, looked at and copied without the bus: verify, backup, restore.
+"""Maintenance of a log's file without the bus: verify, backup, restore.
 
-Reading goes on beside a running bus (SQLite's snapshots); restoring needs the file for itself.
+The first two work beside a running bus (SQLite's snapshots); restoring needs the lock of the file.
 """
 
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -14,10 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from blog.bus.log.schema import VERSION, chained
+from blog.bus.log.schema import VERSION, chain_hash, lock_path
 from blog.core.errors import SettingsError
+from blog.core.files.atomic import replace_durably, sync
+from blog.core.files.lock import FileLock, LockedError
 
-PROBLEMS_SHOWN = 10
+MAX_PROBLEMS = 10
+"""Problems that a report lists."""
 
 
 class VerificationReport(NamedTuple):
@@ -32,7 +33,7 @@ class VerificationReport(NamedTuple):
 def verify(path: Path) -> VerificationReport:
     """Read every row of the log at `path`: sequences without gaps, the chain of hashes, the envelopes.
 
-    Raises SettingsError when it is no log.
+    Raises SettingsError when it is not a log.
     """
     with closing(_open(path)) as db:
         db.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
@@ -41,11 +42,11 @@ def verify(path: Path) -> VerificationReport:
         head = events = 0
         for head, found in _checked(db):
             events += 1
-            if found and len(problems) < PROBLEMS_SHOWN:
+            if found and len(problems) < MAX_PROBLEMS:
                 problems.append(f"sequence {head}: {found}")
         with suppress(sqlite3.DatabaseError):
-            [said] = db.execute("PRAGMA quick_check(1)").fetchone()
-            problems += [] if said == "ok" else [f"SQLite: {said}"]
+            [result] = db.execute("PRAGMA quick_check(1)").fetchone()
+            problems += [] if result == "ok" else [f"SQLite: {result}"]
         return VerificationReport(identity, head, events, tuple(problems))
 
 
@@ -55,7 +56,7 @@ def backup(path: Path, target: Path) -> VerificationReport:
     Raises SettingsError when there is no log, or something at `target` already.
     """
     if target.exists():
-        raise SettingsError(f"{target} is there already: name another file.")
+        raise SettingsError(f"{target} exists already: name another file.")
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     try:
@@ -63,9 +64,7 @@ def backup(path: Path, target: Path) -> VerificationReport:
             db.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
         report = verify(part)
-        _sync(part)
-        part.rename(target)
-        _sync(target.parent)
+        replace_durably(part, target)
     except (sqlite3.Error, OSError) as error:
         raise SettingsError(f"{path} cannot be copied to {target}: {error}") from None
     finally:
@@ -76,35 +75,40 @@ def backup(path: Path, target: Path) -> VerificationReport:
 def restore(source: Path, path: Path) -> VerificationReport:
     """Make the log at `path` what `source` holds. The one that was there is kept as `NAME.before-N`.
 
-    It becomes another log, with an identity of its own: whatever was built from what came after the
-    backup must not be taken for its future. Raises SettingsError when the bus has the file, or when
-    `source` is no log or a broken one.
+    It becomes another log, with an identity of its own: what was built from events after the backup
+    must not go on from here. Raises SettingsError when a bus has the file, or when `source` is not a
+    log or is a broken one.
     """
     report = verify(source)
     if report.problems:
         raise SettingsError(f"{source} is broken: {report.problems[0]}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError(f"A bus has {path}: stop it first.") from None
+    try:
+        lock = FileLock(lock_path(path))
+    except LockedError:
+        raise SettingsError(f"A bus has {path}: stop it first.") from None
+    with lock:
         part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)
-        with closing(_open(source)) as db, closing(sqlite3.connect(part)) as copy:
-            db.backup(copy)
-        identity = str(uuid4())
-        with closing(sqlite3.connect(part, isolation_level=None)) as db:
-            db.execute("UPDATE meta SET value = ? WHERE name = 'identity'", (identity,))
-        _sync(part)
+        identity = _copy_as_another(source, part)
+        sync(part)  # before the log that is there is put aside
         _put_aside(path)
-        part.rename(path)
-        _sync(path.parent)
+        replace_durably(part, path)
     return report._replace(identity=identity)
 
 
+def _copy_as_another(source: Path, target: Path) -> str:
+    """Copy a log to the file `target`, with a new identity; return that."""
+    target.unlink(missing_ok=True)
+    with closing(_open(source)) as db, closing(sqlite3.connect(target)) as copy:
+        db.backup(copy)
+    identity = str(uuid4())
+    with closing(sqlite3.connect(target, isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE name = 'identity'", (identity,))
+    return identity
+
+
 def _put_aside(path: Path) -> None:
-    """Keep what is there, with what SQLite has beside it."""
+    """Rename the log that is there, with the files that SQLite has beside it."""
     if not path.exists():
         return
     aside = next(
@@ -123,15 +127,15 @@ def _checked(db: sqlite3.Connection) -> Iterator[tuple[int, str]]:
         wrong = ""
         if sequence != last + 1:
             wrong = f"{last + 1} is missing before it"
-        elif chained(before, envelope) != hash_:
-            wrong = "its hash is another"
-        elif _said(envelope) != (sequence, id_, type_, key):
-            wrong = "its envelope says something else than its row"
+        elif chain_hash(before, envelope) != hash_:
+            wrong = "its hash does not match"
+        elif _columns_of(envelope) != (sequence, id_, type_, key):
+            wrong = "its envelope does not match its row"
         yield sequence, wrong
         before, last = hash_, sequence
 
 
-def _said(envelope: str) -> tuple[object, ...]:
+def _columns_of(envelope: str) -> tuple[object, ...]:
     try:
         data = json.loads(envelope)
         return data["sequence"], data["id"], data["type"], data["subject"]
@@ -150,16 +154,7 @@ def _identity(db: sqlite3.Connection, path: Path) -> str:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         [identity] = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
     except (sqlite3.DatabaseError, TypeError) as error:
-        raise SettingsError(f"{path} is no log: {error}.") from None
+        raise SettingsError(f"{path} is not a log: {error}.") from None
     if not 1 <= version <= VERSION:
         raise SettingsError(f"{path} was written by a newer version (schema {version}).")
     return str(identity)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from blog.core.events import Envelope
@@ -30,7 +31,7 @@ CREATE TABLE subscriptions (
 ) STRICT, WITHOUT ROWID;
 """
 
-# What is settled above the watermark; and, wherever they are, the dead and what is parked behind them.
+# What is settled above the watermark; and, wherever they are, the dead and what is parked after them.
 EXCEPTIONS = """
 CREATE TABLE exceptions (
   subscription TEXT NOT NULL,
@@ -43,7 +44,7 @@ CREATE TABLE exceptions (
 ) STRICT, WITHOUT ROWID;
 """
 
-FROM_1 = (
+UPGRADE_FROM_1 = (
     "DROP INDEX events_by_type;",  # nothing was read by it: the order of sequences is what is wanted
     "ALTER TABLE exceptions RENAME TO exceptions_1;",
     EXCEPTIONS,
@@ -51,11 +52,11 @@ FROM_1 = (
     "DROP TABLE exceptions_1;",
     "ALTER TABLE subscriptions ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;",
 )
-"""Version 1 knew nothing of parking: what came behind a dead event then was delivered."""
+"""Version 1 did not park: what came after a dead event was delivered."""
 
 
 class SettledState(StrEnum):
-    """What became of an event: it worked, it never will, or it waits behind one that never will."""
+    """What became of an event: it worked, it is dead, or it is parked after a dead one of its key."""
 
     DONE = "done"
     DEAD = "dead"
@@ -73,7 +74,7 @@ class LogEntry(NamedTuple):
 
 
 class SettledEvent(NamedTuple):
-    """An event that is off a subscription's hands, for now or for good. The dead have a reason."""
+    """An event with which a subscription is done, for now or for good. The dead have a reason."""
 
     sequence: int
     key: str
@@ -98,7 +99,7 @@ class SubscriptionPosition(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """An event that never worked for a subscription, and how many of its key wait behind it."""
+    """An event that never worked for a subscription, and how many of its key are parked after it."""
 
     subscription: str
     attempts: int
@@ -107,12 +108,17 @@ class DeadLetter(NamedTuple):
     entry: LogEntry
 
 
-def sealed(envelope: Envelope, sequence: int) -> str:
-    """Encode `envelope` with the sequence that the log gives it, whatever it brought."""
+def encode_row(envelope: Envelope, sequence: int) -> str:
+    """Return the JSON of `envelope` with the sequence that the log gives it, whatever it had."""
     text = envelope.model_dump_json(exclude_none=True, exclude={"sequence"})
     return f'{text[:-1]},"sequence":{sequence}}}'
 
 
-def chained(before: bytes, envelope: str) -> bytes:
-    """Hash a row together with the one before it."""
-    return hashlib.sha256(before + envelope.encode()).digest()
+def chain_hash(previous: bytes, envelope: str) -> bytes:
+    """Return the hash of a row, given that of the row before it."""
+    return hashlib.sha256(previous + envelope.encode()).digest()
+
+
+def lock_path(path: Path) -> Path:
+    """Return the file whose lock the process has that writes to the log at `path`."""
+    return path.with_name(f"{path.name}.lock")

@@ -1,7 +1,6 @@
-"""Tail: the newest events in memory: who is near the head reads no disk. Pure.
+"""Tail: the newest events in memory, so that readers near the head need no disk. Pure.
 
-Most reads are for what was appended just now, by everybody who follows: a page that several want is
-encoded once.
+Most reads are for what was appended just now, by every follower.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ class EventFilter(NamedTuple):
     key: str | None = None
 
     def matches(self, entry: LogEntry) -> bool:
-        """Tell whether `entry` is wanted."""
+        """Return whether `entry` passes the filter."""
         return (not self.types or entry.type in self.types) and self.key in (None, entry.key)
 
 
@@ -33,8 +32,8 @@ class TailPage(NamedTuple):
     through: int
 
 
-def cut(entries: Iterable[LogEntry], limit: int) -> tuple[list[LogEntry], bool]:
-    """Take the first `limit` of `entries`, or PAGE_BYTES; tell whether there may be more."""
+def take_page(entries: Iterable[LogEntry], limit: int) -> tuple[list[LogEntry], bool]:
+    """Return the first `limit` of `entries`, or PAGE_BYTES of them, and whether there may be more."""
     found: list[LogEntry] = []
     size = 0
     for entry in entries:
@@ -54,23 +53,23 @@ class Tail:
         self._size = 0
 
     def append(self, entries: Sequence[LogEntry]) -> None:
-        """Take what was committed; forget the oldest when it is too much."""
+        """Add what was committed; drop the oldest when there are too many bytes."""
         self._entries += entries
         self._size += sum(len(entry.envelope) for entry in entries)
         if self._size > 2 * TAIL_BYTES:
-            self._forget()
+            self._drop_oldest()
 
-    def read(self, after: int, limit: int, wanted: EventFilter) -> TailPage | None:
+    def read(self, after: int, limit: int, event_filter: EventFilter) -> TailPage | None:
         """Return up to `limit` events after `after`; None when they are not all here."""
         if after < self.start:
             return None
         rest = self._entries[after - self.start :] if after > self.start else self._entries
-        found, is_cut = cut((entry for entry in rest if wanted.matches(entry)), limit)
+        found, is_cut = take_page((entry for entry in rest if event_filter.matches(entry)), limit)
         return TailPage(
             found, found[-1].sequence if is_cut else max(after, self.start + len(self._entries))
         )
 
-    def _forget(self) -> None:
+    def _drop_oldest(self) -> None:
         keep = len(self._entries)
         size = 0
         while keep and size + len(self._entries[keep - 1].envelope) <= TAIL_BYTES:

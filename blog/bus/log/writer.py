@@ -1,6 +1,6 @@
-"""Writer: the one thread that changes the log. Group commit: whatever queued up while it was committing.
+"""Writer: the one thread that changes the log. Group commit: it commits all that queued up meanwhile.
 
-Whoever asked is answered after the commit, that is after fsync. A transaction is all or nothing.
+A job is done once it is committed, that is after fsync. A transaction is all or nothing.
 """
 
 import asyncio
@@ -9,57 +9,47 @@ import queue
 import sqlite3
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from blog.bus.log.jobs import AppendJob, Job, PauseJob, RedriveJob, ReplayJob, SettleJob, SubscribeJob
-from blog.bus.log.schema import LogEntry, SettledState, chained, sealed
+from blog.bus.log.jobs import (
+    AppendJob,
+    DiscardJob,
+    Job,
+    PauseJob,
+    RedriveJob,
+    ReplayJob,
+    SettleJob,
+    SubscribeJob,
+)
+from blog.bus.log.schema import LogEntry, SettledState, chain_hash, encode_row
 from blog.core.errors import BlogError, NotFound, StorageFull, TooMany, Unavailable
 from blog.core.events import Envelope
+from blog.core.histogram import Histogram
 from blog.core.logs import get_logger
-from blog.eventlog.client import Appended
+from blog.eventlog.wire import Appended
 
 MAX_QUEUED = 10_000
 """Jobs that may wait; more is 429."""
 MAX_COMMIT = 512
 """Jobs in one transaction."""
 
-log = get_logger()
-
-
 COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Upper bounds of the histogram of commit times, in seconds."""
 
-
-class CommitMetrics:
-    """How long commits took. `buckets` is one longer than COMMIT_BOUNDS; written by one thread."""
-
-    def __init__(self) -> None:
-        self.buckets = [0] * (len(COMMIT_BOUNDS) + 1)
-        self.seconds = 0.0
-
-    def took(self, seconds: float) -> None:
-        """Count a commit."""
-        self.buckets[bisect_left(COMMIT_BOUNDS, seconds)] += 1
-        self.seconds += seconds
-
-    def __repr__(self) -> str:
-        """Show how many there were."""
-        return f"<CommitMetrics: {sum(self.buckets)} in {self.seconds:.3f} s>"
-
+log = get_logger()
 
 _Queued = tuple[Job, asyncio.Future[list[Appended]]]
 
 
 class LogWriter:
-    """Owns the writing connection. `committed` is called in the loop with what is new in the log."""
+    """Owns the writing connection. `committed` is called in the loop with what was appended."""
 
     def __init__(self, path: Path, committed: Callable[[Sequence[LogEntry]], None]) -> None:
         self._path = path
-        self.commits = CommitMetrics()
+        self.commit_seconds = Histogram(COMMIT_BOUNDS)
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
@@ -67,31 +57,31 @@ class LogWriter:
         self._db: sqlite3.Connection
         self._head = 0
         self._hash = b""
-        self._is_lost = False
-        """Whether a transaction that failed could not be taken back either."""
-        self._new: list[LogEntry] = []
-        """What the transaction that is open appends."""
+        self._needs_rollback = False
+        """Whether a transaction failed, and its rollback failed too."""
+        self._appended: list[LogEntry] = []
+        """What the open transaction appends."""
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     async def stop(self) -> None:
-        """Finish what is queued and close the file."""
+        """Execute what is queued and close the file."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def do(self, job: Job) -> list[Appended]:
+    async def execute(self, job: Job) -> list[Appended]:
         """Return the outcome of `job` once it is on disk.
 
         Raises Conflict, TooMany, StorageFull, or Unavailable when the disk fails.
         """
-        return await self.begin(job)
+        return await self.submit(job)
 
-    def begin(self, job: Job) -> "asyncio.Future[list[Appended]]":
-        """Begin to do `job`. Raises TooMany."""
+    def submit(self, job: Job) -> "asyncio.Future[list[Appended]]":
+        """Begin to execute `job`; the future is done as `execute` is. Raises TooMany at once."""
         if self._queue.qsize() >= MAX_QUEUED:
-            raise TooMany("The log has more to write than it can.", headers={"Retry-After": "1"})
+            raise TooMany("The append queue is full.", headers={"Retry-After": "1"})
         future: asyncio.Future[list[Appended]] = self._loop.create_future()
         self._queue.put((job, future))
         return future
@@ -102,18 +92,18 @@ class LogWriter:
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._recall()
-        while (jobs := self._collect()) is not None:
+        self._read_end()
+        while (jobs := self._next_jobs()) is not None:
             self._commit(jobs)
         self._db.close()
 
-    def _recall(self) -> None:
+    def _read_end(self) -> None:
         """Read where the file ends."""
         row = self._db.execute("SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1")
         self._head, self._hash = row.fetchone() or (0, b"")
 
-    def _collect(self) -> list[_Queued] | None:
-        """Wait for a job and take what else is there; None when it is time to stop."""
+    def _next_jobs(self) -> list[_Queued] | None:
+        """Wait for a job and take what else is queued; None when it is time to stop."""
         jobs: list[_Queued] = []
         while len(jobs) < MAX_COMMIT and (not jobs or not self._queue.empty()):
             job = self._queue.get()
@@ -128,33 +118,35 @@ class LogWriter:
     def _commit(self, jobs: list[_Queued]) -> None:
         outcomes: list[tuple[asyncio.Future[list[Appended]], list[Appended] | BlogError]] = []
         try:
-            if self._is_lost:
-                self._give_up()
+            if self._needs_rollback:
+                self._roll_back()
             self._db.execute("BEGIN IMMEDIATE")
-            outcomes.extend((future, self._do(job)) for job, future in jobs)
+            outcomes.extend((future, self._execute(job)) for job, future in jobs)
             began = time.perf_counter()
             self._db.execute("COMMIT")
-            self.commits.took(time.perf_counter() - began)
-        except Exception as error:  # whatever it is: a thread that has ended answers nobody
+            self.commit_seconds.observe(time.perf_counter() - began)
+        except Exception as error:  # whatever it is: no job is done by a thread that has ended
             log.exception("log.write_failed", jobs=len(jobs))
             outcomes = [(future, _failure(error)) for _, future in jobs]
             with suppress(sqlite3.Error):
-                self._give_up()
-        new, self._new = self._new, []
-        self._loop.call_soon_threadsafe(self._answer, outcomes, new)
+                self._roll_back()
+        appended, self._appended = self._appended, []
+        self._loop.call_soon_threadsafe(self._complete, outcomes, appended)
 
-    def _give_up(self) -> None:
-        """Take back what was not committed. Where that fails, it comes before the next transaction."""
-        self._is_lost = True
-        self._new = []
+    def _roll_back(self) -> None:
+        """Roll back what was not committed. If that fails, it comes before the next transaction."""
+        self._needs_rollback = True
+        self._appended = []
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-        self._recall()
-        self._is_lost = False
+        self._read_end()
+        self._needs_rollback = False
 
-    def _answer(self, outcomes: list[tuple[asyncio.Future[Any], Any]], new: Sequence[LogEntry]) -> None:
-        """Answer in the loop; who has given up meanwhile is passed over."""
-        self._committed(new)
+    def _complete(
+        self, outcomes: list[tuple[asyncio.Future[Any], Any]], appended: Sequence[LogEntry]
+    ) -> None:
+        """Complete the futures, in the loop; those that were cancelled meanwhile stay so."""
+        self._committed(appended)
         for future, outcome in outcomes:
             if future.done():
                 continue
@@ -163,7 +155,7 @@ class LogWriter:
             else:
                 future.set_result(outcome)
 
-    def _do(self, job: Job) -> list[Appended] | BlogError:
+    def _execute(self, job: Job) -> list[Appended] | BlogError:
         match job:
             case AppendJob():
                 return self._append(job)
@@ -176,8 +168,8 @@ class LogWriter:
                     (job.name, json.dumps(sorted(job.types))),
                 )
                 return []
-            case RedriveJob():
-                return self._revive(job)
+            case RedriveJob() | DiscardJob():
+                return self._resolve(job)
             case PauseJob():
                 self._db.execute(
                     "UPDATE subscriptions SET paused = ? WHERE name = ?",
@@ -192,16 +184,18 @@ class LogWriter:
                 return []
 
     def _append(self, job: AppendJob) -> list[Appended] | BlogError:
-        if job.expect is not None and any(self._find(envelope.id) is None for envelope in job.envelopes):
-            refusal = job.expect.refusal(self._db, self._head)
-            if refusal is not None:
-                return refusal
+        if job.expected is not None and any(
+            self._find(envelope.id) is None for envelope in job.envelopes
+        ):
+            conflict = job.expected.conflict(self._db, self._head)
+            if conflict is not None:
+                return conflict
         return [self._insert(envelope) for envelope in job.envelopes]
 
     def _insert(self, envelope: Envelope) -> Appended:
         sequence = self._head + 1
-        text = sealed(envelope, sequence)
-        hash_ = chained(self._hash, text)
+        text = encode_row(envelope, sequence)
+        hash_ = chain_hash(self._hash, text)
         entry = LogEntry(sequence, envelope.id, envelope.type, envelope.subject, text)
         inserted = self._db.execute(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (*entry, hash_)
@@ -211,13 +205,13 @@ class LogWriter:
             assert known is not None
             return Appended(envelope.id, known, duplicate=True)
         self._head, self._hash = sequence, hash_
-        self._new.append(entry)
+        self._appended.append(entry)
         return Appended(envelope.id, sequence)
 
     def _settle(self, job: SettleJob) -> list[Appended]:
-        """Write what the position does not say: what it passes is passed, but for the dead and parked.
+        """Write what the watermark does not say: up to it everything is done, but the dead and parked.
 
-        These may be many, and lie below it for long: nothing here looks at more than is settled now.
+        These may be many, and stay below it for long: nothing here looks at more than is settled now.
         """
         appended = [self._insert(envelope) for envelope in job.following]
         name = job.subscription
@@ -244,10 +238,10 @@ class LogWriter:
         )
         return appended
 
-    def _revive(self, job: RedriveJob) -> list[Appended] | BlogError:
+    def _resolve(self, job: RedriveJob | DiscardJob) -> list[Appended] | BlogError:
         one = (job.subscription, job.sequence)
-        where = "WHERE subscription = ? AND sequence = ? AND state = 'dead'"  # its letter
-        if job.again:
+        where = "WHERE subscription = ? AND sequence = ? AND state = 'dead'"
+        if isinstance(job, RedriveJob):
             sql = f"UPDATE exceptions SET state = 'parked' {where}"  # noqa: S608 - no input in it
         elif job.sequence > self._watermark(job.subscription):
             sql = f"UPDATE exceptions SET state = 'done' {where}"  # noqa: S608 - no input in it

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from blog.eventlog.client import Head
+from blog.eventlog.wire import Head
 
 POSITION = """
 CREATE TABLE view_position (

@@ -16,7 +16,8 @@ from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import BusClient, BusLost, EventBatch, Head
+from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.wire import Head
 from blog.runtime.view.files import ViewPosition
 from blog.runtime.view.snapshot import SnapshotCopy
 from blog.runtime.view.store import ViewStore
@@ -39,7 +40,7 @@ class ViewHost:
     """One view of this process. `open` it, run `keep_up` in the background, then read."""
 
     def __init__(
-        self, store: ViewStore, bus: BusClient, types: frozenset[str], fetch: Fetch | None = None
+        self, store: ViewStore, bus: EventLogClient, types: frozenset[str], fetch: Fetch | None = None
     ) -> None:
         self.applied = 0
         """The last sequence that is in what readers read, of the log `log`."""
@@ -57,7 +58,7 @@ class ViewHost:
     @staticmethod
     @asynccontextmanager
     async def open(
-        view: type[View], folder: Path, bus: BusClient, fetch: Fetch | None = None
+        view: type[View], folder: Path, bus: EventLogClient, fetch: Fetch | None = None
     ) -> AsyncIterator["ViewHost"]:
         """Take the first free slot of `folder` for `view`; `fetch` may spare it a long way."""
         async with ViewStore(view, folder) as store:

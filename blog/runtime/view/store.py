@@ -21,7 +21,8 @@ from blog.core.errors import Unavailable
 from blog.core.events import Recorded
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import EventBatch, Head
+from blog.eventlog.client import EventBatch
+from blog.eventlog.wire import Head
 from blog.runtime.view.files import POSITION, ViewPosition, ViewSlot, position_of, read_position
 from blog.runtime.view.snapshot import SnapshotCopy, copy
 

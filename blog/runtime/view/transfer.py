@@ -24,7 +24,7 @@ from blog.core.instance import Instance, State
 from blog.core.logs import get_logger
 from blog.core.view import View
 from blog.core.web import INSTANCE_HEADER, SEQUENCE_HEADER, bearer
-from blog.eventlog.client import LOG_HEADER
+from blog.eventlog.wire import LOG_HEADER
 from blog.lifecycle.member import Member
 from blog.runtime.handler_context import HandlerContext
 from blog.runtime.view.files import ViewPosition, remove

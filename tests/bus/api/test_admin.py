@@ -21,17 +21,17 @@ class Reactor:
     def __call__(self, delivery: DeliveryRequest) -> dict[str, Any]:
         """Answer a delivery."""
         self.seen += [item.id for item in delivery.events]
-        answer = effects(delivery)
-        for result in answer["results"]:
+        response = effects(delivery)
+        for result in response["results"]:
             if result["id"] in self.poison:
                 result |= {"outcome": "dead", "reason": "it is poison", "events": []}
-        return answer
+        return response
 
 
 async def post(rig: Rig, path: str) -> int:
     """Ask the bus to do something; return the status."""
-    async with rig.http.post(rig.url + path, headers=bearer(TOKEN)) as answer:
-        return answer.status
+    async with rig.http.post(rig.url + path, headers=bearer(TOKEN)) as response:
+        return response.status
 
 
 async def subscription(rig: Rig, **expected: Any) -> dict[str, Any]:
@@ -45,6 +45,16 @@ async def subscription(rig: Rig, **expected: Any) -> dict[str, Any]:
             await asyncio.sleep(0.01)
 
 
+async def letters(rig: Rig, parked: int) -> list[dict[str, Any]]:
+    """Wait until as many events are parked on disk; return the dead letters of the one subscription."""
+    async with asyncio.timeout(10):
+        while True:
+            found: list[dict[str, Any]] = await rig.get("/dead-letters?subscription=reactor")
+            if sum(letter["parked"] for letter in found) == parked:
+                return found
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("verb", ["redrive", "discard"])
 async def test_a_poison_event_parks_its_key_until_somebody_decides(rig: Rig, verb: str) -> None:
     """Others go on; then the rest of the key follows in order, and everything has one effect."""
@@ -54,7 +64,7 @@ async def test_a_poison_event_parks_its_key_until_somebody_decides(rig: Rig, ver
     await rig.client.append([cause(4, "a"), cause(5, "b")])
     assert sorted(await effects_of(rig, 3)) == ["c0", "c3", "c5"]
     await subscription(rig, dead=1, parked=2)
-    [letter] = await rig.get("/dead-letters?subscription=reactor")
+    [letter] = await letters(rig, parked=2)
     assert (letter["event"], letter["key"], letter["reason"]) == ("c1", "a", "it is poison")
     assert (letter["attempts"], letter["parked"]) == (1, 2)
     assert (await rig.get(f"/dead-letters/{letter['id']}"))["envelope"]["data"] == {"n": 1}

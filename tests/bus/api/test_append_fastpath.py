@@ -1,4 +1,4 @@
-"""The append door, byte by byte: it answers as the door behind does, and leaves the rest to it."""
+"""The append fast path, byte by byte: it responds as the routes do, and leaves the rest to them."""
 
 import asyncio
 import gzip
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 
-from blog.bus.api import append_fastpath as append_door
+from blog.bus.api import append_fastpath
 from blog.core.events import BATCH_TYPE, Envelope
 from blog.lifecycle.member import Member
 from tests.bus.conftest import TOKEN, Rig
@@ -18,15 +18,15 @@ from tests.bus.conftest import TOKEN, Rig
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Wire:
+class Client:
     """A connection to the bus, as bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self.writer = writer
 
-    async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Read one answer: status, fields, body."""
+    async def response(self) -> tuple[int, dict[str, str], bytes]:
+        """Read one response: status, fields, body."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         lines = head.split("\r\n")[:-2]
         fields = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines[1:])}
@@ -36,7 +36,7 @@ class Wire:
     async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send bytes, and read one answer."""
         self.writer.write(data)
-        return await self.answer()
+        return await self.response()
 
     async def is_closed(self) -> bool:
         """Tell whether nothing more comes."""
@@ -44,13 +44,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(rig: Rig) -> AsyncIterator[Wire]:
+async def connected(rig: Rig) -> AsyncIterator[Client]:
     """Connect to the bus."""
     host, _, port = rig.url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         async with asyncio.timeout(10):
-            yield Wire(reader, writer)
+            yield Client(reader, writer)
     finally:
         writer.close()
 
@@ -74,86 +74,86 @@ def append(
 HEAD = f"GET /events/head HTTP/1.1\r\nHost: bus\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
 
 
-def is_in_front(rig: Rig) -> int:
-    """Count the connections that the append door has."""
+def on_fast_path(rig: Rig) -> int:
+    """Count the connections that the fast path has."""
     assert isinstance(rig.bus.member, Member)
-    door = rig.bus.member._fast_path
-    assert isinstance(door, append_door.AppendFastPath)
-    return len(door.places.open)
+    fast_path = rig.bus.member._fast_path
+    assert isinstance(fast_path, append_fastpath.AppendFastPath)
+    return len(fast_path.limiter.open)
 
 
-async def test_an_append_is_answered_without_a_framework(rig: Rig) -> None:
+async def test_an_append_is_handled_without_a_framework(rig: Rig) -> None:
     """With the log's identity and a date, and the connection lives on."""
-    async with wire(rig) as line:
+    async with connected(rig) as client:
         for n in range(3):
-            status, fields, body = await line.ask(append(event(f"e{n}")))
+            status, fields, body = await client.ask(append(event(f"e{n}")))
             assert (status, json.loads(body)["results"][0]["sequence"]) == (200, n + 1)
             assert fields.keys() >= {"date", "blog-log", "content-length"}
-        assert is_in_front(rig) == 1
+        assert on_fast_path(rig) == 1
 
 
 @pytest.mark.parametrize("cut", [1, 5, 13, 40, 120, -1])
 async def test_pieces_mean_what_the_whole_means(rig: Rig, cut: int) -> None:
     """However a request is cut: in its line, in its head, in its body."""
     data = append(event("e"))
-    async with wire(rig) as line:
-        line.writer.write(data[:cut])
-        await line.writer.drain()
+    async with connected(rig) as client:
+        client.writer.write(data[:cut])
+        await client.writer.drain()
         await asyncio.sleep(0)
-        status, _, _ = await line.ask(data[cut:])
+        status, _, _ = await client.ask(data[cut:])
         assert status == 200
     assert len(await rig.events()) == 1
 
 
 async def test_chunks_are_a_body_and_what_is_expected_is_asked(rig: Rig) -> None:
     """Transfer-Encoding, Expect: 100-continue, and the query."""
-    async with wire(rig) as line:
+    async with connected(rig) as client:
         body = event("e")
         chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        status, _, _ = await line.ask(append(chunked, "Transfer-Encoding: chunked"))
+        status, _, _ = await client.ask(append(chunked, "Transfer-Encoding: chunked"))
         assert status == 200
         request = append(event("f"), "Expect: 100-continue", query="?expectedsequence=1")
-        assert (await line.ask(request))[0] == 100
-        assert (await line.answer())[0] == 200
-        status, _, body = await line.ask(append(event("g"), query="?expectedsequence=1"))
+        assert (await client.ask(request))[0] == 100
+        assert (await client.response())[0] == 200
+        status, _, body = await client.ask(append(event("g"), query="?expectedsequence=1"))
         assert (status, json.loads(body)["sequence"]) == (409, 2)
 
 
 async def test_pipelined_appends_are_answered_in_order(rig: Rig) -> None:
-    """And something else behind them is not answered: it is sent again on another connection."""
-    async with wire(rig) as line:
-        line.writer.write(b"".join(append(event(f"e{n}")) for n in range(20)) + HEAD)
+    """And something else after them gets no response: it is sent again on another connection."""
+    async with connected(rig) as client:
+        client.writer.write(b"".join(append(event(f"e{n}")) for n in range(20)) + HEAD)
         for n in range(20):
-            assert json.loads((await line.answer())[2])["results"][0]["id"] == f"e{n}"
-        assert await line.is_closed()
+            assert json.loads((await client.response())[2])["results"][0]["id"] == f"e{n}"
+        assert await client.is_closed()
 
 
-async def test_whatever_else_is_asked_the_door_behind_answers(rig: Rig) -> None:
-    """On the same connection, first or later; and appends behind it too."""
-    async with wire(rig) as line:
-        assert (await line.ask(append(event("e"))))[0] == 200
+async def test_the_routes_handle_whatever_else_is_asked(rig: Rig) -> None:
+    """On the same connection, first or later; and appends after it too."""
+    async with connected(rig) as client:
+        assert (await client.ask(append(event("e"))))[0] == 200
         for data in (HEAD, append(event("f")), HEAD):
-            assert (await line.ask(data))[0] == 200
-        assert is_in_front(rig) == 0
-    async with wire(rig) as line:
-        assert (await line.ask(b"nonsense\r\n\r\n"))[0] == 400
+            assert (await client.ask(data))[0] == 200
+        assert on_fast_path(rig) == 0
+    async with connected(rig) as client:
+        assert (await client.ask(b"nonsense\r\n\r\n"))[0] == 400
 
 
-async def test_the_door_behind_knows_that_the_client_does_not_read(rig: Rig) -> None:
-    """It takes over a connection as it is: answers before have filled it up."""
-    async with wire(rig) as line:
-        assert (await line.ask(append(event("e"))))[0] == 200
+async def test_a_connection_is_handed_over_with_its_flow_control(rig: Rig) -> None:
+    """Its client may not be reading: responses before have filled it up."""
+    async with connected(rig) as client:
+        assert (await client.ask(append(event("e"))))[0] == 200
         assert isinstance(rig.bus.member, Member)
-        door = rig.bus.member._fast_path
-        assert isinstance(door, append_door.AppendFastPath)
-        [connection] = door.places.open
+        fast_path = rig.bus.member._fast_path
+        assert isinstance(fast_path, append_fastpath.AppendFastPath)
+        [connection] = fast_path.limiter.open
         connection.pause_writing()
-        door.hand_over(connection, HEAD)
-        behind = connection.transport.get_protocol()
-        assert isinstance(behind, BaseProtocol)
-        assert behind.writing_paused
-        behind.resume_writing()
-        assert (await line.answer())[0] == 200
+        fast_path.hand_over(connection, HEAD)
+        protocol = connection.transport.get_protocol()
+        assert isinstance(protocol, BaseProtocol)
+        assert protocol.writing_paused
+        protocol.resume_writing()
+        assert (await client.response())[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ async def test_the_door_behind_knows_that_the_client_does_not_read(rig: Rig) -> 
         (append(event("e"), query="?expectedtype=x"), 422),
     ],
 )
-async def test_refusals_are_those_of_the_door_behind(rig: Rig, request_: bytes, status: int) -> None:
+async def test_refusals_are_those_of_the_routes(rig: Rig, request_: bytes, status: int) -> None:
     """The same problem from both, and the connection lives on."""
-    async with wire(rig) as line, wire(rig) as behind:
-        await behind.ask(HEAD)
-        mine, theirs = await line.ask(request_), await behind.ask(request_)
-        assert (mine[0], json.loads(mine[2])) == (theirs[0], json.loads(theirs[2]))
-        assert mine[0] == status
+    async with connected(rig) as client, connected(rig) as routed:
+        await routed.ask(HEAD)
+        own, other = await client.ask(request_), await routed.ask(request_)
+        assert (own[0], json.loads(own[2])) == (other[0], json.loads(other[2]))
+        assert own[0] == status
         for name in (
             "content-type",
             "blog-log",
@@ -191,8 +191,8 @@ async def test_refusals_are_those_of_the_door_behind(rig: Rig, request_: bytes, 
             "accept-encoding",
             "blog-instance",
         ):
-            assert mine[1].get(name) == theirs[1].get(name)
-        assert (await line.ask(append(event("good"))))[0] == 200
+            assert own[1].get(name) == other[1].get(name)
+        assert (await client.ask(append(event("good"))))[0] == 200
     assert [item.id for item in await rig.events()] == ["good"]
 
 
@@ -200,50 +200,50 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """413, and no more is read of this connection."""
-    monkeypatch.setattr(append_door, "MAX_BODY", 1000)
-    async with wire(rig) as line:
+    monkeypatch.setattr(append_fastpath, "MAX_BODY", 1000)
+    async with connected(rig) as client:
         data = append(b"x" * 5000)
-        status, fields, _ = await line.ask(data[:2500])
+        status, fields, _ = await client.ask(data[:2500])
         assert (status, fields["connection"]) == (413, "close")
 
 
 async def test_a_stranger_is_turned_away_before_the_body_is_read(rig: Rig) -> None:
     """Whoever has no token sends nothing that is kept."""
-    async with wire(rig) as line:
-        status, fields, _ = await line.ask(append(b"x" * 5000, token="wrong")[:-1000])
+    async with connected(rig) as client:
+        status, fields, _ = await client.ask(append(b"x" * 5000, token="wrong")[:-1000])
         assert (status, fields["connection"]) == (401, "close")
 
 
 async def test_a_coding_is_refused_before_the_body_is_sent(rig: Rig) -> None:
-    """415 at both doors instead of `100 Continue`; nothing of the body is taken for the next request."""
+    """415 on both paths instead of `100 Continue`; nothing of the body is taken for the next request."""
     data = append(gzip.compress(event("e")), "Content-Encoding: gzip", "Expect: 100-continue")
     head = data[: data.index(b"\r\n\r\n") + 4]
     for first in (b"", HEAD):
-        async with wire(rig) as line:
+        async with connected(rig) as client:
             if first:
-                await line.ask(first)
-            status, fields, _ = await line.ask(head)
+                await client.ask(first)
+            status, fields, _ = await client.ask(head)
             assert (status, fields["connection"]) == (415, "close")
             assert fields["accept-encoding"] == "identity"
 
 
 async def test_identity_is_no_coding(rig: Rig) -> None:
-    """At both doors."""
-    async with wire(rig) as line:
+    """On both paths."""
+    async with connected(rig) as client:
         for id_, first in (("a", b""), ("b", HEAD)):
             if first:
-                await line.ask(first)
-            assert (await line.ask(append(event(id_), "Content-Encoding: Identity")))[0] == 200
+                await client.ask(first)
+            assert (await client.ask(append(event(id_), "Content-Encoding: Identity")))[0] == 200
 
 
 async def test_who_goes_away_leaves_nothing(rig: Rig) -> None:
     """What it began is appended, and draining does not wait for it."""
     assert isinstance(rig.bus.member, Member)
     requests = rig.bus.member.health.requests
-    async with wire(rig) as line:
-        line.writer.write(append(event("e")) + append(event("f"))[:-3])
+    async with connected(rig) as client:
+        client.writer.write(append(event("e")) + append(event("f"))[:-3])
     async with asyncio.timeout(5):
-        while await rig.events() == [] or is_in_front(rig):
+        while await rig.events() == [] or on_fast_path(rig):
             await asyncio.sleep(0.01)
         await requests.wait_until_zero()
     assert [item.id for item in await rig.events()] == ["e"]
@@ -252,7 +252,7 @@ async def test_who_goes_away_leaves_nothing(rig: Rig) -> None:
 
 async def test_draining_waits_for_an_append_and_then_ends_connections(rig: Rig) -> None:
     """Who was answered was answered; afterwards nobody is left."""
-    async with wire(rig) as line:
-        assert (await line.ask(append(event("e"))))[0] == 200
+    async with connected(rig) as client:
+        assert (await client.ask(append(event("e"))))[0] == 200
         rig.bus.stop()
-        assert await line.is_closed()
+        assert await client.is_closed()

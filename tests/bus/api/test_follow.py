@@ -8,13 +8,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from blog.bus.api import follow as streams
+from blog.bus.api import follow
 from blog.bus.api.follow import FollowStreams
 from blog.bus.log.log import EventLog
 from blog.bus.log.tail import PAGE_BYTES, EventFilter
 from blog.core.events import Envelope
 from blog.core.web import bearer
-from blog.eventlog.client import LOG_HEADER, EventBatch
+from blog.eventlog.client import EventBatch
+from blog.eventlog.wire import LOG_HEADER
 from tests.bus.conftest import TOKEN, Rig
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,9 +76,9 @@ async def test_a_page_is_encoded_once_for_all_who_are_equally_far(tmp_path: Any)
         async with asyncio.TaskGroup() as group:
             feeds = []
             for response in responses:
-                with followers._news() as news:
-                    feeds.append(group.create_task(followers._feed(response, 0, EventFilter(), news)))
-                    log.on_append(news.set)
+                with followers._append_signal() as appended:
+                    feeds.append(group.create_task(followers._feed(response, 0, EventFilter(), appended)))
+                    log.on_append(appended.set)
             for n in range(3):
                 await asyncio.sleep(0)
                 await log.append([event(n)])
@@ -98,14 +99,14 @@ async def test_few_pages_are_kept_while_nothing_is_appended(tmp_path: Any) -> No
         followers = FollowStreams(log)
         await log.append([event(n) for n in range(100)])
         for after in range(100):
-            page = await log.read(after, streams.PAGE)
-            assert followers._encoded(after, EventFilter(), page) == streams.encode(page)
-        assert len(followers._pages) <= streams.KEPT
+            page = await log.read(after, follow.PAGE)
+            assert followers._encoded(after, EventFilter(), page) == follow._encode(page)
+        assert len(followers._pages) <= follow.CACHED_PAGES
 
 
 async def test_a_quiet_follower_is_told_how_far_it_is(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Now and then, even where nothing of what it wants comes."""
-    monkeypatch.setattr(streams, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(follow, "HEARTBEAT", 0.05)
     await rig.client.append([event(1)])
     told: list[int] = []
     async with asyncio.timeout(5):
@@ -121,23 +122,23 @@ async def test_who_reads_too_slowly_is_cut_off_and_comes_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream breaks instead of filling memory; what was missed is there when it returns."""
-    monkeypatch.setattr(streams, "SLOW", 0.2)
+    monkeypatch.setattr(follow, "SEND_TIMEOUT", 0.2)
     count = 60
     for n in range(count):
         await rig.client.append([event(n, size=PAGE_BYTES // 6)])
     url = f"{rig.url}/events?after=0&follow=true"
-    async with rig.http.get(url, headers=bearer(TOKEN), read_bufsize=1024) as answer:
-        assert answer.headers[LOG_HEADER]
+    async with rig.http.get(url, headers=bearer(TOKEN), read_bufsize=1024) as response:
+        assert response.headers[LOG_HEADER]
         async with asyncio.timeout(10):  # nothing is read meanwhile: it is the bus that gives up
             while (await metric(rig, "blog_bus_followers")) > 0:
                 await asyncio.sleep(0.01)
         with pytest.raises(aiohttp.ClientError):
-            await answer.read()
+            await response.read()
     assert await collect(rig, 0, count) == [f"e{n}" for n in range(count)]
 
 
 async def metric(rig: Rig, name: str) -> float:
     """Read a metric of the bus."""
-    async with rig.http.get(f"{rig.url}/metrics", headers=bearer(TOKEN)) as answer:
-        lines = (await answer.text()).splitlines()
+    async with rig.http.get(f"{rig.url}/metrics", headers=bearer(TOKEN)) as response:
+        lines = (await response.text()).splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])

@@ -15,8 +15,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from blog.bus.delivery import delivery as carrying
-from blog.bus.delivery.delivery import TIMEOUT
+from blog.bus.delivery.delivery import TIMEOUT, Delivery
 from blog.bus.delivery.window import Window
 from blog.bus.log.log import EventLog
 from blog.core.clock import SystemClock
@@ -193,23 +192,23 @@ async def test_events_of_many_keys_travel_together_and_a_hanging_one_holds_up_it
     rig: Rig,
 ) -> None:
     """What fails as a whole is tried key by key; acknowledgements without effect are written late."""
-    loads: list[list[str]] = []
+    batches: list[list[str]] = []
 
     def react(delivery: DeliveryRequest) -> Any:
-        loads.append([item.id for item in delivery.events])
-        if "c3" in loads[-1]:
+        batches.append([item.id for item in delivery.events])
+        if "c3" in batches[-1]:
             return web.Response(status=500)
         return {"results": [{"id": item.id, "outcome": "done"} for item in delivery.events]}
 
     await rig.reactor("reactor", [CAUSE], react)
     await rig.client.append([cause(n) for n in range(10)])
     async with asyncio.timeout(5):
-        while {id_ for load in loads[1:] for id_ in load} < {f"c{n}" for n in range(10)}:
+        while {id_ for batch in batches[1:] for id_ in batch} < {f"c{n}" for n in range(10)}:
             await asyncio.sleep(0.01)
         while (row := (await rig.get("/subscriptions"))[0])["watermark"] != 3:
             await asyncio.sleep(0.01)
-    assert loads[0] == [f"c{n}" for n in range(10)]
-    assert all(len(load) == 1 for load in loads[1:])
+    assert batches[0] == [f"c{n}" for n in range(10)]
+    assert all(len(batch) == 1 for batch in batches[1:])
     assert row["lag"] == 7
     await rig.crash_bus()
     log = rig.folder / "data" / "bus" / "log.db"
@@ -270,7 +269,7 @@ async def test_a_new_type_waits_for_who_is_still_starting(rig: Rig) -> None:
     assert got["new"] == ["c1"]
 
 
-async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
+async def test_a_subscription_that_the_log_could_not_record_is_tried_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk ends neither the bus nor what it has to do once there is room again."""
@@ -288,31 +287,31 @@ async def test_a_subscription_that_the_log_could_not_remember_is_tried_again(
     refusals = iter([StorageFull("The log's disk is full.")])
     await rig.reactor("reactor", ["blog.New"], effects)
     async with asyncio.timeout(5):
-        while (await remembered(rig)) != ["blog.Cause", "blog.New"]:
+        while (await recorded(rig)) != ["blog.Cause", "blog.New"]:
             await asyncio.sleep(0.01)
 
 
-async def remembered(rig: Rig) -> list[str]:
-    """Read which types the log remembers."""
+async def recorded(rig: Rig) -> list[str]:
+    """Read which types the log has recorded."""
     with closing(sqlite3.connect(rig.folder / "data" / "bus" / "log.db")) as db:
         [types] = db.execute("SELECT types FROM subscriptions").fetchone()
         return list(json.loads(types))
 
 
-async def test_a_replay_right_before_a_load_leaves_drops_what_comes_of_it(
+async def test_a_replay_right_before_a_batch_is_sent_drops_its_outcome(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is of the dispatcher that was; the new one knows nothing of it, and gives it out itself."""
-    turn, replays = carrying.Delivery._turn, list[asyncio.Task[None]]()
+    """It is of the dispatch that was; the new one knows nothing of it, and sends the events itself."""
+    select, replays = Delivery._select, list[asyncio.Task[None]]()
 
-    def turning(delivery: carrying.Delivery, service: str, cannot: Collection[str]) -> Instance | None:
-        instance = turn(delivery, service, cannot)
+    def selecting(delivery: Delivery, service: str, excluded: Collection[str]) -> Instance | None:
+        instance = select(delivery, service, excluded)
         if instance is not None and not replays:
             replay = delivery.find(service).replay(0)
             replays.append(asyncio.get_running_loop().create_task(replay))
         return instance
 
-    monkeypatch.setattr(carrying.Delivery, "_turn", turning)
+    monkeypatch.setattr(Delivery, "_select", selecting)
     attempts: list[str] = []
 
     def react(delivery: DeliveryRequest) -> dict[str, Any]:
@@ -340,7 +339,7 @@ async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
     await rig.reactor("reactor", [CAUSE], react)
     # nobody listens any more, but the session still says that it lives
     await hang_up(dying)
-    for n in range(2):  # one load each: it is everybody's turn
+    for n in range(2):  # a batch for each of the two
         await rig.client.append([cause(n)])
         await effects_of(rig, n + 1)
     assert set(attempts) == {1}
@@ -360,13 +359,13 @@ async def test_a_stopped_instance_is_not_waited_for(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "grows"),
+    ("response", "grows"),
     [(effects, True), (lambda _: web.Response(status=500), False), (lambda _: {"results": []}, False)],
 )
 async def test_who_fails_fast_does_not_get_more_for_it(
     rig: Rig,
     monkeypatch: pytest.MonkeyPatch,
-    answer: Callable[[DeliveryRequest], Any],
+    response: Callable[[DeliveryRequest], Any],
     grows: bool,  # noqa: FBT001 - a table
 ) -> None:
     """A window grows with success only."""
@@ -377,7 +376,7 @@ async def test_who_fails_fast_does_not_get_more_for_it(
     def react(delivery: DeliveryRequest) -> Any:
         if delivery.attempt > 1 or grows:
             tried.set()
-        return answer(delivery)
+        return response(delivery)
 
     await rig.reactor("reactor", [CAUSE], react)
     await rig.client.append([cause(1)])
@@ -391,27 +390,27 @@ async def test_who_fails_fast_does_not_get_more_for_it(
 async def test_windows_of_who_is_gone_are_forgotten(rig: Rig, tmp_path: Path) -> None:
     """Every start is another instance: what is known of them must not add up."""
     async with EventLog.open(tmp_path / "other.db") as log:
-        delivery = carrying.Delivery(log, rig.registry_client, rig.http, SystemClock(), None)
+        delivery = Delivery(log, rig.registry_client, rig.http, SystemClock(), None)
         [bus] = rig.registry_client.discovery.serving("bus")
         for id_ in ("gone", "gone-but-busy", bus.id):
             delivery._windows[id_].in_flight = int(id_ == "gone-but-busy")
-        delivery._forget_gone()
+        delivery._drop_windows_of_gone()
         assert set(delivery._windows) == {"gone-but-busy", bus.id}
 
 
 async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> None:
     """News that come while a wait is ending change nothing about it."""
     async with EventLog.open(tmp_path / "other.db") as log:
-        delivery = carrying.Delivery(log, rig.registry_client, rig.http, SystemClock(), None)
+        delivery = Delivery(log, rig.registry_client, rig.http, SystemClock(), None)
 
         async def wait() -> None:
             async with asyncio.timeout(60) as scope:
-                delivery._waiting["gone"].add(scope)
-                delivery._give_up_on_doubtful()
+                delivery._deadlines["gone"].add(scope)
+                delivery._stop_waiting_for_doubtful()
                 try:
                     await asyncio.Event().wait()
                 finally:
-                    delivery._give_up_on_doubtful()
+                    delivery._stop_waiting_for_doubtful()
 
         with pytest.raises(TimeoutError):
             await wait()
@@ -428,19 +427,19 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
     def react(delivery: DeliveryRequest) -> dict[str, Any] | web.Response:
         if poison in {item.id for item in delivery.events}:
             return web.Response(status=400, text="it is poison")
-        answer = effects(delivery)
-        for result in answer["results"]:
+        response = effects(delivery)
+        for result in response["results"]:
             for event in result["events"]:
                 event["id"] = str(uuid4())
-        return answer
+        return response
 
     async def slow(delivery: DeliveryRequest) -> dict[str, Any] | web.Response:
         await asyncio.sleep(0.02)
         return react(delivery)
 
     def failing(delivery: DeliveryRequest) -> dict[str, Any] | web.Response:
-        answer = react(delivery)
-        return web.Response(status=500) if chance.random() < 0.5 else answer
+        response = react(delivery)
+        return web.Response(status=500) if chance.random() < 0.5 else response
 
     await rig.reactor("reactor", [CAUSE], slow)
     await rig.reactor("reactor", [CAUSE], failing)

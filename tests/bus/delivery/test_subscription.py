@@ -1,4 +1,4 @@
-"""A subscription between the log and the dispatcher: what it holds, and when it looks again."""
+"""A subscription between the log and its dispatch: what it holds, and when it wakes up."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,7 @@ import pytest
 
 from blog.bus.delivery.dispatch import BACKLOG, Dispatch
 from blog.bus.delivery.outcome import DeliveryFailure
-from blog.bus.delivery.subscription import AGAIN_AFTER, FLUSH_AFTER, FLUSH_AT, Subscription
+from blog.bus.delivery.subscription import FLUSH_AFTER, FLUSH_AT, RETRY_AFTER, Subscription
 from blog.bus.log.log import EventLog
 from blog.bus.log.schema import LogEntry, SettledEvent, SettledState, SubscriptionPosition
 from blog.core.errors import StorageFull
@@ -27,111 +27,113 @@ def cause(n: int, key: str = "k") -> Envelope:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[EventLog]:
+async def event_log(tmp_path: Path) -> AsyncIterator[EventLog]:
     """Give a log that knows the subscription `s`."""
     async with EventLog.open(tmp_path / "log.db") as opened:
         await opened.subscribe("s", frozenset({TYPE}))
         yield opened
 
 
-def subscribed(journal: EventLog, clock: FakeClock) -> Subscription:
+def subscribed(event_log: EventLog, clock: FakeClock) -> Subscription:
     """Give the subscription as it is at first."""
-    return Subscription("s", SubscriptionPosition(frozenset({TYPE})), journal, clock)
+    return Subscription("s", SubscriptionPosition(frozenset({TYPE})), event_log, clock)
 
 
-async def test_a_paused_one_does_not_look_again_for_what_is_due(journal: EventLog) -> None:
+async def test_a_paused_one_does_not_look_again_for_what_is_due(event_log: EventLog) -> None:
     """What was to be tried again stays due: that must not keep it busy."""
     clock = FakeClock()
-    running = subscribed(journal, clock)
-    await journal.append([cause(1)])
-    await running.refill()
-    await running.put_down(running.dispatch.next_load(clock.monotonic()), DeliveryFailure("no"))
-    await running.pause(is_paused=True)
-    running.wake.clear()
+    subscription = subscribed(event_log, clock)
+    await event_log.append([cause(1)])
+    await subscription.refill()
+    await subscription.record_outcome(
+        subscription.dispatch.next_batch(clock.monotonic()), DeliveryFailure("no")
+    )
+    await subscription.pause(is_paused=True)
+    subscription.wake.clear()
     clock.advance(60)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await running.wait()
-    await running.pause(is_paused=False)
-    await running.wait()
-    assert running.dispatch.may_send(clock.monotonic())
+            await subscription.wait()
+    await subscription.pause(is_paused=False)
+    await subscription.wait()
+    assert subscription.dispatch.may_send(clock.monotonic())
 
 
-async def test_what_is_asked_to_wait_waits_behind_what_worked_too(journal: EventLog) -> None:
+async def test_what_is_asked_to_wait_waits_behind_what_worked_too(event_log: EventLog) -> None:
     """`retry_after` is obeyed wherever in a batch the event is that asks for it; it goes alone then."""
     clock = FakeClock()
-    running = subscribed(journal, clock)
-    await journal.append([cause(n) for n in range(3)])
-    await running.refill()
-    load = running.dispatch.next_load(clock.monotonic())
-    await running.put_down(
-        load,
+    subscription = subscribed(event_log, clock)
+    await event_log.append([cause(n) for n in range(3)])
+    await subscription.refill()
+    sent = subscription.dispatch.next_batch(clock.monotonic())
+    await subscription.record_outcome(
+        sent,
         [
             Result(id="c0", outcome=Outcome.DONE),
             Result(id="c1", outcome=Outcome.RETRY, retry_after=5),
             Result(id="c2", outcome=Outcome.RETRY),
         ],
     )
-    assert not running.dispatch.may_send(clock.monotonic() + 4.9)
-    [batch] = running.dispatch.next_load(clock.monotonic() + 5)
+    assert not subscription.dispatch.may_send(clock.monotonic() + 4.9)
+    [batch] = subscription.dispatch.next_batch(clock.monotonic() + 5)
     assert (batch.attempt, [entry.id for entry in batch.entries]) == (2, ["c1"])
-    assert running.attempts == {"done": 1, "retry": 1}
+    assert subscription.attempts == {"done": 1, "retry": 1}
 
 
-async def test_acknowledgements_wait_for_so_long_or_so_many(journal: EventLog) -> None:
+async def test_acknowledgements_wait_for_so_long_or_so_many(event_log: EventLog) -> None:
     """And no longer: 50 ms after the first one, or with the 200th, they are on disk."""
     clock = FakeClock()
-    running = subscribed(journal, clock)
-    await journal.append([cause(n, f"k{n}") for n in range(FLUSH_AT + 1)])
-    await running.refill()
+    subscription = subscribed(event_log, clock)
+    await event_log.append([cause(n, f"k{n}") for n in range(FLUSH_AT + 1)])
+    await subscription.refill()
     watermarks = []
     for _ in range(FLUSH_AT + 1):
-        [batch] = running.dispatch.next_load(clock.monotonic(), 1)
-        await running.put_down([batch], [Result(id=batch.entries[0].id, outcome=Outcome.DONE)])
-        watermarks.append((await journal.positions())["s"].watermark)
+        [batch] = subscription.dispatch.next_batch(clock.monotonic(), 1)
+        await subscription.record_outcome([batch], [Result(id=batch.entries[0].id, outcome=Outcome.DONE)])
+        watermarks.append((await event_log.positions())["s"].watermark)
     assert watermarks == [0] * (FLUSH_AT - 1) + [FLUSH_AT] * 2
     clock.advance(FLUSH_AFTER)
     async with asyncio.timeout(1):
-        await running.wait()
-    await running.refill()
-    assert (await journal.positions())["s"].watermark == FLUSH_AT + 1
+        await subscription.wait()
+    await subscription.refill()
+    assert (await event_log.positions())["s"].watermark == FLUSH_AT + 1
 
 
 async def test_a_replay_takes_back_what_could_not_be_flushed(
-    journal: EventLog, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written down behind it, it would not be delivered again after a crash."""
-    running = subscribed(journal, FakeClock())
-    await journal.append([cause(1)])
-    await running.refill()
-    load = running.dispatch.next_load(0)
-    await running.put_down(load, [Result(id="c1", outcome=Outcome.DONE)])
+    subscription = subscribed(event_log, FakeClock())
+    await event_log.append([cause(1)])
+    await subscription.refill()
+    sent = subscription.dispatch.next_batch(0)
+    await subscription.record_outcome(sent, [Result(id="c1", outcome=Outcome.DONE)])
 
     async def replayed_meanwhile(*_: object) -> None:
-        await running.replay(0)
+        await subscription.replay(0)
         raise StorageFull("The log's disk is full.")
 
     with monkeypatch.context() as full:
-        full.setattr(journal, "settle", replayed_meanwhile)
-        await running.flush()
-    await running.flush()
-    position = (await journal.positions())["s"]
+        full.setattr(event_log, "settle", replayed_meanwhile)
+        await subscription.flush()
+    await subscription.flush()
+    position = (await event_log.positions())["s"]
     assert (position.watermark, position.settled) == (0, frozenset())
 
 
-async def dead(journal: EventLog, count: int, clock: FakeClock) -> Subscription:
+async def dead(event_log: EventLog, count: int, clock: FakeClock) -> Subscription:
     """Give the subscription with `count` events of one key behind a dead one."""
     for start in range(0, count + 1, 1000):
-        await journal.append([cause(n) for n in range(start, min(start + 1000, count + 1))])
-    await journal.settle("s", [SettledEvent(1, "k", 1, SettledState.DEAD, "never")], [], 1)
-    return Subscription("s", (await journal.positions())["s"], journal, clock)
+        await event_log.append([cause(n) for n in range(start, min(start + 1000, count + 1))])
+    await event_log.settle("s", [SettledEvent(1, "k", 1, SettledState.DEAD, "never")], [], 1)
+    return Subscription("s", (await event_log.positions())["s"], event_log, clock)
 
 
 async def test_what_is_parked_passes_through_memory_page_by_page(
-    journal: EventLog, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many come behind a dead event, they are never held all at once."""
-    running = await dead(journal, 3 * BACKLOG, FakeClock())
+    subscription = await dead(event_log, 3 * BACKLOG, FakeClock())
     park, sizes = Dispatch.park, list[int]()
 
     def parking(dispatch: Dispatch, entries: Sequence[LogEntry]) -> None:
@@ -139,49 +141,49 @@ async def test_what_is_parked_passes_through_memory_page_by_page(
         park(dispatch, entries)
 
     monkeypatch.setattr(Dispatch, "park", parking)
-    await running.refill()
-    assert (sum(sizes), running.dispatch.parked) == (3 * BACKLOG, 3 * BACKLOG)
-    assert running.dispatch.watermark == journal.head
+    await subscription.refill()
+    assert (sum(sizes), subscription.dispatch.parked) == (3 * BACKLOG, 3 * BACKLOG)
+    assert subscription.dispatch.watermark == event_log.head
     assert max(sizes) <= 500
 
 
 async def test_what_cannot_be_parked_is_bounded_and_parked_later(
-    journal: EventLog, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk: no more is taken in, and it is tried again without anybody's doing."""
     clock = FakeClock()
-    running = await dead(journal, 2 * BACKLOG, clock)
+    subscription = await dead(event_log, 2 * BACKLOG, clock)
     with monkeypatch.context() as full:
-        full.setattr(journal, "settle", refusing)
-        await running.refill()
-    assert BACKLOG <= running.dispatch.parked < BACKLOG + 500
-    clock.advance(AGAIN_AFTER)
+        full.setattr(event_log, "settle", refusing)
+        await subscription.refill()
+    assert BACKLOG <= subscription.dispatch.parked < BACKLOG + 500
+    clock.advance(RETRY_AFTER)
     async with asyncio.timeout(1):
-        await running.wait()
-    await running.refill()
-    assert running.dispatch.parked == 2 * BACKLOG
-    assert running.dispatch.watermark == journal.head
+        await subscription.wait()
+    await subscription.refill()
+    assert subscription.dispatch.parked == 2 * BACKLOG
+    assert subscription.dispatch.watermark == event_log.head
 
 
 async def test_a_replay_that_the_log_refuses_changes_nothing(
-    journal: EventLog, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is dead stays dead and can be redriven, and what was out comes again."""
-    running = await dead(journal, 2, FakeClock())
-    await journal.append([cause(9, "other")])
-    await running.refill()
-    running.dispatch.next_load(0)
+    subscription = await dead(event_log, 2, FakeClock())
+    await event_log.append([cause(9, "other")])
+    await subscription.refill()
+    subscription.dispatch.next_batch(0)
     with monkeypatch.context() as full:
-        full.setattr(journal, "replay", refusing)
+        full.setattr(event_log, "replay", refusing)
         with pytest.raises(StorageFull):
-            await running.replay(0)
-    await running.refill()
-    assert running.dispatch.dead == {"k"}
-    [batch] = running.dispatch.next_load(0)
+            await subscription.replay(0)
+    await subscription.refill()
+    assert subscription.dispatch.dead == {"k"}
+    [batch] = subscription.dispatch.next_batch(0)
     assert batch.key == "other"
-    await running.revive(1, again=True)
-    await running.refill()
-    [batch] = running.dispatch.next_load(0)
+    await subscription.redrive(1)
+    await subscription.refill()
+    [batch] = subscription.dispatch.next_batch(0)
     assert [entry.id for entry in batch.entries] == ["c0", "c1", "c2"]
 
 

@@ -27,25 +27,25 @@ def a_log(events: list[Row]) -> sqlite3.Connection:
 
 
 @given(rows, st.integers(0, 14), st.frozensets(st.sampled_from("ab")))
-def test_it_holds_when_nothing_that_counts_came_behind(
+def test_it_holds_when_nothing_that_counts_found_behind(
     events: list[Row], sequence: int, types: frozenset[str]
 ) -> None:
     """Of that key, of these types or, with none named, of any; a log that ends before it is another."""
-    came = [
+    found = [
         n
         for n, (key, type_) in enumerate(events, 1)
         if key == "k" and n > sequence and (not types or type_ in types)
     ]
     with closing(a_log(events)) as db:
-        refusal = ExpectedVersion("k", sequence, types).refusal(db, len(events))
+        conflict = ExpectedVersion("k", sequence, types).conflict(db, len(events))
     if sequence > len(events):
-        assert refusal is not None
-        assert refusal.extensions == {"sequence": len(events)}
-    elif came:
-        assert refusal is not None
-        assert refusal.extensions == {"sequence": came[0]}
+        assert conflict is not None
+        assert conflict.extensions == {"sequence": len(events)}
+    elif found:
+        assert conflict is not None
+        assert conflict.extensions == {"sequence": found[0]}
     else:
-        assert refusal is None
+        assert conflict is None
 
 
 @pytest.fixture
@@ -66,5 +66,5 @@ def test_a_long_history_costs_nothing(long_log: sqlite3.Connection, types: froze
         return 0
 
     long_log.set_progress_handler(count, 1)
-    ExpectedVersion("k", 19_990, types).refusal(long_log, 20_000)
+    ExpectedVersion("k", 19_990, types).conflict(long_log, 20_000)
     assert 0 < steps < 300

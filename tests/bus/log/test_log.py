@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from blog.bus.log.expected_version import ExpectedVersion
-from blog.bus.log.log import EventLog, LogLockedError
+from blog.bus.log.log import EventLog
 from blog.bus.log.schema import LogEntry, SettledEvent, SettledState
 from blog.bus.log.writer import LogWriter
 from blog.core.errors import Conflict, SettingsError, StorageFull, Unavailable
 from blog.core.events import Envelope
-from blog.eventlog.client import Appended
+from blog.core.files.lock import LockedError
+from blog.eventlog.wire import Appended
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,16 +67,16 @@ async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) 
     """Per key; a retry of what was appended is no conflict."""
     async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a", "x"), event("b", "y")])
-        assert await log.append([event("c", "x")], expect=ExpectedVersion("x", 1)) == [Appended("c", 3)]
+        assert await log.append([event("c", "x")], expected=ExpectedVersion("x", 1)) == [Appended("c", 3)]
         with pytest.raises(Conflict):
-            await log.append([event("d", "x")], expect=ExpectedVersion("x", 1))
-        assert await log.append([event("c", "x")], expect=ExpectedVersion("x", 1)) == [
+            await log.append([event("d", "x")], expected=ExpectedVersion("x", 1))
+        assert await log.append([event("c", "x")], expected=ExpectedVersion("x", 1)) == [
             Appended("c", 3, duplicate=True)
         ]
         assert log.head == 3
 
 
-async def test_reading_by_type_and_key_tells_how_far_it_looked(tmp_path: Path) -> None:
+async def test_reading_by_type_and_key_tells_how_far_it_checked_at(tmp_path: Path) -> None:
     """A filtered reader knows what it does not have to ask for again."""
     async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a", "x", "t1"), event("b", "y", "t2"), event("c", "x", "t2")])
@@ -92,7 +93,7 @@ async def test_reading_by_type_and_key_tells_how_far_it_looked(tmp_path: Path) -
 async def test_one_process_has_the_file(tmp_path: Path) -> None:
     """Never two logs."""
     async with EventLog.open(tmp_path / "log.db"):
-        with pytest.raises(LogLockedError):
+        with pytest.raises(LockedError):
             async with EventLog.open(tmp_path / "log.db"):
                 pass
 
@@ -161,7 +162,7 @@ async def test_a_full_disk_refuses_and_reading_goes_on(
     """507 before it is really full, and nothing is half written."""
     async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a")])
-        log._looked = float("-inf")
+        log._checked_at = float("-inf")
         usage = type("Usage", (), {"free": 0, "total": 1 << 40})
         monkeypatch.setattr("blog.bus.log.log.shutil.disk_usage", lambda _: usage)
         with pytest.raises(StorageFull):
@@ -201,14 +202,14 @@ async def test_a_transaction_that_cannot_be_taken_back_is_so_before_the_next(
     """A disk that fails twice in a row: no event of it gets into another one's transaction."""
     async with EventLog.open(tmp_path / "log.db") as log, asyncio.timeout(5):
         await log.append([event("a")])
-        recall, failures = LogWriter._recall, iter([sqlite3.OperationalError("disk I/O error")] * 2)
+        read_end, failures = LogWriter._read_end, iter([sqlite3.OperationalError("disk I/O error")] * 2)
 
         def failing(writer: LogWriter) -> None:
             for failure in failures:
                 raise failure
-            recall(writer)
+            read_end(writer)
 
-        monkeypatch.setattr(LogWriter, "_recall", failing)
+        monkeypatch.setattr(LogWriter, "_read_end", failing)
         bad = event("bad").model_copy(update={"subject": "half a \ud800 pair"})
         for one in (bad, event("b")):
             with pytest.raises(Unavailable):
@@ -279,12 +280,12 @@ async def test_what_is_parked_is_not_touched_by_what_goes_on(tmp_path: Path) -> 
         [letter] = await log.dead_letters("s")
         assert (letter.reason, letter.parked, letter.entry.sequence) == ("why", 1, 1)
         assert await log.dead_letters("other") == []
-        await log.revive("s", 1, again=True)
+        await log.redrive("s", 1)
         assert rows() == [(1, "parked"), (2, "parked")]
         await log.settle("s", [SettledEvent(1, "k", 1)], [], 4)
         await log.settle("s", [SettledEvent(2, "k", 1, SettledState.DEAD, "why")], [], 4)
         assert rows() == [(2, "dead")]
-        await log.revive("s", 2, again=False)
+        await log.discard("s", 2)
         assert rows() == []
         assert (await log.positions())["s"].watermark == 5
 

@@ -46,10 +46,10 @@ async def test_a_sound_log_is_sound(path: Path) -> None:
             "UPDATE events SET envelope = replace(envelope, '{}', '[]') WHERE sequence = 3",
             "sequence 3: its hash",
         ),
-        ("UPDATE events SET hash = x'00' WHERE sequence = 3", "sequence 3: its hash is another"),
+        ("UPDATE events SET hash = x'00' WHERE sequence = 3", "sequence 3: its hash does not match"),
         (
             "UPDATE events SET id = 'other' WHERE sequence = 3",
-            "sequence 3: its envelope says something else",
+            "sequence 3: its envelope does not match its row",
         ),
         ("UPDATE events SET sequence = 9 WHERE sequence = 5", "sequence 9: 5 is missing before it"),
     ],
@@ -74,7 +74,7 @@ async def test_a_backup_of_a_running_log_is_whole(path: Path, tmp_path: Path) ->
         assert report.head >= before
         assert verify(tmp_path / "copy.db") == report
         assert names(tmp_path, "copy*") == ["copy.db"]
-    with pytest.raises(SettingsError, match="there already"):
+    with pytest.raises(SettingsError, match="exists already"):
         backup(path, tmp_path / "copy.db")
 
 
@@ -111,7 +111,7 @@ def test_what_is_no_log_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no log at"):
         verify(tmp_path / "none.db")
     (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 20)
-    with pytest.raises(SettingsError, match="is no log"):
+    with pytest.raises(SettingsError, match="is not a log"):
         verify(tmp_path / "text.db")
     with pytest.raises(SettingsError, match="no log at"):
         restore(tmp_path / "none.db", tmp_path / "log.db")

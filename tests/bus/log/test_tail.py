@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.bus.log.schema import LogEntry
-from blog.bus.log.tail import PAGE_BYTES, TAIL_BYTES, EventFilter, Tail, TailPage, cut
+from blog.bus.log.tail import PAGE_BYTES, TAIL_BYTES, EventFilter, Tail, TailPage, take_page
 
 
 def entry(sequence: int, key: str = "k", type_: str = "t", size: int = 10) -> LogEntry:
@@ -31,12 +31,12 @@ def test_it_answers_as_the_log_does(start: int, rows: list[tuple[str, str]], dat
     if after < start:
         assert found is None
         return
-    wanted = [
+    expected = [
         row for row in everything
         if row.sequence > after and (not types or row.type in types) and key in (None, row.key)
     ]  # fmt: skip
-    through = wanted[limit - 1].sequence if len(wanted) >= limit else max(after, start + len(rows))
-    assert found == TailPage(wanted[:limit], through)
+    through = expected[limit - 1].sequence if len(expected) >= limit else max(after, start + len(rows))
+    assert found == TailPage(expected[:limit], through)
 
 
 def test_memory_is_bounded_and_what_is_forgotten_is_not_answered() -> None:
@@ -56,8 +56,8 @@ def test_memory_is_bounded_and_what_is_forgotten_is_not_answered() -> None:
 def test_a_page_has_a_limit_in_bytes_but_one_event() -> None:
     """However large it is, it gets out."""
     large = [entry(n, size=PAGE_BYTES * 2) for n in (1, 2)]
-    assert cut(large, 10) == (large[:1], True)
+    assert take_page(large, 10) == (large[:1], True)
     small = [entry(n, size=PAGE_BYTES // 4) for n in range(1, 7)]
-    assert cut(small, 10) == (small[:4], True)
-    assert cut(small[:3], 10) == (small[:3], False)
-    assert cut(small[:3], 3) == (small[:3], True)
+    assert take_page(small, 10) == (small[:4], True)
+    assert take_page(small[:3], 10) == (small[:3], False)
+    assert take_page(small[:3], 3) == (small[:3], True)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blog.core.view import View
-from blog.eventlog.client import Head
+from blog.eventlog.wire import Head
 from blog.runtime.view.files import POSITION, ViewPosition, ViewSlot, position_of, remove
 from tests.runtime.garden import LOG, Bed, Wider, names_in
 

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from blog.core.background import background
 from blog.core.errors import Unavailable
-from blog.eventlog.client import BusClient, BusLost, EventBatch, Head
+from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.wire import Head
 from blog.runtime.view import host as view
 from blog.runtime.view.files import ViewPosition, position_of
 from blog.runtime.view.host import ViewHost
@@ -77,7 +78,7 @@ def _come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def following(folder: Path, log: Log, kind: type[Bed] = Bed) -> AsyncIterator[ViewHost]:
     """Run a view of `log`."""
     async with (
-        ViewHost.open(kind, folder, cast("BusClient", log)) as host,
+        ViewHost.open(kind, folder, cast("EventLogClient", log)) as host,
         background(host.keep_up()),
         asyncio.timeout(20),
     ):
@@ -211,7 +212,7 @@ async def test_who_is_far_behind_asks_for_a_snapshot(
         return False
 
     for count, expected in [(100, 0), (101, 0), (202, 1), (302, 1)]:
-        log = cast("BusClient", Log(*sown(1, count)))
+        log = cast("EventLogClient", Log(*sown(1, count)))
         async with ViewHost.open(Bed, tmp_path, log, fetch) as host, background(host.keep_up()):
             await host.catch_up_at_start()
         assert len(asked) == expected

@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.errors import Unavailable
-from blog.eventlog.client import BusLost, Head
+from blog.eventlog.client import BusLost
+from blog.eventlog.wire import Head
 from blog.runtime.view.files import ViewPosition
 from blog.runtime.view.store import ViewStore
 from tests.runtime.builder import COUNT
