@@ -136,7 +136,7 @@ class CommandRunner:
         appended = await self._log.append(
             envelopes,
             expect=append.expect,
-            among=[kind.type for kind in append.among],
+            among=[kind.type for kind in append.types],
             timeout=attempt.left(),
         )
         events = list(append.events)

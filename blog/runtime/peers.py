@@ -16,7 +16,7 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from blog.core.contract import PeerAnswer
+from blog.core.contract import PeerResponse
 from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, TooMany, Unavailable
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
@@ -75,29 +75,29 @@ class PeerClient:
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """See `Peer.get`."""
         headers = {} if after is None else {AFTER_HEADER: str(after)}
         return await self._ask(hdrs.METH_GET, path, headers, params=params)
 
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """See `Peer.post`."""
         return await self._write(hdrs.METH_POST, path, content, author_token, key)
 
-    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """See `Peer.put`."""
         return await self._write(hdrs.METH_PUT, path, content, author_token, key)
 
     async def delete(
         self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """See `Peer.delete`."""
         headers = {AUTHOR_HEADER: author_token, IDEMPOTENCY_HEADER: key}
         return await self._ask(hdrs.METH_DELETE, path, headers, params=params)
 
     async def _write(
         self, method: str, path: str, content: Any, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         headers = {
             hdrs.CONTENT_TYPE: "application/json",
             AUTHOR_HEADER: author_token,
@@ -105,7 +105,7 @@ class PeerClient:
         }
         return await self._ask(method, path, headers, data=pydantic_core.to_json(content))
 
-    async def _ask(self, method: str, path: str, headers: Mapping[str, str], **what: Any) -> PeerAnswer:
+    async def _ask(self, method: str, path: str, headers: Mapping[str, str], **what: Any) -> PeerResponse:
         """Ask one instance after the other until one answers."""
         tried: set[str] = set()
         while len(tried) < TRIES:
@@ -130,7 +130,7 @@ class PeerClient:
 
     async def _try(
         self, instance: Instance, method: str, path: str, headers: Mapping[str, str], **what: Any
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         try:
             async with self._member.http.request(
                 method,
@@ -153,7 +153,7 @@ def _has_other(table: Discovery, service: str, tried: set[str]) -> bool:
     return any(instance.id not in tried for instance in table.serving(service))
 
 
-def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswer:
+def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerResponse:
     """Read an answer; problems are raised as the errors that they were."""
     is_elsewhere = status == HTTPStatus.MISDIRECTED_REQUEST
     if is_elsewhere or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS):
@@ -163,7 +163,7 @@ def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswe
         raise _problem(status, content, is_stale=STALE_HEADER in headers)
     link = _NEXT.search(headers.get(hdrs.LINK, ""))
     sequence = headers.get(SEQUENCE_HEADER)
-    return PeerAnswer(
+    return PeerResponse(
         content,
         sequence=int(sequence) if sequence else None,
         is_stale=STALE_HEADER in headers,

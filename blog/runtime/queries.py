@@ -30,7 +30,7 @@ _MAX_DIGITS = 18  # of a sequence: it fits in 64 bits
 def query(host: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a query."""
     binding = bind(endpoint)
-    hot = ResponseCache() if endpoint.is_hot else None
+    hot = ResponseCache() if endpoint.is_cached else None
 
     async def answer(request: web.Request) -> CachedResponse:
         found = await host.call(binding, request, {ArgumentSource.META: host.meta(request)})

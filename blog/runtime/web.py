@@ -108,10 +108,10 @@ def _answered(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
     """Render what came of a command; where there is nothing to show it is 204."""
     headers = {} if outcome.sequence is None else {SEQUENCE_HEADER: str(outcome.sequence)}
     if isinstance(outcome, Unchanged):
-        answer, status = outcome.answer, HTTPStatus.OK
+        answer, status = outcome.content, HTTPStatus.OK
     else:
         event, status = outcome.events[0], HTTPStatus(endpoint.status)
-        answer = endpoint.answer(event, outcome) if endpoint.answer else event
+        answer = endpoint.response(event, outcome) if endpoint.response else event
         if endpoint.location:
             headers[hdrs.LOCATION] = endpoint.location.format_map(event.model_dump())
     if answer is None or status is HTTPStatus.NO_CONTENT:

@@ -45,7 +45,7 @@ def weed(seed: str, view: Tended, meta: Meta, reason: Reason = None) -> Append |
     if seed not in known:
         return Unchanged(sequence=view.applied)
     events = [Picked(seed=seed), Weeded(seed=seed, why=reason)]
-    return Append(events, expect=view.applied, among=(Picked,), before={"seed": seed, "of": len(known)})
+    return Append(events, expect=view.applied, types=(Picked,), before={"seed": seed, "of": len(known)})
 
 
 @plot.operator("pick")

@@ -62,7 +62,7 @@ class Label(Document, content_type="text/x-label"):
 service = Service("garden", view=Beds)
 
 
-@service.query("GET", "/beds/{bed}", hot=True)
+@service.query("GET", "/beds/{bed}", cache=True)
 def seeds(bed: str, view: Beds, meta: Meta, limit: int = 10) -> Page:
     """Show a bed, and who looks."""
     found = view.of(bed)
@@ -72,7 +72,7 @@ def seeds(bed: str, view: Beds, meta: Meta, limit: int = 10) -> Page:
     return Page({"seeds": found[:limit], "reader": meta.author_hash}, next=more)
 
 
-@service.query("GET", "/beds/{bed}/label", hot=True)
+@service.query("GET", "/beds/{bed}/label", cache=True)
 def label(bed: str, view: Beds, meta: Meta) -> Label:
     """Show a label with an address."""
     return Label(f"{meta.base_url}: {', '.join(view.of(bed))}".encode())
@@ -80,7 +80,7 @@ def label(bed: str, view: Beds, meta: Meta) -> Label:
 
 def cold() -> Service:
     """Give the same service with nothing hot."""
-    endpoints = [dataclasses.replace(endpoint, is_hot=False) for endpoint in service.endpoints]
+    endpoints = [dataclasses.replace(endpoint, is_cached=False) for endpoint in service.endpoints]
     return dataclasses.replace(service, endpoints=endpoints)
 
 
@@ -241,7 +241,7 @@ def test_hot_or_not_the_answers_are_the_same(steps: list[tuple[str, str, str]]) 
     async def play() -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with (
-                hosted(service, Path(folder) / "hot") as hot,
+                hosted(service, Path(folder) / "hot") as cache,
                 hosted(cold(), Path(folder) / "cold") as plain,
             ):
                 same = {"X-Forwarded-Host": "blog.example"}
@@ -249,27 +249,27 @@ def test_hot_or_not_the_answers_are_the_same(steps: list[tuple[str, str, str]]) 
                 for verb, one, two in steps:
                     match verb:
                         case "sow":
-                            for at in (hot, plain):
+                            for at in (cache, plain):
                                 await at.apply(Sown(bed=one, seed=two))
                         case "other":
-                            for at in (hot, plain):
+                            for at in (cache, plain):
                                 await at.apply(Weather(day="monday"))
                         case "read":
                             headers = same | ({"Blog-Author-Token": two} if two else {})
                             expected = await fetch(plain, one, headers=headers)
-                            assert await fetch(hot, one, headers=headers) == expected
+                            assert await fetch(cache, one, headers=headers) == expected
                             tags[one] = expected[2].get("ETag", "")
                         case "again":
                             headers = same | {"If-None-Match": tags.get(one, "")}
                             expected = await fetch(plain, one, headers=headers, method=two)
-                            assert await fetch(hot, one, headers=headers, method=two) == expected
+                            assert await fetch(cache, one, headers=headers, method=two) == expected
                         case "both":
                             before = await fetch(plain, two, headers=same)
-                            reading = asyncio.create_task(fetch(hot, two, headers=same))
-                            await hot.apply(Sown(bed=one, seed="while"))
+                            reading = asyncio.create_task(fetch(cache, two, headers=same))
+                            await cache.apply(Sown(bed=one, seed="while"))
                             await plain.apply(Sown(bed=one, seed="while"))
                             after = await fetch(plain, two, headers=same)
                             assert await reading in (before, after)
-                            assert await fetch(hot, two, headers=same) == after
+                            assert await fetch(cache, two, headers=same) == after
 
     asyncio.run(play())
