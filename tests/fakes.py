@@ -91,42 +91,44 @@ class FakeBus:
                 raise BusLost("It is another one now.")
 
 
-class Hosted(NamedTuple):
+class RunningService(NamedTuple):
     """One instance of a service with a view, behind a real door, that follows `bus`."""
 
-    host: HandlerContext
+    context: HandlerContext
     bus: FakeBus
     client: TestClient[Any, Any]
 
     async def apply(self, *events: Event) -> int:
         """Append, and wait until the view has it; return the sequence of the last event."""
-        assert self.host.view is not None
+        assert self.context.view is not None
         sequence = await self.bus.append(*events)
-        assert await self.host.view.wait_for(sequence, 5.0)
+        assert await self.context.view.wait_for(sequence, 5.0)
         return sequence
 
 
 @asynccontextmanager
-async def hosted(service: Service, folder: Path, bus: FakeBus | None = None) -> AsyncIterator[Hosted]:
+async def running_service(
+    service: Service, folder: Path, bus: FakeBus | None = None
+) -> AsyncIterator[RunningService]:
     """Run an instance of `service` without a registry: its door, its view, and a log in memory."""
     bus = bus or FakeBus()
     client = cast("EventLogClient", bus)
-    host = HandlerContext(service, None)
-    host.bus = client
+    context = HandlerContext(service, None)
+    context.bus = client
     member = SimpleNamespace(
         clock=SystemClock(),
         metrics=CollectorRegistry(),
         streaming=nullcontext,
         draining=asyncio.Event(),
     )
-    host.member = cast("Member", member)
+    context.member = cast("Member", member)
     assert service.view is not None
     async with (
-        ViewHost.open(service.view, folder, client) as host.view,
-        background(host.view.keep_up()),
-        TestClient(TestServer(make_app(host, None, 1 << 20))) as http,
+        ViewHost.open(service.view, folder, client) as context.view,
+        background(context.view.follow_log()),
+        TestClient(TestServer(make_app(context, None, 1 << 20))) as http,
     ):
-        await host.view.catch_up_at_start()
-        host.is_open = True
-        yield Hosted(host, bus, http)
+        await context.view.catch_up_at_start()
+        context.is_open = True
+        yield RunningService(context, bus, http)
         member.draining.set()

@@ -19,7 +19,7 @@ from blog.cli.locate import LocatedInstance, instances_of, registries, why
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.net.http_client import client_session, read_response
-from blog.core.operator import PATH, Order, Report
+from blog.core.operator import PATH, OperatorReport, OperatorRequest
 from blog.core.printable import printable
 from blog.core.settings import Settings, load
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, bearer
@@ -41,7 +41,7 @@ class OperatorRefusal(Exception):
 class OperatorAnswer(NamedTuple):
     """A report; `is_repeated` is true where an earlier try had no answer, and may have done it."""
 
-    report: Report
+    report: OperatorReport
     is_repeated: bool
 
 
@@ -54,7 +54,7 @@ def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None
         raise SettingsError(
             f"`{service} {command}` asks before it does anything: add --yes to answer now."
         )
-    orders = [Order.model_construct(id=id_, reason=reason) for id_ in dict.fromkeys(ids)]
+    orders = [OperatorRequest.model_construct(id=id_, reason=reason) for id_ in dict.fromkeys(ids)]
     are_known = True
     if not yes:
         # in a loop of its own: while one runs, the first Ctrl-C does not end a question
@@ -68,11 +68,13 @@ def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None
     return 0 if are_known and None not in done else 1
 
 
-def _preview(order: Order) -> Order:
+def _preview(order: OperatorRequest) -> OperatorRequest:
     return order.model_copy(update={"dry_run": True})
 
 
-def _bound(orders: Sequence[Order], reports: Sequence[Report | None]) -> Iterator[Order]:
+def _bound(
+    orders: Sequence[OperatorRequest], reports: Sequence[OperatorReport | None]
+) -> Iterator[OperatorRequest]:
     """Give those that would change something, bound to what was shown: what changed since is refused."""
     for order, report in zip(orders, reports, strict=True):
         if report is not None and report.changed:
@@ -84,13 +86,15 @@ def _is_wanted(command: str, count: int) -> bool:
     return click.confirm(f"{command.capitalize()} {those}?")
 
 
-async def _told(service: str, command: str, orders: Sequence[Order]) -> list[Report | None]:
+async def _told(
+    service: str, command: str, orders: Sequence[OperatorRequest]
+) -> list[OperatorReport | None]:
     """Send the orders one after the other; None stands for one that was refused."""
     async with _operator(service, command) as operator:
         return [await _tell(operator, order) for order in orders]
 
 
-async def _tell(operator: "OperatorClient", order: Order) -> Report | None:
+async def _tell(operator: "OperatorClient", order: OperatorRequest) -> OperatorReport | None:
     """Send an order, and print a line about what came of it; return None if it was refused."""
     name = printable(order.id, _SHOWN)
     try:
@@ -102,7 +106,7 @@ async def _tell(operator: "OperatorClient", order: Order) -> Report | None:
     return answered.report
 
 
-def _what_came(command: str, order: Order, answered: OperatorAnswer) -> str:
+def _what_came(command: str, order: OperatorRequest, answered: OperatorAnswer) -> str:
     report = answered.report
     if not report.changed:
         is_ours = answered.is_repeated and not order.dry_run
@@ -119,7 +123,7 @@ class OperatorClient(NamedTuple):
     command: str
     instances: list[LocatedInstance]
 
-    async def send(self, order: Order) -> OperatorAnswer:
+    async def send(self, order: OperatorRequest) -> OperatorAnswer:
         """Send one order until an instance answers. Raises OperatorRefusal."""
         headers = {IDEMPOTENCY_HEADER: new_id(), "Content-Type": "application/json"}
         body = json.dumps(order.model_dump())  # also of bytes that are not UTF-8: refused over there
@@ -148,9 +152,9 @@ class _Unreadable(Exception):
     """A 200 that is not an answer of ours."""
 
 
-def _report(answer: bytes) -> Report:
+def _report(answer: bytes) -> OperatorReport:
     try:
-        return Report.model_validate_json(answer)
+        return OperatorReport.model_validate_json(answer)
     except ValueError:
         raise _Unreadable("it answered 200, but not with a report: another program or version") from None
 

@@ -17,8 +17,8 @@ AddressStr = Annotated[
 """`host:port`; an IPv6 host stands in brackets."""
 
 
-TURN_KEY = "turn"
-"""In an instance's metadata: how the turns of its service are taken, if not in rotation."""
+LB_POLICY_KEY = "turn"
+"""In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""
 
 
 class State(StrEnum):

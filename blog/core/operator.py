@@ -15,13 +15,13 @@ from pydantic import BaseModel, Field, JsonValue
 from blog.core.text import Line
 
 PATH = "/v1/operator"
-"""At every instance of a service: `GET` lists the commands, `POST PATH/NAME` carries one out."""
+"""At every instance of a service: `GET` lists the commands, `POST PATH/NAME` runs one."""
 
 OPERATOR = "operator"
 """In an event's `by`: an operator decided this."""
 
 Reason = Annotated[Line, Field(max_length=500)] | None
-"""Why, in a line of the operator's; None where nothing was said."""
+"""Why, in one line of text by the operator; None if no reason was given."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -50,8 +50,8 @@ class OperatorCommand:
         return (self.handler.__doc__ or self.name).strip().splitlines()[0]
 
 
-class Order(BaseModel):
-    """What an operator sends. `seen` is the `Report.seen` of the preview that the operator agreed to."""
+class OperatorRequest(BaseModel):
+    """What an operator sends. `seen` is the `OperatorReport.seen` of the preview that was confirmed."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
     reason: Reason = None
@@ -59,11 +59,11 @@ class Order(BaseModel):
     dry_run: bool = False
 
 
-class Report(BaseModel):
-    """What came of an order; of a dry run, what would.
+class OperatorReport(BaseModel):
+    """The outcome of an operator command; of a dry run, what it would be.
 
-    `changed` is false where everything was so already. `before` is what it was, as the service shows
-    it to its author, and `seen` names exactly that and the types of the events.
+    `changed` is false if there was nothing to change. `before` is the state before, as the service shows
+    it to its author, and `seen` identifies exactly that and the types of the events.
     """
 
     changed: bool

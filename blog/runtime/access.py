@@ -13,7 +13,7 @@ from blog.core.web import REQUEST_ID_HEADER
 from blog.lifecycle.health_endpoints import is_health_endpoint
 from blog.lifecycle.member import Member
 
-_CLIENT_GONE = 499  # nginx's word for a client that went away before the answer
+_CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response
 
 log = get_logger()
 
@@ -26,13 +26,13 @@ def access(service: str, member: Callable[[], Member]) -> Middleware:
     async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
         if is_health_endpoint(request.path):
             return await handler(request)
-        began = perf_counter()
-        status = _CLIENT_GONE
+        started = perf_counter()
+        status = _CLIENT_CLOSED_REQUEST
         try:
             response = await handler(request)
             status = response.status
         finally:
-            meter.note(request, status, perf_counter() - began)
+            meter.record(request, status, perf_counter() - started)
         return response
 
     return measure
@@ -54,8 +54,8 @@ class _RequestMeter:
             registry=self._member().metrics,
         )
 
-    def note(self, request: web.Request, status: int, seconds: float) -> None:
-        """Put down one request."""
+    def record(self, request: web.Request, status: int, seconds: float) -> None:
+        """Record one request."""
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "none"
         self._seconds.labels(self._service, request.method, route, str(status)).observe(seconds)

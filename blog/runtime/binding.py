@@ -68,7 +68,7 @@ class Binding:
         return next((p.annotation for p in self.parameters if p.source is ArgumentSource.BODY), None)
 
     def has(self, source: ArgumentSource) -> bool:
-        """Tell whether a parameter comes from `source`."""
+        """Return whether a parameter comes from `source`."""
         return any(parameter.source is source for parameter in self.parameters)
 
     def query_names(self) -> frozenset[str]:

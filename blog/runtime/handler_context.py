@@ -1,4 +1,4 @@
-"""Host: what the handlers of one running service are called with, and what they learn of a request."""
+"""Handler context: what the handlers of one running service are called with, per instance and request."""
 
 import inspect
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _MAX_KEY = 255
 
 
 class HandlerContext:
-    """Holds what handlers are given; it is filled while the instance joins, `is_open` after that."""
+    """Holds what handlers are called with. It is filled while the instance starts, then `is_open`."""
 
     def __init__(self, service: Service, settings: ServiceSettings | None) -> None:
         self.service = service
@@ -39,7 +39,7 @@ class HandlerContext:
     async def call(
         self, binding: Binding, request: web.Request, given: Mapping[ArgumentSource, Any]
     ) -> Any:
-        """Call a handler with what the request brought, peers included."""
+        """Call a handler with the parameters of the request, peers included."""
         if binding.has(ArgumentSource.PEERS) and ArgumentSource.PEERS not in given:
             given = {**given, ArgumentSource.PEERS: self.peers(request, given[ArgumentSource.META])}
         return await self.call_with(binding, request.match_info, request.query, given)
@@ -55,20 +55,20 @@ class HandlerContext:
         given = {ArgumentSource.SETTINGS: self.settings, **given}
         fill = partial(binding.arguments, path, query)
         if not binding.has(ArgumentSource.VIEW):
-            answer = binding.handler(**fill(given))
-            return await answer if inspect.isawaitable(answer) else answer
+            result = binding.handler(**fill(given))
+            return await result if inspect.isawaitable(result) else result
         assert self.view is not None
         return await self.view.read(
             lambda view: binding.handler(**fill(given | {ArgumentSource.VIEW: view}))
         )
 
     def must_be_open(self) -> None:
-        """Raise Unavailable while this instance is not ready to answer."""
+        """Raise Unavailable while this instance is starting."""
         if not self.is_open:
             raise Unavailable("This instance is still starting.", headers={"Retry-After": "1"})
 
     def meta(self, request: web.Request, author_token: str | None = None) -> Meta:
-        """Say who asks, and when. `author_token` is for those who may know it (pages)."""
+        """Make the `meta` of a request. `author_token` is for handlers that may see it (pages)."""
         token = author_token or request.headers.get(AUTHOR_HEADER)
         return Meta(
             request_id=request_id(request),
@@ -79,17 +79,17 @@ class HandlerContext:
         )
 
     def peers(self, request: web.Request, meta: Meta) -> PeerClients:
-        """Make the peers of a request: they are told its id, its trace and its author."""
-        told = {
+        """Make the peers of a request: calls carry its id, its trace and its author."""
+        headers = {
             REQUEST_ID_HEADER: meta.request_id,
             AUTHOR_HEADER: meta.author_token or request.headers.get(AUTHOR_HEADER),
             "traceparent": request.headers.get("traceparent"),
         }
-        return PeerClients(self.member, {name: value for name, value in told.items() if value})
+        return PeerClients(self.member, {name: value for name, value in headers.items() if value})
 
 
-def command_request(request: web.Request, body: bytes) -> CommandRequest:
-    """Take from a request what decides about the ids of its events. Raises Invalid for a bad key."""
+def command_request_of(request: web.Request, body: bytes) -> CommandRequest:
+    """Return what determines the ids of the events of a request. Raises Invalid for a bad key."""
     key = request.headers.get(IDEMPOTENCY_HEADER)
     if key is not None and not 0 < len(key) <= _MAX_KEY:
         raise Invalid(f"{IDEMPOTENCY_HEADER}: 1 to {_MAX_KEY} characters")
@@ -105,11 +105,11 @@ def command_request(request: web.Request, body: bytes) -> CommandRequest:
 
 
 def base_url(request: web.Request) -> str:
-    """Return where the client sees this blog: what the gateway says, else what was asked for here."""
+    """Return the URL of this blog for the client: as the gateway forwards it, else this request's own."""
     scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
     return f"{scheme}://{request.headers.get('X-Forwarded-Host', request.host)}"
 
 
 def request_id(request: web.Request) -> str:
-    """Return the id that the gateway gave the request; one that came without gets one."""
+    """Return the id that the gateway gave the request, or a new one."""
     return request.headers.get(REQUEST_ID_HEADER) or new_id()

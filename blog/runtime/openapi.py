@@ -94,7 +94,7 @@ def _response(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> 
     if endpoint.status == HTTPStatus.NO_CONTENT:
         return {"description": "It is so.", **headers}
     media, schema = _MEDIA.get(endpoint.kind, "application/json"), {}
-    answer = get_type_hints(endpoint.answer or endpoint.handler).get("return")
+    answer = get_type_hints(endpoint.response or endpoint.handler).get("return")
     if isinstance(answer, type) and issubclass(answer, Document):
         media, schema = answer.content_type, {"type": "string"}
     elif endpoint.kind not in _MEDIA and answer is not Page:

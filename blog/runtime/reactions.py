@@ -21,7 +21,7 @@ from blog.core.settings import ServiceSettings
 from blog.core.view import View
 from blog.runtime.view.host import ViewHost
 
-_VIEW_TIMEOUT = 5.0  # seconds that the reactions of one load wait for the view to have the causes
+_VIEW_TIMEOUT = 5.0  # seconds that the reactions of one batch wait for the view to have the causes
 log = get_logger()
 
 
@@ -40,31 +40,31 @@ class Reactor:
         }
 
     async def handle(self, delivery: DeliveryRequest) -> DeliveryResponse:
-        """React to each event in order; what comes after one of its key that is to be tried again waits.
+        """React to each event in order; once one has to be retried, the later ones of its key wait.
 
-        The view is waited for once, not for each event: whoever delivers waits as well.
+        The view is waited for once, not for each event: the bus waits as well.
         """
         results: list[Result] = []
         waiting: set[str] = set()
-        until = self._clock.monotonic() + _VIEW_TIMEOUT
+        deadline = self._clock.monotonic() + _VIEW_TIMEOUT
         for cause in delivery.events:
             if cause.subject in waiting:
                 results.append(_retry(cause, "an earlier event comes first"))
                 continue
-            result = await self._react(cause, until)
+            result = await self._react(cause, deadline)
             results.append(result)
             if result.outcome is Outcome.RETRY:
                 waiting.add(cause.subject)
         return DeliveryResponse(results=tuple(results))
 
-    async def _react(self, cause: Envelope, until: float) -> Result:
+    async def _react(self, cause: Envelope, deadline: float) -> Result:
         call = self._calls.get(cause.type)
         if call is None:
             return self._skip(cause)
         if is_later(cause, call.event):
-            return _retry(cause, f"a newer instance has to: this one reads version {call.event.version}")
+            return _retry(cause, f"needs a newer instance: this one reads version {call.event.version}")
         try:
-            following = await self._run(call, cause, until)
+            following = await self._run(call, cause, deadline)
         except Unavailable as error:
             return _retry(cause, error.detail)
         except (DomainError, ValidationError) as error:
@@ -76,16 +76,16 @@ class Reactor:
         return Result(id=cause.id, outcome=Outcome.DONE, events=self._wrapped(cause, following))
 
     def _skip(self, cause: Envelope) -> Result:
-        """Let another version of the service have asked for it: nothing to do here; said once a type."""
+        """Skip a type that only another version of the service reacts to; logged once per type."""
         if cause.type not in self._skipped:
             self._skipped.add(cause.type)
             log.warning("event.skipped", type=cause.type, id=cause.id, why="nothing reacts to it here")
         return Result(id=cause.id, outcome=Outcome.DONE)
 
-    async def _run(self, call: "_ReactionCall", cause: Envelope, until: float) -> list[Event]:
+    async def _run(self, call: "_ReactionCall", cause: Envelope, deadline: float) -> list[Event]:
         event = call.event.model_validate(cause.data)
-        if call.wants_view:
-            outcome = await self._with_view(call, cause, event, until)
+        if call.takes_view:
+            outcome = await self._with_view(call, cause, event, deadline)
         else:
             outcome = call.handler(event, **call.arguments)
         if inspect.isawaitable(outcome):
@@ -94,8 +94,10 @@ class Reactor:
             return [outcome]
         return list(outcome or ())
 
-    async def _with_view(self, call: "_ReactionCall", cause: Envelope, event: Event, until: float) -> Any:
-        left = max(0.0, until - self._clock.monotonic())
+    async def _with_view(
+        self, call: "_ReactionCall", cause: Envelope, event: Event, deadline: float
+    ) -> Any:
+        left = max(0.0, deadline - self._clock.monotonic())
         if self._view is None or not await self._view.wait_for(cause.sequence or 0, left):
             raise Unavailable("the view has not caught up with the cause")
         return await self._view.read(lambda view: call.handler(event, view=view, **call.arguments))
@@ -121,12 +123,12 @@ class _ReactionCall:
 
     event: type[Event]
     handler: Callable[..., Any]
-    wants_view: bool
+    takes_view: bool
     arguments: dict[str, Any]
 
     @staticmethod
     def of(reaction: Reaction, settings: ServiceSettings | None) -> "_ReactionCall":
-        """Find out what a reaction takes beside the event."""
+        """Work out what a reaction takes beside the event."""
         parameters = list(inspect.signature(reaction.handler, eval_str=True).parameters.values())
         kinds = {
             item.name: item.annotation for item in parameters[1:] if isinstance(item.annotation, type)
@@ -134,7 +136,7 @@ class _ReactionCall:
         return _ReactionCall(
             event=reaction.event,
             handler=reaction.handler,
-            wants_view=any(issubclass(kind, View) for kind in kinds.values()),
+            takes_view=any(issubclass(kind, View) for kind in kinds.values()),
             arguments={
                 name: settings for name, kind in kinds.items() if issubclass(kind, ServiceSettings)
             },

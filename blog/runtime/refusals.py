@@ -8,7 +8,7 @@ from typing import Any, Never
 
 from aiohttp import web
 
-from blog.core.contract import Peer, PeerAnswer, Peers
+from blog.core.contract import Peer, PeerResponse, Peers
 from blog.core.errors import BlogError
 from blog.core.refusals import SECONDS, too_many_writes
 
@@ -40,7 +40,7 @@ class ReadOnlyPeer:
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """See `Peer.get`."""
         return await self._peer.get(path, params=params, after=after)
 

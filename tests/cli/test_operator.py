@@ -19,7 +19,7 @@ from blog.cli.locate import LocatedInstance
 from blog.cli.operator import OperatorClient, OperatorRefusal, _operator, _tell, described
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
-from blog.core.operator import PATH, Order
+from blog.core.operator import PATH, OperatorRequest
 from blog.lifecycle.run_file import run_file
 from tests.cli.terminal import terminal_of, wait_for
 
@@ -130,7 +130,7 @@ async def sent(*fakes: Fake) -> Any:
     """Send one order to the instances; return the report."""
     async with aiohttp.ClientSession() as http:
         operator = OperatorClient(http, "burn", [fake.located for fake in fakes])
-        return (await operator.send(Order(id="b1", reason="old"))).report
+        return (await operator.send(OperatorRequest(id="b1", reason="old"))).report
 
 
 DONE = (200, {"changed": True, "sequence": 7})
@@ -171,10 +171,18 @@ async def test_a_try_without_an_answer_may_have_done_it(
     """What is so already then was this order's; not after one that was never sent, or a preview."""
     nowhere, second = LocatedInstance("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
     for first, order, says in (
-        ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
-        ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
-        (nowhere, Order(id="b"), "already done"),
-        ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
+        (
+            (await instance(None, UNCHANGED)).located,
+            OperatorRequest(id="b"),
+            "done (an earlier try had no answer)",
+        ),
+        (
+            (await instance(None, UNCHANGED)).located,
+            OperatorRequest(id="b", dry_run=True),
+            "already done",
+        ),
+        (nowhere, OperatorRequest(id="b"), "already done"),
+        ((await instance(UNCHANGED)).located, OperatorRequest(id="b"), "already done"),
     ):
         async with aiohttp.ClientSession() as http:
             assert await _tell(OperatorClient(http, "burn", [first, second]), order)
@@ -190,7 +198,7 @@ async def test_an_answer_that_is_not_ours_is_one_line(
     one = await instance(strange, strange, DONE)
     async with aiohttp.ClientSession() as http:
         operator = OperatorClient(http, "burn", [one.located])
-        reports = [await _tell(operator, Order(id=id_)) for id_ in ("a", "b")]
+        reports = [await _tell(operator, OperatorRequest(id=id_)) for id_ in ("a", "b")]
     assert [report is None for report in reports] == [True, False]
     said = capsys.readouterr()
     assert said.out == "b: burn: done, event 7\n"

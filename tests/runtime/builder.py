@@ -14,7 +14,7 @@ COUNT, PAGE = 2000, 20
 async def build(folder: Path) -> None:
     """Go on with what there is until it is whole, and swap that in."""
     async with ViewStore(Wider, folder) as store:
-        at = (await store.settle(Head(LOG, COUNT))).applied
+        at = (await store.open_for(Head(LOG, COUNT))).applied
         print(at, flush=True)
         while at < COUNT:
             through = min(at + PAGE, COUNT)

@@ -257,7 +257,7 @@ async def test_what_does_not_count_is_no_reason_to_decide_again() -> None:
     view = FakeView(log)
 
     async def decide(meta: Meta) -> Append:
-        return (await view.plant(meta))._replace(among=(Planted,))
+        return (await view.plant(meta))._replace(types=(Planted,))
 
     written = await CommandRunner("garden", log, FakeClock()).run(request(), decide, view.catch_up)
     assert (written.sequence, view.rounds) == (2, [])

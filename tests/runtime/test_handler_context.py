@@ -1,4 +1,4 @@
-"""Host: any async handler may ask peers, not only pages."""
+"""Handler context: any async handler may ask peers, not only pages."""
 
 from types import SimpleNamespace
 from typing import cast
@@ -33,14 +33,14 @@ async def test_a_query_may_ask_peers() -> None:
     """It is awaited, and its service follows everybody."""
     assert calls_peers(service)
     assert not calls_peers(Service("alone"))
-    host = HandlerContext(service, None)
+    context = HandlerContext(service, None)
     async with aiohttp.ClientSession() as http:
         member = SimpleNamespace(
             discovery=Discovery(), http=http, clock=SystemClock(), metrics=CollectorRegistry()
         )
-        host.member = cast("Member", member)
-        async with TestClient(TestServer(make_app(host, None, 1024))) as client:
+        context.member = cast("Member", member)
+        async with TestClient(TestServer(make_app(context, None, 1024))) as client:
             assert (await client.get("/asking")).status == 503
-            host.is_open = True
+            context.is_open = True
             answer = await client.get("/asking")
             assert await answer.json() == {"said": "The service query is not running."}

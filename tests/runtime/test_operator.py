@@ -20,7 +20,7 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.runtime.commands import CommandRunner, EventAppender
 from blog.runtime.run import run
 from tests.bus.conftest import TOKEN
-from tests.fakes import hosted
+from tests.fakes import running_service
 from tests.runtime.conftest import Gardens
 from tests.runtime.garden import Picked, Sown, Tended
 
@@ -45,7 +45,7 @@ def weed(seed: str, view: Tended, meta: Meta, reason: Reason = None) -> Append |
     if seed not in known:
         return Unchanged(sequence=view.applied)
     events = [Picked(seed=seed), Weeded(seed=seed, why=reason)]
-    return Append(events, expect=view.applied, among=(Picked,), before={"seed": seed, "of": len(known)})
+    return Append(events, expect=view.applied, types=(Picked,), before={"seed": seed, "of": len(known)})
 
 
 @plot.operator("pick")
@@ -201,8 +201,8 @@ async def test_the_token_is_needed_and_a_web_page_is_refused_with_it(start: Call
 
 async def test_without_a_token_a_web_page_is_refused_all_the_same(tmp_path: Path) -> None:
     """A blog without one asks nobody for it; its readers' browsers decide nothing."""
-    async with hosted(plot, tmp_path) as one:
-        one.host.commands = CommandRunner(plot.name, cast("EventAppender", one.bus), SystemClock())
+    async with running_service(plot, tmp_path) as one:
+        one.context.commands = CommandRunner(plot.name, cast("EventAppender", one.bus), SystemClock())
         await one.apply(Sown(seed="a"))
         order = {"id": "a", "dry_run": True}
         for headers, status in (({}, 200), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "none"}, 403)):
@@ -210,7 +210,7 @@ async def test_without_a_token_a_web_page_is_refused_all_the_same(tmp_path: Path
                 assert answer.status == status
             async with one.client.get(PATH, headers=headers) as answer:
                 assert answer.status == status
-        one.host.is_open = False
+        one.context.is_open = False
         async with one.client.post(WEEDS, json=order) as answer:
             assert answer.status == 503
 

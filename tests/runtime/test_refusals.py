@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from blog.core.clock import SystemClock
-from blog.core.contract import PeerAnswer
+from blog.core.contract import PeerResponse
 from blog.core.errors import NotFound, TooMany
 from blog.core.refusals import refused_path
 from blog.lifecycle.member import Member
@@ -72,7 +72,7 @@ async def throw(letter: Letter) -> Redirect:
 )
 async def test_no_peer_takes_a_write(write: Callable[[Any], Awaitable[Any]]) -> None:
     """It is not even asked."""
-    peers = FakePeers(posts=PeerAnswer("written"))
+    peers = FakePeers(posts=PeerResponse("written"))
     with pytest.raises(TooMany) as raised:
         await write(ReadOnlyPeers(peers, REFUSAL).posts)
     assert raised.value is REFUSAL
@@ -81,7 +81,7 @@ async def test_no_peer_takes_a_write(write: Callable[[Any], Awaitable[Any]]) -> 
 
 async def test_every_peer_is_read() -> None:
     """What is asked goes on as it is, and so does what is wrong with it."""
-    peers = FakePeers(query=PeerAnswer("read"), other=NotFound("gone"))
+    peers = FakePeers(query=PeerResponse("read"), other=NotFound("gone"))
     reading = ReadOnlyPeers(peers, REFUSAL)
     assert (await reading.query.get("/x", params={"a": "b"}, after=3)).content == "read"
     assert peers.query.asked == [("/x", {"a": "b"}, 3)]

@@ -52,7 +52,7 @@ async def test_an_instance_is_ready_only_when_it_has_caught_up(
         assert [await status(gardens, member, path) for path in ("/readyz", "/seeds")] == [200, 200]
 
 
-def test_who_has_a_view_follows_its_siblings() -> None:
+def test_who_has_a_view_follows_its_replicas() -> None:
     """They may have a snapshot; nobody else is asked anything."""
     assert followed(garden) == ("bus", "garden")
     assert followed(Service("alone")) == ("bus",)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from blog.core.contract import Meta, PeerAnswer
+from blog.core.contract import Meta, PeerResponse
 from blog.core.ids import derived_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,29 +20,29 @@ class FakePeer:
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """Read."""
         return self._note(path, params, after)
 
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """Write."""
         return self._note(path, content, author_token, key)
 
-    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """Replace."""
         return self._note("put", path, content, author_token, key)
 
     async def delete(
         self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """Delete."""
         return self._note("delete", path, params, author_token, key)
 
-    def _note(self, *asked: Any) -> PeerAnswer:
+    def _note(self, *asked: Any) -> PeerResponse:
         self.asked.append(asked)
         if isinstance(self.answer, Exception):
             raise self.answer
-        assert isinstance(self.answer, PeerAnswer)
+        assert isinstance(self.answer, PeerResponse)
         return self.answer
 
 

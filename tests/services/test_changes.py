@@ -98,7 +98,7 @@ def test_an_author_changes_what_is_there(
     for seen in (None, version):
         decision = change(*written(), sequence=seen)
         assert isinstance(decision, Append)
-        assert (decision.events, decision.expect, decision.among) == ([event], 2, among)
+        assert (decision.events, decision.expect, decision.types) == ([event], 2, among)
 
 
 @every_change
@@ -144,7 +144,7 @@ def test_the_author_gets_the_post_as_it_is_now() -> None:
     """Who wrote it and when stays; the version is that of the edit."""
     decision = edit_post(a_post())
     answer = posts.as_edited(POST_EDITED, Written(decision.events, 9, decision.before))
-    kept = edit_post(a_post(), POST_EDITED).answer
+    kept = edit_post(a_post(), POST_EDITED).content
     assert kept == answer.model_copy(update={"sequence": 2})
     assert (answer.title, answer.created_at, answer.edited_at) == ("Good", NOW, LATER)
     first = posts.as_post(a_post(), Written([], 1))
@@ -155,7 +155,7 @@ def test_the_author_gets_the_comment_as_it_is_now() -> None:
     """Pending again, with the version of the edit."""
     decision = edit_comment(*written(), APPROVED)
     answer = comments.as_edited(an_edit(), Written(decision.events, 4, decision.before))
-    kept = edit_comment(*written(), APPROVED, an_edit()).answer
+    kept = edit_comment(*written(), APPROVED, an_edit()).content
     assert kept == answer
     assert (answer.status, answer.content, answer.edited_at) == ("pending", "hey", LATER)
     first = comments.as_comment(a_comment(), Written([], 2))

@@ -12,7 +12,7 @@ from blog.core.ids import derived_id
 from blog.services.query.service import comment, post, posts, service
 from blog.services.query.view import SHOWN_COMMENTS, QueryView
 from blog.testing.given import given
-from tests.fakes import hosted
+from tests.fakes import running_service
 from tests.services.happenings import (
     COMMENT,
     LATER,
@@ -178,7 +178,7 @@ def test_comments_behind_those_shown_cost_nothing() -> None:
 
 async def test_what_is_asked_over_http(tmp_path: Path) -> None:
     """Entity tags, limits, and the feed with the address of the door that was used."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(written(title="Hello world", body="x"), written(OTHER, "Else"))
         for path in ("/posts", f"/posts/{POST}", "/feed.atom", "/posts?search=hel&limit=1"):
             answer = await at.client.get(path)
@@ -204,7 +204,7 @@ async def test_what_is_asked_over_http(tmp_path: Path) -> None:
 
 async def test_live_tells_of_everything(tmp_path: Path) -> None:
     """Edits and deletions too; not what only its author may see; what is gone by now is skipped."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(written())
         headers = {"Last-Event-ID": f"{at.bus.log}:0"}
         last = await at.apply(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from blog.core.instance import TURN_KEY, Instance, State
+from blog.core.instance import LB_POLICY_KEY, Instance, State
 from blog.gateway.proxy.headers import SERVED_BY_HEADER
 from blog.http.client import ClientConnection
 
@@ -79,7 +79,7 @@ class UpstreamSet:
                 self.by_id[instance.id] = Upstream(instance)
         self.least_request = {}
         for target in self.by_id.values():
-            if target.instance.metadata.get(TURN_KEY) == "least-request":
+            if target.instance.metadata.get(LB_POLICY_KEY) == "least-request":
                 self.least_request.setdefault(target.instance.service, []).append(target)
         return retired
 

@@ -1,17 +1,17 @@
-"""Rendered: an answer as bytes, and the few that are kept until the view changes. Pure."""
+"""Response cache: responses as bytes, a bounded number of them, until the view changes. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
-MOST = 1000
-"""Answers that one query keeps."""
-MOST_BYTES = 16 << 20
-"""Bytes of bodies that one query keeps; a single answer may be an eighth of it."""
+MAX_ENTRIES = 1000
+"""Responses cached per query."""
+MAX_BYTES = 16 << 20
+"""Bytes of bodies cached per query; a single response may have an eighth of it."""
 
 
 class CachedResponse(NamedTuple):
-    """An answer that only has to be sent: body, entity tag, and the other headers."""
+    """A response that only has to be sent: body, entity tag, and the other headers."""
 
     body: bytes
     etag: str
@@ -19,48 +19,49 @@ class CachedResponse(NamedTuple):
 
 
 class ResponseCache:
-    """The answers of one query that were asked for last, as of one state of the view.
+    """The responses of one query that were requested last, as of one state of the view.
 
-    `changed` is a number that grows with every change of the view's rows.
+    `generation` is a number that grows with every change of the view's rows.
     """
 
-    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[Hashable, CachedResponse] = OrderedDict()
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._responses: OrderedDict[Hashable, CachedResponse] = OrderedDict()
         self._bytes = 0
-        self._changed = -1
+        self._generation = -1
 
-    def find(self, key: Hashable, changed: int) -> CachedResponse | None:
-        """Return what is kept under `key` and shows the rows as they are: `changed` is that of now."""
-        self._move(changed)
-        found = self._kept.get(key)
+    def get(self, key: Hashable, generation: int) -> CachedResponse | None:
+        """Return the response for `key` if it shows the rows of `generation`, the current one."""
+        self._advance(generation)
+        found = self._responses.get(key)
         if found is not None:
-            self._kept.move_to_end(key)
+            self._responses.move_to_end(key)
         return found
 
-    def keep(self, key: Hashable, changed: int, rendered: CachedResponse) -> None:
-        """Keep an answer; `changed` is what it was before the rows were read: never too new."""
-        self._move(changed)
-        if changed < self._changed or len(rendered.body) > self._most_bytes // 8:
+    def put(self, key: Hashable, generation: int, response: CachedResponse) -> None:
+        """Cache a response; `generation` is that from before the rows were read: never too new."""
+        self._advance(generation)
+        if generation < self._generation or len(response.body) > self._max_bytes // 8:
             return
         self._drop(key)
-        self._kept[key] = rendered
-        self._bytes += len(rendered.body)
-        while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            self._drop(next(iter(self._kept)))
+        self._responses[key] = response
+        self._bytes += len(response.body)
+        while len(self._responses) > self._max_entries or self._bytes > self._max_bytes:
+            self._drop(next(iter(self._responses)))
 
-    def _move(self, changed: int) -> None:
-        """Forget everything that shows older rows."""
-        if changed > self._changed:
-            self._changed = changed
-            self._kept.clear()
+    def _advance(self, generation: int) -> None:
+        """Drop everything that shows older rows."""
+        if generation > self._generation:
+            self._generation = generation
+            self._responses.clear()
             self._bytes = 0
 
     def _drop(self, key: Hashable) -> None:
-        dropped = self._kept.pop(key, None)
+        dropped = self._responses.pop(key, None)
         self._bytes -= len(dropped.body) if dropped else 0
 
     def __repr__(self) -> str:
-        """Show how much is kept."""
-        return f"<ResponseCache: {len(self._kept)} with {self._bytes} bytes, at change {self._changed}>"
+        """Show how much is cached."""
+        count = len(self._responses)
+        return f"<ResponseCache: {count} with {self._bytes} bytes, generation {self._generation}>"

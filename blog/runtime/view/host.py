@@ -1,10 +1,9 @@
-"""ViewHost: follows the log into a view's file, and tells who waits how far it is.
+"""ViewHost: follows the log into a view's file, and notifies those who wait for a sequence.
 
-While a new file is being built beside the one that readers have, nobody is told of what is in it.
+While a new file is being built beside the one that readers have, its content is not published.
 """
 
 import asyncio
-import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from blog.core.backoff import Backoff, Failures
 from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
@@ -24,35 +24,36 @@ from blog.runtime.view.store import ViewStore
 
 R = TypeVar("R")
 Fetch = Callable[[Path, ViewPosition], Awaitable[bool]]
-"""Gets a snapshot from a sibling: where to put it, and the position that it has to be ahead of."""
+"""Gets a snapshot from another replica: where to put it, and the position that it has to be ahead of."""
 
-FAR_BEHIND = 20_000
-"""Events. Who begins further behind than this first asks a sibling for a snapshot."""
+SNAPSHOT_THRESHOLD = 20_000
+"""Events. A view that lags by more than this at its start first asks another replica for a snapshot."""
 
-_LIVE = 0.005  # seconds that a transaction may take
-_BEHIND = 0.05  # the same on the way to what was the head when the stream was opened
-_BACKLOG = 1000  # events that a slow listener may be behind before it is cut off
-_COME_BACK = 0.5  # seconds, at most, before a broken stream is opened again (full jitter)
+_LIVE_BUDGET = 0.005  # seconds that a transaction may take
+_CATCH_UP_BUDGET = 0.05  # the same on the way to what was the head when the stream was opened
+_MAX_BACKLOG = 1000  # events that a slow listener may lag before it is disconnected
+_RECONNECT = Backoff(0.5, 2.0)  # before a broken stream is opened again (full jitter)
+_HELD_AFTER = 10.0  # seconds that a stream has to last to count as one that worked
 log = get_logger()
 
 
 class ViewHost:
-    """One view of this process. `open` it, run `keep_up` in the background, then read."""
+    """One view of this process. `open` it, run `follow_log` in the background, then read."""
 
     def __init__(
         self, store: ViewStore, bus: EventLogClient, types: frozenset[str], fetch: Fetch | None = None
     ) -> None:
         self.applied = 0
-        """The last sequence that is in what readers read, of the log `log`."""
-        self.changed = 0
+        """The last sequence in the rows that readers see, of the log `log`."""
+        self.generation = 0
         """Grows with every change of the rows, not later than `applied`."""
         self.log: str | None = None
         self._store = store
         self._bus = bus
         self._types = types
         self._fetch = fetch
-        self._goal = 0
-        self._moved = asyncio.Condition()
+        self._target = 0
+        self._advanced = asyncio.Condition()
         self._listeners: set[ChangeListener] = set()
 
     @staticmethod
@@ -60,25 +61,28 @@ class ViewHost:
     async def open(
         view: type[View], folder: Path, bus: EventLogClient, fetch: Fetch | None = None
     ) -> AsyncIterator["ViewHost"]:
-        """Take the first free slot of `folder` for `view`; `fetch` may spare it a long way."""
+        """Lock the first free files in `folder` for `view`; `fetch` may save a long replay."""
         async with ViewStore(view, folder) as store:
             yield ViewHost(store, bus, frozenset(view.appliers), fetch)
 
-    async def keep_up(self) -> None:
+    async def follow_log(self) -> None:
         """Follow the log for ever. Without a bus, keep what there is and try again."""
+        failures = Failures(_HELD_AFTER)
+        now = asyncio.get_running_loop().time
         while True:
             try:
-                position = await self._settle(await self._bus.head())
+                position = await self._resume(await self._bus.head())
+                failures.started(now())
                 async for batch in self._bus.follow(position.applied, self._types):
                     if batch.log != self.log:
                         break
-                    await self._take(batch)
+                    await self._apply(batch)
             except (BusLost, Unavailable) as error:
-                log.info("view.cut_off", applied=self.applied, why=str(error))
+                log.info("view.disconnected", applied=self.applied, why=str(error))
             except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
-                log.warning("view.not_written", applied=self.applied, why=str(error))
-            # full jitter: a bus that returns is not met by everybody at once
-            await asyncio.sleep(random.uniform(0, _COME_BACK))  # noqa: S311 - no secret
+                log.warning("view.write_failed", applied=self.applied, why=str(error))
+            # full jitter: a bus that returns does not get all its followers at once
+            await asyncio.sleep(_RECONNECT.full_jitter(failures.ended(now())))
 
     async def catch_up(self, timeout: float = 5.0) -> None:
         """Return when the view holds what the log's head is now.
@@ -103,10 +107,10 @@ class ViewHost:
                 return
 
     async def wait_for(self, sequence: int, timeout: float | None, log_id: str | None = None) -> bool:
-        """Wait until `sequence` is applied (of the log `log_id`); tell whether it was in time."""
+        """Wait until `sequence` is applied (of the log `log_id`); return whether it was in time."""
         try:
-            async with asyncio.timeout(timeout), self._moved:
-                await self._moved.wait_for(
+            async with asyncio.timeout(timeout), self._advanced:
+                await self._advanced.wait_for(
                     lambda: self.applied >= sequence and (log_id is None or self.log == log_id)
                 )
         except TimeoutError:
@@ -118,8 +122,8 @@ class ViewHost:
         return await self._store.read(work)
 
     async def copy(self, stop: threading.Event) -> tuple[Path, SnapshotCopy]:
-        """Copy the view for a sibling until `stop`; return where to, and what it is."""
-        return self._store.slot.outgoing, await self._store.copy(stop)
+        """Copy the view for another replica until `stop`; return the path of the copy, and what it is."""
+        return self._store.files.outgoing, await self._store.copy(stop)
 
     @contextmanager
     def changes(self) -> Iterator["ChangeListener"]:
@@ -131,87 +135,87 @@ class ViewHost:
         finally:
             self._listeners.discard(listener)
 
-    async def _settle(self, head: Head) -> ViewPosition:
-        """Go on with the file that fits the log, or begin a new one; return where its rows stand."""
-        position = await self._store.settle(head)
+    async def _resume(self, head: Head) -> ViewPosition:
+        """Resume with the file that fits the log, or begin a new one; return its position."""
+        position = await self._store.open_for(head)
         fetch, self._fetch = self._fetch, None  # at the start only: later, readers have what there is
-        if fetch is not None and head.sequence - position.applied > FAR_BEHIND:
-            if await fetch(self._store.slot.incoming, position):
-                await self._store.take_in()
+        if fetch is not None and head.sequence - position.applied > SNAPSHOT_THRESHOLD:
+            if await fetch(self._store.files.incoming, position):
+                await self._store.adopt_snapshot()
             head = await self._bus.head()
-            position = await self._store.settle(head)
-        self._goal = head.sequence
+            position = await self._store.open_for(head)
+        self._target = head.sequence
         if self._store.is_building:
-            log.info("view.building", at=position.applied, head=head)
-            await self._move(head.log, 0)
-            await self._swap_when_whole(position.applied)
+            log.info("view.building", applied=position.applied, head=head)
+            await self._advance(head.log, 0)
+            await self._swap_when_complete(position.applied)
         else:
-            await self._move(head.log, position.applied)
+            await self._advance(head.log, position.applied)
         return position
 
-    async def _take(self, batch: EventBatch) -> None:
-        """Apply what came, in transactions that are short where somebody waits for them."""
+    async def _apply(self, batch: EventBatch) -> None:
+        """Apply a batch, in transactions that are short where readers wait for them."""
         if batch.through <= self.applied:
-            return  # a quiet stream that says so
-        budget = _LIVE if batch.through > self._goal else _BEHIND
-        place, through = 0, -1
+            return  # a heartbeat of a quiet stream
+        budget = _LIVE_BUDGET if batch.through > self._target else _CATCH_UP_BUDGET
+        index, through = 0, -1
         while through < batch.through:
-            step = await self._store.apply(batch, place, budget=budget)
-            place, through = step.next, step.through
+            step = await self._store.apply(batch, index, budget=budget)
+            index, through = step.next, step.through
             if not self._store.is_building:
                 await self._publish(step.applied, through)
-        await self._swap_when_whole(through)
+        await self._swap_when_complete(through)
 
-    async def _swap_when_whole(self, through: int) -> None:
-        """Let readers have the new file once it holds what the head was; who listens comes back."""
-        if self._store.is_building and through >= self._goal:
+    async def _swap_when_complete(self, through: int) -> None:
+        """Swap the new file in once it holds what the head was; listeners are disconnected."""
+        if self._store.is_building and through >= self._target:
             await self._store.swap_in()
-            self.changed += 1
+            self.generation += 1
             log.info("view.swapped_in", applied=through)
             for listener in list(self._listeners):
-                listener.cut_off()
-            await self._move(self.log, through)
+                listener.disconnect()
+            await self._advance(self.log, through)
 
     async def _publish(self, applied: list[Applied], through: int) -> None:
-        self.changed += bool(applied)
+        self.generation += bool(applied)
         for listener in list(self._listeners):
             listener.put(applied)
-        await self._move(self.log, through)
+        await self._advance(self.log, through)
 
-    async def _move(self, log_id: str | None, applied: int) -> None:
-        async with self._moved:
+    async def _advance(self, log_id: str | None, applied: int) -> None:
+        async with self._advanced:
             self.log, self.applied = log_id, applied
-            self._moved.notify_all()
+            self._advanced.notify_all()
 
     def __repr__(self) -> str:
-        """Show how far it is."""
+        """Show the position."""
         return f"<ViewHost at {self.applied} of log {self.log}, {len(self._listeners)} listeners>"
 
 
 class ChangeListener:
     """The `changes` of one stream: what the view applies from when it was made."""
 
-    def __init__(self, host: ViewHost, leave: Callable[["ChangeListener"], None]) -> None:
-        self._host = host
-        self._leave = leave
+    def __init__(self, view: ViewHost, unsubscribe: Callable[["ChangeListener"], None]) -> None:
+        self._view = view
+        self._unsubscribe = unsubscribe
         self._queue: asyncio.Queue[Applied | None] = asyncio.Queue()
 
     def put(self, applied: list[Applied]) -> None:
-        """Pass on what was applied; a listener that is too far behind is cut off and comes back."""
-        if self._queue.qsize() + len(applied) > _BACKLOG:
-            self.cut_off()
+        """Pass on what was applied; a listener that lags too far is disconnected, and reconnects."""
+        if self._queue.qsize() + len(applied) > _MAX_BACKLOG:
+            self.disconnect()
             return
         for item in applied:
             self._queue.put_nowait(item)
 
-    def cut_off(self) -> None:
-        """End the stream behind what it has got; what comes later is not kept for it."""
-        self._leave(self)
+    def disconnect(self) -> None:
+        """End the stream after what it has got; later events are not kept for it."""
+        self._unsubscribe(self)
         self._queue.put_nowait(None)
 
     async def read(self, method: Callable[..., R], *args: Any) -> R:
         """Call a reading method of the view with `args`."""
-        return await self._host.read(lambda view: method(view, *args))
+        return await self._view.read(lambda view: method(view, *args))
 
     def __aiter__(self) -> "ChangeListener":
         """Iterate over itself."""

@@ -1,6 +1,6 @@
-"""Snapshot: a view's file, copied as it was at one moment, and looked at before it is believed.
+"""Snapshot: a view's file, copied as it was at one moment, and checked before it is used.
 
-No HTTP in here, and nothing is changed but the copy: `siblings` hands it from one to another.
+No HTTP in here, and nothing is changed but the copy: `transfer` sends it from one replica to another.
 """
 
 import hashlib
@@ -14,22 +14,22 @@ from typing import NamedTuple
 
 from blog.core.errors import StorageFull, Unavailable
 from blog.core.view import View
-from blog.runtime.view.files import POSITION, ViewPosition, read_position, remove, seal
+from blog.runtime.view.files import POSITION, ViewPosition, checkpoint, read_position, remove
 
-_PAGES = 2048  # of 4 KiB, between looks at whether the copy is still wanted
-_ROOM = 1.5  # times its size a file needs where it goes: what is there goes on growing
+_PAGES = 2048  # of 4 KiB, between two checks whether the copy is still needed
+_SPACE_FACTOR = 1.5  # times its size that a file needs free: the others on that disk go on growing
 
 
 class SnapshotStopped(Exception):
-    """Nobody wants the copy any more."""
+    """The copy is no longer needed."""
 
 
 class SnapshotRejected(Exception):
-    """What a sibling gave, or said that it gives, is not what is needed; the text says why."""
+    """A snapshot, or what its response says of it, cannot be used; the text says why."""
 
 
 class SnapshotCopy(NamedTuple):
-    """What a copied file is: where its rows stand, its size in bytes and its SHA-256."""
+    """A copied file: its position, its size in bytes and its SHA-256."""
 
     schema_hash: str
     position: ViewPosition
@@ -42,7 +42,7 @@ def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) ->
 
     It is read in one transaction: its writer and readers go on, and what they change is not in the
     copy. `stop` ends it between two steps. Raises SnapshotStopped, Unavailable when there is no such
-    file, StorageFull, sqlite3.Error; nothing is left then.
+    file, StorageFull, sqlite3.Error; the copy is removed then.
     """
     remove(target)
     try:
@@ -55,36 +55,36 @@ def copy(source: Path, target: Path, schema_hash: str, stop: threading.Event) ->
         raise
 
 
-def must_have_room(folder: Path, size: int) -> None:
-    """Raise StorageFull where a file of `size` bytes would fill the disk up."""
-    if disk_usage(folder).free < size * _ROOM:
-        raise StorageFull("There is no room for a snapshot on the disk.")
+def must_have_space(folder: Path, size: int) -> None:
+    """Raise StorageFull if a file of `size` bytes would fill the disk up."""
+    if disk_usage(folder).free < size * _SPACE_FACTOR:
+        raise StorageFull("The disk has no space for a snapshot.")
 
 
 def _backup(source: Path, target: Path, schema_hash: str, stop: threading.Event) -> ViewPosition:
-    must_have_room(target.parent, source.stat().st_size)
-    with closing(_connect(source, "ro")) as origin, closing(sqlite3.connect(target)) as made:
-        made.execute("PRAGMA synchronous=OFF")  # it has to last as long as this process
+    must_have_space(target.parent, source.stat().st_size)
+    with closing(_connect(source, "ro")) as origin, closing(sqlite3.connect(target)) as copied:
+        copied.execute("PRAGMA synchronous=OFF")  # it has to last as long as this process
         origin.execute("BEGIN")
         position = read_position(origin, schema_hash)
         if position is None:
             raise Unavailable("The view is still being built.")
-        origin.backup(made, pages=_PAGES, progress=lambda *_: _go_on(stop))
-        made.execute("PRAGMA journal_mode=DELETE")
+        origin.backup(copied, pages=_PAGES, progress=lambda *_: _check_stop(stop))
+        copied.execute("PRAGMA journal_mode=DELETE")
         return position
 
 
 def check(path: Path, view: type[View]) -> ViewPosition:
-    """Look whether a file is a sound one of `view`, and have it on disk; tell where its rows stand.
+    """Check that a file is an undamaged one of `view`, and sync it to disk; return its position.
 
-    Raises SnapshotRejected. What the rows say cannot be checked without the whole log.
+    Raises SnapshotRejected. The content of the rows cannot be checked without the whole log.
     """
     try:
         with closing(_connect(path, "rw")) as db:
             position = _checked(db, view)
-        seal(path)
+        checkpoint(path)
     except sqlite3.Error as error:
-        raise SnapshotRejected(f"SQLite says: {error}") from error
+        raise SnapshotRejected(f"SQLite reports: {error}") from error
     return position
 
 
@@ -116,6 +116,6 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None)
 
 
-def _go_on(stop: threading.Event) -> None:
+def _check_stop(stop: threading.Event) -> None:
     if stop.is_set():
         raise SnapshotStopped

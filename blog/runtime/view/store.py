@@ -23,7 +23,7 @@ from blog.core.logs import get_logger
 from blog.core.view import View
 from blog.eventlog.client import EventBatch
 from blog.eventlog.wire import Head
-from blog.runtime.view.files import POSITION, ViewPosition, ViewSlot, position_of, read_position
+from blog.runtime.view.files import POSITION, ViewFiles, ViewPosition, position_of, read_position
 from blog.runtime.view.snapshot import SnapshotCopy, copy
 
 R = TypeVar("R")
@@ -31,7 +31,7 @@ log = get_logger()
 
 
 class ApplyStep(NamedTuple):
-    """What one transaction has done: events, the last sequence looked at, and where the next begins."""
+    """What one transaction did: events, the last sequence considered, and the index of the next."""
 
     applied: list[Applied]
     through: int
@@ -50,7 +50,7 @@ class ViewStore:
     """The file behind one view. Blocking work runs on its two threads."""
 
     def __init__(self, view: type[View], folder: Path) -> None:
-        self.slot = ViewSlot(folder)
+        self.files = ViewFiles(folder)
         self._view = view
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="view-write")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="view-read")
@@ -60,31 +60,31 @@ class ViewStore:
         self._skipped: set[tuple[str, int | None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Nothing is open before `settle`."""
+        """Nothing is open before `open_for`."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close what is open, then give the slot back."""
+        """Close what is open, then release the files."""
         for executor, close in ((self._reader, self._close_reading), (self._writer, self._close_writing)):
             await self._run(executor, close)
             executor.shutdown(wait=False)
-        self.slot.close()
+        self.files.close()
 
     @property
     def is_building(self) -> bool:
-        """Tell whether what is written is not what is read yet."""
-        return self._writing is None or self._writing.path != self.slot.current
+        """Whether a new file is being written beside the one that is read."""
+        return self._writing is None or self._writing.path != self.files.current
 
-    async def settle(self, head: Head) -> ViewPosition:
-        """Open the file that goes on from here towards `head`; tell where its rows stand.
+    async def open_for(self, head: Head) -> ViewPosition:
+        """Open the file to continue with towards `head`; return its position.
 
-        It is a new one beside the old where that is of another schema, of another log, or ahead.
+        It is a new one beside the old if that is of another schema, of another log, or ahead.
         """
-        return await self._run(self._writer, lambda: self._settle(head))
+        return await self._run(self._writer, lambda: self._open_for(head))
 
-    async def take_in(self) -> None:
-        """Have the snapshot that came into the slot looked at by the next `settle`."""
-        await self._run(self._writer, self._take_in)
+    async def adopt_snapshot(self) -> None:
+        """Have the incoming snapshot considered by the next `open_for`."""
+        await self._run(self._writer, self._adopt_snapshot)
 
     async def apply(self, batch: EventBatch, start: int = 0, *, budget: float) -> ApplyStep:
         """Turn the events of `batch` from `start` on into rows, in order, for `budget` seconds.
@@ -106,7 +106,7 @@ class ViewStore:
         return await self._run(self._reader, lambda: self._read(work))
 
     async def copy(self, stop: threading.Event) -> SnapshotCopy:
-        """Copy what is read to the slot's `outgoing`, beside reading and writing. Raises `Stopped`."""
+        """Copy what is read to `files.outgoing`, beside reading and writing. Raises SnapshotStopped."""
         return await asyncio.to_thread(self._copy, stop)
 
     async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], R]) -> R:
@@ -118,21 +118,21 @@ class ViewStore:
 
     # On the writing thread.
 
-    def _settle(self, head: Head) -> ViewPosition:
+    def _open_for(self, head: Head) -> ViewPosition:
         if self._writing is not None:
             position = self._position()
             if position.fits(head):
                 return position
             self._close_writing()
-        path = self.slot.choose(self._schema_hash, head)
+        path = self.files.choose(self._schema_hash, head)
         self._open(path)
         if position_of(path, self._schema_hash) is None:
             self._create(head.log)
         return self._position()
 
-    def _take_in(self) -> None:
+    def _adopt_snapshot(self) -> None:
         self._close_writing()
-        self.slot.take_in()
+        self.files.adopt_snapshot()
 
     def _open(self, path: Path) -> None:
         # autocommit: transactions are written out where they begin and end
@@ -145,18 +145,18 @@ class ViewStore:
         self._writing = _OpenView(path, db, self._view(db))
 
     def _create(self, log_id: str) -> None:
-        db = self._written.db
+        db = self._writable.db
         db.executescript(POSITION + self._view.schema)
         db.execute("INSERT INTO view_position VALUES (?, ?, 0)", (self._schema_hash, log_id))
 
     def _position(self) -> ViewPosition:
-        position = read_position(self._written.db, self._schema_hash)
-        assert position is not None, "settle has opened a file of this schema"
+        position = read_position(self._writable.db, self._schema_hash)
+        assert position is not None, "open_for has opened a file of this schema"
         return position
 
     @property
-    def _written(self) -> _OpenView:
-        assert self._writing is not None, "settle comes first"
+    def _writable(self) -> _OpenView:
+        assert self._writing is not None, "open_for comes first"
         return self._writing
 
     def _close_writing(self) -> None:
@@ -165,18 +165,18 @@ class ViewStore:
             self._writing = None
 
     def _apply(self, batch: EventBatch, start: int, budget: float) -> ApplyStep:
-        _, db, view = self._written
-        events, place, applied = batch.events, start, []
-        ends = perf_counter() + budget
+        _, db, view = self._writable
+        events, index, applied = batch.events, start, []
+        deadline = perf_counter() + budget
         with _transaction(db):
-            while place < len(events) and (place == start or perf_counter() < ends):
-                event = self._apply_one(db, view, events[place])
+            while index < len(events) and (index == start or perf_counter() < deadline):
+                event = self._apply_one(db, view, events[index])
                 if event is not None:
                     applied.append(event)
-                place += 1
-            through = batch.through if place == len(events) else events[place - 1].sequence
+                index += 1
+            through = batch.through if index == len(events) else events[index - 1].sequence
             db.execute("UPDATE view_position SET applied = ?", (through,))
-        return ApplyStep(applied, through, place)
+        return ApplyStep(applied, through, index)
 
     def _apply_one(self, db: sqlite3.Connection, view: View, recorded: Recorded) -> Applied | None:
         try:
@@ -190,7 +190,7 @@ class ViewStore:
         return Applied(recorded.sequence, event)
 
     def _skip(self, recorded: Recorded, why: str) -> None:
-        """Pass over what cannot be read here. The log keeps it, for those who can; said once."""
+        """Skip an event that cannot be read here; the log keeps it. Logged once per type and version."""
         kind = (recorded.type, recorded.dataversion)
         if kind not in self._skipped:
             self._skipped.add(kind)
@@ -207,7 +207,7 @@ class ViewStore:
 
     def _open_reading(self) -> _OpenView:
         """Open what there is to read, which has to be of this schema, whatever its log."""
-        path = self.slot.current
+        path = self.files.current
         if position_of(path, self._schema_hash) is None:
             raise Unavailable("The view is still being built.", headers={"Retry-After": "1"})
         uri = f"{path.absolute().as_uri()}?mode=ro"
@@ -223,18 +223,18 @@ class ViewStore:
         self._close_reading()
         self._close_writing()
         with self._copying:
-            self.slot.swap(self._schema_hash)
-        self._open(self.slot.current)
+            self.files.swap(self._schema_hash)
+        self._open(self.files.current)
 
     # On a thread of its own.
 
     def _copy(self, stop: threading.Event) -> SnapshotCopy:
         with self._copying:
-            return copy(self.slot.current, self.slot.outgoing, self._schema_hash, stop)
+            return copy(self.files.current, self.files.outgoing, self._schema_hash, stop)
 
     def __repr__(self) -> str:
         """Show the files."""
-        return f"<ViewStore of {self._view.__name__} in {self.slot}>"
+        return f"<ViewStore of {self._view.__name__} in {self.files}>"
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def delete_comment(
         by=OPERATOR,
         reason=reason,
     )
-    return Append([event], expect=view.applied, among=CHANGES, before=found.comment)
+    return Append([event], expect=view.applied, types=CHANGES, before=found.comment)
 
 
 def reject_comment(comment_id: Id, view: CommentsView, reason: Reason = None) -> Append | Unchanged:
@@ -66,7 +66,7 @@ def _judge(
     follows = CommentUpdated(
         id=comment_id, post_id=comment.post_id, content=verdict.content, status=status
     )
-    return Append([verdict, follows], expect=view.applied, among=CHANGES, before=comment)
+    return Append([verdict, follows], expect=view.applied, types=CHANGES, before=comment)
 
 
 def _find(view: CommentsView, comment_id: str) -> Standing:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from blog.core.authorship import Version, must_be_current, own
+from blog.core.authorship import Version, authorize, must_be_current
 from blog.core.contract import Meta, Service
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import NotFound
@@ -56,7 +56,7 @@ def as_edited(event: CommentEdited, written: Written) -> Comment:
 
 
 # Nothing is expected of the log: a comment on a post that goes at this moment goes with it.
-@service.command("POST", "/posts/{post_id}/comments", answer=as_comment)
+@service.command("POST", "/posts/{post_id}/comments", response=as_comment)
 def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Meta) -> CommentCreated:
     """Comment on a post."""
     _must_exist(view, post_id)
@@ -69,17 +69,17 @@ def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Me
     )
 
 
-@service.command("PUT", "/posts/{post_id}/comments/{comment_id}", answer=as_edited)
+@service.command("PUT", "/posts/{post_id}/comments/{comment_id}", response=as_edited)
 def edit_comment(
     post_id: Id, comment_id: Id, edit: CommentEdit, view: CommentsView, meta: Meta
 ) -> Append | Unchanged:
     """Say a comment of one's own in other words."""
-    comment = own(view.find(post_id, comment_id), meta, f"comment {comment_id}")
+    comment = authorize(view.find(post_id, comment_id), meta, f"comment {comment_id}")
     if comment.content == edit.content:
         return Unchanged(comment, comment.sequence)
     must_be_current(comment.sequence, edit.sequence)
     event = CommentEdited(id=comment_id, post_id=post_id, content=edit.content, edited_at=meta.now)
-    return Append([event], expect=view.applied, among=CHANGES, before=comment)
+    return Append([event], expect=view.applied, types=CHANGES, before=comment)
 
 
 @service.command("DELETE", "/posts/{post_id}/comments/{comment_id}")
@@ -90,10 +90,10 @@ def delete_comment(
     found = view.find(post_id, comment_id)
     if found is not None and found.was_deleted_by(meta):
         return Unchanged(sequence=found.sequence)
-    comment = own(found, meta, f"comment {comment_id}")
+    comment = authorize(found, meta, f"comment {comment_id}")
     must_be_current(comment.sequence, sequence)
     event = CommentDeleted(id=comment_id, post_id=post_id, deleted_at=meta.now)
-    return Append([event], expect=view.applied, among=CHANGES)
+    return Append([event], expect=view.applied, types=CHANGES)
 
 
 @service.reaction

@@ -22,7 +22,7 @@ Words = Annotated[Line, Field(max_length=200)]
 service = Service("query", view=QueryView)
 
 
-@service.query("GET", "/posts", hot=True)
+@service.query("GET", "/posts", cache=True)
 def posts(
     view: QueryView,
     meta: Meta,
@@ -41,7 +41,7 @@ def posts(
     return Page({post.id: post for post in found}, next=more)
 
 
-@service.query("GET", "/posts/{post_id}", hot=True)
+@service.query("GET", "/posts/{post_id}", cache=True)
 def post(post_id: Id, view: QueryView, meta: Meta, behind: Id | None = None) -> Post:
     """Show one post with its first comments, or those behind the comment `behind`."""
     number = 0 if behind is None else view.number_of_comment(behind)
@@ -62,7 +62,7 @@ def comment(post_id: Id, comment_id: Id, view: QueryView, meta: Meta) -> Comment
     return found
 
 
-@service.query("GET", "/feed.atom", hot=True)
+@service.query("GET", "/feed.atom", cache=True)
 def feed(view: QueryView, meta: Meta) -> Feed:
     """Show the newest posts as an Atom feed."""
     newest, _ = view.posts(limit=FEED_LENGTH, comments=0)

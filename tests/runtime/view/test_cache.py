@@ -6,39 +6,39 @@ from hypothesis import strategies as st
 from blog.runtime.view.cache import CachedResponse, ResponseCache
 
 
-def answer(text: str) -> CachedResponse:
+def response(text: str) -> CachedResponse:
     """Give an answer."""
     return CachedResponse(text.encode(), text, {})
 
 
 def test_what_is_kept_is_found_until_something_changes() -> None:
     """And never again, not even for who asks late."""
-    hot = ResponseCache()
-    hot.keep("a", 1, answer("x"))
-    assert hot.find("a", 1) == answer("x")
-    assert hot.find("b", 1) is None
-    assert hot.find("a", 2) is None
-    hot.keep("a", 1, answer("old"))
-    assert hot.find("a", 2) is None
+    cache = ResponseCache()
+    cache.put("a", 1, response("x"))
+    assert cache.get("a", 1) == response("x")
+    assert cache.get("b", 1) is None
+    assert cache.get("a", 2) is None
+    cache.put("a", 1, response("old"))
+    assert cache.get("a", 2) is None
 
 
 def test_who_was_not_asked_for_longest_goes_first() -> None:
     """Finding counts as asking."""
-    hot = ResponseCache(most=2)
+    cache = ResponseCache(max_entries=2)
     for key in "ab":
-        hot.keep(key, 0, answer(key))
-    hot.find("a", 0)
-    hot.keep("c", 0, answer("c"))
-    assert [key for key in "abc" if hot.find(key, 0)] == ["a", "c"]
+        cache.put(key, 0, response(key))
+    cache.get("a", 0)
+    cache.put("c", 0, response("c"))
+    assert [key for key in "abc" if cache.get(key, 0)] == ["a", "c"]
 
 
 def test_one_large_answer_does_not_push_all_others_out() -> None:
     """More than an eighth of what there is room for is not kept."""
-    hot = ResponseCache(most_bytes=80)
-    hot.keep("small", 0, answer("x"))
-    hot.keep("large", 0, answer("x" * 11))
-    assert hot.find("small", 0)
-    assert hot.find("large", 0) is None
+    cache = ResponseCache(max_bytes=80)
+    cache.put("small", 0, response("x"))
+    cache.put("large", 0, response("x" * 11))
+    assert cache.get("small", 0)
+    assert cache.get("large", 0) is None
 
 
 @given(
@@ -49,19 +49,19 @@ def test_one_large_answer_does_not_push_all_others_out() -> None:
 )
 def test_it_is_a_memory_that_may_only_forget(asked: list[tuple[str, int, int, bool]]) -> None:
     """Against a plain dict: what is found was kept for that state of the rows; the bounds always hold."""
-    hot = ResponseCache(most=4, most_bytes=80)
+    cache = ResponseCache(max_entries=4, max_bytes=80)
     kept: dict[tuple[str, int], CachedResponse] = {}
     newest = 0
     for key, behind, size, is_kept in asked:
-        changed = max(newest - behind, 0) if is_kept else newest + behind
-        newest = max(newest, changed)
+        generation = max(newest - behind, 0) if is_kept else newest + behind
+        newest = max(newest, generation)
         if is_kept:
-            made = answer(f"{changed}" * size)
-            kept[key, changed] = made
-            hot.keep(key, changed, made)
+            made = response(f"{generation}" * size)
+            kept[key, generation] = made
+            cache.put(key, generation, made)
         else:
-            found = hot.find(key, changed)
-            assert found is None or found == kept[key, changed]
-        sizes = [len(item.body) for item in hot._kept.values()]
+            found = cache.get(key, generation)
+            assert found is None or found == kept[key, generation]
+        sizes = [len(item.body) for item in cache._responses.values()]
         assert len(sizes) <= 4
-        assert sum(sizes) == hot._bytes <= 80
+        assert sum(sizes) == cache._bytes <= 80

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.background import background
+from blog.core.backoff import Backoff
 from blog.core.errors import Unavailable
 from blog.eventlog.client import BusLost, EventBatch, EventLogClient
 from blog.eventlog.wire import Head
@@ -71,7 +72,7 @@ class Log:
 
 @pytest.fixture(autouse=True)
 def _come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "_COME_BACK", 0.0)
+    monkeypatch.setattr(view, "_RECONNECT", Backoff(1e-6, 1e-6))
 
 
 @asynccontextmanager
@@ -79,7 +80,7 @@ async def following(folder: Path, log: Log, kind: type[Bed] = Bed) -> AsyncItera
     """Run a view of `log`."""
     async with (
         ViewHost.open(kind, folder, cast("EventLogClient", log)) as host,
-        background(host.keep_up()),
+        background(host.follow_log()),
         asyncio.timeout(20),
     ):
         yield host
@@ -204,7 +205,7 @@ async def test_who_is_far_behind_asks_for_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the place for it and what it has to be ahead of; without one, the log is read."""
-    monkeypatch.setattr(view, "FAR_BEHIND", 100)
+    monkeypatch.setattr(view, "SNAPSHOT_THRESHOLD", 100)
     asked: list[tuple[Path, ViewPosition]] = []
 
     async def fetch(target: Path, own: ViewPosition) -> bool:
@@ -213,7 +214,7 @@ async def test_who_is_far_behind_asks_for_a_snapshot(
 
     for count, expected in [(100, 0), (101, 0), (202, 1), (302, 1)]:
         log = cast("EventLogClient", Log(*sown(1, count)))
-        async with ViewHost.open(Bed, tmp_path, log, fetch) as host, background(host.keep_up()):
+        async with ViewHost.open(Bed, tmp_path, log, fetch) as host, background(host.follow_log()):
             await host.catch_up_at_start()
         assert len(asked) == expected
     assert asked == [(tmp_path / "0.incoming.db", ViewPosition(LOG, 101))]
@@ -228,4 +229,4 @@ async def test_what_breaks_the_stream_is_said_and_it_goes_on(tmp_path: Path) -> 
             await log.replace(sown(1, 12))
             await host.catch_up()
             assert log.asked == [0, 10]
-    assert [item["applied"] for item in logged if item["event"] == "view.cut_off"] == [10]
+    assert [item["applied"] for item in logged if item["event"] == "view.disconnected"] == [10]

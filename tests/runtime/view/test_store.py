@@ -27,26 +27,26 @@ ROOT = Path(__file__).parents[3]
 async def test_rows_and_position_survive_closing(tmp_path: Path) -> None:
     """The next process goes on where this one was, built or half built."""
     async with ViewStore(Bed, tmp_path) as store:
-        assert await store.settle(EMPTY) == ViewPosition(LOG, 0)
+        assert await store.open_for(EMPTY) == ViewPosition(LOG, 0)
         step = await store.apply(batch([row(1, "a"), row(3, "b")], through=4), budget=LONG)
         assert ([item.sequence for item in step.applied], step.through) == ([1, 3], 4)
     async with ViewStore(Bed, tmp_path) as store:
-        assert await store.settle(Head(LOG, 9)) == ViewPosition(LOG, 4)
+        assert await store.open_for(Head(LOG, 9)) == ViewPosition(LOG, 4)
         assert store.is_building
         await store.swap_in()
         assert await store.read(Bed.names) == ["a", "b"]
     async with ViewStore(Bed, tmp_path) as store:
-        assert await store.settle(Head(LOG, 9)) == ViewPosition(LOG, 4)
+        assert await store.open_for(Head(LOG, 9)) == ViewPosition(LOG, 4)
         assert not store.is_building
 
 
 async def test_a_failing_batch_leaves_nothing_behind(tmp_path: Path) -> None:
     """Neither rows nor position: the batch comes again as a whole."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         with pytest.raises(sqlite3.IntegrityError):
             await store.apply(batch([row(1, "a"), row(2, "a")], through=2), budget=LONG)
-        assert await store.settle(Head(LOG, 2)) == ViewPosition(LOG, 0)
+        assert await store.open_for(Head(LOG, 2)) == ViewPosition(LOG, 0)
         await store.swap_in()
         assert await store.read(Bed.names) == []
 
@@ -54,7 +54,7 @@ async def test_a_failing_batch_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_a_transaction_ends_when_its_time_is_up(tmp_path: Path) -> None:
     """Then position and rows stand at its last event; it always gets one further."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         page = batch(sown(1, 3), through=7)
         steps = [await store.apply(page, place, budget=0.0) for place in range(3)]
         assert [(step.next, step.through) for step in steps] == [(1, 1), (2, 2), (3, 7)]
@@ -64,34 +64,34 @@ async def test_a_transaction_ends_when_its_time_is_up(tmp_path: Path) -> None:
 async def test_another_schema_is_built_beside_the_old_file(tmp_path: Path, view: type[Bed]) -> None:
     """Also where the tables are the same and a type of event is new. The old one stays until the swap."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         await store.apply(batch([row(1, "old")], through=1), budget=LONG)
         await store.swap_in()
     async with ViewStore(view, tmp_path) as store:
-        assert await store.settle(Head(LOG, 2)) == ViewPosition(LOG, 0)
+        assert await store.open_for(Head(LOG, 2)) == ViewPosition(LOG, 0)
         with pytest.raises(Unavailable, match="being built"):
             await store.read(view.names)
         await store.apply(batch([row(1, "old"), row(2, "new")], through=2), budget=LONG)
-        assert names_in(store.slot.current) == ["old"]
+        assert names_in(store.files.current) == ["old"]
         await store.swap_in()
         assert await store.read(view.names) == ["new", "old"]
-        assert names_in(store.slot.previous) == ["old"]
+        assert names_in(store.files.previous) == ["old"]
 
 
 @pytest.mark.parametrize("head", [Head("log-2", 9), Head(LOG, 0)])
 async def test_readers_keep_the_old_rows_until_the_new_are_whole(tmp_path: Path, head: Head) -> None:
     """Another log, or one that lost what the view has: never a mix of both."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         await store.apply(batch([row(1, "a")], through=1), budget=LONG)
         await store.swap_in()
         assert await store.read(Bed.names) == ["a"]
-        assert await store.settle(head) == ViewPosition(head.log, 0)
+        assert await store.open_for(head) == ViewPosition(head.log, 0)
         await store.apply(batch([row(1, "b")], through=1), budget=LONG)
         assert await store.read(Bed.names) == ["a"]
         await store.swap_in()
         assert await store.read(Bed.names) == ["b"]
-        assert names_in(store.slot.previous) is None
+        assert names_in(store.files.previous) is None
 
 
 async def test_what_cannot_be_read_here_is_skipped_and_said_once(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_what_cannot_be_read_here_is_skipped_and_said_once(tmp_path: Path)
         row(6, "good", dataversion=1),
     ]
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         with capture_logs() as logged:
             step = await store.apply(batch(rows, through=6), budget=LONG)
         assert [item.sequence for item in step.applied] == [6]
@@ -116,17 +116,17 @@ async def test_what_cannot_be_read_here_is_skipped_and_said_once(tmp_path: Path)
 async def test_a_page_that_is_no_json_changes_nothing(tmp_path: Path) -> None:
     """Whoever follows comes back from where it was."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         broken = batch([row(1, "a"), {"sequence": 2}], through=2)
         with pytest.raises(BusLost, match="no event"):
             await store.apply(broken, budget=LONG)
-        assert await store.settle(EMPTY) == ViewPosition(LOG, 0)
+        assert await store.open_for(EMPTY) == ViewPosition(LOG, 0)
 
 
 async def test_readers_cannot_write(tmp_path: Path) -> None:
     """Only applying events changes rows."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         await store.swap_in()
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await store.read(lambda view: view.db.execute("INSERT INTO seeds VALUES ('x')"))
@@ -143,7 +143,7 @@ async def test_a_view_reads_its_place_as_of_the_rows_it_reads(tmp_path: Path) ->
         return names, view.applied
 
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         await store.apply(batch([row(1, "a")], through=1), budget=LONG)
         await store.swap_in()
         reading = asyncio.ensure_future(store.read(look))
@@ -157,7 +157,7 @@ async def test_a_view_reads_its_place_as_of_the_rows_it_reads(tmp_path: Path) ->
 async def test_a_copy_is_of_one_moment_while_writing_goes_on(tmp_path: Path) -> None:
     """Beside writer and readers; a swap waits for it, and it for a swap."""
     async with ViewStore(Bed, tmp_path) as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         await store.apply(batch(sown(1, 5000), through=5000), budget=LONG)
         await store.swap_in()
         async with asyncio.TaskGroup() as group:
@@ -166,13 +166,13 @@ async def test_a_copy_is_of_one_moment_while_writing_goes_on(tmp_path: Path) -> 
                 await store.apply(batch([row(number, f"s{number:06}")], through=number), budget=LONG)
         made = copying.result()
         assert 5000 <= made.position.applied <= 5050
-        assert len(names_in(store.slot.outgoing) or ()) == made.position.applied
+        assert len(names_in(store.files.outgoing) or ()) == made.position.applied
 
 
 async def test_kill_9_while_building_loses_nothing(tmp_path: Path) -> None:
     """The old file is there until the new one is whole; each start goes on, and never behind a commit."""
     async with ViewStore(Bed, tmp_path / "killed") as store:
-        await store.settle(EMPTY)
+        await store.open_for(EMPTY)
         await store.apply(batch([row(1, "old")], through=1), budget=LONG)
         await store.swap_in()
     draw, committed = random.Random(7), 0  # noqa: S311 - no secret

@@ -1,4 +1,4 @@
-"""A new instance takes the view's file from a living sibling; one that is broken or lies never harms."""
+"""A new instance takes the view's file from a living replica; one that is broken or lies never harms."""
 
 import asyncio
 import hashlib
@@ -17,12 +17,11 @@ from structlog.typing import EventDict
 
 from blog.core.web import INSTANCE_HEADER, bearer
 from blog.lifecycle.member import Member
-from blog.runtime.view import snapshot
-from blog.runtime.view import transfer as siblings
+from blog.runtime.view import snapshot, transfer
 from blog.runtime.view.snapshot import SnapshotCopy
 from blog.runtime.view.transfer import PATH
 from tests.bus.conftest import TOKEN
-from tests.runtime.conftest import FAR, Answer, Gardens
+from tests.runtime.conftest import FAR, Gardens, Respond
 from tests.runtime.garden import rows_of
 
 COUNT = 3 * FAR
@@ -42,38 +41,38 @@ async def ask(rig: Gardens, of: Member, **query: str) -> aiohttp.ClientResponse:
 async def good(rig: Gardens) -> tuple[dict[str, str], bytes]:
     """Take a good snapshot from an instance, and let that one go."""
     member = await rig.start()
-    async with await ask(rig, member) as answer:
+    async with await ask(rig, member) as response:
         taken = {
-            name: value for name, value in answer.headers.items() if name.startswith(("Blog", "Con"))
+            name: value for name, value in response.headers.items() if name.startswith(("Blog", "Con"))
         }
-        body = await answer.read()
+        body = await response.read()
     member.lifecycle.stop()
     await rig.ends.pop().aclose()
     await rig.registry_client.discovery.wait_until(lambda table: not table.serving("garden"))
-    for left in rig.slot(0).parent.iterdir():
+    for left in rig.view_file(0).parent.iterdir():
         left.unlink()
     return {name: value for name, value in taken.items() if name != "Connection"}, body
 
 
-def answering(headers: dict[str, str], body: bytes, **changes: str) -> Answer:
+def responding(headers: dict[str, str], body: bytes, **changes: str) -> Respond:
     """Answer with this file, whatever is asked for."""
 
-    async def answer(_: web.Request) -> web.StreamResponse:
+    async def respond(_: web.Request) -> web.StreamResponse:
         told = {name: value for name, value in headers.items() if name != "Content-Length"}
         return web.Response(body=body, headers=told | changes)
 
-    return answer
+    return respond
 
 
-async def refused(rig: Gardens, answer: Answer) -> str:
-    """Start an instance beside a sibling that answers so; it has to be sound. Return what was wrong."""
-    await rig.liar(answer)
+async def refused(rig: Gardens, respond: Respond) -> str:
+    """Start an instance beside a replica that answers so; it has to be sound. Return what was wrong."""
+    await rig.fake_replica(respond)
     with capture_logs() as logged:
         await rig.start()
-    assert not facts(logged, "snapshot.taken")
-    assert rows_of(rig.slot(0))["seeds"] == [(f"s{n:06}",) for n in range(1, COUNT + 1)]
-    assert not rig.slot(0).with_suffix(".incoming.db").exists()
-    [fact] = facts(logged, "snapshot.refused")
+    assert not facts(logged, "snapshot.fetched")
+    assert rows_of(rig.view_file(0))["seeds"] == [(f"s{n:06}",) for n in range(1, COUNT + 1)]
+    assert not rig.view_file(0).with_suffix(".incoming.db").exists()
+    [fact] = facts(logged, "snapshot.rejected")
     return str(fact["why"])
 
 
@@ -83,13 +82,13 @@ async def test_who_is_far_behind_takes_one_and_follows_from_there(gardens: Garde
     first = await gardens.start()
     with capture_logs() as logged:
         await gardens.start()
-    [taken] = facts(logged, "snapshot.taken")
-    assert (taken["sibling"], taken["applied"]) == (first.instance.id, COUNT)
+    [taken] = facts(logged, "snapshot.fetched")
+    assert (taken["replica"], taken["applied"]) == (first.instance.id, COUNT)
     assert taken["bytes"] > 0
-    assert facts(logged, "view.building")[0]["at"] == COUNT
-    assert rows_of(gardens.slot(1)) == rows_of(gardens.slot(0))
-    assert {path.name for path in gardens.slot(1).parent.glob("1.*.db")} == set()
-    assert {path.name for path in gardens.slot(0).parent.glob("0.*.db")} == set()
+    assert facts(logged, "view.building")[0]["applied"] == COUNT
+    assert rows_of(gardens.view_file(1)) == rows_of(gardens.view_file(0))
+    assert {path.name for path in gardens.view_file(1).parent.glob("1.*.db")} == set()
+    assert {path.name for path in gardens.view_file(0).parent.glob("0.*.db")} == set()
 
 
 async def test_who_is_near_reads_the_log(gardens: Gardens) -> None:
@@ -99,33 +98,33 @@ async def test_who_is_near_reads_the_log(gardens: Gardens) -> None:
     with capture_logs() as logged:
         await gardens.start()
     assert not [item for item in logged if item["event"].startswith("snapshot.")]
-    assert rows_of(gardens.slot(1)) == rows_of(gardens.slot(0))
+    assert rows_of(gardens.view_file(1)) == rows_of(gardens.view_file(0))
 
 
-async def test_without_a_sibling_the_log_is_read(gardens: Gardens) -> None:
+async def test_without_a_replica_the_log_is_read(gardens: Gardens) -> None:
     """There is nobody to ask, and nothing to say about it."""
     await gardens.sow(1, COUNT)
     with capture_logs() as logged:
         await gardens.start()
     assert not [item for item in logged if item["event"].startswith("snapshot.")]
-    assert len(rows_of(gardens.slot(0))["seeds"]) == COUNT
+    assert len(rows_of(gardens.view_file(0))["seeds"]) == COUNT
 
 
 async def test_it_needs_the_token_and_is_no_public_route(gardens: Gardens) -> None:
     """The gateway reaches declared routes only."""
     member = await gardens.start()
-    async with gardens.http.get(f"http://{member.instance.address}{PATH}") as answer:
-        assert answer.status == 401
+    async with gardens.http.get(f"http://{member.instance.address}{PATH}") as response:
+        assert response.status == 401
     assert PATH not in {route.pattern for route in member.instance.routes}
 
 
 @pytest.mark.parametrize("wrong", ["schema", "log"])
-async def test_a_sibling_refuses_who_could_not_use_the_copy(gardens: Gardens, wrong: str) -> None:
+async def test_a_replica_refuses_who_could_not_use_the_copy(gardens: Gardens, wrong: str) -> None:
     """Before it makes one."""
     member = await gardens.start()
-    async with await ask(gardens, member, **{wrong: "another"}) as answer:
-        assert answer.status == 409
-        assert wrong in (await answer.json())["detail"]
+    async with await ask(gardens, member, **{wrong: "another"}) as response:
+        assert response.status == 409
+        assert wrong in (await response.json())["detail"]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +132,10 @@ async def test_a_sibling_refuses_who_could_not_use_the_copy(gardens: Gardens, wr
     [
         ({"Blog-Schema": "another"}, "it is of another schema"),
         ({"Blog-Log": "another"}, "it is of another log"),
-        ({"Blog-Sequence": str(COUNT - 1)}, "its rows stand elsewhere than it said"),
+        ({"Blog-Sequence": str(COUNT - 1)}, "its rows have another position than its headers say"),
         ({"Blog-Sequence": "0"}, "it is not ahead"),
-        ({"Blog-Sequence": "many"}, "it does not say what it sends"),
-        ({"Content-Digest": "sha-256=:AAAA:"}, "its bytes are not those that it sent off"),
+        ({"Blog-Sequence": "many"}, "its headers are incomplete"),
+        ({"Content-Digest": "sha-256=:AAAA:"}, "its body does not match its digest"),
     ],
 )
 async def test_a_head_that_is_wrong_is_refused(
@@ -145,7 +144,7 @@ async def test_a_head_that_is_wrong_is_refused(
     """Another schema, another log, another place, another digest: the log is read instead."""
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
-    assert await refused(gardens, answering(headers, body, **changes)) == why
+    assert await refused(gardens, responding(headers, body, **changes)) == why
 
 
 async def test_a_corrupted_byte_is_refused(gardens: Gardens) -> None:
@@ -154,17 +153,17 @@ async def test_a_corrupted_byte_is_refused(gardens: Gardens) -> None:
     headers, body = await good(gardens)
     place = len(body) // 2
     broken = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
-    assert "bytes are not those" in await refused(gardens, answering(headers, broken))
+    assert "does not match its digest" in await refused(gardens, responding(headers, broken))
 
 
 async def test_a_damaged_file_with_a_fitting_digest_is_refused(gardens: Gardens) -> None:
-    """SQLite looks at it, too: a sibling may be broken itself."""
+    """SQLite looks at it, too: a replica may be broken itself."""
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
     broken = body[:-4096] + b"\xff" * 4096  # the last page is one of the seeds
-    digest = siblings._digest(hashlib.sha256(broken).digest())
-    answer = answering(headers, broken, **{"Content-Digest": digest})
-    why = await refused(gardens, answer)
+    digest = transfer._digest(hashlib.sha256(broken).digest())
+    respond = responding(headers, broken, **{"Content-Digest": digest})
+    why = await refused(gardens, respond)
     assert why.startswith("it is damaged")
 
 
@@ -177,8 +176,8 @@ async def test_a_file_of_other_tables_is_refused(gardens: Gardens, tmp_path: Pat
     with closing(sqlite3.connect(tmp_path / "lie.db", isolation_level=None)) as db:
         db.execute(sql)
     lie = (tmp_path / "lie.db").read_bytes()
-    digest = siblings._digest(hashlib.sha256(lie).digest())
-    why = await refused(gardens, answering(headers, lie, **{"Content-Digest": digest}))
+    digest = transfer._digest(hashlib.sha256(lie).digest())
+    why = await refused(gardens, responding(headers, lie, **{"Content-Digest": digest}))
     assert why == "its tables are not those of the view"
 
 
@@ -192,20 +191,20 @@ async def test_a_file_that_is_ahead_of_the_log_is_dropped(gardens: Gardens, tmp_
         db.execute("INSERT INTO seeds VALUES ('made up')")
     lie = (tmp_path / "lie.db").read_bytes()
     changes = {
-        "Content-Digest": siblings._digest(hashlib.sha256(lie).digest()),
+        "Content-Digest": transfer._digest(hashlib.sha256(lie).digest()),
         "Blog-Sequence": str(COUNT + 1),
     }
-    await gardens.liar(answering(headers, lie, **changes))
+    await gardens.fake_replica(responding(headers, lie, **changes))
     await gardens.start()
-    assert rows_of(gardens.slot(0))["seeds"] == [(f"s{n:06}",) for n in range(1, COUNT + 1)]
+    assert rows_of(gardens.view_file(0))["seeds"] == [(f"s{n:06}",) for n in range(1, COUNT + 1)]
 
 
-async def test_a_sibling_that_dies_in_the_middle_is_passed_over(gardens: Gardens) -> None:
+async def test_a_replica_that_dies_in_the_middle_is_passed_over(gardens: Gardens) -> None:
     """So is one that sends less than it said."""
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         await response.write(body[: len(body) // 2])
@@ -213,20 +212,20 @@ async def test_a_sibling_that_dies_in_the_middle_is_passed_over(gardens: Gardens
         request.transport.abort()
         return response
 
-    assert await refused(gardens, answer)
+    assert await refused(gardens, respond)
 
 
 @pytest.mark.parametrize("share", [None, 0.0, 0.5])
-async def test_a_sibling_that_hangs_is_passed_over(
+async def test_a_replica_that_hangs_is_passed_over(
     gardens: Gardens, monkeypatch: pytest.MonkeyPatch, share: float | None
 ) -> None:
     """After a while: before its head, behind it, or in the middle."""
-    monkeypatch.setattr(siblings, "PATIENCE", 0.2)
+    monkeypatch.setattr(transfer, "IDLE_TIMEOUT", 0.2)
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
     done = asyncio.Event()
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
         if share is not None:
             await response.prepare(request)
@@ -234,19 +233,19 @@ async def test_a_sibling_that_hangs_is_passed_over(
         await done.wait()
         return response
 
-    assert await refused(gardens, answer)
+    assert await refused(gardens, respond)
     done.set()
 
 
-async def test_a_sibling_that_trickles_is_passed_over(
+async def test_a_replica_that_trickles_is_passed_over(
     gardens: Gardens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading the log is the better way, then."""
-    monkeypatch.setattr(siblings, "PATIENCE", 0.3)
+    monkeypatch.setattr(transfer, "IDLE_TIMEOUT", 0.3)
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         with suppress(ConnectionError):
@@ -255,17 +254,17 @@ async def test_a_sibling_that_trickles_is_passed_over(
                 await asyncio.sleep(0.01)
         return response
 
-    assert await refused(gardens, answer)
+    assert await refused(gardens, respond)
 
 
-async def test_a_slow_sibling_is_waited_for(gardens: Gardens, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_replica_is_waited_for(gardens: Gardens, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it is not slower than reading the log would be."""
-    monkeypatch.setattr(siblings, "PATIENCE", 0.4)
-    monkeypatch.setattr(siblings, "_SLOWEST", 100)
+    monkeypatch.setattr(transfer, "IDLE_TIMEOUT", 0.4)
+    monkeypatch.setattr(transfer, "_MIN_RATE", 100)
     await gardens.sow(1, COUNT)
     headers, body = await good(gardens)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         for place in range(0, len(body), len(body) // 6):
@@ -273,27 +272,27 @@ async def test_a_slow_sibling_is_waited_for(gardens: Gardens, monkeypatch: pytes
             await asyncio.sleep(0.1)
         return response
 
-    await gardens.liar(answer)
+    await gardens.fake_replica(respond)
     with capture_logs() as logged:
         await gardens.start()
-    assert len(facts(logged, "snapshot.taken")) == 1
-    assert len(rows_of(gardens.slot(0))["seeds"]) == COUNT
+    assert len(facts(logged, "snapshot.fetched")) == 1
+    assert len(rows_of(gardens.view_file(0))["seeds"]) == COUNT
 
 
-async def test_the_next_sibling_is_asked_when_one_is_no_good(gardens: Gardens) -> None:
+async def test_the_next_replica_is_asked_when_one_is_no_good(gardens: Gardens) -> None:
     """One good one is enough, whoever is asked first."""
     await gardens.sow(1, COUNT)
     await gardens.start()
 
-    async def answer(_: web.Request) -> web.StreamResponse:
+    async def respond(_: web.Request) -> web.StreamResponse:
         return web.Response(status=500)
 
     for _ in range(3):
-        await gardens.liar(answer)
+        await gardens.fake_replica(respond)
     with capture_logs() as logged:
         await gardens.start()
-    assert len(facts(logged, "snapshot.taken")) == 1
-    assert rows_of(gardens.slot(1)) == rows_of(gardens.slot(0))
+    assert len(facts(logged, "snapshot.fetched")) == 1
+    assert rows_of(gardens.view_file(1)) == rows_of(gardens.view_file(0))
 
 
 class Gate:
@@ -321,7 +320,7 @@ async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
 
 
 async def test_one_at_a_time_is_given(gardens: Gardens, gate: Gate) -> None:
-    """Another one is told to come again, and does; the sibling answers queries meanwhile."""
+    """Another one is told to come again, and does; the replica answers queries meanwhile."""
     await gardens.sow(1, COUNT)
     member = await gardens.start()
     async with asyncio.TaskGroup() as group:
@@ -329,8 +328,8 @@ async def test_one_at_a_time_is_given(gardens: Gardens, gate: Gate) -> None:
         await asyncio.to_thread(gate.reached.wait, 10)
         async with await ask(gardens, member) as second:
             assert (second.status, second.headers["Retry-After"]) == (503, "1")
-        async with gardens.http.get(f"http://{member.instance.address}/seeds") as answer:
-            assert len(await answer.json()) == COUNT
+        async with gardens.http.get(f"http://{member.instance.address}/seeds") as response:
+            assert len(await response.json()) == COUNT
         with capture_logs() as logged:
             third = group.create_task(gardens.start())
             while not [item for item in facts(logged, "request.served") if item["status"] == 503]:
@@ -339,7 +338,7 @@ async def test_one_at_a_time_is_given(gardens: Gardens, gate: Gate) -> None:
             async with await first as whole:
                 assert len(await whole.read()) == whole.content_length
             await third
-    assert len(facts(logged, "snapshot.taken")) == 1
+    assert len(facts(logged, "snapshot.fetched")) == 1
 
 
 async def test_a_client_that_gives_up_leaves_nothing_behind(gardens: Gardens, gate: Gate) -> None:
@@ -352,12 +351,12 @@ async def test_a_client_that_gives_up_leaves_nothing_behind(gardens: Gardens, ga
     gate.opened.set()
     async with asyncio.timeout(10):
         while True:
-            async with await ask(gardens, member) as answer:
-                if answer.status == 200:
-                    assert len(await answer.read()) == answer.content_length
+            async with await ask(gardens, member) as response:
+                if response.status == 200:
+                    assert len(await response.read()) == response.content_length
                     break
             await asyncio.sleep(0.01)
-    assert not gardens.slot(0).with_suffix(".outgoing.db").exists()
+    assert not gardens.view_file(0).with_suffix(".outgoing.db").exists()
 
 
 async def test_a_client_that_does_not_read_is_cut_off(
@@ -371,13 +370,13 @@ async def test_a_client_that_does_not_read_is_cut_off(
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patched:
-        patched.setattr(siblings, "PATIENCE", 0.1)
+        patched.setattr(transfer, "IDLE_TIMEOUT", 0.1)
         patched.setattr(web.StreamResponse, "write", never)
         with pytest.raises(aiohttp.ClientError):
-            async with await ask(gardens, member) as answer:
-                await answer.read()
-    async with await ask(gardens, member) as answer:
-        assert len(await answer.read()) == answer.content_length
+            async with await ask(gardens, member) as response:
+                await response.read()
+    async with await ask(gardens, member) as response:
+        assert len(await response.read()) == response.content_length
 
 
 async def test_draining_ends_what_is_being_given(gardens: Gardens, gate: Gate) -> None:
@@ -389,7 +388,7 @@ async def test_draining_ends_what_is_being_given(gardens: Gardens, gate: Gate) -
         await asyncio.to_thread(gate.reached.wait, 10)
         member.lifecycle.stop()
         async with asyncio.timeout(5):
-            answer = await asking
-        assert answer.status == 503
+            response = await asking
+        assert response.status == 503
         gate.opened.set()
-        answer.close()
+        response.close()
