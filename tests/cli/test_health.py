@@ -250,8 +250,8 @@ WAYS = {
 }
 OURS = {
     "blog", "blog.__main__", "blog.cli", "blog.cli.entrypoint", "blog.cli.health", "blog.core",
-    "blog.core.printable", "blog.core.files", "blog.core.files.regular_file", "blog.lifecycle",
-    "blog.lifecycle.local_instances",
+    "blog.core.printable", "blog.core.files", "blog.core.files.regular_file", "blog.core.net",
+    "blog.core.net.address", "blog.lifecycle", "blog.lifecycle.local_instances",
 }  # fmt: skip
 HEAVY = {"asyncio", "email", "http", "inspect", "logging", "ssl", "typing", "urllib.request", "_hashlib"}
 
