@@ -1,7 +1,6 @@
 """Commands to a blog that runs: they speak to its control socket."""
 
 import asyncio
-import fcntl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from blog.core.errors import SettingsError
+from blog.core.files.lock import is_locked
 from blog.core.net.http_client import client_session, read_json
 from blog.core.settings import Settings, load
 from blog.master.control import short
@@ -66,16 +66,8 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def is_running() -> bool:
-    """Tell whether a blog runs in the data directory."""
-    run = load(Settings).data_dir / "run"
-    if not (run / LOCK).exists():
-        return False
-    with (run / LOCK).open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    """Return whether a blog runs in the data directory."""
+    return is_locked(load(Settings).data_dir / "run" / LOCK)
 
 
 @asynccontextmanager

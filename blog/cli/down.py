@@ -1,15 +1,17 @@
 """`blog down`: ask the master for the end; where it was killed, end what it left."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from blog.cli.control import ask
 from blog.core.errors import SettingsError
+from blog.core.files.lock import LockedError, lock_for_life
 from blog.core.settings import Settings, load
 from blog.master.recovery import Kind, Lasting, RecoveryRecord, end_left
-from blog.master.up import LOCK, lock_for_life
+from blog.master.up import LOCK, LOCK_MODE
 
 _TIMEOUT = 40.0
 _LOOK_EVERY = 0.05
@@ -55,7 +57,9 @@ async def _hold(lock: Path, patience: float) -> None:
     """Wait until the master has ended, and keep the next one from starting meanwhile."""
     try:
         async with asyncio.timeout(patience):
-            while not lock_for_life(lock):  # noqa: ASYNC110 - another process frees it at its end
+            while True:
+                with suppress(LockedError):
+                    return lock_for_life(lock, mode=LOCK_MODE)
                 await asyncio.sleep(_LOOK_EVERY)
     except TimeoutError:
         raise SettingsError(f"A `blog up` has {lock}, but does not end; it may be starting.") from None

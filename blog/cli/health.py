@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 
+from blog.core.net.address import Address
 from blog.core.printable import printable
 from blog.lifecycle.local_instances import LocalInstance, running
 
@@ -100,13 +101,11 @@ def _data_dir() -> str:
 
 def _exchange(address: str, path: str, ends: float) -> bytes:
     """Send one request and return what came back. Raises OSError, also when it takes too long."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    with socket.socket(family, socket.SOCK_STREAM) as connection:
+    where = Address.parse(address)
+    request = f"GET {path} HTTP/1.1\r\nHost: {where}\r\nConnection: close\r\n\r\n"
+    with socket.socket(where.family, socket.SOCK_STREAM) as connection:
         connection.settimeout(_left(ends))
-        connection.connect((host, int(port)))
+        connection.connect(where)
         connection.sendall(request.encode())
         answer = b""
         while not _is_whole(answer):

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from blog.core.errors import SettingsError
+from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
 
 TOKEN = "token"  # noqa: S105 - a file name
@@ -36,26 +37,39 @@ def with_ports(settings: Settings) -> Settings:
     with ExitStack() as held:  # both at once: one that is given back may be found free again
         for name in ("public_port", "admin_port"):
             port: int = getattr(settings, name)
-            probe = held.enter_context(socket.socket())
+            where = _address(settings.host, port)
+            probe = held.enter_context(socket.socket(where.family))
             if port:
                 # a port in TIME_WAIT will do; of two that are to be found, neither may be the other's
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                _bind(probe, settings.host, port, ports.values())
+                _bind(probe, where, ports.values())
             except OSError as error:
-                raise SettingsError(
-                    f"BLOG_{name.upper()}={port}: cannot listen on {settings.host}:{port}:"
-                    f" {os.strerror(error.errno or 0)}; set another BLOG_{name.upper()}."
-                ) from None
+                raise SettingsError(_cannot_listen(name.upper(), where, error)) from None
             ports[name] = probe.getsockname()[1]
     return settings.model_copy(update=ports)
 
 
-def _bind(probe: socket.socket, host: str, port: int, taken: Collection[int]) -> None:
+def _address(host: str, port: int) -> Address:
+    try:
+        return Address.of(host, port)
+    except AddressError as error:
+        raise SettingsError(f"BLOG_HOST={host}: {error}.") from None
+
+
+def _bind(probe: socket.socket, where: Address, taken: Collection[int]) -> None:
     """Bind `probe`. Raises OSError, also for a port that is taken by ourselves."""
-    if port in taken:
+    if where.port in taken:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    probe.bind((host, port))
+    probe.bind(where)
+
+
+def _cannot_listen(setting: str, where: Address, error: OSError) -> str:
+    """Say which setting to change: another port does not help where the host is not of this machine."""
+    # a host that is not known is a number of its own, for which os.strerror has no text
+    what = f"BLOG_{setting}={where.port}: cannot listen on {where}: {error.strerror or error}"
+    other = f"BLOG_{setting}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "BLOG_HOST"
+    return f"{what}; set another {other}."
 
 
 def known_token(data_dir: Path) -> str | None:

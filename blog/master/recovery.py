@@ -13,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 from blog.core.background import background
 from blog.core.clock import Clock
 from blog.core.errors import SettingsError
+from blog.core.files.atomic import write_atomically
 from blog.core.logs import get_logger
+from blog.core.net.address import Address
 from blog.core.settings import Settings
 from blog.master.ports import TOKEN, known_token, with_ports, with_token
 from blog.master.programs import GATEWAY
@@ -39,7 +41,7 @@ class RecoveryRecord(BaseModel):
     @property
     def registry_url(self) -> str:
         """Where the registry in the gateway is, for this machine."""
-        return f"http://{self.host}:{self.admin_port}"
+        return Address.of(self.host, self.admin_port).local.url()
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
@@ -50,9 +52,7 @@ class RecoveryRecord(BaseModel):
 
     def write(self, data_dir: Path) -> None:
         """Keep it, whole or not at all."""
-        partial = _path(data_dir).with_suffix(".partial")
-        partial.write_text(self.model_dump_json())
-        partial.replace(_path(data_dir))
+        write_atomically(_path(data_dir), self.model_dump_json(), is_durable=False)
 
 
 @asynccontextmanager

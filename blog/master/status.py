@@ -79,7 +79,7 @@ class StatusTable:
             "in_flight": instance.load.in_flight,
             "behind": self._signals.waiting(instance.service) if behind is None else behind,
             "name": copy.name if copy else "",
-            "restarts": copy.backoff.total if copy else 0,
+            "restarts": copy.restarts if copy else 0,
             "pid": int(instance.metadata.get("pid", "0")),
         }
 
@@ -99,7 +99,7 @@ class StatusTable:
             "in_flight": 0,
             "behind": None,
             "name": copy.name,
-            "restarts": copy.backoff.total,
+            "restarts": copy.restarts,
             "pid": running.pid if running and copy.is_running else 0,
             "last_lines": _why(copy) if copy.is_given_up else [],
         }

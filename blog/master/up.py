@@ -1,8 +1,6 @@
 """`up`: the composition of a whole blog on this machine: ports, token, lock, runtime, control."""
 
 import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +11,9 @@ from blog.core.background import background
 from blog.core.clock import Clock
 from blog.core.errors import SettingsError
 from blog.core.files.data_dir import needed
+from blog.core.files.lock import LockedError, lock_for_life
 from blog.core.instance import State
+from blog.core.net.address import Address
 from blog.core.net.http_client import client_session
 from blog.core.settings import Settings
 from blog.master.control import ControlAPI, served
@@ -31,6 +31,7 @@ from blog.registry.client.client import RegistryClient
 
 LOCK = "up.lock"
 """In the run folder: held by the master as long as it lives."""
+LOCK_MODE = 0o600
 
 
 class BlogProcesses:
@@ -52,7 +53,7 @@ class BlogProcesses:
     def public_url(self) -> str:
         """Where readers go."""
         scheme = "https" if self.settings.tls_cert else "http"
-        return f"{scheme}://{self.settings.host}:{self.settings.public_port}"
+        return Address.of(self.settings.host, self.settings.public_port).local.url(scheme=scheme)
 
     def is_ready(self, copy: Replica) -> bool:
         """Tell whether others know the instance of this copy as ready."""
@@ -147,26 +148,14 @@ async def running(
 
 def registry_url(settings: Settings) -> str:
     """Return where the gateway's registry is, for this machine."""
-    return f"http://{settings.host}:{settings.admin_port}"
+    return Address.of(settings.host, settings.admin_port).local.url()
 
 
 def _hold_for_life(path: Path, folder: Path) -> None:
     """Lock the data directory until this process ends. Raises SettingsError when a blog runs in it."""
-    if not lock_for_life(path):
+    try:
+        lock_for_life(path, mode=LOCK_MODE)
+    except LockedError:
         raise SettingsError(
             f"BLOG_DATA_DIR={folder}: a blog already runs here (`blog ps`); stop it with `blog down`."
-        )
-
-
-def lock_for_life(path: Path) -> bool:
-    """Lock a file until this process ends; tell whether it was free.
-
-    The descriptor stays open on purpose: who waits for the lock waits for the end of the process.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    return True
+        ) from None

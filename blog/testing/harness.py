@@ -15,6 +15,7 @@ from yarl import URL
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
+from blog.core.net.address import Address
 from blog.core.settings import Settings
 from blog.master.ports import with_ports
 from blog.master.programs import defaults
@@ -41,7 +42,7 @@ class RunningBlog:
     @property
     def registry_url(self) -> str:
         """Where the registry is; its API needs `token`."""
-        return f"http://{self._blog.settings.host}:{self._blog.settings.admin_port}"
+        return Address.of(self._blog.settings.host, self._blog.settings.admin_port).local.url()
 
     @property
     def token(self) -> str:
@@ -132,8 +133,8 @@ class GatewayTestServer(BaseTestServer):
     """What aiohttp's TestClient takes for a server: the public door of a blog that runs already."""
 
     def __init__(self, url: str) -> None:
-        host, _, port = url.removeprefix("http://").rpartition(":")
-        super().__init__(scheme="http", host=host, port=int(port))
+        where = Address.parse(url.removeprefix("http://"))
+        super().__init__(scheme="http", host=where.host, port=where.port)
         self._url = url
 
     async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any) -> None:

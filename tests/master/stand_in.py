@@ -10,7 +10,10 @@ from pathlib import Path
 from blog.master.runtimes import lock as copy_lock
 from tests.e2e.conftest import wait_until
 
-CLAIMS = "import sys, time; from blog.master.runtimes.lock import claim; claim(int(sys.argv[1])); time.sleep(60)"
+CLAIMS = (
+    "import sys, time; from blog.master.runtimes.lock import claim;"
+    " claim(int(sys.argv[1])); time.sleep(60)"
+)
 SILENT = "import time; time.sleep(60)"
 
 

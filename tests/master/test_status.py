@@ -103,7 +103,7 @@ async def test_without_a_view_it_is_what_waits_for_its_reactions(bench: Bench) -
 async def test_a_copy_that_nobody_has_heard_of_yet(bench: Bench) -> None:
     """It starts; one that crashes again and again is called that, with its last words."""
     assert {row["state"] for row in await bench.table.rows()} == {"starting"}
-    bench.master.copies[0].backoff.crashes = 3
+    bench.master.copies[0].failures.count = 3
     bench.master.copies[0].last_words = ["one", "two"]
     row = (await bench.table.rows())[0]
     assert (row["state"], row["last_lines"]) == ("crash loop", ["one", "two"])
@@ -131,7 +131,7 @@ async def test_services(bench: Bench) -> None:
         an_instance("comments", bench.runtime.copies[0].pid),
         an_instance("comments", 1, state=State.DRAINING),
     ]
-    bench.master.copies[1].backoff.crashes = 3
+    bench.master.copies[1].failures.count = 3
     comments, moderation = await bench.table.services()
     assert (comments["ready"], comments["wanted"], comments["copies"]) == (1, 1, 1)
     assert (comments["crash_loops"], comments["waiting"], comments["in_flight"]) == ([], 5, 2)
@@ -140,6 +140,6 @@ async def test_services(bench: Bench) -> None:
 
 async def test_who_is_well_again_is_in_no_crash_loop(bench: Bench) -> None:
     """Whatever it did before."""
-    bench.master.copies[0].backoff.crashes = 3
+    bench.master.copies[0].failures.count = 3
     bench.signals.instances = [an_instance("comments", bench.runtime.copies[0].pid)]
     assert (await bench.table.services())[0]["crash_loops"] == []

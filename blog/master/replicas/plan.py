@@ -4,30 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-FIRST_DELAY, MAX_DELAY = 0.2, 10.0
+from blog.core.backoff import Backoff, Failures
+
+RESTART_BACKOFF = Backoff(0.2, 10.0)
+"""Seconds before a replica that crashed is started again."""
 HEALTHY_AFTER = 30.0
 """Seconds of life after which a crash counts as the first one again."""
 LOOP_AFTER = 3
 """Crashes in a row that are called a crash loop."""
-
-
-@dataclass(slots=True)
-class CrashBackoff:
-    """How long to wait before a copy that crashed is started again: 0.2 s, doubled up to 10 s."""
-
-    crashes: int = 0
-    total: int = 0
-
-    def crashed(self, lived: float) -> float:
-        """Count a crash after `lived` seconds; return the seconds to wait."""
-        self.crashes = 1 if lived >= HEALTHY_AFTER else self.crashes + 1
-        self.total += 1
-        return min(MAX_DELAY, FIRST_DELAY * 2.0 ** (self.crashes - 1))
-
-    @property
-    def is_loop(self) -> bool:
-        """Tell whether it crashes again and again."""
-        return self.crashes >= LOOP_AFTER
 
 
 @dataclass(slots=True)
@@ -42,7 +26,8 @@ class Replica:
     goes_first: bool = False
     """Whether it is the first to be stopped when there are too many (a rollout wants it gone)."""
     start_at: float = float("-inf")
-    backoff: CrashBackoff = field(default_factory=CrashBackoff)
+    failures: Failures = field(default_factory=lambda: Failures(HEALTHY_AFTER))
+    restarts: int = 0
     last_words: list[str] = field(default_factory=list, compare=False)
     """The last lines that it logged before it crashed last."""
     refusal: str = ""
@@ -51,7 +36,20 @@ class Replica:
     @property
     def is_given_up(self) -> bool:
         """Return whether nobody should wait for it: it is tried again, and will hardly succeed."""
-        return not self.is_stopping and (bool(self.refusal) or self.backoff.is_loop)
+        return not self.is_stopping and (bool(self.refusal) or self.is_crash_loop)
+
+    @property
+    def is_crash_loop(self) -> bool:
+        """Whether it crashes again and again."""
+        return self.failures.count >= LOOP_AFTER
+
+    def crashed(self, now: float) -> float:
+        """Count a crash at `now`; return the seconds until it may be started again."""
+        self.restarts += 1
+        delay = RESTART_BACKOFF.delay(self.failures.add(now - self.started))
+        self.is_running = False
+        self.start_at = now + delay
+        return delay
 
     @property
     def name(self) -> str:

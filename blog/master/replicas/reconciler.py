@@ -139,17 +139,15 @@ class Reconciler:
             callback()
 
     def _crashed(self, copy: Replica, running: RunningReplica, code: int | None) -> None:
-        now = self._clock.monotonic()
-        delay = copy.backoff.crashed(now - copy.started)
-        copy.start_at = now + delay
+        delay = copy.crashed(self._clock.monotonic())
         copy.last_words = running.last_lines()
         before, copy.refusal = copy.refusal, _refusal(copy.last_words) if code == CANNOT_RUN else ""
         if copy.refusal:
             if copy.refusal != before:  # once: it is tried again and again
                 log.error("copy.cannot_run", copy=copy.name, why=copy.refusal, next=_MEND_IT)
-        elif copy.backoff.is_loop:
+        elif copy.is_crash_loop:
             last = copy.last_words[-3:]
-            log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.backoff.crashes, last=last)
+            log.error("copy.crash_loop", copy=copy.name, code=code, times=copy.failures.count, last=last)
         else:
             log.warning("copy.crashed", copy=copy.name, code=code, again_in_s=round(delay, 1))
 

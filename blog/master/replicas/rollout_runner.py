@@ -108,7 +108,7 @@ class RolloutRunner:
                     is_old=copy.goes_first,
                     is_ready=self._is_ready(copy),
                     is_stopping=copy.is_stopping,
-                    is_crash_loop=copy.backoff.is_loop,
+                    is_crash_loop=copy.is_crash_loop,
                     refusal=copy.refusal,
                 )
                 for copy in self._copies(rollout)

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from blog.core.files.lock import FileLock, LockedError
+
 _FLOCK = "@hhqqi0q"  # struct flock: type, whence, start, length, pid; padded as the compiler does
 
 
@@ -24,27 +26,16 @@ class LockHolder(NamedTuple):
 
 def take(path: Path) -> int | None:
     """Lock the file for a child that will inherit the descriptor; None while a process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        return FileLock(path, mode=0o600).detach()
+    except LockedError:
         return None
-    return descriptor
 
 
 def claim(descriptor: int) -> None:
     """Say, in the child, that this process is the copy. It holds the descriptor until its end."""
     os.set_inheritable(descriptor, False)
     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def is_held(path: Path) -> bool:
-    """Tell whether a process has it."""
-    descriptor = take(path)
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is None
 
 
 def holder(path: Path) -> LockHolder | None:

@@ -16,7 +16,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from blog.core.errors import SettingsError
+from blog.core.files.lock import is_locked
 from blog.core.instance import Instance
+from blog.core.net.address import Address
 from blog.core.settings import PREFIX, Settings
 from blog.lifecycle.local_instances import began
 from blog.master.runtimes import lock as copy_lock
@@ -148,7 +150,7 @@ class ProcessRuntime:
     async def _found(self, path: Path) -> AdoptedReplica | None:
         """Take over the copy with this lock, if it lives. One that was just forked says so soon."""
         deadline = time.monotonic() + _CLAIMED_WITHIN
-        while copy_lock.is_held(path):
+        while is_locked(path):
             holder = copy_lock.holder(path)
             if holder is not None and holder.pid:
                 copy = ProcessReplica(holder, ReplicaLog(self._logs / f"{path.stem}.log"), None)
@@ -162,7 +164,7 @@ class ProcessRuntime:
         """Return the environment of a child: ours, but where to listen and to announce."""
         settings = self._settings
         own = {
-            "REGISTRY": f"http://{settings.host}:{settings.admin_port}",
+            "REGISTRY": Address.of(settings.host, settings.admin_port).local.url(),
             "EMBED_REGISTRY": "true",
             "HOST": settings.host,
             "PORT": "0",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pydantic import RootModel, ValidationError
 
+from blog.core.files.atomic import write_atomically
 from blog.core.logs import get_logger
 from blog.master.scaling.autoscale import Autoscaler, ServiceLoad
 from blog.master.scaling.schedule import ScheduledChange, coming, in_force
@@ -54,9 +55,7 @@ class Scaler:
                     why="as it was by hand, until the load changes"
                 )
         if self._memory is not None:
-            partial = self._memory.with_suffix(".partial")
-            partial.write_text(json.dumps(self.by_hand))
-            partial.replace(self._memory)
+            write_atomically(self._memory, json.dumps(self.by_hand), is_durable=False)
 
     def recall(self) -> None:
         """Take up what was said to a master that did not end in order."""

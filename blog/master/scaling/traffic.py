@@ -1,9 +1,9 @@
 """Traffic: requests per second and how long they take, from what the gateway has counted. Pure."""
 
 from collections import deque
-from itertools import accumulate
 from typing import NamedTuple
 
+from blog.core.histogram import Histogram
 from blog.gateway.telemetry.stats import BOUNDS, StatsOfService, StatsSnapshot
 
 WINDOW = 10.0
@@ -37,12 +37,10 @@ class TrafficHistory:
         if not self._kept:
             return RequestRate()
         (began, before), (ended, after) = self._kept[0], self._kept[-1]
-        buckets = _buckets(after, service)
-        buckets = [now - then for now, then in zip(buckets, _buckets(before, service), strict=True)]
-        count = sum(buckets)
-        if not count or ended <= began:
+        requests = _histogram(after, service) - _histogram(before, service)
+        if not requests.count or ended <= began:
             return RequestRate()
-        return RequestRate(count / (ended - began), quantile(buckets, _P99))
+        return RequestRate(requests.count / (ended - began), requests.quantile(_P99))
 
     def in_flight(self, service: str) -> int | None:
         """Return the requests to `service` under way at the last snapshot, streams not counted."""
@@ -56,25 +54,10 @@ class TrafficHistory:
         self._kept.clear()
 
 
-def quantile(buckets: list[int], share: float) -> float:
-    """Estimate from a histogram over BOUNDS: evenly spread within a bucket, as Prometheus has it.
-
-    What is over the last bound counts as that bound.
-    """
-    rank = share * sum(buckets)
-    edges = (0.0, *BOUNDS, BOUNDS[-1])
-    below = 0
-    for place, (count, through) in enumerate(zip(buckets, accumulate(buckets), strict=True)):
-        if through >= rank and count:
-            low, high = edges[place], edges[place + 1]
-            return low + (high - low) * (rank - below) / count
-        below = through
-    return 0.0
-
-
-def _buckets(snapshot: StatsSnapshot, service: str) -> list[int]:
-    counted: StatsOfService | None = snapshot.services.get(service)
-    return counted.buckets if counted else [0] * (len(BOUNDS) + 1)
+def _histogram(snapshot: StatsSnapshot, service: str) -> Histogram:
+    """Return how long the requests to `service` took; the gateway sends seconds and buckets."""
+    stats: StatsOfService | None = snapshot.services.get(service)
+    return Histogram(BOUNDS, stats.buckets, stats.seconds) if stats else Histogram(BOUNDS)
 
 
 def _total(snapshot: StatsSnapshot) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.master.replicas.plan import HEALTHY_AFTER, CrashBackoff, Replica, plan
+from blog.master.replicas.plan import HEALTHY_AFTER, Replica, plan
 
 
 def copies(service: str, *started: float) -> list[Replica]:
@@ -43,22 +43,39 @@ def test_a_crashed_copy_waits_and_starts_again() -> None:
     assert plan({"c": 1}, [crashed], 12.0).start == [crashed]
 
 
+def crash(replica: Replica, lived: float) -> float:
+    """Crash after `lived` seconds; return the seconds until the restart, which are up afterwards."""
+    replica.started = 100.0
+    delay = replica.crashed(100.0 + lived)
+    assert replica.start_at == pytest.approx(100.0 + lived + delay)
+    return delay
+
+
 def test_delays_double_up_to_ten_seconds() -> None:
     """From 0.2 s."""
-    backoff = CrashBackoff()
-    delays = [backoff.crashed(1.0) for _ in range(8)]
+    replica = Replica("c", 1)
+    delays = [crash(replica, 1.0) for _ in range(8)]
     assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
-    assert backoff.is_loop
+    assert replica.is_crash_loop
+    assert replica.is_given_up
+
+
+def test_a_million_crashes_are_no_end() -> None:
+    """A replica that crashes for weeks is restarted every ten seconds, and nothing else happens."""
+    replica = Replica("c", 1)
+    assert {crash(replica, 1.0) for _ in range(10**6)} >= {0.2, 10.0}
+    assert crash(replica, 1.0) == 10.0
+    assert replica.restarts == replica.failures.count == 10**6 + 1
 
 
 def test_half_a_minute_of_health_forgives() -> None:
     """The next crash is the first one again."""
-    backoff = CrashBackoff()
+    replica = Replica("c", 1)
     for _ in range(5):
-        backoff.crashed(1.0)
-    assert backoff.crashed(HEALTHY_AFTER) == pytest.approx(0.2)
-    assert not backoff.is_loop
-    assert backoff.total == 6
+        crash(replica, 1.0)
+    assert crash(replica, HEALTHY_AFTER) == pytest.approx(0.2)
+    assert not replica.is_crash_loop
+    assert replica.restarts == 6
 
 
 def test_who_is_to_go_first_goes_first() -> None:

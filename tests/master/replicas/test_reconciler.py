@@ -60,7 +60,7 @@ async def test_what_crashes_comes_back(master: Reconciler, runtime: FakeRuntime)
     runtime.copies[0].crash()
     await until(lambda: len(runtime.copies) == 2)
     assert runtime.copies[1].name == "comments-1"
-    assert master.copies[0].backoff.total == 1
+    assert master.copies[0].restarts == 1
     assert master.copies[0].last_words == ["comments-1: one", "comments-1: two"]
 
 
@@ -88,9 +88,9 @@ async def test_a_crash_is_no_refusal(master: Reconciler, runtime: FakeRuntime) -
     """Only a loop of them is given up."""
     runtime.crashing.add("comments")
     master.scale({"comments": 1})
-    await until(lambda: bool(master.copies) and master.copies[0].backoff.total == 1)
+    await until(lambda: bool(master.copies) and master.copies[0].restarts == 1)
     assert master.given_up("comments") == []
-    await until(lambda: master.copies[0].backoff.is_loop)
+    await until(lambda: master.copies[0].is_crash_loop)
     assert master.given_up("comments") == master.copies
 
 
@@ -100,7 +100,7 @@ async def test_what_waits_after_a_crash_is_just_forgotten(
     """There is nobody to drain."""
     runtime.crashing.add("comments")
     master.scale({"comments": 1})
-    await until(lambda: bool(master.copies) and master.copies[0].backoff.total == 1)
+    await until(lambda: bool(master.copies) and master.copies[0].restarts == 1)
     master.scale({"comments": 0})
     await until(lambda: master.copies == [])
     assert master.running == {}

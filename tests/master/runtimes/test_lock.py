@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+from blog.core.files.lock import is_locked
 from blog.master.runtimes import lock as copy_lock
 from tests.master.stand_in import SILENT, pid_of, stand_in
 
@@ -12,12 +13,12 @@ def test_a_name_runs_once(tmp_path: Path) -> None:
     """Who holds the lock is known; nobody else gets it; a kill -9 frees it."""
     path = tmp_path / "posts-1.lock"
     with stand_in(path) as process:
-        assert copy_lock.is_held(path)
+        assert is_locked(path)
         assert copy_lock.take(path) is None
         assert pid_of(path) == process.pid
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not copy_lock.is_held(path)
+        assert not is_locked(path)
         assert pid_of(path) is None
 
 
@@ -25,7 +26,7 @@ def test_it_is_held_before_the_child_can_say_so(tmp_path: Path) -> None:
     """A child that was just forked has its name already, though nobody knows its id yet."""
     path = tmp_path / "posts-1.lock"
     with stand_in(path, SILENT):
-        assert copy_lock.is_held(path)
+        assert is_locked(path)
         assert copy_lock.holder(path) is None
 
 
@@ -43,7 +44,7 @@ def test_the_child_of_a_copy_does_not_hold_it(tmp_path: Path) -> None:
         child = int(started.read_text())
         try:
             os.kill(child, 0)
-            assert not copy_lock.is_held(path)
+            assert not is_locked(path)
         finally:
             os.kill(child, signal.SIGKILL)
 
@@ -52,5 +53,5 @@ def test_what_the_file_holds_is_nothing(tmp_path: Path) -> None:
     """No process id is taken from the file: one that is written there means nobody."""
     path = tmp_path / "posts-1.lock"
     path.write_text(f'{{"pid": {os.getpid()}')
-    assert not copy_lock.is_held(path)
+    assert not is_locked(path)
     assert copy_lock.holder(path) is None

@@ -6,6 +6,7 @@ from typing import Any
 
 from docker.types import LogConfig, Mount
 
+from blog.core.net.address import Address
 from blog.core.settings import PREFIX, Settings
 from blog.master.programs import BUS, GATEWAY
 
@@ -16,7 +17,6 @@ SERVICE, COPY = "blog.service", "blog.copy"
 
 LOOPBACK = "127.0.0.1"
 _PUBLIC, _ADMIN = "8080/tcp", "4000/tcp"
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what is asked about, not what is bound
 # the image knows where to listen and where its data is; the rest is the master's own business
 _NOT_TOLD = (
     *("HOST", "PORT", "ADVERTISE", "PUBLIC_PORT", "ADMIN_PORT", "DATA_DIR", "EMBED_REGISTRY"),
@@ -57,8 +57,10 @@ def ports(settings: Settings) -> dict[str, tuple[str, int]]:
     The master could also dial the container's own address, but that can be reached on Linux only, and
     changes whenever the gateway is started anew.
     """
-    admin_host = LOOPBACK if settings.host in _EVERYWHERE else settings.host
-    return {_PUBLIC: (settings.host, settings.public_port), _ADMIN: (admin_host, settings.admin_port)}
+    # the engine takes addresses only, no names
+    host = LOOPBACK if settings.host == "localhost" else settings.host
+    public, admin = Address.of(host, settings.public_port), Address.of(host, settings.admin_port)
+    return {_PUBLIC: public, _ADMIN: admin.local}
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -68,12 +68,20 @@ def test_only_the_gateway_has_ports_and_only_the_bus_a_volume() -> None:
         ("127.0.0.1", "127.0.0.1"),
         ("192.168.1.5", "192.168.1.5"),
         ("0.0.0.0", "127.0.0.1"),
-        ("::", "127.0.0.1"),
+        ("::", "::1"),
+        ("::1", "::1"),
+        ("2001:db8::5", "2001:db8::5"),
     ],
 )
 def test_the_inner_door_is_published_no_further_than_this_machine(host: str, admin: str) -> None:
     """Unless BLOG_HOST names an address: there a gateway that is a process has it too."""
     assert ports(settings(host=host)) == {"8080/tcp": (host, 8888), "4000/tcp": (admin, 4444)}
+
+
+def test_the_engine_gets_an_address_for_the_name_localhost() -> None:
+    """It would take a name for every address, or for a mistake."""
+    published = ports(settings(host="localhost"))
+    assert published == {"8080/tcp": ("127.0.0.1", 8888), "4000/tcp": ("127.0.0.1", 4444)}
 
 
 def test_a_certificate_is_mounted_by_its_folder(tmp_path: Path) -> None:
