@@ -1,4 +1,4 @@
-"""Instance: one running copy of a service, as it announces itself and as others see it."""
+"""Instance: one running replica of a service, as it announces itself and as others see it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 class Departure(StrEnum):
-    """Leaving and dying are different words."""
+    """Why an instance is gone: it left in order, or it was lost."""
 
     LEFT = "left"
     LOST = "lost"
@@ -42,7 +42,7 @@ class _Frozen(BaseModel):
 
 
 class Load(_Frozen):
-    """What an instance has to do now: requests in flight, and how late its loop runs (ms)."""
+    """The load of an instance: requests in flight, and how late its event loop runs (ms)."""
 
     in_flight: int = Field(default=0, ge=0)
     loop_lag_ms: float = Field(default=0.0, ge=0)
@@ -64,7 +64,10 @@ class Route(_Frozen):
 
 
 class Instance(_Frozen):
-    """One running copy of a service. `id` is unique per start; `address` is what others dial."""
+    """One running replica of a service. `id` is unique per start; `address` is what others dial.
+
+    `weight` has no effect; it is on the wire.
+    """
 
     id: InstanceId
     service: ServiceName
@@ -103,5 +106,5 @@ class Instance(_Frozen):
         )
 
     def is_serving(self) -> bool:
-        """Tell whether it may get traffic when its turn comes (suspects only if nobody else can)."""
+        """Return whether it may get traffic (a suspect only if no instance is ready)."""
         return self.state in (State.READY, State.SUSPECT)
