@@ -38,8 +38,12 @@ async def first_of(*work: Coroutine[Any, Any, Any]) -> None:
         await item
         is_done.set()
 
-    async with background(*(run(item) for item in work)):
-        await is_done.wait()
+    try:
+        async with background(*(run(item) for item in work)):
+            await is_done.wait()
+    finally:
+        for item in work:  # one that was cancelled before it started was never awaited
+            item.close()
 
 
 class TaskSupervisor:
