@@ -1,4 +1,4 @@
-"""Where an instance is found: its announced address is right, or the error says what to set. On real networks."""
+"""Where an instance is found: at the address it announces, or the error says what to set. Real networks."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -24,7 +24,7 @@ CONNECT_TIMEOUT = 1.0
 """Seconds that an instance has to accept a connection."""
 
 OnUnreachable = Callable[[str, str], None]
-"""Takes the id of an instance and why it could not be reached: `report_unhealthy` of the registry client."""
+"""Takes an instance id and why it is unreachable: `report_unhealthy` of the registry client."""
 
 
 class InstanceError(Exception):
