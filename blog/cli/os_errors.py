@@ -5,7 +5,7 @@ import stat
 import sys
 
 from blog.core.errors import SettingsError
-from blog.core.files.data_dir import NO_ROOM, concerning
+from blog.core.files.data_dir import DISK_FULL, concerning
 from blog.core.settings import Settings, load
 
 
@@ -27,7 +27,7 @@ def _is_of_output(error: OSError) -> bool:
     try:
         sys.stdout.flush()
         kind = stat.S_IFMT(os.fstat(sys.stdout.fileno()).st_mode)
-        if kind in (stat.S_IFREG, stat.S_IFCHR) and error.errno in NO_ROOM:
+        if kind in (stat.S_IFREG, stat.S_IFCHR) and error.errno in DISK_FULL:
             # a buffer may have dropped what it could not write: only one more byte tells
             os.write(sys.stdout.fileno(), b"\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""Instance: one running copy of a service, as it announces itself and as others see it."""
+"""Instance: one running replica of a service, as it announces itself and as others see it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -32,14 +32,14 @@ class State(StrEnum):
 
 
 class Departure(StrEnum):
-    """Leaving and dying are different words."""
+    """Why an instance is gone: it left in order, or it was lost."""
 
     LEFT = "left"
     LOST = "lost"
 
 
 class Load(FrozenModel):
-    """What an instance has to do now: requests in flight, and how late its loop runs (ms)."""
+    """The load of an instance: requests in flight, and how late its event loop runs (ms)."""
 
     in_flight: int = Field(default=0, ge=0)
     loop_lag_ms: float = Field(default=0.0, ge=0)
@@ -61,7 +61,10 @@ class Route(FrozenModel):
 
 
 class Instance(FrozenModel):
-    """One running copy of a service. `id` is unique per start; `address` is what others dial."""
+    """One running replica of a service. `id` is unique per start; `address` is what others dial.
+
+    `weight` has no effect; it is on the wire.
+    """
 
     id: InstanceId
     service: ServiceName
@@ -100,5 +103,5 @@ class Instance(FrozenModel):
         )
 
     def is_serving(self) -> bool:
-        """Tell whether it may get traffic when its turn comes (suspects only if nobody else can)."""
+        """Return whether it may get traffic (a suspect only if no instance is ready)."""
         return self.state in (State.READY, State.SUSPECT)

@@ -13,7 +13,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 
-from blog.core.files.regular_file import content
+from blog.core.files.regular_file import read_regular_file
 from blog.core.net.address import Address
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -102,7 +102,7 @@ def files(folder: str) -> Iterator[str]:
 def read(path: str) -> LocalInstance | None:
     """Read one run file; None if it does not describe a process that runs here."""
     try:
-        record = json.loads(content(path, _MAX_SIZE))
+        record = json.loads(read_regular_file(path, _MAX_SIZE))
         id_, address = record["id"], record["address"]
         Address.parse(address)
         is_valid = _ID.fullmatch(id_) and _is_here(record) and _is_running(record)
@@ -115,7 +115,7 @@ def read(path: str) -> LocalInstance | None:
 def is_left_behind(path: str) -> bool:
     """Return whether a run file describes a process of this machine that has ended."""
     try:
-        record = json.loads(content(path, _MAX_SIZE))
+        record = json.loads(read_regular_file(path, _MAX_SIZE))
         return isinstance(record["pid"], int) and _is_here(record) and not _is_running(record)
     except _INVALID:
         return False

@@ -1,4 +1,4 @@
-"""Where an instance is found: the guess is right, or the refusal says what to set. On real networks."""
+"""Instances are found at the address they announce, or the error says what to set. Real networks."""
 
 from collections.abc import Iterator
 from pathlib import Path

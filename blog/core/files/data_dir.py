@@ -17,7 +17,7 @@ _REASONS = {
 }
 _DENIED = (errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-NO_ROOM = (*_FULL, errno.EFBIG)
+DISK_FULL = (*_FULL, errno.EFBIG)
 """Errors of writing; they name no file."""
 _BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 _ELSEWHERE = "set another BLOG_DATA_DIR"
@@ -31,7 +31,7 @@ def reason(error: Exception) -> str:
 
 
 def unusable(data_dir: Path, path: Path, error: Exception) -> SettingsError:
-    """Make the error of a process that cannot do without `path` in `data_dir`."""
+    """Make the error of a process that needs `path` in `data_dir`."""
     return SettingsError(
         f"BLOG_DATA_DIR={data_dir}: {path} cannot be used by user {os.geteuid()}: {reason(error)};"
         f" {_remedy(data_dir, path, error)}."
@@ -40,7 +40,7 @@ def unusable(data_dir: Path, path: Path, error: Exception) -> SettingsError:
 
 @contextmanager
 def needed(data_dir: Path) -> Iterator[None]:
-    """Make what the body finds wrong with files a SettingsError that says what to do."""
+    """Translate an OSError of the body into a SettingsError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -48,11 +48,11 @@ def needed(data_dir: Path) -> Iterator[None]:
 
 
 def concerning(data_dir: Path, error: OSError) -> SettingsError | None:
-    """Return what to tell people of an error with a file in `data_dir`; None for one of anything else."""
+    """Return the error to show for an OSError about a file in `data_dir`; None for any other."""
     path = _named(error)
     if path is None:
         # an error of writing names no file; sockets and pipes are never full in this way
-        return unusable(data_dir, data_dir, error) if error.errno in NO_ROOM else None
+        return unusable(data_dir, data_dir, error) if error.errno in DISK_FULL else None
     return unusable(data_dir, path, error) if _is_within(path, data_dir) else None
 
 
@@ -77,7 +77,7 @@ def _is_within(path: Path, folder: Path) -> bool:
 def _remedy(data_dir: Path, path: Path, error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     kind = str(getattr(error, "sqlite_errorname", "")) if isinstance(error, sqlite3.Error) else ""
-    if number in NO_ROOM or kind.startswith("SQLITE_FULL"):
+    if number in DISK_FULL or kind.startswith("SQLITE_FULL"):
         return f"make room, or {_ELSEWHERE}"
     if number == errno.EROFS:
         return f"mount it so that it can be written, or {_ELSEWHERE}"
@@ -89,7 +89,7 @@ def _remedy(data_dir: Path, path: Path, error: Exception) -> str:
 
 
 def _grant(data_dir: Path, path: Path) -> str:
-    """Say how this user may write there; root, who may anyway, is kept out by something else."""
+    """Return how to let this user write there; for root, permissions are not the reason."""
     user, owner = os.geteuid(), _owner(path)
     if user in (0, owner):
         return f"see what `ls -ld {path}` says, or {_ELSEWHERE}"
@@ -98,7 +98,7 @@ def _grant(data_dir: Path, path: Path) -> str:
 
 
 def _owner(path: Path) -> int | None:
-    """Return whose the nearest thing is that is there."""
+    """Return the owner of the path, or of its nearest parent that exists."""
     for place in (path, *path.parents):
         try:
             return place.stat().st_uid

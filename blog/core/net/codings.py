@@ -11,7 +11,7 @@ from blog.core.errors import Malformed, UnsupportedMedia
 IDENTITY = "identity"
 """The coding that is none (RFC 9110 §12.5.3)."""
 ACCEPT_ENCODING = {"Accept-Encoding": IDENTITY}
-"""The only coding that is taken here: in a request for an answer, and in a 415 for requests."""
+"""The only coding that is accepted: in a request, for its response; in a 415, for requests."""
 
 _SHOWN = 80
 
@@ -35,4 +35,4 @@ def must_be_plain(values: Iterable[str]) -> None:
 def must_be_chunked(values: Iterable[str]) -> None:
     """Let a request pass whose only transfer coding is `chunked`. Raises Malformed (RFC 9112 §6.1)."""
     if [value.strip(" \t").lower() for value in values] not in ([], ["chunked"]):
-        raise Malformed("The only transfer coding that is known here is chunked (RFC 9112 §6.1).")
+        raise Malformed("The only transfer coding that is supported is chunked (RFC 9112 §6.1).")

@@ -16,24 +16,24 @@ RESPONSE_LIMIT = 64 << 20
 """Bytes of a response that is read whole: a page of the longest posts, the table of a large registry."""
 
 
-class UnaskedCodingError(aiohttp.ClientPayloadError):
-    """The response has a content coding, although none was asked for."""
+class UnexpectedCodingError(aiohttp.ClientPayloadError):
+    """The response has a content coding, although none was requested."""
 
 
 class ResponseTooLargeError(aiohttp.ClientPayloadError):
-    """The response has more bytes than are taken."""
+    """The response has more bytes than are accepted."""
 
 
 def client_session(
-    *, looks_at_heads_only: bool = False, headers: dict[str, str] | None = None, **options: Any
+    *, reads_bodies: bool = True, headers: dict[str, str] | None = None, **options: Any
 ) -> aiohttp.ClientSession:
     """Make a client; `options` are those of aiohttp's. It keeps no cookies.
 
-    With `looks_at_heads_only` no body is ever read, and its coding does not matter.
+    Without `reads_bodies` no body is ever read, and its coding does not matter.
     """
     return aiohttp.ClientSession(
         headers={**(headers or {}), **ACCEPT_ENCODING},
-        middlewares=() if looks_at_heads_only else (_refuse_codings,),
+        middlewares=(_refuse_codings,) if reads_bodies else (),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         **options,
@@ -76,17 +76,17 @@ def detail_of(problem: bytes) -> str:
 async def _refuse_codings(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Pass on a response that is as it was asked for. Raises UnaskedCodingError."""
+    """Pass on a response without a content coding. Raises UnexpectedCodingError."""
     response = await handler(request)
     coding = coding_of(response.headers.getall(hdrs.CONTENT_ENCODING, ()))
     if coding is not None:
         response.close()
-        raise UnaskedCodingError(
-            f"{request.url.authority} answered with the content coding {coding}, which nobody asked for"
+        raise UnexpectedCodingError(
+            f"{request.url.authority} responded with the content coding {coding}, which was not requested"
         )
     return response
 
 
 def _too_large(response: aiohttp.ClientResponse, limit: int) -> ResponseTooLargeError:
     response.close()
-    return ResponseTooLargeError(f"{response.url.authority} answered with more than {limit} bytes")
+    return ResponseTooLargeError(f"{response.url.authority} responded with more than {limit} bytes")

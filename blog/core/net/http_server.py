@@ -1,7 +1,7 @@
-"""Every aiohttp server of ours: bodies are taken as they are, and an error in one is its sender's.
+"""Every aiohttp server of ours: bodies are not decoded, and an error in one is an error of the client.
 
-aiohttp alone decompresses, says `100 Continue` before anybody has looked at the head, lets a handler wait
-for ever for a body whose chunks broke, and answers what it cannot parse with a text and a traceback.
+aiohttp alone decompresses, sends `100 Continue` before a handler has seen the head, lets a handler wait
+for ever for a body whose chunks broke, and responds to what it cannot parse with text and a traceback.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from blog.core.errors import Malformed
 from blog.core.logs import get_logger
 from blog.core.net.codings import must_be_chunked, must_be_plain
-from blog.core.web import EXPECTATION, problem, unmet
+from blog.core.web import EXPECTATION, expectation_failed, problem
 
 _CONTINUE = "100-continue"
 
@@ -26,8 +26,8 @@ log = get_logger()
 def app_runner(app: web.Application, *, shutdown_timeout: float, **options: Any) -> web.AppRunner:
     """Make what serves `app`; `options` are those of aiohttp's connections (limits).
 
-    Requests that cannot be read are refused after the middlewares that `app` has: one that means another
-    instance, or comes without the token, is told so first.
+    Requests that cannot be read are rejected after the middlewares that `app` has: the errors for another
+    instance and for a missing token come first.
     """
     app.middlewares.insert(0, _must_be_text)
     app.middlewares.append(_admit)
@@ -43,7 +43,7 @@ def app_runner(app: web.Application, *, shutdown_timeout: float, **options: Any)
 
 @web.middleware
 async def _must_be_text(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse fields that are not UTF-8, as the gateway does, before anything hashes or logs one."""
+    """Reject headers that are not UTF-8, as the gateway does, before any is hashed or logged."""
     try:
         for value in request.headers.values():
             if not value.isascii():
@@ -55,11 +55,11 @@ async def _must_be_text(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def _admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in what can be read: no content coding, at most chunks, no expectation but `100-continue`."""
+    """Reject what cannot be read: a content coding, another transfer coding, another expectation."""
     must_be_plain(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
     must_be_chunked(request.headers.getall(hdrs.TRANSFER_ENCODING, ()))
     if request.get(EXPECTATION, _CONTINUE) != _CONTINUE:
-        raise unmet()
+        raise expectation_failed()
     return await handler(request)
 
 
@@ -72,7 +72,7 @@ class _Runner(web.AppRunner):
         made = await super()._make_server()
         return _Server(
             made.request_handler,
-            request_factory=_noting_expectations(made.request_factory),
+            request_factory=_recording_expectations(made.request_factory),
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,  # noqa: SLF001 - the options of its connections
         )
@@ -88,16 +88,16 @@ class _Server(web.Server):
 class _RequestHandler(RequestHandler):
     """One connection, which ends in order when the framing of a body breaks."""
 
-    __slots__ = ("_is_broken", "_newest")
+    __slots__ = ("_is_broken", "_last_body")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._is_broken = False
-        self._newest: Any = None
-        """The body of the request that came last."""
+        self._last_body: Any = None
+        """The body of the last request."""
 
     def data_received(self, data: bytes) -> None:
-        """Read on; tell whoever reads a body that its chunks broke: the parser tells nobody."""
+        """Read on; fail the body whose chunks broke, which the parser does not do."""
         if self._is_broken:
             return
         super().data_received(data)
@@ -106,22 +106,22 @@ class _RequestHandler(RequestHandler):
         message, body = self._messages[-1]
         error = getattr(message, "exc", None)
         if error is None:
-            self._newest = body
-        elif self._newest is not None and not self._newest.is_eof():
-            self._messages.pop()  # what was asked gets one answer
+            self._last_body = body
+        elif self._last_body is not None and not self._last_body.is_eof():
+            self._messages.pop()  # the request gets one response
             self._break(error)
 
     def _break(self, error: Exception) -> None:
         self._is_broken = True
         self._lingering_time = 0.0  # nothing more can be read of it
-        self._newest.set_exception(web.RequestPayloadError(str(error)))
+        self._last_body.set_exception(web.RequestPayloadError(str(error)))
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Answer; say that the connection ends where it will."""
+        """Send the response; announce the end of the connection where it follows."""
         if self._is_broken or (EXPECTATION in request and not request.content.is_eof()):
-            resp.force_close()  # a client that was not told to send its body may never do so
+            resp.force_close()  # a client that was not asked for its body may never send it
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -131,7 +131,7 @@ class _RequestHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no request as a problem, and end the connection."""
+        """Respond to what is not a valid request with a problem, and end the connection."""
         if status >= web.HTTPInternalServerError.status_code:
             return super().handle_error(request, status, exc, message)
         log.info("request.malformed", address=request.remote, why=(message or "").partition("\n")[0])
@@ -141,11 +141,11 @@ class _RequestHandler(RequestHandler):
         return response
 
 
-def _noting_expectations(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Make requests that carry what they expect beside their fields.
+def _recording_expectations(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Make requests whose expectation is kept beside their headers.
 
-    aiohttp would meet it before any handler; here that is done where the body is read, so that a refusal
-    comes instead of it (RFC 9110 §10.1.1).
+    aiohttp would meet it before any handler; here that is done where the body is read, so that an error
+    can come instead (RFC 9110 §10.1.1).
     """
 
     def make(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:

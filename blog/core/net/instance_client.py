@@ -21,10 +21,10 @@ from blog.core.net.http_client import RESPONSE_LIMIT, read_response
 from blog.core.web import INSTANCE_HEADER, bearer
 
 CONNECT_TIMEOUT = 1.0
-"""Seconds that an instance has to take a connection."""
+"""Seconds that an instance has to accept a connection."""
 
 OnUnreachable = Callable[[str, str], None]
-"""Takes the id of an instance and why it could not be reached: `report` of the registry client."""
+"""Takes an instance id and why it is unreachable: `report_unhealthy` of the registry client."""
 
 
 class InstanceError(Exception):
@@ -38,7 +38,7 @@ class InstanceError(Exception):
 class InstanceUnreachable(InstanceError):
     """The instance never got the request: it is safe to send it to another one.
 
-    `is_refused`: nothing listens at the address, or it is not valid; otherwise nothing answered there.
+    `is_refused`: nothing listens at the address, or it is not valid; otherwise nothing responded there.
     """
 
     def __init__(self, instance: Instance, why: str, *, is_refused: bool = False) -> None:
@@ -49,11 +49,11 @@ class InstanceUnreachable(InstanceError):
 class InstanceMisdirected(InstanceUnreachable):
     """Another instance has the address now; it did not process the request (421).
 
-    `answered_by` is the id of that one, None if it did not tell.
+    `answered_by` is the id of that one, None if it sent none.
     """
 
     def __init__(self, instance: Instance, answered_by: str | None) -> None:
-        super().__init__(instance, f"{answered_by or 'another instance'} answers at its address (421)")
+        super().__init__(instance, f"{answered_by or 'another instance'} responds at its address (421)")
         self.answered_by = answered_by
 
 
@@ -205,7 +205,7 @@ class InstanceStream:
 
     @property
     def content_length(self) -> int | None:
-        """The bytes that the body has, if the head says so."""
+        """The length of the body in bytes, if the head contains it."""
         return self._response.content_length
 
     async def read(self, limit: int = RESPONSE_LIMIT) -> bytes:
@@ -276,7 +276,7 @@ def _translated(instance: Instance, body: _Body | None) -> Iterator[None]:
 
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return str(error) or "no answer in time"
+        return str(error) or "no response in time"
     return str(error) or type(error).__name__
 
 

@@ -49,7 +49,7 @@ class Prober:
     async def open(token: str | None) -> AsyncIterator["Prober"]:
         """Make one with a client that keeps no connections: an open one would prove nothing."""
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
-        async with client_session(looks_at_heads_only=True, connector=connector) as http:
+        async with client_session(reads_bodies=False, connector=connector) as http:
             yield Prober(InstanceClient(http, token=token))
 
     async def probe(self, instance: Instance, timeout: float) -> ProbeOutcome:

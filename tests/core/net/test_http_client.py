@@ -12,7 +12,7 @@ import pytest
 
 from blog.core.net.http_client import (
     ResponseTooLargeError,
-    UnaskedCodingError,
+    UnexpectedCodingError,
     client_session,
     detail_of,
     parse_json,
@@ -51,10 +51,10 @@ async def answering(fields: str, body: bytes) -> AsyncIterator[tuple[str, list[s
 async def test_a_coding_that_nobody_asked_for_is_an_error(fields: str) -> None:
     """Before the body is read, as an error of the client that every caller expects, in clear words."""
     async with answering(fields, gzip.compress(b"x" * 1000)) as (url, heads), client_session() as http:
-        with pytest.raises(UnaskedCodingError, match="content coding"):
+        with pytest.raises(UnexpectedCodingError, match="content coding"):
             await http.get(url)
         assert "accept-encoding: identity\r\n" in heads[0].lower()
-    assert issubclass(UnaskedCodingError, aiohttp.ClientError)
+    assert issubclass(UnexpectedCodingError, aiohttp.ClientError)
 
 
 async def test_where_only_heads_are_looked_at_a_coding_does_not_matter() -> None:
@@ -62,7 +62,7 @@ async def test_where_only_heads_are_looked_at_a_coding_does_not_matter() -> None
     packed = gzip.compress(b"x" * 1000)
     async with (
         answering("Content-Encoding: gzip\r\n", packed) as (url, _),
-        client_session(looks_at_heads_only=True) as http,
+        client_session(reads_bodies=False) as http,
         http.get(url) as response,
     ):
         assert response.status == 200

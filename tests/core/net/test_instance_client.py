@@ -175,7 +175,7 @@ async def test_another_instance_at_the_address_did_nothing(ways: Callable[..., A
         return problem(misdirected("posts-other"))
 
     async with calling(refuse) as call:
-        with pytest.raises(InstanceMisdirected, match="posts-other answers") as caught:
+        with pytest.raises(InstanceMisdirected, match="posts-other responds") as caught:
             await ways(call)
         assert caught.value.answered_by == "posts-other"
         assert caught.value.instance is call.instance
@@ -238,7 +238,7 @@ class StuckConnector(aiohttp.TCPConnector):
 async def test_a_time_out_tells_whether_the_request_was_sent() -> None:
     """Before the connection is there nothing was; afterwards the instance may have done it."""
     async with calling(never) as call:
-        with pytest.raises(InstanceFailed, match="no answer in time") as caught:
+        with pytest.raises(InstanceFailed, match="no response in time") as caught:
             await ask(call, timeout=0.2)
         assert (caught.value.is_timeout, caught.value.is_sent) == (True, True)
         assert call.reports == []
