@@ -100,18 +100,20 @@ def test_a_reader_goes_on_from_a_post_that_was_deleted() -> None:
             posts(view, meta(), before=unknown)
 
 
-def test_a_thread_goes_on_behind_a_comment() -> None:
-    """Also behind one that was deleted; holes are not counted as comments."""
+def test_a_thread_continues_after_a_comment() -> None:
+    """Also after one that was deleted; holes are not counted as comments; `behind` is its old name."""
     ids = [derived_id("c", n) for n in range(SHOWN_COMMENTS + 3)]
     view = given(QueryView, written(), *map(said, ids), unsaid(ids[0]), unsaid(ids[50]))
     first = [item.id for item in post(POST, view, meta()).comments]
     left = [id_ for id_ in ids if id_ not in (ids[0], ids[50])]
     assert first == left[:SHOWN_COMMENTS]
-    rest = post(POST, view, meta(), behind=first[-1]).comments
+    rest = post(POST, view, meta(), after_comment=first[-1]).comments
     assert [item.id for item in rest] == left[SHOWN_COMMENTS:]
-    assert post(POST, view, meta(), behind=ids[50]).comments[0].id == ids[51]
+    assert post(POST, view, meta(), after_comment=ids[50]).comments[0].id == ids[51]
+    for options in ({"behind": ids[50]}, {"after_comment": ids[50], "behind": OTHER}):
+        assert post(POST, view, meta(), **options).comments[0].id == ids[51]
     with pytest.raises(Invalid):
-        post(POST, view, meta(), behind=OTHER)
+        post(POST, view, meta(), after_comment=OTHER)
 
 
 def test_a_comment_belongs_to_its_post() -> None:

@@ -1,5 +1,7 @@
 """The pages: what they show of what the peers say, and that nothing in it is ever run."""
 
+from typing import Any
+
 import pytest
 
 from blog.core.contract import AUTHOR_COOKIE, Html, PeerResponse, Redirect
@@ -149,10 +151,22 @@ async def test_a_long_thread_has_pages() -> None:
     first = await read(POST, FakePeers(query=PeerResponse(a_post(comments=full))))
     assert first.context["more"] == full[-1]["id"]
     peers = FakePeers(query=PeerResponse(a_post(comments=[some])))
-    last = await read(POST, peers, after=8, behind=full[-1]["id"])
+    last = await read(POST, peers, after=8, after_comment=full[-1]["id"])
     assert peers.query.asked == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
     assert len(last.context["comments"]) == 1
     assert last.context["more"] is None
+
+
+@pytest.mark.parametrize("options", [{"behind": COMMENT}, {"after_comment": COMMENT, "behind": POST}])
+async def test_the_old_name_of_a_page_is_understood(options: dict[str, Any]) -> None:
+    """Links with `?behind=` are in bookmarks; `?after_comment=` wins, and is what pages link to."""
+    peers = FakePeers(query=PeerResponse(a_post()), comments=PeerResponse({"id": COMMENT}, sequence=4))
+    page = await read(POST, peers, **options)
+    assert page.context["after_comment"] == COMMENT
+    assert peers.query.asked == [(f"/posts/{POST}", {"behind": COMMENT}, None)]
+    answer = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
+    assert isinstance(answer, Redirect)
+    assert answer.to == f"/read/{POST}?after_comment={COMMENT}&after=4#{COMMENT}"
 
 
 async def test_searching_asks_for_what_was_typed() -> None:

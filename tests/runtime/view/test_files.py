@@ -240,7 +240,8 @@ def test_a_number_of_another_user_is_passed_over(name: str) -> None:
         for mode in (0o600, 0o644):
             theirs.chmod(mode)
             code = (
-                "import os, sys; from pathlib import Path; from blog.runtime.view.files import ViewFiles\n"
+                "import os, sys; from pathlib import Path\n"
+                "from blog.runtime.view.files import ViewFiles\n"
                 "os.setgroups([]); os.setuid(54321); print(ViewFiles(Path(sys.argv[1])).current.name)"
             )
             done = subprocess.run(
