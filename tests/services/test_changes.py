@@ -144,10 +144,10 @@ def test_what_is_not_there_is_not_found(change: Change, event: Event, version: i
 def test_the_author_gets_the_post_as_it_is_now() -> None:
     """Who wrote it and when stays; the version is that of the edit."""
     decision = edit_post(a_post())
-    answer = posts.as_edited(POST_EDITED, Written(decision.events, 9, decision.before))
+    response = posts.as_edited(POST_EDITED, Written(decision.events, 9, decision.before))
     kept = edit_post(a_post(), POST_EDITED).content
-    assert kept == answer.model_copy(update={"sequence": 2})
-    assert (answer.title, answer.created_at, answer.edited_at) == ("Good", NOW, LATER)
+    assert kept == response.model_copy(update={"sequence": 2})
+    assert (response.title, response.created_at, response.edited_at) == ("Good", NOW, LATER)
     first = posts.as_post(a_post(), Written([], 1))
     assert (first.sequence, first.edited_at, first.title) == (1, None, "Hello")
 
@@ -155,10 +155,10 @@ def test_the_author_gets_the_post_as_it_is_now() -> None:
 def test_the_author_gets_the_comment_as_it_is_now() -> None:
     """Pending again, with the version of the edit."""
     decision = edit_comment(*written(), APPROVED)
-    answer = comments.as_edited(an_edit(), Written(decision.events, 4, decision.before))
+    response = comments.as_edited(an_edit(), Written(decision.events, 4, decision.before))
     kept = edit_comment(*written(), APPROVED, an_edit()).content
-    assert kept == answer
-    assert (answer.status, answer.content, answer.edited_at) == ("pending", "hey", LATER)
+    assert kept == response
+    assert (response.status, response.content, response.edited_at) == ("pending", "hey", LATER)
     first = comments.as_comment(a_comment(), Written([], 2))
     assert (first.sequence, first.status) == (2, "pending")
 

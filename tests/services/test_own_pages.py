@@ -68,8 +68,8 @@ async def test_other_words_are_put_with_the_version_that_was_seen() -> None:
     change = {"title": "T", "body": "b", "sequence": 5}
     assert peers.posts.asked == [("put", f"/posts/{POST}", change, "mine", form.key)]
     said = CommentForm(content="c", sequence=6, after_comment=POST)
-    answer = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after_comment={POST}&after=10#{COMMENT}")
+    response = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after_comment={POST}&after=10#{COMMENT}")
     path = f"/posts/{POST}/comments/{COMMENT}"
     assert peers.comments.asked == [("put", path, {"content": "c", "sequence": 6}, "mine", said.key)]
 
@@ -80,8 +80,8 @@ async def test_deleting_says_which_version() -> None:
     form = Form(sequence=5)
     assert await delete_post(POST, form, peers, meta("mine")) == Redirect("/?after=9")
     assert peers.posts.asked == [("delete", f"/posts/{POST}", {"sequence": "5"}, "mine", form.key)]
-    answer = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=10")
+    response = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=10")
     path = f"/posts/{POST}/comments/{COMMENT}"
     assert peers.comments.asked == [("delete", path, {"sequence": "5"}, "mine", form.key)]
 

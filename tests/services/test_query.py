@@ -183,14 +183,14 @@ async def test_what_is_asked_over_http(tmp_path: Path) -> None:
     async with running_service(service, tmp_path) as at:
         await at.apply(written(title="Hello world", body="x"), written(OTHER, "Else"))
         for path in ("/posts", f"/posts/{POST}", "/feed.atom", "/posts?search=hel&limit=1"):
-            answer = await at.client.get(path)
-            assert answer.status == 200, path
-            known = {"If-None-Match": answer.headers["ETag"]}
+            response = await at.client.get(path)
+            assert response.status == 200, path
+            known = {"If-None-Match": response.headers["ETag"]}
             for method in ("GET", "HEAD"):
                 again = await at.client.request(method, path, headers=known)
                 assert (again.status, await again.read()) == (304, b""), path
             head = await at.client.head(path)
-            assert (head.status, head.headers["ETag"]) == (200, answer.headers["ETag"])
+            assert (head.status, head.headers["ETag"]) == (200, response.headers["ETag"])
         assert list(await (await at.client.get("/posts?search=hello+wor")).json()) == [POST]
         assert await (await at.client.get("/posts?search=")).json() == {}
         for query in ("search=" + "x" * 201, "search=%00", "search=a%0Ab", f"before={COMMENT}"):
@@ -221,20 +221,20 @@ async def test_live_tells_of_everything(tmp_path: Path) -> None:
         )
         await at.apply(written(OTHER, "Last"))
         told = []
-        async with at.client.get("/live", headers=headers) as answer:
-            async for line in answer.content:
+        async with at.client.get("/live", headers=headers) as response:
+            async for line in response.content:
                 if line.startswith(b"event: "):
                     told.append(line.decode().strip().removeprefix("event: "))
                 if b"Last" in line:
                     break
         assert told == ["comment-deleted", "comment-deleted", "post-deleted", "post"]
         headers = {"Last-Event-ID": f"{at.bus.log}:{last}"}
-        async with at.client.get("/live", headers=headers) as answer:
+        async with at.client.get("/live", headers=headers) as response:
             await at.apply(said(post_id=OTHER, content="secret"))
             seen = b""
             while b'"comment"' not in seen and b"event: comment" not in seen:
-                seen += await answer.content.readline()
-            seen += await answer.content.readline()
+                seen += await response.content.readline()
+            seen += await response.content.readline()
         assert b"secret" not in seen
         assert MINE.encode() not in seen
         assert b'"content":null' in seen

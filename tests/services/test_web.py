@@ -67,8 +67,8 @@ async def test_publishing_goes_to_the_post_and_keeps_the_author() -> None:
     """The reader sees what was written, and is its author from now on."""
     peers = FakePeers(posts=PeerResponse({"id": POST}, sequence=9))
     form = PostForm(title="T")
-    answer = await publish(form, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
+    response = await publish(form, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
     draft = {"title": "T", "body": "", "author": ""}
     assert peers.posts.asked == [("/posts", draft, "mine", form.key)]
 
@@ -130,8 +130,8 @@ async def test_comments_are_shown_as_their_reader_may_see_them() -> None:
 async def test_commenting() -> None:
     """The reader comes back to the comment."""
     peers = FakePeers(comments=PeerResponse({"id": COMMENT}, sequence=4))
-    answer = await comment(POST, CommentForm(content="c"), peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=4#{COMMENT}", {AUTHOR_COOKIE: "mine"})
+    response = await comment(POST, CommentForm(content="c"), peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=4#{COMMENT}", {AUTHOR_COOKIE: "mine"})
 
 
 async def test_a_comment_that_was_refused_is_shown_below_its_post() -> None:
@@ -164,9 +164,9 @@ async def test_the_old_name_of_a_page_is_understood(options: dict[str, Any]) -> 
     page = await read(POST, peers, **options)
     assert page.context["after_comment"] == COMMENT
     assert peers.query.asked == [(f"/posts/{POST}", {"behind": COMMENT}, None)]
-    answer = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
-    assert isinstance(answer, Redirect)
-    assert answer.to == f"/read/{POST}?after_comment={COMMENT}&after=4#{COMMENT}"
+    response = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
+    assert isinstance(response, Redirect)
+    assert response.to == f"/read/{POST}?after_comment={COMMENT}&after=4#{COMMENT}"
 
 
 async def test_searching_asks_for_what_was_typed() -> None:
