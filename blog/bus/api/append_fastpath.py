@@ -17,7 +17,14 @@ from blog.bus.log.log import EventLog
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, TooLarge, status_of
 from blog.core.net.codings import must_be_plain
-from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unmet, unsupported
+from blog.core.web import (
+    PROBLEM_TYPE,
+    expectation_failed,
+    misdirected,
+    problem_body,
+    unauthorized,
+    unsupported,
+)
 from blog.eventlog.client import LOG_HEADER, Appended
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
@@ -120,7 +127,7 @@ class AppendFastPath:
             raise unauthorized()
         must_be_plain(value.decode("latin-1") for value in head.get_all(b"content-encoding"))
         if [value.lower() for value in head.get_all(b"expect")] not in ([], [b"100-continue"]):
-            raise unmet()
+            raise expectation_failed()
         content_type = _text(head, b"content-type").partition(";")[0].strip().lower()
         if content_type not in APPEND_TYPES:
             raise unsupported(content_type or "nothing", *APPEND_TYPES)

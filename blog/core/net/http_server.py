@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from blog.core.errors import Malformed
 from blog.core.logs import get_logger
 from blog.core.net.codings import must_be_chunked, must_be_plain
-from blog.core.web import EXPECTATION, problem, unmet
+from blog.core.web import EXPECTATION, expectation_failed, problem
 
 _CONTINUE = "100-continue"
 
@@ -59,7 +59,7 @@ async def _admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     must_be_plain(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
     must_be_chunked(request.headers.getall(hdrs.TRANSFER_ENCODING, ()))
     if request.get(EXPECTATION, _CONTINUE) != _CONTINUE:
-        raise unmet()
+        raise expectation_failed()
     return await handler(request)
 
 
