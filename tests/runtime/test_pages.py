@@ -90,7 +90,7 @@ async def test_a_long_thread_can_be_read_to_its_end(gateway_client: Client) -> N
         response = await gateway_client.post(f"/posts/{post}/comments", json={"content": f"c{number}"})
         assert response.status == 201
     page = await gateway_client.get(f"/read/{post}?after={response.headers['Blog-Sequence']}")
-    link = re.search(r'href="([^"#]+behind=[^"#]+)', await page.text())
+    link = re.search(r'href="([^"#]+after_comment=[^"#]+)', await page.text())
     assert link
     next_page = unescape(link[1])
     second = await (await gateway_client.get(next_page)).text()
