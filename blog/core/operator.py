@@ -1,4 +1,4 @@
-"""Operator commands: what the person who runs the blog may do to things by id, whoever wrote them.
+"""Operator commands: what the person who runs the blog may do to things by id, whoever their author is.
 
 Plain data: how a service declares one, and what goes over the wire to an instance and back. No public
 route ever leads to `PATH`.

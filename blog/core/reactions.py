@@ -1,4 +1,4 @@
-"""The wire between bus and reacting instance: what is delivered, and what comes of it.
+"""The wire between bus and reacting instance: deliveries, and their outcomes.
 
 `POST /reactions` at the instance: `DeliveryRequest` → 200 `DeliveryResponse`, one `Result` per event, in
 the same order.
@@ -15,7 +15,7 @@ PATH = "/reactions"
 
 
 class Outcome(StrEnum):
-    """What came of one event."""
+    """The outcome of one event."""
 
     DONE = "done"
     RETRY = "retry"
@@ -31,9 +31,9 @@ class DeliveryRequest(FrozenModel):
 
 
 class Result(FrozenModel):
-    """What came of the event `id`: on `done`, `events` follow from it and are appended with the ack.
+    """The outcome of the event `id`: on `done`, `events` follow from it and are appended with the ack.
 
-    On `retry` and `dead`, `reason` says why; `retry_after` (seconds) may ask for a longer wait.
+    On `retry` and `dead`, `reason` says why; `retry_after` (seconds) may ask for a longer delay.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""Web: what every aiohttp server of ours has in common: problems, the token, the instance that is meant.
+"""What all our aiohttp servers have in common: problems, the token, the instance that is meant.
 
-Errors leave as RFC 9457 `application/problem+json`. Modules of contracts never import this one.
+Errors are sent as RFC 9457 `application/problem+json`. The contract rooms never import this module.
 """
 
 import hashlib
@@ -40,9 +40,11 @@ STALE_HEADER = "Blog-Stale"
 AUTHOR_HEADER = "Blog-Author-Token"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 PROBLEM_TYPE = "application/problem+json"
-_NOT_OF_OPERATORS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
+UNEXPECTED = "Internal error; your request is not the cause."
+"""The detail of an error that nobody expected."""
+_FROM_BROWSERS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
 EXPECTATION = web.RequestKey("expectation", str)
-"""What a request expects before it sends its body, until that is met."""
+"""What a request expects (`Expect`) before it sends its body, until that is met."""
 _BY_STATUS: dict[int, type[BlogError]] = {
     status: kind for kind, status in STATUS.items() if kind is not NoRoute
 } | {HTTPStatus.NOT_FOUND: NoRoute}
@@ -73,13 +75,13 @@ def problem_body(error: BlogError, request_id: str | None = None) -> bytes:
         **({"instance": f"urn:request:{request_id}"} if request_id else {}),
         **error.extensions,
     }
-    # what a client sent, in a header say, need not be text: it must not break the response about it
+    # what a client sent, in a header for example, need not be text: it must not break this response
     return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into a problem. An unexpected one is logged with its traceback, as 500."""
+    """Respond to every error with a problem. An unexpected one is logged with its traceback, as 500."""
     try:
         return await handler(request)
     except BlogError as error:
@@ -87,11 +89,11 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        return problem(_from_aiohttp(error), request.headers.get(REQUEST_ID_HEADER))
+        return problem(_translated(error), request.headers.get(REQUEST_ID_HEADER))
     except Exception:
         log.exception("request.failed", method=request.method, path=request.path)
         return problem(
-            BlogError("Something went wrong here; it is not your request."),
+            BlogError(UNEXPECTED),
             request.headers.get(REQUEST_ID_HEADER),
         )
 
@@ -99,7 +101,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 def requires_token(
     secret: str | None, applies_to: Callable[[web.Request], bool] = lambda _: True
 ) -> Middleware:
-    """Make the middleware that requires `Authorization: Bearer <secret>`; None requires nothing.
+    """Make the middleware that requires `Authorization: Bearer <secret>`; nothing if that is None.
 
     Compared in constant time. `applies_to` returns whether a request needs it.
     """
@@ -117,20 +119,21 @@ def requires_token(
 
 
 def must_be_operator(headers: Mapping[str, str]) -> None:
-    """Raise Forbidden for a request from a web page, or through a gateway; with or without the token.
+    """Raise Forbidden for requests of a web page or through a gateway, with or without the token.
 
-    Browsers put `Origin` on every POST and `Sec-Fetch-Site` on everything (Fetch §3.2, Fetch Metadata
-    §2.2): a page that a person on this network looks at cannot decide what only an operator may.
+    Browsers send `Origin` with every POST and `Sec-Fetch-Site` with everything (Fetch §3.2, Fetch
+    Metadata §2.2): a web page that is open on this network must not do what only an operator may.
     """
-    found = next((name for name in headers if name.lower().startswith(_NOT_OF_OPERATORS)), None)
+    found = next((name for name in headers if name.lower().startswith(_FROM_BROWSERS)), None)
     if found is not None:
-        raise Forbidden(f"Operator commands cannot have the header {found}; use the command line.")
+        raise Forbidden(f"Operator commands with the header {found} are forbidden: use the command line.")
 
 
 def unauthorized() -> Unauthorized:
-    """Make the error for a request without the token."""
+    """Make the error for a missing or wrong token."""
     return Unauthorized(
-        "This API needs the token of this blog (BLOG_TOKEN).", headers={hdrs.WWW_AUTHENTICATE: "Bearer"}
+        "Send the token of this blog (BLOG_TOKEN) as a bearer token.",
+        headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
     )
 
 
@@ -140,15 +143,15 @@ def bearer(secret: str | None) -> dict[str, str]:
 
 
 def requires_instance(instance_id: str) -> Middleware:
-    """Make the middleware that rejects requests meant for another instance with 421, unprocessed.
+    """Make the middleware that rejects requests meant for another instance: 421, unprocessed.
 
-    Addresses are reused; a request without `Blog-Instance` passes.
+    Addresses are reused; a request that names no instance in `Blog-Instance` passes.
     """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        meant = request.headers.get(INSTANCE_HEADER)
-        if meant is not None and meant != instance_id:
+        requested = request.headers.get(INSTANCE_HEADER)
+        if requested is not None and requested != instance_id:
             raise misdirected(instance_id)
         return await handler(request)
 
@@ -156,15 +159,15 @@ def requires_instance(instance_id: str) -> Middleware:
 
 
 def misdirected(instance_id: str) -> Misdirected:
-    """Make the error that says which instance this is."""
+    """Make the error for a request that means another instance."""
     return Misdirected(
-        f"This is {instance_id}, not the requested instance.",
+        f"This is the instance {instance_id}, another one is meant.",
         headers={INSTANCE_HEADER: instance_id},
     )
 
 
 def unsupported(content_type: str, *content_types: str) -> UnsupportedMedia:
-    """Make the error that says which of `content_types` to send."""
+    """Make the error for a content type that is not one of `content_types`."""
     return UnsupportedMedia(
         f"Send {' or '.join(content_types)}, not {content_type}.",
         headers={hdrs.ACCEPT: ", ".join(content_types)},
@@ -172,7 +175,7 @@ def unsupported(content_type: str, *content_types: str) -> UnsupportedMedia:
 
 
 def expectation_failed() -> ExpectationFailed:
-    """Make the error for an expectation that is not supported."""
+    """Make the error for an `Expect` other than 100-continue."""
     return ExpectationFailed("The only expectation that is supported is 100-continue.")
 
 
@@ -180,7 +183,7 @@ def revalidated(request: web.Request, response: web.Response) -> web.Response:
     """Give the response an ETag; make it 304 if the client has it (RFC 9110 §13.1.2, §15.4.5)."""
     assert isinstance(response.body, bytes)
     response.etag = etag = etag_of(response.body)
-    if has_already(request, etag):
+    if matches_etag(request, etag):
         response.body = None
         response.set_status(HTTPStatus.NOT_MODIFIED)
         response.headers.popall(hdrs.CONTENT_TYPE, None)
@@ -188,12 +191,12 @@ def revalidated(request: web.Request, response: web.Response) -> web.Response:
 
 
 def etag_of(body: bytes) -> str:
-    """Return the entity tag of these bytes (RFC 9110 §8.8.3)."""
+    """Return the entity tag of `body` (RFC 9110 §8.8.3)."""
     return hashlib.sha256(body).hexdigest()[:32]
 
 
-def has_already(request: web.Request, etag: str) -> bool:
-    """Return whether the client has the version `etag` (RFC 9110 §13.1.2)."""
+def matches_etag(request: web.Request, etag: str) -> bool:
+    """Return whether the client has the representation `etag` already (RFC 9110 §13.1.2)."""
     known = {tag.value for tag in request.if_none_match or ()}
     return etag in known or "*" in known
 
@@ -201,17 +204,17 @@ def has_already(request: web.Request, etag: str) -> bool:
 async def read_body(request: web.Request, *content_types: str) -> bytes:
     """Read the body of a request whose content type is one of `content_types`.
 
-    Raises UnsupportedMedia, and what `read_whole` raises.
+    Raises UnsupportedMedia, and what `read_all` raises.
     """
     if request.content_type not in content_types:
         raise unsupported(request.content_type, *content_types)
-    return await read_whole(request)
+    return await read_all(request)
 
 
-async def read_whole(request: web.Request) -> bytes:
-    """Read the body of a request; whatever goes wrong is an error of the client.
+async def read_all(request: web.Request) -> bytes:
+    """Read the body of a request. All errors are the client's.
 
-    Raises TooLarge when it is over the app's `client_max_size`, Malformed when it breaks before its end.
+    Raises TooLarge when it is over the app's `client_max_size`, Malformed when it ends early.
     """
     try:
         await _send_continue(request)
@@ -219,21 +222,21 @@ async def read_whole(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge as error:
         raise TooLarge("The body is too large.") from error
     except (web.RequestPayloadError, HttpProcessingError, OSError) as error:
-        raise Malformed("The body broke off, or its chunks are not valid (RFC 9112 §7.1).") from error
+        raise Malformed("The body is incomplete, or its chunks are not valid (RFC 9112 §7.1).") from error
 
 
 async def _send_continue(request: web.Request) -> None:
-    """Ask a client that waits for it to send its body (RFC 9110 §10.1.1)."""
+    """Send 100 Continue to a client that waits for it (RFC 9110 §10.1.1)."""
     if request.pop(EXPECTATION, None) is not None and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the response itself has not started
+        request.writer.output_size = 0  # the final response has not begun
 
 
 def parsed(model: type[M], body: bytes | str) -> M:
     """Read JSON `body` as `model`.
 
-    Raises Malformed when it is not valid JSON (broken UTF-8 and too deep nesting included), Invalid with
-    `errors: [{loc, msg}]` when it does not fit the model.
+    Raises Malformed when it is not valid JSON (invalid UTF-8 and too deep nesting included), Invalid
+    with `errors: [{loc, msg}]` when it does not fit the model.
     """
     try:
         return model.model_validate_json(body)
@@ -265,22 +268,20 @@ def whole_number(name: str, text: str) -> int:
 
 
 def invalid(error: ValidationError) -> BlogError:
-    """Translate an error of pydantic, without echoing the input."""
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    if details[0]["type"] == "json_invalid":
-        return Malformed(
-            f"The body is not valid JSON: {details[0]['msg'].removeprefix('Invalid JSON: ')}."
-        )
-    errors = [{"loc": [str(part) for part in item["loc"]], "msg": item["msg"]} for item in details]
+    """Translate pydantic's error into ours, without echoing the input."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    if found[0]["type"] == "json_invalid":
+        return Malformed(f"The body is not valid JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.")
+    errors = [{"loc": [str(part) for part in item["loc"]], "msg": item["msg"]} for item in found]
     first = errors[0]
     return Invalid(f"{'.'.join(first['loc']) or 'input'}: {first['msg']}", errors=errors)
 
 
-def _from_aiohttp(error: web.HTTPException) -> BlogError:
-    """Translate an error of aiohttp, which comes before any handler of ours."""
+def _translated(error: web.HTTPException) -> BlogError:
+    """Translate aiohttp's own errors, which are raised before any handler of ours."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return MethodNotAllowed(f"Allowed here: {allowed}.", headers={hdrs.ALLOW: allowed})
+        return MethodNotAllowed(f"Allowed methods: {allowed}.", headers={hdrs.ALLOW: allowed})
     kind = _BY_STATUS.get(
         error.status, BlogError if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Malformed
     )

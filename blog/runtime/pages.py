@@ -17,7 +17,7 @@ from yarl import URL
 from blog.core.contract import AUTHOR_COOKIE, Asset, Endpoint, Html, Redirect
 from blog.core.errors import BlogError, Forbidden, Malformed, status_of
 from blog.core.logs import get_logger
-from blog.core.web import AUTHOR_HEADER, invalid, read_body
+from blog.core.web import AUTHOR_HEADER, UNEXPECTED, invalid, read_body
 from blog.runtime.assets import send, version_of
 from blog.runtime.binding import ArgumentSource, Binding, bind
 from blog.runtime.handler_context import HandlerContext
@@ -74,7 +74,7 @@ class PageHandler:
             raise
         except Exception:
             log.exception("page.failed", method=request.method, path=request.path)
-            return self._show_error(BlogError("Internal error; your request is not the cause."))
+            return self._show_error(BlogError(UNEXPECTED))
 
     async def _respond(self, request: web.Request, refusal: BlogError | None) -> web.StreamResponse:
         match await self._context.call(self._binding, request, await self._given(request, refusal)):

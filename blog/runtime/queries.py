@@ -14,7 +14,14 @@ from yarl import URL
 
 from blog.core.contract import Document, Endpoint, Page
 from blog.core.errors import BlogError, Invalid
-from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, SEQUENCE_HEADER, STALE_HEADER, etag_of, has_already
+from blog.core.web import (
+    AFTER_HEADER,
+    AUTHOR_HEADER,
+    SEQUENCE_HEADER,
+    STALE_HEADER,
+    etag_of,
+    matches_etag,
+)
 from blog.runtime.binding import ArgumentSource, Binding, bind
 from blog.runtime.handler_context import HandlerContext, base_url
 from blog.runtime.view.cache import CachedResponse, ResponseCache
@@ -119,7 +126,7 @@ def render(result: Any, path: str) -> CachedResponse:
 
 def as_response(cached: CachedResponse, request: web.Request) -> web.Response:
     """Make the response, 304 if the client has it already (RFC 9110 §15.4.5)."""
-    if has_already(request, cached.etag):
+    if matches_etag(request, cached.etag):
         headers = {name: value for name, value in cached.headers.items() if name != hdrs.CONTENT_TYPE}
         response = web.Response(status=304, headers=headers)
     else:

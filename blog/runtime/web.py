@@ -21,8 +21,8 @@ from blog.core.web import (
     SEQUENCE_HEADER,
     parsed,
     problems,
+    read_all,
     read_body,
-    read_whole,
     requires_token,
 )
 from blog.runtime.access import access
@@ -120,7 +120,7 @@ def _response(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
 
 
 async def _react(context: HandlerContext, request: web.Request) -> web.StreamResponse:
-    delivery = parsed(DeliveryRequest, await read_whole(request))
+    delivery = parsed(DeliveryRequest, await read_all(request))
     response = await context.reactor.handle(delivery)
     return web.Response(text=response.model_dump_json(exclude_none=True), content_type=JSON_TYPE)
 

@@ -41,14 +41,14 @@ async def test_every_file_of_a_page_is_kept_for_good(gateway_client: Client) -> 
     paths = re.findall(r'(?:src|href)="(/assets/[^"]+)"', text)
     assert len(paths) == 3
     for path in paths:
-        answer = await gateway_client.get(path)
-        assert (answer.status, answer.headers["Cache-Control"]) == (200, IMMUTABLE), path
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        response = await gateway_client.get(path)
+        assert (response.status, response.headers["Cache-Control"]) == (200, IMMUTABLE), path
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
         name = path.rpartition("/")[2]
         plain = await gateway_client.get(f"/assets/{name}")
         assert (plain.headers["Cache-Control"], plain.headers["ETag"]) == (
             NO_CACHE,
-            answer.headers["ETag"],
+            response.headers["ETag"],
         )
         other = await gateway_client.get(f"/assets/0123456789abcdef/{name}")
         assert (other.status, other.headers["Cache-Control"]) == (200, NO_STORE)

@@ -42,5 +42,5 @@ async def test_a_query_may_ask_peers() -> None:
         async with TestClient(TestServer(make_app(context, None, 1024))) as client:
             assert (await client.get("/asking")).status == 503
             context.is_open = True
-            answer = await client.get("/asking")
-            assert await answer.json() == {"said": "The service query is not running."}
+            response = await client.get("/asking")
+            assert await response.json() == {"said": "The service query is not running."}

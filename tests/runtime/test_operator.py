@@ -67,13 +67,13 @@ class Plot(NamedTuple):
     ) -> tuple[int, Any]:
         """Send an order with the token, unless other headers are given."""
         given = bearer(TOKEN) if headers is None else headers
-        async with self.gardens.http.post(self.url + path, json=order, headers=given) as answer:
-            return answer.status, await answer.json(content_type=None)
+        async with self.gardens.http.post(self.url + path, json=order, headers=given) as response:
+            return response.status, await response.json(content_type=None)
 
     async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         """Read."""
-        async with self.gardens.http.get(self.url + path, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+        async with self.gardens.http.get(self.url + path, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
 
     async def written(self) -> list[Any]:
         """List the types and data of what came behind what was sown."""
@@ -206,13 +206,13 @@ async def test_without_a_token_a_web_page_is_refused_all_the_same(tmp_path: Path
         await one.apply(Sown(seed="a"))
         order = {"id": "a", "dry_run": True}
         for headers, status in (({}, 200), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "none"}, 403)):
-            async with one.client.post(WEEDS, json=order, headers=headers) as answer:
-                assert answer.status == status
-            async with one.client.get(PATH, headers=headers) as answer:
-                assert answer.status == status
+            async with one.client.post(WEEDS, json=order, headers=headers) as response:
+                assert response.status == status
+            async with one.client.get(PATH, headers=headers) as response:
+                assert response.status == status
         one.context.is_open = False
-        async with one.client.post(WEEDS, json=order) as answer:
-            assert answer.status == 503
+        async with one.client.post(WEEDS, json=order) as response:
+            assert response.status == 503
 
 
 async def test_no_public_description_knows_of_it(start: Callable[..., Any]) -> None:

@@ -86,10 +86,10 @@ def cold() -> Service:
 
 async def fetch(at: RunningService, path: str, **options: Any) -> tuple[int, bytes, dict[str, str]]:
     """Get status, body and headers that matter."""
-    answer = await at.client.request(options.pop("method", "GET"), path, **options)
+    response = await at.client.request(options.pop("method", "GET"), path, **options)
     shown = ("ETag", "Link", "Cache-Control", "Vary", "Content-Type", "Blog-Stale", "Content-Length")
-    headers = {name: answer.headers[name] for name in shown if name in answer.headers}
-    return answer.status, await answer.read(), headers
+    headers = {name: response.headers[name] for name in shown if name in response.headers}
+    return response.status, await response.read(), headers
 
 
 async def test_a_hot_answer_reads_nothing(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ async def test_one_key_does_not_hold_up_another() -> None:
         Envelope.of(Knocked(door=door, mood=mood), id=f"k{n}", service="street", time=NOW)
         for n, (door, mood) in enumerate(knocks)
     )
-    answer = await answering().handle(DeliveryRequest(subscription="porter", attempt=1, events=events))
-    assert [result.outcome for result in answer.results] == ["retry", "done", "retry", "done"]
+    response = await answering().handle(DeliveryRequest(subscription="porter", attempt=1, events=events))
+    assert [result.outcome for result in response.results] == ["retry", "done", "retry", "done"]
 
 
 class Porch(View):
@@ -148,26 +148,26 @@ async def test_a_view_that_is_late_is_waited_for_once() -> None:
         )
         for door in "abc"
     )
-    answer = await reactor.handle(DeliveryRequest(subscription="porter", attempt=1, events=events))
-    assert {result.outcome for result in answer.results} == {Outcome.RETRY}
+    response = await reactor.handle(DeliveryRequest(subscription="porter", attempt=1, events=events))
+    assert {result.outcome for result in response.results} == {Outcome.RETRY}
     assert late.waits == [5.0, 0.0, 0.0]
 
 
 async def test_data_that_cannot_be_read_is_dead() -> None:
     """Trying again would not change it."""
     event = Envelope(id="k", source="/s", type=Knocked.type, subject="d", time=NOW, data={})
-    answer = await answering().handle(DeliveryRequest(subscription="s", attempt=1, events=(event,)))
-    assert answer.results[0].outcome is Outcome.DEAD
+    response = await answering().handle(DeliveryRequest(subscription="s", attempt=1, events=(event,)))
+    assert response.results[0].outcome is Outcome.DEAD
 
 
 async def test_a_type_it_does_not_know_is_done_and_said_once() -> None:
     """Another version of the service asked for it."""
     event = Envelope(id="k", source="/s", type="blog.Unknown", subject="d", time=NOW, data={})
     with capture_logs() as logged:
-        answer = await answering().handle(
+        response = await answering().handle(
             DeliveryRequest(subscription="s", attempt=1, events=(event, event))
         )
-    assert [result.outcome for result in answer.results] == [Outcome.DONE, Outcome.DONE]
+    assert [result.outcome for result in response.results] == [Outcome.DONE, Outcome.DONE]
     assert [item["type"] for item in logged if item["event"] == "event.skipped"] == ["blog.Unknown"]
 
 
@@ -176,7 +176,7 @@ async def test_a_later_version_is_left_to_a_newer_instance(version: int | None, 
     """It is not lost: it comes again, with a reason that says why, and is dead after the usual tries."""
     event = Envelope.of(Knocked(door="d"), id="k", service="street", time=NOW)
     event = event.model_copy(update={"dataversion": version})
-    answer = await answering().handle(DeliveryRequest(subscription="s", attempt=1, events=(event,)))
-    [result] = answer.results
+    response = await answering().handle(DeliveryRequest(subscription="s", attempt=1, events=(event,)))
+    [result] = response.results
     assert result.outcome == outcome
     assert outcome == "done" or result.reason == "needs a newer instance: this one reads version 1"

@@ -120,30 +120,30 @@ async def client(letters: Any) -> AsyncIterator[TestClient[Any, Any]]:
 async def test_a_refused_form_is_shown_with_what_was_typed(client: TestClient[Any, Any]) -> None:
     """By the same function, as 429 that says when to come again; path and query are the form's own."""
     path = f"{refused_path(7)}/letters/b%2Fc?urgent=yes"
-    answer = await client.post(path, data={"text": "<typed>"})
-    assert (answer.status, answer.content_type) == (429, "text/html")
-    assert answer.headers["Retry-After"] == "7"
+    response = await client.post(path, data={"text": "<typed>"})
+    assert (response.status, response.content_type) == (429, "text/html")
+    assert response.headers["Retry-After"] == "7"
     said = "b/c|&lt;typed&gt;|yes|Write rate limit exceeded; retry after 7 s."
-    assert await answer.text() == said
+    assert await response.text() == said
 
 
 async def test_an_action_that_would_not_notice_is_not_called(
     client: TestClient[Any, Any], letters: Any
 ) -> None:
     """Without peers there is nothing that could stop it."""
-    answer = await client.post(f"{refused_path(7)}/bins", data={"text": "typed"})
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
-    assert await answer.text() == "429|Write rate limit exceeded; retry after 7 s."
+    response = await client.post(f"{refused_path(7)}/bins", data={"text": "typed"})
+    assert (response.status, response.headers["Retry-After"]) == (429, "7")
+    assert await response.text() == "429|Write rate limit exceeded; retry after 7 s."
     assert letters.done == []
-    answer = await client.post("/bins", data={"text": "typed"}, allow_redirects=False)
-    assert (answer.status, letters.done) == (303, ["typed"])
+    response = await client.post("/bins", data={"text": "typed"}, allow_redirects=False)
+    assert (response.status, letters.done) == (303, ["typed"])
 
 
 async def test_a_refused_form_of_another_site_is_still_that(client: TestClient[Any, Any]) -> None:
     """It learns nothing that way."""
     evil = {"Origin": "https://evil.example"}
-    answer = await client.post(f"{refused_path(7)}/letters/me", data={"text": "x"}, headers=evil)
-    assert answer.status == 403
+    response = await client.post(f"{refused_path(7)}/letters/me", data={"text": "x"}, headers=evil)
+    assert response.status == 403
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from tests.runtime.garden import garden
 
 async def status(rig: Gardens, member: Member, path: str) -> int:
     """Ask the instance itself."""
-    async with rig.http.get(f"http://{member.instance.address}{path}") as answer:
-        return answer.status
+    async with rig.http.get(f"http://{member.instance.address}{path}") as response:
+        return response.status
 
 
 async def test_an_instance_is_ready_only_when_it_has_caught_up(

@@ -80,13 +80,13 @@ async def listening(
     """Listen as an EventSource does (WHATWG HTML §9.2.6), of its own accord or with `parameter`."""
     headers = {} if last_id is None else {LAST_EVENT_ID: last_id}
     params = {} if parameter is None else {LAST_EVENT_ID_PARAMETER: parameter}
-    async with at.client.get("/strokes", headers=headers, params=params) as answer:
-        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+    async with at.client.get("/strokes", headers=headers, params=params) as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
 
         async def heard() -> AsyncIterator[Heard]:
             fields: dict[str, str] = {}
             remembered = last_id or ""
-            async for line in answer.content:
+            async for line in response.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name:
                     fields[name] = value
@@ -136,9 +136,9 @@ async def test_who_comes_first_hears_what_comes_and_where_it_is(tmp_path: Path) 
 async def test_whoever_asks_for_the_head_only_gets_no_stream(tmp_path: Path) -> None:
     """It would never end, and nobody would hear of it."""
     async with running_service(service, tmp_path) as at, asyncio.timeout(5):
-        answer = await at.client.head("/strokes")
-        assert (answer.status, answer.content_type) == (200, "text/event-stream")
-        assert await answer.read() == b""
+        response = await at.client.head("/strokes")
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        assert await response.read() == b""
 
 
 @pytest.mark.parametrize("cut", range(8))

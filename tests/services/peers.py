@@ -14,8 +14,8 @@ POST, COMMENT = derived_id("post"), derived_id("comment")
 class FakePeer:
     """Answers what it was told to, and remembers what it was asked."""
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
+    def __init__(self, response: Any) -> None:
+        self.response = response
         self.asked: list[tuple[Any, ...]] = []
 
     async def get(
@@ -40,17 +40,17 @@ class FakePeer:
 
     def _note(self, *asked: Any) -> PeerResponse:
         self.asked.append(asked)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        assert isinstance(self.answer, PeerResponse)
-        return self.answer
+        if isinstance(self.response, Exception):
+            raise self.response
+        assert isinstance(self.response, PeerResponse)
+        return self.response
 
 
 class FakePeers:
     """Peers by name."""
 
     def __init__(self, **answers: Any) -> None:
-        self.by_name = {name: FakePeer(answer) for name, answer in answers.items()}
+        self.by_name = {name: FakePeer(response) for name, response in answers.items()}
 
     def __getattr__(self, service: str) -> FakePeer:
         """Find one."""

@@ -34,10 +34,20 @@ async def test_the_form_for_other_words_holds_the_words_there_are() -> None:
     form = page.context["form"]
     assert (page.template, form.title, form.body, form.sequence) == ("edit.html", "T", "*b*", 5)
     peers = FakePeers(query=PeerResponse({"id": COMMENT, "content": "c", **MINE}))
-    page = await edit_comment_page(POST, COMMENT, peers, behind=POST)
+    page = await edit_comment_page(POST, COMMENT, peers, after_comment=POST)
     assert peers.query.asked == [(f"/posts/{POST}/comments/{COMMENT}", None, None)]
     assert (page.context["form"].content, page.context["form"].sequence) == ("c", 5)
-    assert page.context["subject"].page() == f"/read/{POST}?behind={POST}#{COMMENT}"
+    assert page.context["resource"].page() == f"/read/{POST}?after_comment={POST}#{COMMENT}"
+
+
+@pytest.mark.parametrize("options", [{"behind": POST}, {"after_comment": POST, "behind": COMMENT}])
+async def test_the_old_name_of_a_threads_page_is_understood(options: dict[str, str]) -> None:
+    """In links and in forms that are still open in browsers; the new name wins."""
+    peers = FakePeers(query=PeerResponse({"id": COMMENT, "content": "c", **MINE}))
+    for page_of in (edit_comment_page, delete_comment_page):
+        page = await page_of(POST, COMMENT, peers, **options)
+        assert page.context["resource"].after_comment == POST
+    assert Form.model_validate(options).after_comment == POST
 
 
 async def test_others_get_no_such_form() -> None:
@@ -57,9 +67,9 @@ async def test_other_words_are_put_with_the_version_that_was_seen() -> None:
     assert await edit_post(POST, form, peers, meta("mine")) == Redirect(f"/read/{POST}?after=9")
     change = {"title": "T", "body": "b", "sequence": 5}
     assert peers.posts.asked == [("put", f"/posts/{POST}", change, "mine", form.key)]
-    said = CommentForm(content="c", sequence=6, behind=POST)
-    answer = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?behind={POST}&after=10#{COMMENT}")
+    said = CommentForm(content="c", sequence=6, after_comment=POST)
+    response = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after_comment={POST}&after=10#{COMMENT}")
     path = f"/posts/{POST}/comments/{COMMENT}"
     assert peers.comments.asked == [("put", path, {"content": "c", "sequence": 6}, "mine", said.key)]
 
@@ -70,8 +80,8 @@ async def test_deleting_says_which_version() -> None:
     form = Form(sequence=5)
     assert await delete_post(POST, form, peers, meta("mine")) == Redirect("/?after=9")
     assert peers.posts.asked == [("delete", f"/posts/{POST}", {"sequence": "5"}, "mine", form.key)]
-    answer = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=10")
+    response = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=10")
     path = f"/posts/{POST}/comments/{COMMENT}"
     assert peers.comments.asked == [("delete", path, {"sequence": "5"}, "mine", form.key)]
 

@@ -1,5 +1,7 @@
 """The pages: what they show of what the peers say, and that nothing in it is ever run."""
 
+from typing import Any
+
 import pytest
 
 from blog.core.contract import AUTHOR_COOKIE, Html, PeerResponse, Redirect
@@ -65,8 +67,8 @@ async def test_publishing_goes_to_the_post_and_keeps_the_author() -> None:
     """The reader sees what was written, and is its author from now on."""
     peers = FakePeers(posts=PeerResponse({"id": POST}, sequence=9))
     form = PostForm(title="T")
-    answer = await publish(form, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
+    response = await publish(form, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
     draft = {"title": "T", "body": "", "author": ""}
     assert peers.posts.asked == [("/posts", draft, "mine", form.key)]
 
@@ -128,8 +130,8 @@ async def test_comments_are_shown_as_their_reader_may_see_them() -> None:
 async def test_commenting() -> None:
     """The reader comes back to the comment."""
     peers = FakePeers(comments=PeerResponse({"id": COMMENT}, sequence=4))
-    answer = await comment(POST, CommentForm(content="c"), peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=4#{COMMENT}", {AUTHOR_COOKIE: "mine"})
+    response = await comment(POST, CommentForm(content="c"), peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=4#{COMMENT}", {AUTHOR_COOKIE: "mine"})
 
 
 async def test_a_comment_that_was_refused_is_shown_below_its_post() -> None:
@@ -149,10 +151,22 @@ async def test_a_long_thread_has_pages() -> None:
     first = await read(POST, FakePeers(query=PeerResponse(a_post(comments=full))))
     assert first.context["more"] == full[-1]["id"]
     peers = FakePeers(query=PeerResponse(a_post(comments=[some])))
-    last = await read(POST, peers, after=8, behind=full[-1]["id"])
+    last = await read(POST, peers, after=8, after_comment=full[-1]["id"])
     assert peers.query.asked == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
     assert len(last.context["comments"]) == 1
     assert last.context["more"] is None
+
+
+@pytest.mark.parametrize("options", [{"behind": COMMENT}, {"after_comment": COMMENT, "behind": POST}])
+async def test_the_old_name_of_a_page_is_understood(options: dict[str, Any]) -> None:
+    """Links with `?behind=` are in bookmarks; `?after_comment=` wins, and is what pages link to."""
+    peers = FakePeers(query=PeerResponse(a_post()), comments=PeerResponse({"id": COMMENT}, sequence=4))
+    page = await read(POST, peers, **options)
+    assert page.context["after_comment"] == COMMENT
+    assert peers.query.asked == [(f"/posts/{POST}", {"behind": COMMENT}, None)]
+    response = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
+    assert isinstance(response, Redirect)
+    assert response.to == f"/read/{POST}?after_comment={COMMENT}&after=4#{COMMENT}"
 
 
 async def test_searching_asks_for_what_was_typed() -> None:

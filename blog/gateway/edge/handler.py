@@ -13,7 +13,7 @@ from blog.core.clock import Clock
 from blog.core.errors import BlogError, MethodNotAllowed, NoRoute, Unavailable
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.core.web import expectation_failed
+from blog.core.web import UNEXPECTED, expectation_failed
 from blog.gateway import openapi
 from blog.gateway.edge import cors
 from blog.gateway.edge.client_address import TrustedProxies
@@ -148,9 +148,7 @@ class HTTPRequestHandler:
             status = self._problem(connection, asked, error)
         except Exception:
             log.exception("request.failed", method=head.method.decode(), path=head.raw_path)
-            status = self._problem(
-                connection, asked, BlogError("Something went wrong here; it is not your request.")
-            )
+            status = self._problem(connection, asked, BlogError(UNEXPECTED))
         self._note(asked, status)
         connection.finish()
         return NOTHING

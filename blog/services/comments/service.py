@@ -1,4 +1,4 @@
-"""Comments: readers answer posts; moderation's verdict settles what becomes of an answer."""
+"""Comments: readers comment on posts; moderation's verdict decides whether a comment is shown."""
 
 from typing import Annotated
 
@@ -18,15 +18,11 @@ from blog.services.comments.events import (
     CommentEdited,
     CommentUpdated,
 )
-from blog.services.comments.models import Comment
+from blog.services.comments.models import CONFLICTING, Comment
 from blog.services.comments.view import CommentsView
 from blog.services.moderation.events import CommentModerated
-from blog.services.posts.events import PostDeleted
 
 service = Service("comments", view=CommentsView)
-
-CHANGES = (CommentEdited, CommentDeleted, PostDeleted)
-"""What an author's decision must not have overlooked; new comments and verdicts change nothing in it."""
 
 
 class CommentDraft(BaseModel):
@@ -44,9 +40,9 @@ class CommentEdit(BaseModel):
 
 
 def as_comment(event: CommentCreated, written: Written) -> Comment:
-    """Show the comment to who wrote it."""
-    shown = event.model_dump(exclude={"author_hash"})
-    return Comment(**shown, status="pending", sequence=written.sequence)
+    """Show the comment to its author."""
+    fields = event.model_dump(exclude={"author_hash"})
+    return Comment(**fields, status="pending", sequence=written.sequence)
 
 
 def as_edited(event: CommentEdited, written: Written) -> Comment:
@@ -79,7 +75,7 @@ def edit_comment(
         return Unchanged(comment, comment.sequence)
     must_be_current(comment.sequence, edit.sequence)
     event = CommentEdited(id=comment_id, post_id=post_id, content=edit.content, edited_at=meta.now)
-    return Append([event], expect=view.applied, types=CHANGES, before=comment)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=comment)
 
 
 @service.command("DELETE", "/posts/{post_id}/comments/{comment_id}")
@@ -93,14 +89,14 @@ def delete_comment(
     comment = authorize(found, meta, f"comment {comment_id}")
     must_be_current(comment.sequence, sequence)
     event = CommentDeleted(id=comment_id, post_id=post_id, deleted_at=meta.now)
-    return Append([event], expect=view.applied, types=CHANGES)
+    return Append([event], expect=view.applied, types=CONFLICTING)
 
 
 @service.reaction
 def settle(verdict: CommentModerated, view: CommentsView) -> CommentUpdated | None:
     """Give the comment the status of the verdict; unless an operator has decided otherwise."""
-    decided = view.decided(verdict.id, verdict.content)
-    if decided is not None and (decided, OPERATOR) != (verdict.status, verdict.by):
+    override = view.override(verdict.id, verdict.content)
+    if override is not None and (override, OPERATOR) != (verdict.status, verdict.by):
         return None
     return CommentUpdated(**verdict.model_dump(include={"id", "post_id", "content", "status"}))
 

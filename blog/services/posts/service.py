@@ -16,8 +16,8 @@ from blog.services.posts.view import Post, PostsView
 
 service = Service("posts", view=PostsView)
 
-CHANGES = (PostEdited, PostDeleted)
-"""What an author's decision must not have overlooked."""
+CONFLICTING = (PostEdited, PostDeleted)
+"""Events that a decision about a post must not miss."""
 
 
 class PostEdit(BaseModel):
@@ -67,7 +67,7 @@ def edit_post(post_id: Id, edit: PostEdit, view: PostsView, meta: Meta) -> Appen
         return Unchanged(post, post.sequence)
     must_be_current(post.sequence, edit.sequence)
     event = PostEdited(id=post_id, title=edit.title, body=edit.body, edited_at=meta.now)
-    return Append([event], expect=view.applied, types=CHANGES, before=post)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=post)
 
 
 @service.command("DELETE", "/posts/{post_id}")
@@ -79,7 +79,7 @@ def delete_post(post_id: Id, view: PostsView, meta: Meta, sequence: Version = No
     post = authorize(found, meta, f"post {post_id}")
     must_be_current(post.sequence, sequence)
     event = PostDeleted(id=post_id, deleted_at=meta.now)
-    return Append([event], expect=view.applied, types=CHANGES)
+    return Append([event], expect=view.applied, types=CONFLICTING)
 
 
 @service.operator("delete")
@@ -91,4 +91,4 @@ def take_down_post(post_id: Id, view: PostsView, meta: Meta, reason: Reason = No
     if found.value is None:
         return Unchanged(sequence=found.sequence)
     event = PostDeleted(id=post_id, deleted_at=meta.now, by=OPERATOR, reason=reason)
-    return Append([event], expect=view.applied, types=CHANGES, before=found.value)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=found.value)

@@ -15,7 +15,7 @@ class QueryRows(View):
     """Posts, their comments, and an index of the posts' words.
 
     Search looks at posts only: they are what it lists, a comment far down a thread would not be in the
-    answer, and an index of comments would cost every verdict a second write. So the words of a
+    response, and an index of comments would cost every verdict a second write. So the words of a
     comment that is not approved cannot be found, however the search is put.
     """
 

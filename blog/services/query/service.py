@@ -42,12 +42,19 @@ def posts(
 
 
 @service.query("GET", "/posts/{post_id}", cache=True)
-def post(post_id: Id, view: QueryView, meta: Meta, behind: Id | None = None) -> Post:
-    """Show one post with its first comments, or those behind the comment `behind`."""
-    number = 0 if behind is None else view.number_of_comment(behind)
+def post(
+    post_id: Id,
+    view: QueryView,
+    meta: Meta,
+    after_comment: Id | None = None,
+    behind: Id | None = None,
+) -> Post:
+    """Show one post with its first comments, or those after `after_comment` (`behind`: its old name)."""
+    after_comment = after_comment or behind
+    number = 0 if after_comment is None else view.number_of_comment(after_comment)
     if number is None:
-        raise Invalid(f"behind: there is no comment {behind}")
-    found = view.post(post_id, reader=meta.author_hash, behind=number)
+        raise Invalid(f"after_comment: there is no comment {after_comment}")
+    found = view.post(post_id, reader=meta.author_hash, after=number)
     if found is None:
         raise NotFound(f"There is no post {post_id}.")
     return found
@@ -71,25 +78,25 @@ def feed(view: QueryView, meta: Meta) -> Feed:
 
 @service.stream("GET", "/live")
 async def live(changes: Changes) -> AsyncIterator[ServerSent]:
-    """Tell of posts and comments as they appear, change and go, as everybody may see them."""
+    """Send posts and comments as they appear, change and go, as everybody may see them."""
     async for change in changes:
-        told = await _told(change, changes)
-        if told is not None:
-            name, data = told
+        event = await _server_sent_event(change, changes)
+        if event is not None:
+            name, data = event
             yield ServerSent(name, data, change.sequence)
 
 
-async def _told(change: Applied, changes: Changes) -> tuple[str, dict[str, Any]] | None:
-    """Say what to tell of a change; nothing of what is gone by now: that is told behind it."""
+async def _server_sent_event(change: Applied, changes: Changes) -> tuple[str, dict[str, Any]] | None:
+    """Make name and data of an event; None for what is gone by now: its deletion follows."""
     match change.event:
         case PostCreated(id=id_) | PostEdited(id=id_):
-            written = await changes.read(QueryView.alone, id_)
+            written = await changes.read(QueryView.post_without_comments, id_)
             return ("post", written.model_dump(mode="json", exclude={"comments"})) if written else None
         case CommentCreated() | CommentEdited() | CommentUpdated() as event:
-            said = await changes.read(QueryView.comment, event.id)
-            return (
-                ("comment", {"post_id": event.post_id, **said.model_dump(mode="json")}) if said else None
-            )
+            comment = await changes.read(QueryView.comment, event.id)
+            if comment is None:
+                return None
+            return "comment", {"post_id": event.post_id, **comment.model_dump(mode="json")}
         case PostDeleted(id=id_):
             return "post-deleted", {"id": id_}
         case CommentDeleted(id=id_, post_id=post_id):

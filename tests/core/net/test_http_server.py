@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from blog.core.net.http_server import app_runner
-from blog.core.web import parsed, problems, read_body, read_whole, requires_instance, requires_token
+from blog.core.web import parsed, problems, read_all, read_body, requires_instance, requires_token
 
 BLOG = Path(__file__).parents[3] / "blog"
 TOKEN = "token"
@@ -98,7 +98,7 @@ async def wire() -> AsyncIterator[Wire]:
     async def take(request: web.Request) -> web.Response:
         handled.append(request.path)
         try:
-            return web.Response(body=await read_whole(request))
+            return web.Response(body=await read_all(request))
         except Exception as error:
             handled.append(type(error).__name__)
             raise

@@ -5,30 +5,30 @@ from typing import NamedTuple
 from blog.core.contract import Peer, Peers
 
 
-class Subject(NamedTuple):
-    """What is changed: a post, or one of its comments, seen on the page behind `behind`."""
+class Resource(NamedTuple):
+    """What is changed: a post, or one of its comments, which is on the page after `after_comment`."""
 
     post_id: str
     comment_id: str | None = None
-    behind: str | None = None
+    after_comment: str | None = None
 
     @property
     def path(self) -> str:
-        """Where the API has it."""
+        """Its path in the API."""
         return f"/posts/{self.post_id}" + (f"/comments/{self.comment_id}" if self.comment_id else "")
 
     @property
     def action(self) -> str:
-        """Where its pages are; `/edit` or `/delete` follows."""
+        """Its path among the pages; `/edit` or `/delete` follows."""
         return self.path.replace("/posts/", "/read/", 1)
 
     def page(self, after: int | None = None) -> str:
-        """Where it is shown, as of the sequence `after`."""
-        shown = {"behind": self.behind, "after": after}
-        query = "&".join(f"{name}={value}" for name, value in shown.items() if value is not None)
+        """Return the path where it is shown, as of the sequence `after`."""
+        params = {"after_comment": self.after_comment, "after": after}
+        query = "&".join(f"{name}={value}" for name, value in params.items() if value is not None)
         part = f"#{self.comment_id}" if self.comment_id else ""
         return f"/read/{self.post_id}" + (f"?{query}" if query else "") + part
 
-    def owner(self, peers: Peers) -> Peer:
-        """Who takes changes of it."""
+    def service(self, peers: Peers) -> Peer:
+        """Return the service that changes it."""
         return peers.comments if self.comment_id else peers.posts
