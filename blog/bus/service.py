@@ -17,11 +17,11 @@ from blog.core.files.data_dir import unusable
 from blog.core.files.lock import LockedError
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
+from blog.eventlog.wire import SERVICE
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 
-SERVICE = "bus"
 _LOCK_RETRY = 0.2  # seconds between tries of a standby to get the log's lock
 
 log = get_logger()

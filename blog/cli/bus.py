@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 import click
 
-from blog.bus.service import SERVICE
 from blog.cli.locate import instances_of, local_instances_of, registries, why
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
 from blog.core.net.http_client import client_session, parse_json, read_response
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
+from blog.eventlog.wire import SERVICE
 from blog.master.ports import known_token
 
 _COLUMNS = ("id", "type", "key", "attempts", "parked", "reason")

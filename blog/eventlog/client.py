@@ -26,6 +26,7 @@ from blog.core.net.instance_client import InstanceClient, InstanceError
 from blog.eventlog.append_batcher import AppendBatcher
 from blog.eventlog.wire import (
     LOG_HEADER,
+    SERVICE,
     Appended,
     Head,
     StreamDecoder,
@@ -35,11 +36,9 @@ from blog.eventlog.wire import (
 )
 from blog.registry.client.discovery import Discovery
 
-SERVICE = "bus"
-
 _ATTEMPT_TIMEOUT = 2.0  # seconds for one attempt; a bus that hangs may have a successor by then
 _PAUSE = (0.02, 0.2)  # seconds between attempts, drawn evenly
-_SILENCE = 40.0  # seconds without a line before a stream counts as broken; the bus sends one every 15
+_SILENCE = 40.0  # seconds without a byte before a stream counts as broken; the bus sends a page every 15
 _READ_BUFFER = 1 << 20  # bytes read ahead while the page before is still being applied
 _MAX_PAGE = 256 << 20  # bytes; a page of the largest events has half of that
 _REFUSED: dict[int, type[BlogError]] = {
@@ -56,7 +55,7 @@ R = TypeVar("R")
 class EventBatch:
     """What a follower gets: events in log order; everything up to `through` has been considered.
 
-    `lines` are the events as they came, one a line; they are parsed when `events` is first asked for.
+    `lines` are the events as they came, one per line; they are parsed when `events` is first asked for.
     """
 
     log: str
@@ -78,7 +77,7 @@ class EventBatch:
 
 
 class BusLost(BlogError):
-    """The stream from the bus broke, or there is no bus; a follower goes on from where it was."""
+    """The stream from the bus broke, or there is no bus; a follower resumes from where it was."""
 
 
 class _RetryableError(Exception):

@@ -11,6 +11,8 @@ from blog.core.errors import Invalid
 from blog.core.events import BATCH_TYPE, EVENT_TYPE
 from blog.core.web import whole_number
 
+SERVICE = "bus"
+"""The service that has the log."""
 LOG_HEADER = "Blog-Log"
 """On every response of the bus: the identity of its log."""
 THROUGH_HEADER = "Blog-Through"

@@ -92,7 +92,7 @@ class Rig:
     async def reactor(
         self, service: str, types: list[str], react: React, *, is_ready: bool = True
     ) -> Member:
-        """Run an instance of `service` that answers deliveries with what `react` returns."""
+        """Run an instance of `service` that responds to deliveries with what `react` returns."""
 
         async def handle(request: web.Request) -> web.Response:
             response = react(DeliveryRequest.model_validate_json(await request.read()))
@@ -137,10 +137,10 @@ class Rig:
 
 
 async def hang_up(member: Member) -> None:
-    """Let nobody listen at an instance's port any more, without a goodbye."""
+    """Close the port of an instance that does not leave."""
     for site in member._runner.sites:
         await site.stop()
-    for _ in range(10):  # whoever was just let in is somebody's to close
+    for _ in range(10):  # a connection that was just accepted is to be closed as well
         await asyncio.sleep(0)
     await member._runner.cleanup()
 

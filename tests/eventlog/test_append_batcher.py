@@ -99,7 +99,7 @@ async def test_what_breaks_breaks_for_all_who_travelled(log: Log, batcher: Appen
 
 
 async def test_who_has_given_up_is_passed_over(log: Log, batcher: AppendBatcher[Any]) -> None:
-    """Before it left, it is not sent; after, nobody minds."""
+    """Before it was sent, it never is; after, its result is dropped."""
     sent = [batcher.append([str(n)]) for n in range(MAX_IN_FLIGHT)]
     await settle()
     late = batcher.append(["9"])
@@ -114,7 +114,7 @@ async def test_who_has_given_up_is_passed_over(log: Log, batcher: AppendBatcher[
 async def test_who_gives_up_while_it_is_asked_for_each_is_passed_over(
     log: Log, batcher: AppendBatcher[Any]
 ) -> None:
-    """A whole batch may be refused, by a full disk: nobody waits for results that nobody wants."""
+    """A whole batch may be refused, by a full disk: a cancelled append is not sent again."""
     waiting = [batcher.append([event]) for event in ('"refused"', "1", "2")]
     await settle()
     waiting[1].cancel()

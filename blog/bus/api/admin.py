@@ -25,8 +25,8 @@ class AdminRoutes:
             web.get("/subscriptions", self._subscriptions),
             web.post("/subscriptions/{name}/{verb:pause|resume}", self._pause),
             web.post("/subscriptions/{name}/replay", self._replay),
-            web.get("/dead-letters", self._letters),
-            web.get("/dead-letters/{id}", self._letter),
+            web.get("/dead-letters", self._dead_letters),
+            web.get("/dead-letters/{id}", self._dead_letter),
             web.post("/dead-letters/{id}/{verb:redrive|discard}", self._redrive_or_discard),
         ]
 
@@ -45,21 +45,21 @@ class AdminRoutes:
         await self._delivery().find(request.match_info["name"]).replay(after)
         return web.Response(status=204)
 
-    async def _letters(self, request: web.Request) -> web.Response:
+    async def _dead_letters(self, request: web.Request) -> web.Response:
         letters = await self._log.dead_letters(request.query.get("subscription"))
-        return web.json_response([_described(letter) for letter in letters])
+        return web.json_response([_as_json(letter) for letter in letters])
 
-    async def _letter(self, request: web.Request) -> web.Response:
-        subscription, sequence = _parsed(request.match_info["id"])
+    async def _dead_letter(self, request: web.Request) -> web.Response:
+        subscription, sequence = _parse_id(request.match_info["id"])
         for letter in await self._log.dead_letters(subscription):
             if letter.entry.sequence == sequence:
                 return web.json_response(
-                    _described(letter) | {"envelope": json.loads(letter.entry.envelope)}
+                    _as_json(letter) | {"envelope": json.loads(letter.entry.envelope)}
                 )
         raise NotFound("There is no such dead letter.")
 
     async def _redrive_or_discard(self, request: web.Request) -> web.Response:
-        subscription, sequence = _parsed(request.match_info["id"])
+        subscription, sequence = _parse_id(request.match_info["id"])
         found = self._delivery().find(subscription)
         if request.match_info["verb"] == "redrive":
             await found.redrive(sequence)
@@ -73,7 +73,7 @@ class AdminRoutes:
         return self.delivery
 
 
-def _described(letter: DeadLetter) -> dict[str, Any]:
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
     entry = letter.entry
     return {
         "id": f"{letter.subscription}-{entry.sequence}",
@@ -88,7 +88,7 @@ def _described(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _parsed(text: str) -> tuple[str, int]:
+def _parse_id(text: str) -> tuple[str, int]:
     """Return the subscription and the sequence that the id of a dead letter names. Raises NotFound."""
     subscription, _, sequence = text.rpartition("-")
     if not subscription or not sequence.isdecimal() or len(sequence) > 18:  # noqa: PLR2004 - fits in 64 bits

@@ -109,7 +109,7 @@ class AppendFastPath:
 
     def refuse(self, connection: ServerConnection, error: BlogError) -> None:
         """Respond to what is not a valid request."""
-        self.problem(connection, NO_HEAD, error)
+        self.respond_problem(connection, NO_HEAD, error)
 
     def count(self, difference: int) -> None:
         """Count the requests that draining waits for: `difference` more."""
@@ -119,9 +119,9 @@ class AppendFastPath:
     def check(self, head: RequestHead) -> str:
         """Return the content type. Raises the BlogError that says what else to send."""
         assert self.member is not None
-        me = self.member.instance.id
-        if head.get(b"blog-instance") not in (None, me.encode()):
-            raise misdirected(me)
+        own_id = self.member.instance.id
+        if head.get(b"blog-instance") not in (None, own_id.encode()):
+            raise misdirected(own_id)
         given = head.get(b"authorization") or b""
         if self._token is not None and not hmac.compare_digest(given, self._token):
             raise unauthorized()
@@ -138,7 +138,7 @@ class AppendFastPath:
         fields = b"Content-Type: application/json\r\n%b%b" % (self._date(), self._log_field)
         reply(connection, head, HTTPStatus.OK, fields, body)
 
-    def problem(self, connection: ServerConnection, head: RequestHead, error: BlogError) -> None:
+    def respond_problem(self, connection: ServerConnection, head: RequestHead, error: BlogError) -> None:
         """Send a problem (RFC 9457)."""
         headers = {"Content-Type": PROBLEM_TYPE, **error.headers}
         own = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
@@ -223,7 +223,7 @@ class FastAppend:
 
     def _fail(self, error: BlogError) -> None:
         if not self._is_over:
-            self._fast_path.problem(self._connection, self._head, error)
+            self._fast_path.respond_problem(self._connection, self._head, error)
             self._finish()
 
     def _finish(self) -> None:

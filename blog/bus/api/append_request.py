@@ -1,4 +1,4 @@
-"""Append request: what `POST /events` says. Both ways in read it here: the fast path and the routes."""
+"""Append request: the content of `POST /events`, parsed for the fast path and the routes alike."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -32,7 +32,7 @@ log = get_logger()
 
 
 class FollowStreams:
-    """The open streams. They can be followed once `open` has said whose they are."""
+    """The open streams. They can be followed once `open` was called."""
 
     def __init__(self, event_log: EventLog) -> None:
         self._log = event_log

@@ -1,4 +1,4 @@
-"""Routes: the bus's HTTP API, except for appends that the fast path has taken. No logic of its own."""
+"""Routes: the bus's HTTP API, except for appends on the fast path. No logic of its own."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler

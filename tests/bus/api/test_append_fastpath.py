@@ -34,12 +34,12 @@ class Client:
         return int(lines[0].split()[1]), fields, body
 
     async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send bytes, and read one answer."""
+        """Send bytes, and read one response."""
         self.writer.write(data)
         return await self.response()
 
     async def is_closed(self) -> bool:
-        """Tell whether nothing more comes."""
+        """Return whether nothing more comes."""
         return await self._reader.read() == b""
 
 
@@ -119,7 +119,7 @@ async def test_chunks_are_a_body_and_what_is_expected_is_asked(rig: Rig) -> None
         assert (status, json.loads(body)["sequence"]) == (409, 2)
 
 
-async def test_pipelined_appends_are_answered_in_order(rig: Rig) -> None:
+async def test_pipelined_appends_are_handled_in_order(rig: Rig) -> None:
     """And something else after them gets no response: it is sent again on another connection."""
     async with connected(rig) as client:
         client.writer.write(b"".join(append(event(f"e{n}")) for n in range(20)) + HEAD)

@@ -104,18 +104,20 @@ async def test_few_pages_are_kept_while_nothing_is_appended(tmp_path: Any) -> No
         assert len(followers._pages) <= follow.CACHED_PAGES
 
 
-async def test_a_quiet_follower_is_told_how_far_it_is(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_quiet_follower_gets_to_know_how_far_it_is(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Now and then, even where nothing of what it wants comes."""
     monkeypatch.setattr(follow, "HEARTBEAT", 0.05)
     await rig.client.append([event(1)])
-    told: list[int] = []
+    positions: list[int] = []
     async with asyncio.timeout(5):
         async for batch in rig.client.follow(0, ["blog.Other"]):
             assert not batch.events
-            told.append(batch.through)
-            if len(told) == 3:
+            positions.append(batch.through)
+            if len(positions) == 3:
                 break
-    assert told == [1, 1, 1]
+    assert positions == [1, 1, 1]
 
 
 async def test_who_reads_too_slowly_is_cut_off_and_comes_back(

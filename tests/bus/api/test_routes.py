@@ -26,7 +26,7 @@ def batch(*events: Envelope) -> str:
     return f"[{','.join(item.to_json() for item in events)}]"
 
 
-async def test_append_answers_with_sequences(rig: Rig) -> None:
+async def test_an_append_responds_with_sequences(rig: Rig) -> None:
     """A batch, and a single event; the same id again gets its first sequence."""
     status, response = await rig.send(batch(event("a"), event("b")))
     assert (status, [item["sequence"] for item in response["results"]]) == (200, [1, 2])
@@ -58,8 +58,8 @@ async def test_what_is_no_event_is_refused_whole(
     rig: Rig, body: bytes | str, content_type: str, status: int
 ) -> None:
     """A problem, and nothing is appended."""
-    answered, problem = await rig.send(body, content_type)
-    assert (answered, problem["status"]) == (status, status)
+    responded, problem = await rig.send(body, content_type)
+    assert (responded, problem["status"]) == (status, status)
     assert (await rig.get("/events/head"))["sequence"] == 0
 
 

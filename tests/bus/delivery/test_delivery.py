@@ -68,7 +68,7 @@ async def effects_of(rig: Rig, count: int) -> list[str]:
 
 
 async def until_subscribed(rig: Rig, type_: str) -> None:
-    """Wait until the bus has heard that somebody reacts to `type_`."""
+    """Wait until the bus has a subscription for `type_`."""
     async with asyncio.timeout(5):
         while type_ not in [known for row in await rig.get("/subscriptions") for known in row["types"]]:
             await asyncio.sleep(0.01)
@@ -87,7 +87,7 @@ async def test_every_instance_gets_its_share_and_every_event_one_effect(rig: Rig
 
     for name in ("one", "two"):
         await rig.reactor("reactor", [CAUSE], counting(name))
-    for n in range(40):  # one load each, so that turns count, not who was heard of first
+    for n in range(40):  # a batch each: the order in which instances became known does not count
         await rig.client.append([cause(n)])
     assert sorted(await effects_of(rig, 40)) == sorted(f"c{n}" for n in range(40))
     assert min(served["one"], served["two"]) >= 10
@@ -153,7 +153,7 @@ async def test_events_of_a_key_come_in_order_even_when_one_fails(rig: Rig) -> No
 async def test_what_never_will_is_dead_and_others_go_on(
     rig: Rig, refusal: Callable[[DeliveryRequest], Any]
 ) -> None:
-    """A domain error, or a 4xx that trying again does not change: whoever travelled along is spared."""
+    """A domain error, or a 4xx that trying again does not change: the others of its batch are spared."""
 
     def react(delivery: DeliveryRequest) -> Any:
         return refusal(delivery) if "c1" in {e.id for e in delivery.events} else effects(delivery)
@@ -219,7 +219,7 @@ async def test_events_of_many_keys_travel_together_and_a_hanging_one_holds_up_it
 
 
 async def test_a_new_type_goes_to_those_who_know_it(rig: Rig) -> None:
-    """While two versions run; what nobody knows any more is passed over by anybody."""
+    """While two versions run; a type that no instance knows any more may be passed over by any."""
     got: dict[str, list[str]] = {"old": [], "new": []}
 
     def reactor(name: str) -> Callable[[DeliveryRequest], Any]:
@@ -337,7 +337,7 @@ async def test_an_instance_that_is_gone_is_no_attempt(rig: Rig) -> None:
 
     dying = await rig.reactor("reactor", [CAUSE], react)
     await rig.reactor("reactor", [CAUSE], react)
-    # nobody listens any more, but the session still says that it lives
+    # nothing listens any more, but its session is still open
     await hang_up(dying)
     for n in range(2):  # a batch for each of the two
         await rig.client.append([cause(n)])
@@ -448,7 +448,7 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
     for start in range(0, 400, 50):
         await rig.client.append([cause(n, keys[n]) for n in range(start, start + 50)])
         if start == 100:
-            await hang_up(killed)  # nobody listens any more, and nobody has said goodbye
+            await hang_up(killed)  # nothing listens any more, and it has not left
         if start == 250:
             await rig.reactor("reactor", [CAUSE], react)
     parked = [f"c{n}" for n in range(78, 400) if keys[n] == "k7"]

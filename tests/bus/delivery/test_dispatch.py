@@ -252,7 +252,7 @@ def test_behind_a_dead_event_its_key_is_parked() -> None:
 
 @pytest.mark.parametrize(("redriven", "expected"), [(1, [1, 3, 4]), (None, [3, 4])])
 def test_a_key_goes_on_in_order(redriven: int | None, expected: list[int]) -> None:
-    """With the dead event when it is redriven, without when it is discarded; new ones come behind."""
+    """With the dead event when it is redriven, without when it is discarded; new ones come after."""
     dispatch = ingested("a", "b", "a", "a")
     first, other = out(dispatch)
     dispatch.settle(first, 1, is_dead=True)
@@ -280,7 +280,7 @@ def test_a_key_goes_on_in_order(redriven: int | None, expected: list[int]) -> No
 
 
 class Model:
-    """A subscription as naive as can be: rows on disk, and what was told to the outside."""
+    """A subscription as naive as can be: rows on disk, and what came of each event."""
 
     def __init__(self, keys: list[str]) -> None:
         self.log = [entry(n, key) for n, key in enumerate(keys, 1)]

@@ -102,7 +102,7 @@ async def test_acknowledgements_wait_for_so_long_or_so_many(event_log: EventLog)
 async def test_a_replay_takes_back_what_could_not_be_flushed(
     event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Written down behind it, it would not be delivered again after a crash."""
+    """Written after it, it would not be delivered again after a crash."""
     subscription = subscribed(event_log, FakeClock())
     await event_log.append([cause(1)])
     await subscription.refill()
@@ -122,7 +122,7 @@ async def test_a_replay_takes_back_what_could_not_be_flushed(
 
 
 async def dead(event_log: EventLog, count: int, clock: FakeClock) -> Subscription:
-    """Give the subscription with `count` events of one key behind a dead one."""
+    """Give the subscription with `count` events of one key after a dead one."""
     for start in range(0, count + 1, 1000):
         await event_log.append([cause(n) for n in range(start, min(start + 1000, count + 1))])
     await event_log.settle("s", [SettledEvent(1, "k", 1, SettledState.DEAD, "never")], [], 1)
@@ -132,7 +132,7 @@ async def dead(event_log: EventLog, count: int, clock: FakeClock) -> Subscriptio
 async def test_what_is_parked_passes_through_memory_page_by_page(
     event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many come behind a dead event, they are never held all at once."""
+    """However many come after a dead event, they are never held all at once."""
     subscription = await dead(event_log, 3 * BACKLOG, FakeClock())
     park, sizes = Dispatch.park, list[int]()
 

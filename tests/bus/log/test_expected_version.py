@@ -1,4 +1,4 @@
-"""What a writer expects of the log: that nothing that counts has come behind what it has seen."""
+"""What a writer expects of the log: that nothing that counts has come after what it has seen."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def long_log() -> Iterator[sqlite3.Connection]:
 
 @pytest.mark.parametrize("types", [frozenset[str](), frozenset({"b"})])
 def test_a_long_history_costs_nothing(long_log: sqlite3.Connection, types: frozenset[str]) -> None:
-    """Only what is behind the sequence is looked at."""
+    """Only what comes after the sequence is looked at."""
     steps = 0
 
     def count() -> int:

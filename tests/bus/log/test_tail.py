@@ -1,4 +1,4 @@
-"""The newest events in memory: the same answers as the log's, or none."""
+"""The newest events in memory: the same pages as the log's, or none."""
 
 import random
 
@@ -16,7 +16,7 @@ def entry(sequence: int, key: str = "k", type_: str = "t", size: int = 10) -> Lo
 
 @given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("tu"))), st.data())
 def test_it_answers_as_the_log_does(start: int, rows: list[tuple[str, str]], data: st.DataObject) -> None:
-    """Whatever is asked, and however the events came: what a naive look at all of them gives."""
+    """Whatever is read, and however the events came: what a naive look at all of them gives."""
     everything = [entry(start + n, key, type_) for n, (key, type_) in enumerate(rows, 1)]
     tail, chance = Tail(start), random.Random(1)  # noqa: S311 - the same each time
     taken = 0
@@ -40,7 +40,7 @@ def test_it_answers_as_the_log_does(start: int, rows: list[tuple[str, str]], dat
 
 
 def test_memory_is_bounded_and_what_is_forgotten_is_not_answered() -> None:
-    """The newest bytes stay; who asks for older ones has to ask the disk."""
+    """The newest bytes stay; older ones are on disk only."""
     tail = Tail(0)
     size = TAIL_BYTES // 10
     for sequence in range(1, 100):
