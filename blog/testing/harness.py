@@ -58,8 +58,8 @@ class RunningBlog:
         ]
 
     async def scale(self, **wanted: int) -> None:
-        """Run another number of copies; return when it is so."""
-        self._blog.master.scale(wanted)
+        """Run another number of replicas; return when it is so."""
+        self._blog.reconciler.scale(wanted)
         await self.until(
             lambda blog: all(
                 len(blog.instances(name)) == len(blog.instances(name, State.READY)) == count
@@ -109,9 +109,9 @@ def _knows(table: Discovery, *, ids: set[str], services: set[str]) -> bool:
 
 @asynccontextmanager
 async def running_blog(
-    folder: Path, options: Mapping[str, Any] = MappingProxyType({}), /, **copies: int
+    folder: Path, options: Mapping[str, Any] = MappingProxyType({}), /, **replicas: int
 ) -> AsyncIterator[RunningBlog]:
-    """Run a blog with its data in `folder`; yield it once every copy is ready.
+    """Run a blog with its data in `folder`; yield it once every replica is ready.
 
     Tests write as fast as they can (`write_rate` is 0), unless the settings `options` say otherwise.
     """
@@ -120,7 +120,7 @@ async def running_blog(
     clock = SystemClock()
     async with (
         InProcessRuntime.open(settings, clock) as runtime,
-        running(runtime, settings, defaults() | copies, clock) as blog,
+        running(runtime, settings, defaults() | replicas, clock) as blog,
     ):
         async with asyncio.timeout(_PATIENCE):
             await blog.wait_until_ready()

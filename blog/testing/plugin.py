@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def blog(tmp_path: Path) -> AsyncIterator["RunningBlog"]:
-    """Give a whole running blog, one copy of each service, in the test's own event loop."""
+    """Give a whole running blog, one replica of each service, in the test's own event loop."""
     from blog.testing.harness import running_blog  # noqa: PLC0415 - heavy
 
     async with running_blog(tmp_path / "blog") as running:

@@ -83,13 +83,13 @@ async def test_an_instance_is_asked(status: int, id_: str, expected: tuple[bool,
     async with TestServer(app) as server:
         item = LocalInstance("a", f"0.0.0.0:{server.port}")
         found = await asyncio.to_thread(ask, item, "/readyz")
-    assert (found.is_well, found.is_it) == expected
-    assert found.says == "ready"
-    assert not ask(item, "/readyz").is_well
+    assert (found.is_healthy, found.is_same) == expected
+    assert found.detail == "ready"
+    assert not ask(item, "/readyz").is_healthy
 
 
 def test_nobody_here_is_not_well(tmp_path: Path) -> None:
-    """Nor is one that does not answer."""
+    """Nor is one that does not respond."""
     assert check(ready=False) == 1
     with run_file(tmp_path, "a", "127.0.0.1:1"):
         assert check(ready=False) == 1
@@ -141,14 +141,14 @@ def test_what_is_no_answer_is_not_well_within_its_time(
     monkeypatch.setattr(health, "TIMEOUT", 0.2)
     with instance({"/healthz": answer}) as address, run_file(tmp_path, "a", address):
         assert check(ready=False) == 1
-    assert "does not answer" in capsys.readouterr().out
+    assert "does not respond" in capsys.readouterr().out
 
 
 def test_all_together_have_less_time_than_an_engine_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many hang, and however long each of them might: minutes here."""
-    monkeypatch.setattr(health, "PATIENCE", 0.3)
+    monkeypatch.setattr(health, "TOTAL_TIMEOUT", 0.3)
     monkeypatch.setattr(health, "TIMEOUT", 60.0)
     began = time.monotonic()
     with (

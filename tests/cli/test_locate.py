@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.cli.bus import _url as bus_url
-from blog.cli.locate import LocatedInstance, instances_of, registries, why
+from blog.cli.locate import LocatedInstance, instances_of, problem_detail, registries
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.instance import Instance, State
@@ -82,8 +82,12 @@ async def test_a_registry_that_refuses_says_why(tmp_path: Path) -> None:
 
 def test_what_another_process_says_is_one_line() -> None:
     """Whatever it sends: nothing that a terminal obeys."""
-    assert why(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
-    assert why(500, b'{"detail": "\\n"}') == why(500, b"<html>") == "it answered 500"
+    assert problem_detail(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
+    assert (
+        problem_detail(500, b'{"detail": "\\n"}')
+        == problem_detail(500, b"<html>")
+        == "it responded with 500"
+    )
 
 
 def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.cli.locate import LocatedInstance
-from blog.cli.operator import OperatorClient, OperatorRefusal, _operator, _tell, described
+from blog.cli.operator import OperatorClient, OperatorRefusal, _operator, _send, described
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.operator import PATH, Order
@@ -85,8 +85,11 @@ def test_help_lists_what_a_service_is_run_with_and_what_operators_do(tmp_path: P
     said = blog(tmp_path, "comments", "--help").stdout
     for word in ("Run one instance of comments", "delete", "reject", "approve"):
         assert word in said
-    assert "With a command, delete or moderate what it holds." in said
-    assert "Ask for readiness until it was ready once" in blog(tmp_path, "healthcheck", "--help").stdout
+    assert "With a command, delete or moderate its content." in said
+    assert (
+        "Check readiness until an instance was ready once"
+        in blog(tmp_path, "healthcheck", "--help").stdout
+    )
     said = blog(tmp_path, "query", "--help").stdout
     assert "Run one instance of query." in said
     assert "Commands:" not in said
@@ -171,13 +174,17 @@ async def test_a_try_without_an_answer_may_have_done_it(
     """What is so already then was this order's; not after one that was never sent, or a preview."""
     nowhere, second = LocatedInstance("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
     for first, order, says in (
-        ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
+        (
+            (await instance(None, UNCHANGED)).located,
+            Order(id="b"),
+            "done (an earlier attempt had no response)",
+        ),
         ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
         (nowhere, Order(id="b"), "already done"),
         ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
     ):
         async with aiohttp.ClientSession() as http:
-            assert await _tell(OperatorClient(http, "burn", [first, second]), order)
+            assert await _send(OperatorClient(http, "burn", [first, second]), order)
         assert capsys.readouterr().out == f"b: burn: {says}\n"
 
 
@@ -190,11 +197,11 @@ async def test_an_answer_that_is_not_ours_is_one_line(
     one = await instance(strange, strange, DONE)
     async with aiohttp.ClientSession() as http:
         operator = OperatorClient(http, "burn", [one.located])
-        reports = [await _tell(operator, Order(id=id_)) for id_ in ("a", "b")]
+        reports = [await _send(operator, Order(id=id_)) for id_ in ("a", "b")]
     assert [report is None for report in reports] == [True, False]
     said = capsys.readouterr()
     assert said.out == "b: burn: done, event 7\n"
-    assert said.err.startswith("a: it answered 200, but not with a report")
+    assert said.err.startswith("a: its response is not a report")
     assert len(said.err.splitlines()) == 1
 
 
@@ -211,10 +218,10 @@ async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> 
     for answer, says in (
         (web.Response(status=404), "run `blog rollout posts`"),
         (web.json_response({"water": "Water."}), "run `blog rollout posts`"),
-        (web.json_response(["delete"]), "not with its commands"),
-        (web.json_response(3), "not with its commands"),
-        (web.Response(text="<html>"), "not with its commands"),
-        (web.Response(text="[" * 100_000), "not with its commands"),
+        (web.json_response(["delete"]), "is not a list of commands"),
+        (web.json_response(3), "is not a list of commands"),
+        (web.Response(text="<html>"), "is not a list of commands"),
+        (web.Response(text="[" * 100_000), "is not a list of commands"),
     ):
 
         async def told(_: web.Request, answer: web.Response = answer) -> web.Response:

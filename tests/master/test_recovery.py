@@ -11,7 +11,7 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings
 from blog.master.ports import known_token
-from blog.master.recovery import Kind, RecoveryRecord, end_left, resumed
+from blog.master.recovery import RecoveryRecord, RuntimeKind, recovered, stop_leftovers
 from tests.e2e.conftest import free_ports
 from tests.master.stand_in import lock_of, stand_in
 
@@ -34,9 +34,9 @@ def left(settings: Settings) -> Iterator[RecoveryRecord]:
         yield record
 
 
-async def taken_over(settings: Settings, kind: Kind = "process") -> tuple[list[str], Settings]:
+async def taken_over(settings: Settings, kind: RuntimeKind = "process") -> tuple[list[str], Settings]:
     """Resume; return the names of what ran, and the settings."""
-    async with resumed(kind, settings, SystemClock()) as (runtime, fitting):
+    async with recovered(kind, settings, SystemClock()) as (runtime, fitting):
         assert (RecoveryRecord.read(settings.data_dir) is None) is (kind == "in-process")
         return [found.name for found in runtime.adopted], fitting
 
@@ -82,7 +82,7 @@ async def test_another_blog_does_not_begin_beside_it(
 
 @pytest.mark.parametrize("kind", ["docker", "in-process"])
 async def test_another_runtime_does_not_begin_beside_it(
-    settings: Settings, left: RecoveryRecord, kind: Kind
+    settings: Settings, left: RecoveryRecord, kind: RuntimeKind
 ) -> None:
     """It says what runs there."""
     with pytest.raises(SettingsError, match="--runtime process"):
@@ -94,12 +94,12 @@ async def test_another_runtime_does_not_begin_beside_it(
 async def test_without_a_whole_record_nothing_is_guessed(
     settings: Settings, left: RecoveryRecord, text: str | None
 ) -> None:
-    """Copies run, but nobody knows how: `blog down` ends them."""
+    """Replicas run, but nobody knows how: `blog down` ends them."""
     file = settings.data_dir / "run" / "blog.json"
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(SettingsError, match="`blog down`"):
         await taken_over(settings)
-    assert await end_left(settings, None) == ["gateway-1"]
+    assert await stop_leftovers(settings, None) == ["gateway-1"]
     assert (await taken_over(settings))[0] == []
 
 
@@ -121,6 +121,6 @@ async def test_in_process_leaves_nothing_to_take_over(settings: Settings) -> Non
 async def test_ending_what_is_left(settings: Settings, left: RecoveryRecord) -> None:
     """Everything, and then there is nothing."""
     with stand_in(lock_of(settings.data_dir, "posts-2")):
-        assert await end_left(settings, None) == ["gateway-1", "posts-2"]
+        assert await stop_leftovers(settings, None) == ["gateway-1", "posts-2"]
     assert RecoveryRecord.read(settings.data_dir) is None
-    assert await end_left(settings, None) == []
+    assert await stop_leftovers(settings, None) == []
