@@ -213,7 +213,7 @@ def show_one(letter: str) -> None:
 @dead_letters.command()
 @click.argument("letters", nargs=-1, required=True, metavar="ID...")
 def redrive(letters: tuple[str, ...]) -> None:
-    """Try them again, and then what waits behind them."""
+    """Deliver them again, and then the events that wait after them."""
     from blog.cli.bus import redrive as deliver  # noqa: PLC0415 - heavy
 
     deliver(letters)
@@ -245,7 +245,7 @@ def verify_log(file: Path | None) -> None:
 @log_group.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 def back_up_log(file: Path) -> None:
-    """Replica the log to FILE, while it is written to, and verify the copy."""
+    """Copy the log to FILE, also while the bus writes to it, and verify the copy."""
     from blog.cli.log import back_up  # noqa: PLC0415 - heavy
 
     sys.exit(back_up(file))

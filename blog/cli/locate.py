@@ -55,7 +55,7 @@ def local_instances_of(service: str, settings: Settings) -> list[LocatedInstance
 
 def registries(settings: Settings) -> tuple[str, ...]:
     """Return the URLs of the registries."""
-    # a blog that runs here has one of its own, whatever the environment says
+    # a blog that runs here has a registry of its own, whatever the environment sets
     record = RecoveryRecord.read(settings.data_dir)
     return settings.registry if record is None else (record.registry_url,)
 

@@ -1,4 +1,4 @@
-"""What can run, by name, and how many replicas of it. Imports only what is asked for."""
+"""What can run, by name, and how many replicas of it. Imports only what is run."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -65,7 +65,7 @@ def program(name: str, *, adopt: bool = False) -> Program:
     """Return the program `name`; `adopt` is the bus's. Raises SettingsError for an unknown one."""
     match name:
         case "gateway":
-            from blog.gateway.service import run  # noqa: PLC0415 - only what is asked for
+            from blog.gateway.service import run  # noqa: PLC0415 - only what is run
 
             return run
         case "registry":

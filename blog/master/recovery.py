@@ -97,7 +97,7 @@ async def open_runtime(kind: PersistentKind, settings: Settings) -> AsyncIterato
         async with ProcessRuntime.open(settings.data_dir) as processes:
             yield processes
         return
-    from blog.master.runtimes.docker.containers import DockerRuntime  # noqa: PLC0415 - heavy, and seldom wanted
+    from blog.master.runtimes.docker.containers import DockerRuntime  # noqa: PLC0415 - heavy, and seldom used
 
     async with DockerRuntime.open(settings) as containers:
         yield containers

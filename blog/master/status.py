@@ -128,7 +128,7 @@ class StatusTable:
 
 
 def _failing_state(replica: Replica) -> str:
-    """Return the state of a replica that is given up; "" for others."""
+    """Return the state of a replica that fails again and again; "" for others."""
     if not replica.is_failing:
         return ""
     return CANNOT_RUN if replica.config_error else CRASH_LOOP

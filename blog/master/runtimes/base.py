@@ -17,7 +17,7 @@ class RunningReplica(Protocol):
 
     @property
     def pid(self) -> int:
-        """The process it runs in; 0 where there is none."""
+        """The process in which it runs; 0 if there is none."""
         ...
 
     def has_instance(self, instance: Instance) -> bool:

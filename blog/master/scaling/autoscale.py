@@ -69,7 +69,7 @@ def _replicas_for(total: float, each: float, current: int) -> int:
 
 
 def _within(target: AutoscaleTarget, proposed: LoadDemand) -> LoadDemand:
-    """Return what is wished as far as it may be; it says so where it is not all of it."""
+    """Return `proposed` within `min` and `max`; the reason says when `max` limits it."""
     if proposed.replicas > target.max:
         return LoadDemand(target.max, f"{proposed.why}; max is {target.max}")
     return proposed._replace(replicas=max(proposed.replicas, target.min))

@@ -53,7 +53,7 @@ class Scaler:
                 self.manual[name] = count
             elif self.manual.pop(name, None) is not None and name in self.desired:
                 self.desired[name] = self.desired[name]._replace(
-                    why="as it was by hand, until the load changes"
+                    why="set by hand before, until the load changes"
                 )
         if self._state_file is not None:
             write_atomically(self._state_file, json.dumps(self.manual), is_durable=False)

@@ -1,4 +1,4 @@
-"""Spec: what is asked for. `blog.toml`, and command-line words like `comments=3`.
+"""Spec: the replicas that are asked for, in `blog.toml` and in command-line words like `comments=3`.
 
 Every mistake is one line that names the place in the file.
 """
@@ -44,7 +44,7 @@ Cron = Annotated[str, AfterValidator(checked_cron)]
 
 @dataclass(frozen=True, slots=True)
 class ScalingSpec:
-    """What is asked for of one service. `replicas` None: not said, which means one."""
+    """What is asked for of one service. `replicas` None: no number, which means one."""
 
     replicas: int | None = None
     schedule: tuple[ScheduleEntry, ...] = ()

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class DockerEngine:
-    """An engine that answers. Made by `DockerEngine.open`."""
+    """An engine that responds. Made by `DockerEngine.open`."""
 
     def __init__(self, client: docker.DockerClient, pool: ThreadPoolExecutor) -> None:
         self.is_closed = False
