@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blog.core.errors import SettingsError
 from blog.core.instance import Address
+from blog.core.net.address import bare
 
 PREFIX = "BLOG_"
 _LEAST_RATE = 0.000001
@@ -80,7 +81,9 @@ class Settings(ServiceSettings):
     embed_registry: bool = Field(
         default=True, description="the gateway holds a registry of its own at its inner door"
     )
-    host: str = Field(default="127.0.0.1", min_length=1, description="where to listen")
+    host: Annotated[str, AfterValidator(bare)] = Field(
+        default="127.0.0.1", min_length=1, description="where to listen"
+    )
     port: Port = Field(default=0, description="the port of an instance; 0 = any free one")
     advertise: Address | None = Field(
         default=None,

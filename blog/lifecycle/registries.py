@@ -3,16 +3,16 @@
 import socket
 from contextlib import suppress
 
+from blog.core.net.address import Address
 from blog.core.settings import Settings
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - how it is written, not bound
-_ELSEWHERE = ("192.0.2.1", 9)  # an address of documentation (RFC 5737): nothing is sent, only routed
+# addresses of documentation (RFC 5737, RFC 3849): nothing is sent, only routed
+_ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 
 
 def own_url(address: str) -> str:
     """Return the URL of a door of this process; bound to every address, it is reached at loopback."""
-    host, _, port = address.rpartition(":")
-    return f"http://{_ANYWHERE.get(host, host)}:{port}"
+    return Address.parse(address).local.url()
 
 
 def registries_of(settings: Settings, own: str | None) -> tuple[str, ...]:
@@ -27,10 +27,10 @@ def registries_of(settings: Settings, own: str | None) -> tuple[str, ...]:
 
 def outward(address: str) -> str | None:
     """Return where others find a door that is bound to every address; None if it is not, or nowhere."""
-    host, _, port = address.rpartition(":")
-    if host not in _ANYWHERE:
+    where = Address.parse(address)
+    if not where.is_unspecified:
         return None
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(_ELSEWHERE)
-        return f"{probe.getsockname()[0]}:{port}"
+    with suppress(OSError), socket.socket(where.family, socket.SOCK_DGRAM) as probe:
+        probe.connect(_ELSEWHERE[where.family])
+        return str(where.with_host(probe.getsockname()[0]))
     return None
