@@ -18,11 +18,11 @@ async def test_what_is_not_json_is_one_line(
 ) -> None:
     """With its address."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.Response(text=says)
 
     app = web.Application()
-    app.router.add_get("/dead-letters", answer)
+    app.router.add_get("/dead-letters", respond)
     monkeypatch.setenv("BLOG_DATA_DIR", str(tmp_path))
     async with TestServer(app) as server:
         with run_file(tmp_path, f"bus-{new_id()}", f"127.0.0.1:{server.port}"):

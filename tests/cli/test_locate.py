@@ -119,10 +119,10 @@ async def registry() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 def says(text: str, status: int = 200) -> Handler:
     """Answer so."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.Response(text=text, status=status)
 
-    return answer
+    return respond
 
 
 async def silent(request: web.Request) -> web.StreamResponse:
@@ -181,12 +181,12 @@ async def test_one_strange_registry_does_not_hide_the_next(
 
 
 async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
-    """No registry is asked, whatever it would say."""
-    asked = 0
+    """No registry is asked, whatever it would respond."""
+    requests = 0
 
     async def never(_: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         return web.Response(status=500)
 
     app = web.Application()
@@ -195,4 +195,4 @@ async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
         settings = Settings(data_dir=tmp_path, registry=(f"http://127.0.0.1:{server.port}",))
         with run_file(tmp_path, f"bus-{new_id()}", "127.0.0.1:8000"):
             assert await bus_url(http, settings) == "http://127.0.0.1:8000"
-    assert asked == 0
+    assert requests == 0

@@ -22,7 +22,7 @@ LATE = NEW._replace(is_ready=False)
         (OLD, True, 0, RolloutAction.WAIT),  # the new one has not been started yet
         ([*OLD, LATE], True, 5, RolloutAction.WAIT),
         ([*OLD, NEW], True, 5, RolloutAction.DRAIN),
-        ([*OLD, NEW], False, 5, RolloutAction.WAIT),  # nobody has been told to drain yet
+        ([*OLD, NEW], False, 5, RolloutAction.WAIT),  # none has been asked to drain yet
         ([OLD[0], OLD[1]._replace(is_stopping=True), NEW], False, 5, RolloutAction.WAIT),
         ([OLD[0], NEW], False, 9, RolloutAction.START),
         ([OLD[0], NEW, LATE], True, 9, RolloutAction.WAIT),

@@ -137,8 +137,8 @@ async def test_what_cannot_be_started_is_a_crash_with_a_reason(
 async def test_it_knows_its_instance(runtime: ProcessRuntime) -> None:
     """By process and machine: in a container the same process id is another one."""
     replica = await started(runtime)
-    told = {"pid": str(replica.pid), "host": socket.gethostname()}
-    mine = Instance.announce(SERVICE, address="h:1", started_at=datetime.now(UTC), metadata=told)
-    assert replica.has_instance(mine)
+    metadata = {"pid": str(replica.pid), "host": socket.gethostname()}
+    instance = Instance.announce(SERVICE, address="h:1", started_at=datetime.now(UTC), metadata=metadata)
+    assert replica.has_instance(instance)
     for other in ({"host": "elsewhere"}, {"pid": str(replica.pid + 1)}):
-        assert not replica.has_instance(mine.model_copy(update={"metadata": told | other}))
+        assert not replica.has_instance(instance.model_copy(update={"metadata": metadata | other}))

@@ -46,7 +46,7 @@ class World:
             "/events/head": lambda: {"log": "l", "sequence": 100},
         }
 
-        async def answer(request: web.Request) -> web.Response:
+        async def respond(request: web.Request) -> web.Response:
             assert request.headers["Authorization"] == f"Bearer {TOKEN}"
             if request.path in self.away:
                 raise web.HTTPServiceUnavailable
@@ -54,7 +54,7 @@ class World:
                 return web.Response(text=self.applied)
             return web.json_response(answers[request.path]())
 
-        app.router.add_get("/{path:.*}", answer)
+        app.router.add_get("/{path:.*}", respond)
         return app
 
     def _services(self) -> dict[str, Any]:
