@@ -79,8 +79,8 @@ async def wait_for_line(replica: ContainerReplica, text: str) -> None:
 
 async def test_it_drains_and_leaves_only_its_volume(client: Any, settings: Settings) -> None:
     """Exit code 0; its log is where `blog logs` looks; container and network are gone."""
-    async with DockerRuntime.open(settings) as own:
-        replica = await started(own, settings)
+    async with DockerRuntime.open(settings) as runtime:
+        replica = await started(runtime, settings)
         [container] = named(client, settings.name)
         assert container.name == f"{settings.name}-{REPLICA}"
         assert replica.pid == container.attrs["State"]["Pid"]
@@ -122,8 +122,8 @@ async def test_a_name_that_runs_is_not_started_again(client: Any, settings: Sett
 async def test_one_that_cannot_run_says_why(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit code and the last lines are what a crash loop shows."""
     monkeypatch.setenv("BLOG_LOG_LEVEL", "loud")
-    async with DockerRuntime.open(settings) as own:
-        replica = await started(own, settings)
+    async with DockerRuntime.open(settings) as runtime:
+        replica = await started(runtime, settings)
         assert await replica.wait() == 2
         assert "BLOG_LOG_LEVEL" in replica.last_lines()[-1]
 
@@ -164,8 +164,8 @@ async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
     """A network that was there is used and kept; a container without labels is not touched."""
     network = client.networks.create(settings.name)
     stranger = client.containers.create(IMAGE, ["posts"], name=f"{settings.name}-stranger-1")
-    async with DockerRuntime.open(settings) as own:
-        replica = await started(own, settings)
+    async with DockerRuntime.open(settings) as runtime:
+        replica = await started(runtime, settings)
         assert named(client, settings.name)[0].attrs["NetworkSettings"]["Networks"].keys() == {
             settings.name
         }
