@@ -1,4 +1,4 @@
-"""Doors: the ports that a blog listens at, and the token that its inner doors want to see."""
+"""Ports that a blog listens on, public and admin, and the token that its admin APIs require."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
 
 TOKEN = "token"  # noqa: S105 - a file name
-"""In the run folder: what the inner doors want to see."""
+"""In the run folder: the token that the admin APIs require."""
 
 
 def with_token(settings: Settings, path: Path) -> Settings:
@@ -32,15 +32,15 @@ def with_token(settings: Settings, path: Path) -> Settings:
 
 
 def with_ports(settings: Settings) -> Settings:
-    """Make sure that both doors' ports can be had; 0 becomes a free one. Raises SettingsError."""
+    """Check that both ports are free; 0 becomes a free one. Raises SettingsError."""
     ports: dict[str, int] = {}
-    with ExitStack() as held:  # both at once: one that is given back may be found free again
+    with ExitStack() as held:  # both at once: a port that is released may be found free again
         for name in ("public_port", "admin_port"):
             port: int = getattr(settings, name)
             where = _address(settings.host, port)
             probe = held.enter_context(socket.socket(where.family))
             if port:
-                # a port in TIME_WAIT will do; of two that are to be found, neither may be the other's
+                # a port in TIME_WAIT is free enough; two that are looked for must differ
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 _bind(probe, where, ports.values())
@@ -58,15 +58,15 @@ def _address(host: str, port: int) -> Address:
 
 
 def _bind(probe: socket.socket, where: Address, taken: Collection[int]) -> None:
-    """Bind `probe`. Raises OSError, also for a port that is taken by ourselves."""
+    """Bind `probe`. Raises OSError, also for a port that this blog has already chosen."""
     if where.port in taken:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     probe.bind(where)
 
 
 def _cannot_listen(setting: str, where: Address, error: OSError) -> str:
-    """Say which setting to change: another port does not help where the host is not of this machine."""
-    # a host that is not known is a number of its own, for which os.strerror has no text
+    """Name the setting to change: another port does not help if the host is not one of this machine."""
+    # the errors of an unknown host have numbers of their own, which os.strerror does not know
     what = f"BLOG_{setting}={where.port}: cannot listen on {where}: {error.strerror or error}"
     other = f"BLOG_{setting}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "BLOG_HOST"
     return f"{what}; set another {other}."

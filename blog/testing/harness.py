@@ -60,7 +60,7 @@ class RunningBlog:
 
     async def scale(self, **replicas: int) -> None:
         """Run another number of replicas; return when they are ready."""
-        self._blog.master.scale(replicas)
+        self._blog.reconciler.scale(replicas)
         await self.wait_until(
             lambda blog: all(
                 len(blog.instances(name)) == len(blog.instances(name, State.READY)) == count

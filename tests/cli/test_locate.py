@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.cli.bus import _url as bus_url
-from blog.cli.locate import LocatedInstance, instances_of, registries, why
+from blog.cli.locate import LocatedInstance, instances_of, problem_detail, registries
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.instance import Instance, State
@@ -82,8 +82,12 @@ async def test_a_registry_that_refuses_says_why(tmp_path: Path) -> None:
 
 def test_what_another_process_says_is_one_line() -> None:
     """Whatever it sends: nothing that a terminal obeys."""
-    assert why(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
-    assert why(500, b'{"detail": "\\n"}') == why(500, b"<html>") == "it answered 500"
+    assert problem_detail(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
+    assert (
+        problem_detail(500, b'{"detail": "\\n"}')
+        == problem_detail(500, b"<html>")
+        == "it responded with 500"
+    )
 
 
 def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path) -> None:
@@ -115,10 +119,10 @@ async def registry() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 def says(text: str, status: int = 200) -> Handler:
     """Answer so."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.Response(text=text, status=status)
 
-    return answer
+    return respond
 
 
 async def silent(request: web.Request) -> web.StreamResponse:
@@ -177,12 +181,12 @@ async def test_one_strange_registry_does_not_hide_the_next(
 
 
 async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
-    """No registry is asked, whatever it would say."""
-    asked = 0
+    """No registry is asked, whatever it would respond."""
+    requests = 0
 
     async def never(_: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         return web.Response(status=500)
 
     app = web.Application()
@@ -191,4 +195,4 @@ async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
         settings = Settings(data_dir=tmp_path, registry=(f"http://127.0.0.1:{server.port}",))
         with run_file(tmp_path, f"bus-{new_id()}", "127.0.0.1:8000"):
             assert await bus_url(http, settings) == "http://127.0.0.1:8000"
-    assert asked == 0
+    assert requests == 0

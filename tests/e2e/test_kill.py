@@ -86,7 +86,7 @@ def test_a_killed_instance_is_lost_within_a_second_and_a_new_one_gets_its_share(
             killed = time.monotonic()
             wait_until(lambda: victim["id"] not in {row["id"] for row in blog.table("comments")})
             lost_after = time.monotonic() - killed
-            # killed again and again, a copy is started again later and later (the master's back-off)
+            # killed again and again, a replica is started again later and later (the master's back-off)
             wait_until(lambda: len(blog.ready("comments")) == 3, 60)
             [new] = {row["id"] for row in blog.ready("comments")} - before
             seen = len(traffic.answers)

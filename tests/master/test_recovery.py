@@ -11,7 +11,7 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings
 from blog.master.ports import known_token
-from blog.master.recovery import Kind, RecoveryRecord, end_left, resumed
+from blog.master.recovery import RecoveryRecord, RuntimeKind, recovered, stop_leftovers
 from tests.e2e.conftest import free_ports
 from tests.master.stand_in import lock_of, stand_in
 
@@ -34,16 +34,16 @@ def left(settings: Settings) -> Iterator[RecoveryRecord]:
         yield record
 
 
-async def taken_over(settings: Settings, kind: Kind = "process") -> tuple[list[str], Settings]:
+async def recover(settings: Settings, kind: RuntimeKind = "process") -> tuple[list[str], Settings]:
     """Resume; return the names of what ran, and the settings."""
-    async with resumed(kind, settings, SystemClock()) as (runtime, fitting):
+    async with recovered(kind, settings, SystemClock()) as (runtime, fitting):
         assert (RecoveryRecord.read(settings.data_dir) is None) is (kind == "in-process")
         return [found.name for found in runtime.adopted], fitting
 
 
 async def test_a_blog_that_begins_gets_ports_and_a_token(settings: Settings) -> None:
     """How it runs is on record until its end."""
-    names, fitting = await taken_over(settings)
+    names, fitting = await recover(settings)
     assert names == []
     assert fitting.public_port
     assert fitting.admin_port
@@ -55,14 +55,14 @@ async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
     settings: Settings, left: RecoveryRecord
 ) -> None:
     """Though the gateway holds the ports."""
-    names, fitting = await taken_over(settings)
+    names, fitting = await recover(settings)
     assert names == ["gateway-1"]
     assert (fitting.public_port, fitting.admin_port) == (left.public_port, left.admin_port)
     assert fitting.secret == "secret"
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("changes", "message"),
     [
         ({"public_port": 1}, "BLOG_PUBLIC_PORT=1: .* has [0-9]+; .*`blog down`"),
         ({"admin_port": 1}, "BLOG_ADMIN_PORT=1: .* has [0-9]+; .*`blog down`"),
@@ -71,22 +71,22 @@ async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
     ],
 )
 async def test_another_blog_does_not_begin_beside_it(
-    settings: Settings, left: RecoveryRecord, asked: dict[str, Any], said: str
+    settings: Settings, left: RecoveryRecord, changes: dict[str, Any], message: str
 ) -> None:
     """It says what is different, and leaves what runs and its record alone."""
-    with pytest.raises(SettingsError, match=said):
-        await taken_over(settings.model_copy(update=asked))
+    with pytest.raises(SettingsError, match=message):
+        await recover(settings.model_copy(update=changes))
     assert RecoveryRecord.read(settings.data_dir) == left
-    assert (await taken_over(settings))[0] == ["gateway-1"]
+    assert (await recover(settings))[0] == ["gateway-1"]
 
 
 @pytest.mark.parametrize("kind", ["docker", "in-process"])
 async def test_another_runtime_does_not_begin_beside_it(
-    settings: Settings, left: RecoveryRecord, kind: Kind
+    settings: Settings, left: RecoveryRecord, kind: RuntimeKind
 ) -> None:
     """It says what runs there."""
     with pytest.raises(SettingsError, match="--runtime process"):
-        await taken_over(settings, kind)
+        await recover(settings, kind)
     assert RecoveryRecord.read(settings.data_dir) == left
 
 
@@ -94,13 +94,13 @@ async def test_another_runtime_does_not_begin_beside_it(
 async def test_without_a_whole_record_nothing_is_guessed(
     settings: Settings, left: RecoveryRecord, text: str | None
 ) -> None:
-    """Copies run, but nobody knows how: `blog down` ends them."""
+    """Replicas run, but nobody knows how: `blog down` ends them."""
     file = settings.data_dir / "run" / "blog.json"
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(SettingsError, match="`blog down`"):
-        await taken_over(settings)
-    assert await end_left(settings, None) == ["gateway-1"]
-    assert (await taken_over(settings))[0] == []
+        await recover(settings)
+    assert await stop_leftovers(settings, None) == ["gateway-1"]
+    assert (await recover(settings))[0] == []
 
 
 async def test_a_record_of_what_is_gone_means_nothing(settings: Settings) -> None:
@@ -108,19 +108,19 @@ async def test_a_record_of_what_is_gone_means_nothing(settings: Settings) -> Non
     RecoveryRecord(runtime="process", host="127.0.0.1", public_port=1, admin_port=1).write(
         settings.data_dir
     )
-    names, fitting = await taken_over(settings)
+    names, fitting = await recover(settings)
     assert names == []
     assert 1 not in (fitting.public_port, fitting.admin_port)
 
 
 async def test_in_process_leaves_nothing_to_take_over(settings: Settings) -> None:
     """So there is no record."""
-    assert (await taken_over(settings, "in-process"))[0] == []
+    assert (await recover(settings, "in-process"))[0] == []
 
 
 async def test_ending_what_is_left(settings: Settings, left: RecoveryRecord) -> None:
     """Everything, and then there is nothing."""
     with stand_in(lock_of(settings.data_dir, "posts-2")):
-        assert await end_left(settings, None) == ["gateway-1", "posts-2"]
+        assert await stop_leftovers(settings, None) == ["gateway-1", "posts-2"]
     assert RecoveryRecord.read(settings.data_dir) is None
-    assert await end_left(settings, None) == []
+    assert await stop_leftovers(settings, None) == []

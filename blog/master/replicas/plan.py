@@ -1,4 +1,4 @@
-"""Desired copies and what there is → what to start and stop. Pure."""
+"""Plan: desired numbers and the replicas there are → what to start and stop. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,32 +11,35 @@ RESTART_BACKOFF = Backoff(0.2, 10.0)
 HEALTHY_AFTER = 30.0
 """Seconds of life after which a crash counts as the first one again."""
 LOOP_AFTER = 3
-"""Crashes in a row that are called a crash loop."""
+"""Crashes in a row that make a crash loop."""
 
 
 @dataclass(slots=True)
 class Replica:
-    """One copy of a service that should run: `comments-2`."""
+    """One replica of a service, running or not: `comments-2`."""
 
     service: str
     number: int
     started: float = 0.0
     is_running: bool = False
     is_stopping: bool = False
-    goes_first: bool = False
-    """Whether it is the first to be stopped when there are too many (a rollout wants it gone)."""
+    is_first_to_stop: bool = False
+    """Whether it is stopped before the others when there are too many: a rollout replaces it."""
     start_at: float = float("-inf")
+    """When it may be started again, on the monotonic clock."""
     failures: Failures = field(default_factory=lambda: Failures(HEALTHY_AFTER))
+    """Crashes in a row."""
     restarts: int = 0
-    last_words: list[str] = field(default_factory=list, compare=False)
-    """The last lines that it logged before it crashed last."""
-    refusal: str = ""
-    """Why it cannot run at all, as it said itself (exit code 2); nothing for one that crashed."""
+    """Crashes since the master started."""
+    last_lines: list[str] = field(default_factory=list, compare=False)
+    """The last lines that it logged before its last crash."""
+    config_error: str = ""
+    """Why it cannot run at all, as it reported itself with exit code 2; "" for one that crashed."""
 
     @property
-    def is_given_up(self) -> bool:
-        """Return whether nobody should wait for it: it is tried again, and will hardly succeed."""
-        return not self.is_stopping and (bool(self.refusal) or self.is_crash_loop)
+    def is_failing(self) -> bool:
+        """Whether it is not expected to become ready, though it is started again."""
+        return not self.is_stopping and (bool(self.config_error) or self.is_crash_loop)
 
     @property
     def is_crash_loop(self) -> bool:
@@ -53,42 +56,43 @@ class Replica:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name: service and number."""
         return f"{self.service}-{self.number}"
 
 
 class ReplicaPlan(NamedTuple):
-    """What to do now, and when to look again (None: when something happens)."""
+    """What to start and stop now, and when to compare again (None: at the next change)."""
 
     start: list[Replica]
     stop: list[Replica]
-    look_again: float | None
+    next_check: float | None
 
 
-def plan(desired: Mapping[str, int], copies: Iterable[Replica], now: float) -> ReplicaPlan:
-    """Compare; new copies get the lowest free number, victims are the newest.
+def plan(desired: Mapping[str, int], replicas: Iterable[Replica], now: float) -> ReplicaPlan:
+    """Compare. New replicas get the lowest free numbers.
 
-    Before those, whoever is down after a crash; and before those, whoever is to go first.
+    Of too many, those that are marked to be stopped first are stopped, then those that are down after a
+    crash, then the newest.
     """
-    kept = [copy for copy in copies if not copy.is_stopping]
+    kept = [replica for replica in replicas if not replica.is_stopping]
     start: list[Replica] = []
     stop: list[Replica] = []
     for service, count in desired.items():
-        mine = sorted((c for c in kept if c.service == service), key=_least_to_go)
-        stop += mine[count:]
-        start += [c for c in mine[:count] if not c.is_running and c.start_at <= now]
-        taken = {c.number for c in copies if c.service == service}
-        start += [Replica(service, number) for number in _free(taken, count - len(mine))]
-    waiting = [c.start_at for c in kept if not c.is_running and c.start_at > now and c not in stop]
+        existing = sorted((r for r in kept if r.service == service), key=_keep_order)
+        stop += existing[count:]
+        start += [r for r in existing[:count] if not r.is_running and r.start_at <= now]
+        taken = {r.number for r in replicas if r.service == service}
+        start += [Replica(service, number) for number in _free(taken, count - len(existing))]
+    waiting = [r.start_at for r in kept if not r.is_running and r.start_at > now and r not in stop]
     return ReplicaPlan(start, stop, min(waiting, default=None))
 
 
-def _least_to_go(copy: Replica) -> tuple[bool, bool, float, int]:
-    return copy.goes_first, not copy.is_running, copy.started, copy.number
+def _keep_order(replica: Replica) -> tuple[bool, bool, float, int]:
+    return replica.is_first_to_stop, not replica.is_running, replica.started, replica.number
 
 
 def _free(taken: set[int], count: int) -> list[int]:
-    """Return the lowest `count` numbers from 1 that nobody has."""
+    """Return the lowest `count` numbers from 1 that are free."""
     numbers: list[int] = []
     candidate = 1
     while len(numbers) < count:

@@ -1,4 +1,4 @@
-"""Rollouts as they run: one at a time, step by step, under whatever else happens to the copies."""
+"""Rollout runner: carries out one rollout at a time, whatever else happens to the replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,39 +9,39 @@ from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import Conflict, Invalid
 from blog.core.logs import get_logger
-from blog.master.programs import SINGLE
+from blog.master.programs import SINGLETONS
 from blog.master.replicas.plan import Replica
 from blog.master.replicas.reconciler import Reconciler
-from blog.master.replicas.rollout import ObservedReplica, RolloutAction, RolloutStep, step
+from blog.master.replicas.rollout import ObservedReplica, RolloutAction, RolloutStep, next_step
 
-LOOK_EVERY = 0.05
+POLL_INTERVAL = 0.05
 
 log = get_logger()
 
 
 class Rollout:
-    """One rollout. `said` grows by a line for each step.
+    """One rollout. `lines` grows by a line for each step, for people.
 
-    `failure` is None until it is over; then why it failed, or nothing.
+    `failure` is None until it is over; then the reason, or "" if it succeeded.
     """
 
-    def __init__(self, service: str, patience: float) -> None:
+    def __init__(self, service: str, ready_timeout: float) -> None:
         self.service = service
-        self.patience = patience
-        self.said: list[str] = []
+        self.ready_timeout = ready_timeout
+        self.lines: list[str] = []
         self.failure: str | None = None
 
     def __repr__(self) -> str:
-        """Show how far it is."""
-        return f"<Rollout of {self.service}: {self.said[-1:]}, {self.failure!r}>"
+        """Show its progress."""
+        return f"<Rollout of {self.service}: {self.lines[-1:]}, {self.failure!r}>"
 
 
 class RolloutRunner:
-    """Replaces copies of `master`. `is_ready` tells whether a copy answers, as others know it."""
+    """Replaces replicas of `reconciler`. `is_ready` returns whether the registry knows one as ready."""
 
-    def __init__(self, master: Reconciler, is_ready: Callable[[Replica], bool], clock: Clock) -> None:
+    def __init__(self, reconciler: Reconciler, is_ready: Callable[[Replica], bool], clock: Clock) -> None:
         self.current: Rollout | None = None
-        self._master = master
+        self._reconciler = reconciler
         self._is_ready = is_ready
         self._clock = clock
         self._tasks = TaskSupervisor("rollout")
@@ -49,45 +49,45 @@ class RolloutRunner:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, master: Reconciler, is_ready: Callable[[Replica], bool], clock: Clock
+        cls, reconciler: Reconciler, is_ready: Callable[[Replica], bool], clock: Clock
     ) -> AsyncIterator[Self]:
-        """Run them while the body runs; one that is under way at the end is broken off."""
-        rollouts = cls(master, is_ready, clock)
-        async with rollouts._tasks:
-            yield rollouts
+        """Run rollouts while the body runs; one that is running at the end is aborted."""
+        runner = cls(reconciler, is_ready, clock)
+        async with runner._tasks:
+            yield runner
 
-    def begin(self, service: str, patience: float) -> Rollout:
-        """Begin one. Raises Invalid for what cannot be rolled out, Conflict while another one runs."""
-        if service not in self._master.desired:
-            known = ", ".join(sorted(self._master.desired))
+    def start(self, service: str, ready_timeout: float) -> Rollout:
+        """Start one. Raises Invalid if a service cannot be rolled out, Conflict while another runs."""
+        if service not in self._reconciler.desired:
+            known = ", ".join(sorted(self._reconciler.desired))
             raise Invalid(f"There is no service {service!r}; there are: {known}.")
-        if service in SINGLE:
-            raise Invalid(f"{service} runs once; there cannot be a second one beside it for a while.")
+        if service in SINGLETONS:
+            raise Invalid(f"{service} runs once; a second replica cannot run beside it.")
         if self.current is not None and self.current.failure is None:
-            raise Conflict(f"A rollout of {self.current.service} is under way.")
-        self.current = Rollout(service, patience)
+            raise Conflict(f"A rollout of {self.current.service} is already running.")
+        self.current = Rollout(service, ready_timeout)
         self._tasks.start(self._run(self.current))
         return self.current
 
     async def _run(self, rollout: Rollout) -> None:
-        copies = self._copies(rollout)
-        log.info("rollout.began", service=rollout.service, copies=len(copies))
-        for copy in copies:
-            copy.goes_first = True
+        replicas = self._replicas(rollout)
+        log.info("rollout.started", service=rollout.service, replicas=len(replicas))
+        for replica in replicas:
+            replica.is_first_to_stop = True
         try:
-            failure = await self._steps(rollout)
+            failure = await self._take_steps(rollout)
         except asyncio.CancelledError:
             rollout.failure = "the blog was stopped"
             raise
         log.info("rollout.ended", service=rollout.service, failure=failure)
         rollout.failure = failure
 
-    async def _steps(self, rollout: Rollout) -> str:
-        """Take step after step; return why it failed, or nothing."""
+    async def _take_steps(self, rollout: Rollout) -> str:
+        """Take step after step; return the reason if it failed, else ""."""
         since = self._clock.monotonic()
         while True:
-            following = self._next(rollout, self._clock.monotonic() - since)
-            match following.do:
+            step = self._next(rollout, self._clock.monotonic() - since)
+            match step.action:
                 case RolloutAction.START:
                     since = self._clock.monotonic()
                     self._surge(rollout, 1)
@@ -95,55 +95,57 @@ class RolloutRunner:
                     self._surge(rollout, 0)
                 case RolloutAction.DONE:
                     return ""
-                case RolloutAction.GIVE_UP:
-                    return self._give_up(rollout, following.why)
-            self._tell(rollout, following)
-            await asyncio.sleep(LOOK_EVERY)
+                case RolloutAction.ABORT:
+                    return self._abort(rollout, step.reason)
+            self._report(rollout, step)
+            await asyncio.sleep(POLL_INTERVAL)
 
     def _next(self, rollout: Rollout, waited: float) -> RolloutStep:
-        return step(
+        return next_step(
             [
                 ObservedReplica(
-                    copy.name,
-                    is_old=copy.goes_first,
-                    is_ready=self._is_ready(copy),
-                    is_stopping=copy.is_stopping,
-                    is_crash_loop=copy.is_crash_loop,
-                    refusal=copy.refusal,
+                    replica.name,
+                    is_old=replica.is_first_to_stop,
+                    is_ready=self._is_ready(replica),
+                    is_stopping=replica.is_stopping,
+                    is_crash_loop=replica.is_crash_loop,
+                    config_error=replica.config_error,
                 )
-                for copy in self._copies(rollout)
+                for replica in self._replicas(rollout)
             ],
-            self._master.desired[rollout.service],
-            is_surging=self._master.surge[rollout.service] > 0,
+            self._reconciler.desired[rollout.service],
+            is_surging=self._reconciler.surge[rollout.service] > 0,
             waited=waited,
-            patience=rollout.patience,
+            ready_timeout=rollout.ready_timeout,
         )
 
-    def _give_up(self, rollout: Rollout, why: str) -> str:
-        """Let the old ones stay, and have those go that did not get ready."""
-        for copy in self._copies(rollout):
-            copy.goes_first = not copy.goes_first and not self._is_ready(copy)
-            if copy.goes_first:
-                rollout.said += [f"{copy.name} | {line}" for line in self._last_lines(copy)]
+    def _abort(self, rollout: Rollout, reason: str) -> str:
+        """Keep the old replicas, and stop the new ones that are not ready."""
+        for replica in self._replicas(rollout):
+            replica.is_first_to_stop = not replica.is_first_to_stop and not self._is_ready(replica)
+            if replica.is_first_to_stop:
+                rollout.lines += [f"{replica.name} | {line}" for line in self._last_lines(replica)]
         self._surge(rollout, 0)
-        return why
+        return reason
 
-    def _last_lines(self, copy: Replica) -> list[str]:
-        running = self._master.running.get(copy.name)
-        return (copy.last_words or (running.last_lines() if running else []))[-3:]
+    def _last_lines(self, replica: Replica) -> list[str]:
+        running = self._reconciler.running.get(replica.name)
+        return (replica.last_lines or (running.last_lines() if running else []))[-3:]
 
     def _surge(self, rollout: Rollout, more: int) -> None:
-        self._master.surge[rollout.service] = more
-        self._master.look()
+        self._reconciler.surge[rollout.service] = more
+        self._reconciler.wake()
 
-    def _copies(self, rollout: Rollout) -> list[Replica]:
-        return [copy for copy in self._master.copies if copy.service == rollout.service]
+    def _replicas(self, rollout: Rollout) -> list[Replica]:
+        return [replica for replica in self._reconciler.replicas if replica.service == rollout.service]
 
-    def _tell(self, rollout: Rollout, taken: RolloutStep) -> None:
-        old = sum(copy.goes_first and not copy.is_stopping for copy in self._copies(rollout))
+    def _report(self, rollout: Rollout, step: RolloutStep) -> None:
+        old = sum(
+            replica.is_first_to_stop and not replica.is_stopping for replica in self._replicas(rollout)
+        )
         lines = {
-            RolloutAction.START: f"starting a new copy of {rollout.service}; {old} to replace",
+            RolloutAction.START: f"starting a new replica of {rollout.service}; {old} to replace",
             RolloutAction.DRAIN: f"it is ready; draining one of {old}",
         }
-        if taken.do in lines:
-            rollout.said.append(lines[taken.do])
+        if step.action in lines:
+            rollout.lines.append(lines[step.action])

@@ -1,4 +1,4 @@
-"""What the master needs of a runtime: start a copy, end it, hear that it ended, read its last words."""
+"""Runtime: starts a replica, stops it, waits for its end and reads its last lines."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -8,28 +8,28 @@ from blog.core.instance import Instance
 from blog.core.settings import Settings
 from blog.master.programs import BUS, GATEWAY
 
-CANNOT_RUN = 2
-"""Exit code of a program that says why it cannot be run: a setting, a file, a service that is broken."""
+EXIT_CONFIG_ERROR = 2
+"""Exit code of a program that reports why it cannot run: an invalid setting, file or service."""
 
 
 class RunningReplica(Protocol):
-    """A copy that was started."""
+    """A replica that was started."""
 
     @property
     def pid(self) -> int:
-        """The process it runs in; 0 where there is none."""
+        """The process in which it runs; 0 if there is none."""
         ...
 
-    def is_home_of(self, instance: Instance) -> bool:
-        """Tell whether `instance` is the one that runs in it."""
+    def has_instance(self, instance: Instance) -> bool:
+        """Return whether `instance` runs in this replica."""
         ...
 
     async def wait(self) -> int | None:
-        """Wait until it has ended; return the exit code (negative: the signal), None if nobody knows."""
+        """Wait until it has ended; return the exit code (negative: the signal), None if unknown."""
         ...
 
-    async def end(self) -> None:
-        """Ask it to drain, and see to it that it ends."""
+    async def stop(self) -> None:
+        """Let it drain; kill it if that takes too long. Return when it has ended."""
         ...
 
     def last_lines(self) -> list[str]:
@@ -38,7 +38,7 @@ class RunningReplica(Protocol):
 
 
 class AdoptedReplica(NamedTuple):
-    """A copy that ran already, of an earlier master; `age` is in seconds."""
+    """A replica that an earlier master started; `age` is in seconds."""
 
     service: str
     name: str
@@ -52,42 +52,42 @@ class AdoptedReplica(NamedTuple):
 
 
 class Runtime(Protocol):
-    """Starts copies."""
+    """A way to run replicas."""
 
     @property
     def adopted(self) -> Sequence[AdoptedReplica]:
-        """The copies that ran already when the runtime was opened."""
+        """The replicas that ran already when the runtime was opened."""
         ...
 
     async def start(self, service: str, name: str) -> RunningReplica:
-        """Start one copy of `service`, called `name`; does not wait until it is ready.
+        """Start one replica of `service`, called `name`; does not wait until it is ready.
 
-        What cannot be started is a copy that has ended already and says why: `UnstartedReplica`.
+        If it cannot be started, an `UnstartedReplica` is returned, which has ended and says why.
         """
         ...
 
 
 class PersistentRuntime(Runtime, Protocol):
-    """One whose copies outlive the master."""
+    """A runtime whose replicas outlive the master."""
 
     async def prepare(self, settings: Settings) -> None:
-        """Take the settings of copies to come. Raises SettingsError for what cannot be."""
+        """Set the settings of new replicas. Raises SettingsError if none could be started with them."""
         ...
 
     async def clear(self) -> None:
-        """Remove what is left of the runtime itself, once every copy has ended. Raises SettingsError."""
+        """Remove what the runtime itself leaves, once every replica has ended. Raises SettingsError."""
         ...
 
 
 class UnstartedReplica:
-    """A copy that could not be started: it has crashed before it began."""
+    """A replica that could not be started: it counts as crashed."""
 
     pid = 0
 
     def __init__(self, why: str) -> None:
         self._why = why
 
-    def is_home_of(self, instance: Instance) -> bool:
+    def has_instance(self, instance: Instance) -> bool:
         """Nothing runs in it."""
         del instance
         return False
@@ -96,18 +96,18 @@ class UnstartedReplica:
         """Return at once."""
         return 1
 
-    async def end(self) -> None:
-        """There is nothing to end."""
+    async def stop(self) -> None:
+        """Do nothing."""
 
     def last_lines(self) -> list[str]:
         """Return why."""
         return [self._why]
 
 
-async def end_in_order(copies: Iterable[tuple[str, RunningReplica]]) -> None:
-    """End services first, while bus and registry can still hear them out; the gateway last."""
+async def stop_in_order(replicas: Iterable[tuple[str, RunningReplica]]) -> None:
+    """Stop services first, while they still reach bus and registry; then the bus; the gateway last."""
     tiers: dict[str, list[RunningReplica]] = {"": [], BUS: [], GATEWAY: []}
-    for service, running in copies:
+    for service, running in replicas:
         tiers[service if service in tiers else ""].append(running)
     for tier in tiers.values():
-        await asyncio.gather(*(running.end() for running in tier))
+        await asyncio.gather(*(running.stop() for running in tier))

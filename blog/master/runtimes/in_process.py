@@ -1,4 +1,4 @@
-"""Copies as tasks in one event loop: real HTTP between them on free loopback ports, nothing mocked."""
+"""Replicas as tasks in one event loop: real HTTP between them on free loopback ports, nothing mocked."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import BoundMember, Lifecycle
 from blog.master.programs import GATEWAY, program
-from blog.master.runtimes.base import CANNOT_RUN, AdoptedReplica
+from blog.master.runtimes.base import EXIT_CONFIG_ERROR, AdoptedReplica
 
 log = get_logger()
 
@@ -36,14 +36,14 @@ class TaskReplica:
         except asyncio.CancelledError:
             self._code = -9
         except SettingsError as error:
-            self._code, self._why = CANNOT_RUN, [error.detail]
+            self._code, self._why = EXIT_CONFIG_ERROR, [error.detail]
         except Exception as error:
             log.exception("instance.crashed", service=service)
             self._code, self._why = 1, [repr(error)]
         finally:
             self._ended.set()
 
-    def is_home_of(self, instance: Instance) -> bool:
+    def has_instance(self, instance: Instance) -> bool:
         """Tell whether `instance` runs in this task."""
         return self.lifecycle.member is not None and self.lifecycle.member.instance.id == instance.id
 
@@ -56,7 +56,7 @@ class TaskReplica:
         await self._ended.wait()
         return self._code
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Ask it to drain and wait."""
         self.lifecycle.stop()
         await self._ended.wait()
@@ -79,7 +79,7 @@ class InProcessRuntime:
     """None: a task ends with its process."""
 
     def __init__(self, settings: Settings, clock: Clock, group: asyncio.TaskGroup) -> None:
-        self.copies: list[TaskReplica] = []
+        self.replicas: list[TaskReplica] = []
         self.gateway: BoundMember | None = None
         self._settings = settings
         self._clock = clock
@@ -94,12 +94,12 @@ class InProcessRuntime:
 
     async def start(self, service: str, name: str) -> TaskReplica:
         """Start one task; the gateway is waited for until its doors are bound."""
-        copy = TaskReplica(Lifecycle(self._clock))
-        copy.owned_by(self._group.create_task(copy.run(service, self._for(service)), name=name))
-        self.copies.append(copy)
+        replica = TaskReplica(Lifecycle(self._clock))
+        replica.owned_by(self._group.create_task(replica.run(service, self._for(service)), name=name))
+        self.replicas.append(replica)
         if service == GATEWAY:
-            await self._wait_until_bound(copy)
-        return copy
+            await self._wait_until_bound(replica)
+        return replica
 
     def member(self, instance_id: str) -> BoundMember:
         """Return the instance with this id. Raises LookupError when it does not run here."""
@@ -110,16 +110,16 @@ class InProcessRuntime:
         self._find(instance_id)[0].kill()
 
     def _find(self, instance_id: str) -> tuple[TaskReplica, BoundMember]:
-        for copy in self.copies:
-            member = copy.lifecycle.member
+        for replica in self.replicas:
+            member = replica.lifecycle.member
             if member is not None and member.instance.id == instance_id:
-                return copy, member
+                return replica, member
         raise LookupError(f"{instance_id} does not run here")
 
-    async def _wait_until_bound(self, copy: TaskReplica) -> None:
+    async def _wait_until_bound(self, replica: TaskReplica) -> None:
         """Wait for its port, unless it is asked to stop or ends before."""
-        await first_of(copy.lifecycle.bound(), copy.lifecycle.stopping.wait(), copy.wait())
-        self.gateway = copy.lifecycle.member
+        await first_of(replica.lifecycle.bound(), replica.lifecycle.stopping.wait(), replica.wait())
+        self.gateway = replica.lifecycle.member
 
     def _for(self, service: str) -> Settings:
         """Return the settings of one instance: any free port, and the gateway's registry."""

@@ -1,8 +1,8 @@
-"""Copy lock: a file that the process of a copy holds locked, from before it is forked until its end.
+"""Replica lock: a file that a replica's process holds locked, from before it is forked until its end.
 
-Nobody writes a process id down, so none can be stale, half-written or somebody else's by now: the kernel
-keeps two locks on the file and frees both when the process ends. The master's (flock) is inherited by the
-child: a name never runs twice, whatever dies when. The child's own (fcntl) tells by whom it is held.
+No process id is written to the file, so none can be stale, half-written or another process's by now: the
+kernel keeps two locks and frees both when the process ends. The master's (flock) is inherited by the
+child: a name never runs twice, whatever dies when. The child's own (fcntl) says which process holds it.
 """
 
 import fcntl
@@ -18,14 +18,14 @@ _FLOCK = "@hhqqi0q"  # struct flock: type, whence, start, length, pid; padded as
 
 
 class LockHolder(NamedTuple):
-    """A process that holds a lock, and a descriptor that means this process whatever its id comes to."""
+    """A process that holds a lock, and a descriptor that means this process even if its id is reused."""
 
     pid: int
     pidfd: int
 
 
-def take(path: Path) -> int | None:
-    """Lock the file for a child that will inherit the descriptor; None while a process has it."""
+def acquire(path: Path) -> int | None:
+    """Lock the file for a child that will inherit the descriptor; None while a process holds it."""
     try:
         return FileLock(path, mode=0o600).detach()
     except LockedError:
@@ -33,33 +33,33 @@ def take(path: Path) -> int | None:
 
 
 def claim(descriptor: int) -> None:
-    """Say, in the child, that this process is the copy. It holds the descriptor until its end."""
+    """Mark this process, the child, as the holder. It keeps the descriptor open until its end."""
     os.set_inheritable(descriptor, False)
     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def holder(path: Path) -> LockHolder | None:
-    """Find the process that has claimed it; None before it has, and when it is gone.
+def find_holder(path: Path) -> LockHolder | None:
+    """Return the process that has claimed the lock; None before it has, and after its end.
 
-    Its pid is 0 where it is one of another container, which cannot be seen from here.
+    Its pid is 0 if it runs in another container and cannot be seen from here.
     """
-    pid = _claimed_by(path)
+    pid = _claimant(path)
     if not pid:
         return None if pid is None else LockHolder(0, -1)
     with suppress(ProcessLookupError):
         pidfd = os.pidfd_open(pid)
-        # between the two looks it may have ended, and another one got its id
-        if _claimed_by(path) == pid:
+        # meanwhile it may have ended, and another process may have got its id
+        if _claimant(path) == pid:
             return LockHolder(pid, pidfd)
         os.close(pidfd)
     return None
 
 
-def _claimed_by(path: Path) -> int | None:
+def _claimant(path: Path) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+        query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, query))
     finally:
         os.close(descriptor)
     return None if kind == fcntl.F_UNLCK else int(pid)

@@ -1,7 +1,7 @@
-"""Copy log: the file that a copy's output goes to (`logs/comments-2.log`), whoever writes it.
+"""Replica log: the file that a replica's output goes to (`logs/comments-2.log`), and its rotation.
 
-It is appended to only, by the copy itself where that is a process, so that it outlives the master. When
-it is too long it is moved to `….log.1` and begins anew: written by the copy, it cannot be renamed.
+A replica that is a process appends to it itself, so that the log outlives the master. A long log is
+copied to `….log.1` and truncated (logrotate: copytruncate), because its writer keeps the file open.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ from typing import BinaryIO
 from blog.core.logs import get_logger
 
 MAX_SIZE = 16 << 20
-"""Bytes of a log at which it begins anew; the one before is kept, so twice as much is on the disk."""
+"""Bytes at which a log is rotated; one rotated log is kept, so twice as much may be on the disk."""
 REMEMBERED = 20
-"""Lines that tell why a copy crashed."""
+"""Lines that are kept to say why a replica crashed."""
 SHOWN = 100
 """Lines of the past that `blog logs` shows."""
-_LOOK_EVERY = 5.0
+_POLL_INTERVAL = 5.0
 _END = 16 << 10  # bytes, in which the last lines are looked for
-_RECENT = 1 << 20  # bytes, in which what is told twice is looked for
+_RECENT = 1 << 20  # bytes, in which repeated lines are looked for
 
 log = get_logger()
 
 
 class ReplicaLog:
-    """The log of one copy, from now on."""
+    """The log of one replica that starts now; earlier lines are those of others of its name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class ReplicaLog:
         self._begin = _size(path)
 
     def open(self) -> BinaryIO:
-        """Open it for whoever writes it."""
+        """Open it for appending, unbuffered."""
         return self.path.open("ab", buffering=0)
 
     def recent(self) -> frozenset[bytes]:
@@ -46,7 +46,7 @@ class ReplicaLog:
         return frozenset()
 
     def last_lines(self) -> list[str]:
-        """Return the last lines that this copy logged, not those of an earlier one of its name."""
+        """Return the last lines that this replica logged, not those of an earlier one of its name."""
         try:
             with self.path.open("rb") as file:
                 size = _size(self.path)
@@ -58,53 +58,53 @@ class ReplicaLog:
         return text.decode(errors="replace").splitlines()[-REMEMBERED:]
 
 
-def files(folder: Path, services: frozenset[str]) -> list[Path]:
-    """List the logs of `services` (none named: all)."""
+def log_files(folder: Path, services: frozenset[str]) -> list[Path]:
+    """List the logs of `services`, of all if none is named."""
     found = sorted(folder.glob("*.log"))
     return [file for file in found if not services or file.stem.rpartition("-")[0] in services]
 
 
-def news(file: Path, read: dict[Path, int]) -> bytes:
-    """Return the whole lines added since the last look; at the first look only the last ones.
+def read_new_lines(file: Path, offsets: dict[Path, int]) -> bytes:
+    """Return the complete lines that were added since the last call; at the first call the last ones.
 
-    `read` remembers how far each was read. Each line has the copy's name before it.
+    `offsets` remembers how far each file was read. Each line begins with the replica's name.
     """
-    begin = read.get(file, 0)
+    begin = offsets.get(file, 0)
     with file.open("rb") as handle:
-        if begin > handle.seek(0, os.SEEK_END):  # it has begun anew
+        if begin > handle.seek(0, os.SEEK_END):  # it was truncated
             begin = 0
         handle.seek(begin)
         text = handle.read()
     end = text.rfind(b"\n") + 1
     lines = text[:end].splitlines()
-    if file not in read:
+    if file not in offsets:
         lines = lines[-SHOWN:]
-    read[file] = begin + end
+    offsets[file] = begin + end
     return b"".join(f"{file.stem} | ".encode() + line + b"\n" for line in lines)
 
 
-async def keep_small(folder: Path) -> None:
-    """Look after the logs in `folder`, for ever."""
+async def rotate_for_ever(folder: Path) -> None:
+    """Rotate long logs in `folder`, for ever."""
     while True:
-        await asyncio.sleep(_LOOK_EVERY)
-        await asyncio.to_thread(move_long, folder)
+        await asyncio.sleep(_POLL_INTERVAL)
+        await asyncio.to_thread(rotate, folder)
 
 
-def move_long(folder: Path, max_size: int = MAX_SIZE) -> None:
-    """Begin every log anew that is longer than `max_size`."""
+def rotate(folder: Path, max_size: int = MAX_SIZE) -> None:
+    """Rotate every log that is longer than `max_size`."""
     for path in folder.glob("*.log"):
         if _size(path) > max_size:
-            _move(path)
+            _copy_and_truncate(path)
 
 
-def _move(path: Path) -> None:
-    """Copy it, then cut it. A line that comes between the two is lost: microseconds in 16 MiB."""
+def _copy_and_truncate(path: Path) -> None:
+    """Copy it, then truncate it. A line that comes between the two is lost: microseconds in 16 MiB."""
     with suppress(OSError), path.open("r+b") as file:
         try:
             with path.with_suffix(".log.1").open("wb") as before:
                 shutil.copyfileobj(file, before, 1 << 20)
-        except OSError as error:  # a full disk: the new log needs the room
-            log.warning("log.not_kept", path=str(path), why=str(error))
+        except OSError as error:  # a full disk: the new log needs the space
+            log.warning("log.rotation_failed", path=str(path), why=str(error))
         file.truncate(0)
 
 

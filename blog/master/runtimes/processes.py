@@ -1,7 +1,7 @@
-"""Copies as local processes: each in a session of its own, its output in its log, its name locked by it.
+"""Replicas as local processes: each in a session of its own, writing its log, holding its lock.
 
-Nothing ties a copy to its master: one that is killed leaves a blog that serves, and the next one finds
-every copy by its lock.
+Nothing ties a replica to its master: a killed master leaves a blog that serves, and the next one finds
+every replica by its lock.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from blog.core.instance import Instance
 from blog.core.net.address import Address
 from blog.core.settings import PREFIX, Settings
 from blog.lifecycle.local_instances import began
-from blog.master.runtimes import lock as copy_lock
+from blog.master.runtimes import lock as replica_lock
 from blog.master.runtimes.base import AdoptedReplica, RunningReplica, UnstartedReplica
 from blog.master.runtimes.logs import ReplicaLog
 
-LOCK_OPTION = "--copy-lock"
+LOCK_OPTION = "--replica-lock"
 KILL_AFTER = 10.0
-"""Seconds that a copy has to drain."""
+"""Seconds that a replica has to drain."""
 _CLAIMED_WITHIN = 15.0  # Python starts in less, also on a busy machine
-_LOOK_EVERY = 0.02
+_POLL_INTERVAL = 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class ProcessReplica:
-    """One process: a `child` of ours, or of a master before."""
+    """One process: a `child` of this master, or of an earlier one (None)."""
 
     def __init__(
-        self, holder: copy_lock.LockHolder, log: ReplicaLog, child: subprocess.Popen[bytes] | None
+        self, holder: replica_lock.LockHolder, log: ReplicaLog, child: subprocess.Popen[bytes] | None
     ) -> None:
         self.pid, self._pidfd = holder
         self._log = log
@@ -46,18 +46,18 @@ class ProcessReplica:
         self._ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(self._pidfd, self._has_ended)
 
-    def is_home_of(self, instance: Instance) -> bool:
-        """Tell whether `instance` runs in this process."""
+    def has_instance(self, instance: Instance) -> bool:
+        """Return whether `instance` runs in this process."""
         host = instance.metadata.get("host", socket.gethostname())
         return (host, instance.metadata.get("pid")) == (socket.gethostname(), str(self.pid))
 
     async def wait(self) -> int | None:
-        """Wait until it has ended. The exit code of somebody else's child is nobody's to know."""
+        """Wait until it has ended. The exit code of an earlier master's child is unknown."""
         await self._ended.wait()
         return self._code
 
-    async def end(self) -> None:
-        """SIGTERM, and SIGKILL for one that does not end in time."""
+    async def stop(self) -> None:
+        """Send SIGTERM, and SIGKILL if it does not end in time."""
         self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(KILL_AFTER):
@@ -84,13 +84,13 @@ class ProcessReplica:
         self._ended.set()
 
     def __repr__(self) -> str:
-        """Show which."""
+        """Show name and process."""
         ended = ", ended" if self._ended.is_set() else ""
         return f"<ProcessReplica {self._log.path.stem}: {self.pid}{ended}>"
 
 
 class ProcessRuntime:
-    """Starts `python -m blog NAME` with the settings that the master has, on any free port."""
+    """Starts `python -m blog NAME` with the settings of the master, on any free port."""
 
     def __init__(self, data_dir: Path) -> None:
         self.adopted: list[AdoptedReplica] = []
@@ -101,36 +101,36 @@ class ProcessRuntime:
     @staticmethod
     @asynccontextmanager
     async def open(data_dir: Path) -> AsyncIterator["ProcessRuntime"]:
-        """Find the copies that run in `data_dir` already. Raises SettingsError for one out of reach."""
-        processes = ProcessRuntime(data_dir)
-        processes._locks.mkdir(parents=True, exist_ok=True)
-        for path in sorted(processes._locks.glob("*.lock")):
-            if (found := await processes._found(path)) is not None:
-                processes.adopted.append(found)
-        yield processes
+        """Adopt the replicas that run in `data_dir`. Raises SettingsError if one cannot be reached."""
+        runtime = ProcessRuntime(data_dir)
+        runtime._locks.mkdir(parents=True, exist_ok=True)
+        for path in sorted(runtime._locks.glob("*.lock")):
+            if (found := await runtime._adopt(path)) is not None:
+                runtime.adopted.append(found)
+        yield runtime
 
     async def prepare(self, settings: Settings) -> None:
-        """Start copies with `settings` from now on."""
+        """Start replicas with `settings` from now on."""
         self._settings = settings
 
     async def start(self, service: str, name: str) -> RunningReplica:
-        """Start one process; one that runs under this name already is taken over."""
+        """Start one process; one that already runs under this name is adopted."""
         path = self._locks / f"{name}.lock"
         try:
-            lock = copy_lock.take(path)
+            lock = replica_lock.acquire(path)
             if lock is not None:
-                return self._started(service, name, lock)
-            found = await self._found(path)
+                return self._spawn(service, name, lock)
+            found = await self._adopt(path)
         except (OSError, SettingsError) as error:
             return UnstartedReplica(str(error))
-        return UnstartedReplica(f"{name} ran already, and ended") if found is None else found.running
+        return UnstartedReplica(f"{name} already ran, and has ended") if found is None else found.running
 
     async def clear(self) -> None:
-        """Remove the files of the locks."""
+        """Remove the lock files."""
         for path in self._locks.glob("*.lock"):
             path.unlink()
 
-    def _started(self, service: str, name: str, lock: int) -> ProcessReplica:
+    def _spawn(self, service: str, name: str, lock: int) -> ProcessReplica:
         try:
             log = ReplicaLog(self._logs / f"{name}.log")
             with log.open() as output:
@@ -145,23 +145,26 @@ class ProcessRuntime:
                 )
         finally:
             os.close(lock)
-        return ProcessReplica(copy_lock.LockHolder(child.pid, os.pidfd_open(child.pid)), log, child)
+        return ProcessReplica(replica_lock.LockHolder(child.pid, os.pidfd_open(child.pid)), log, child)
 
-    async def _found(self, path: Path) -> AdoptedReplica | None:
-        """Take over the copy with this lock, if it lives. One that was just forked says so soon."""
+    async def _adopt(self, path: Path) -> AdoptedReplica | None:
+        """Adopt the replica that holds this lock, if any. One that was just forked claims it soon."""
         deadline = time.monotonic() + _CLAIMED_WITHIN
         while is_locked(path):
-            holder = copy_lock.holder(path)
+            holder = replica_lock.find_holder(path)
             if holder is not None and holder.pid:
-                copy = ProcessReplica(holder, ReplicaLog(self._logs / f"{path.stem}.log"), None)
-                return AdoptedReplica(path.stem.rpartition("-")[0], path.stem, _age(holder.pid), copy)
+                replica = ProcessReplica(holder, ReplicaLog(self._logs / f"{path.stem}.log"), None)
+                return AdoptedReplica(path.stem.rpartition("-")[0], path.stem, _age(holder.pid), replica)
             if holder is not None or time.monotonic() > deadline:
-                raise SettingsError(f"{path.stem} runs, but not where it could be reached from: {path}.")
-            await asyncio.sleep(_LOOK_EVERY)
+                raise SettingsError(
+                    f"{path.stem} runs, but not where this process could reach it ({path}): stop it, or"
+                    " set another BLOG_DATA_DIR."
+                )
+            await asyncio.sleep(_POLL_INTERVAL)
         return None
 
     def _environment(self) -> dict[str, str]:
-        """Return the environment of a child: ours, but where to listen and to announce."""
+        """Return the environment of a child: that of this process, with its own addresses."""
         settings = self._settings
         own = {
             "REGISTRY": Address.of(settings.host, settings.admin_port).local.url(),

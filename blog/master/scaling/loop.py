@@ -1,4 +1,4 @@
-"""The control loop: every second it reads the signals, lets the scaler decide, and tells the master."""
+"""Scaling loop: every second it reads the signals, lets the scaler decide, and scales the reconciler."""
 
 import asyncio
 from collections import Counter
@@ -15,47 +15,52 @@ INTERVAL = 1.0
 
 
 class ScalingLoop:
-    """Joins them. Once it is made, the master knows how many there should be."""
+    """Connects signals, scaler and reconciler. The reconciler is scaled once already when it is made."""
 
     def __init__(
-        self, master: Reconciler, scaler: Scaler, signals: LoadSignals, file: SpecFileWatch, clock: Clock
+        self,
+        reconciler: Reconciler,
+        scaler: Scaler,
+        signals: LoadSignals,
+        file: SpecFileWatch,
+        clock: Clock,
     ) -> None:
         self.scaler = scaler
         self.signals = signals
         self.file = file
-        self._master = master
+        self._reconciler = reconciler
         self._clock = clock
-        scaler.adopt(Counter(copy.service for copy in master.copies))
+        scaler.adopt(Counter(replica.service for replica in reconciler.replicas))
         self.decide()
 
-    def say(self, said: Mapping[str, int | None]) -> dict[str, int]:
-        """Take a word by hand (see `Scaler.say`); return how many of each there will be of those."""
-        self.scaler.say(said)
+    def set_manual(self, counts: Mapping[str, int | None]) -> dict[str, int]:
+        """Set numbers by hand (see `Scaler.set_manual`); return the desired replicas of the same."""
+        self.scaler.set_manual(counts)
         self.decide()
-        return {name: self.scaler.wanted[name].copies for name in said}
+        return {name: self.scaler.desired[name].replicas for name in counts}
 
     def decide(self) -> None:
-        """Decide by what is known now, and tell the master."""
+        """Decide by what is known now, and scale the reconciler."""
         counts = self.scaler.decide(self.signals.load, self._clock.now(), self._clock.monotonic())
-        self._master.scale(counts)
+        self._reconciler.scale(counts)
 
-    def coming(self, count: int) -> list[dict[str, Any]]:
+    def upcoming(self, count: int) -> list[dict[str, Any]]:
         """List the next `count` changes of each schedule, in order, as rows."""
-        return rows_of(self.scaler.coming(self._clock.now(), count))
+        return rows_of(self.scaler.upcoming(self._clock.now(), count))
 
     async def run(self) -> None:
-        """Go on for ever."""
+        """Run for ever."""
         while True:
-            await self.signals.read()
-            policies = self.file.news()
-            if policies is not None:
-                self.scaler.follow(policies)
+            await self.signals.refresh()
+            specs = self.file.poll()
+            if specs is not None:
+                self.scaler.update(specs)
             self.decide()
             await asyncio.sleep(INTERVAL)
 
 
-def rows_of(coming: Iterable[UpcomingChange]) -> list[dict[str, Any]]:
-    """Return rows of a schedule as `blog schedule --json` has them; `held`: by hand, so many instead."""
+def rows_of(changes: Iterable[UpcomingChange]) -> list[dict[str, Any]]:
+    """Return rows of `blog schedule --json`; `held` is the manual number that prevents a change."""
     return [
         {
             "time": one.change.time.isoformat(),
@@ -65,5 +70,5 @@ def rows_of(coming: Iterable[UpcomingChange]) -> list[dict[str, Any]]:
             "timezone": str(one.change.time.tzinfo),
             "held": one.held,
         }
-        for one in coming
+        for one in changes
     ]

@@ -1,7 +1,7 @@
-"""The scaler: what was said by hand, what the clock says and what the load needs, service by service.
+"""Scaler: joins manual numbers, schedules and load to the desired replicas, service by service.
 
-It decides (`decide`, with everything as arguments), remembers what it decided and logs each change. What
-was said by hand is kept in a file as long as the blog runs: a master that was killed knows it again.
+It decides (`decide`, with everything as arguments), remembers what it decided and logs each change.
+Manual numbers are kept in a file as long as the blog runs, for the next master after one that was killed.
 """
 
 import json
@@ -15,119 +15,122 @@ from pydantic import RootModel, ValidationError
 
 from blog.core.files.atomic import write_atomically
 from blog.core.logs import get_logger
+from blog.master.programs import check_counts
 from blog.master.scaling.autoscale import Autoscaler, ServiceLoad
-from blog.master.scaling.schedule import ScheduledChange, coming, in_force
-from blog.master.scaling.spec import Replicas, checked
-from blog.master.scaling.wanted import DesiredReplicas, ScalingPolicy, first, wanted, within
+from blog.master.scaling.desired import DesiredReplicas, bounded, desired_replicas, initial
+from blog.master.scaling.schedule import ScheduledChange, in_force, upcoming
+from blog.master.scaling.spec import ReplicaCount, ScalingSpec
 
 log = get_logger()
 
 
 class UpcomingChange(NamedTuple):
-    """A change that a schedule will make; `held` is the number by hand that keeps it from being made."""
+    """A change that a schedule will make; `held` is the manual number that prevents it, or None."""
 
     service: str
     change: ScheduledChange
     held: int | None
 
 
-class _ServiceMemory(RootModel[dict[str, Replicas]]):
-    """`{"comments": 3}`: what was said by hand."""
+class _ManualReplicas(RootModel[dict[str, ReplicaCount]]):
+    """`{"comments": 3}`: the manual numbers."""
 
 
 class Scaler:
-    """Decides for the services of `policies`. What is said by hand is kept at `memory`, if given."""
+    """Decides for the services of `specs`. Manual numbers are kept in `state_file`, if given."""
 
-    def __init__(self, policies: Mapping[str, ScalingPolicy], memory: Path | None = None) -> None:
-        self.by_hand: dict[str, int] = {}
-        self.wanted: dict[str, DesiredReplicas] = {}
-        self._policies = dict(policies)
-        self._autoscalers = {name: Autoscaler() for name in policies}
-        self._memory = memory
+    def __init__(self, specs: Mapping[str, ScalingSpec], state_file: Path | None = None) -> None:
+        self.manual: dict[str, int] = {}
+        self.desired: dict[str, DesiredReplicas] = {}
+        self._specs = dict(specs)
+        self._autoscalers = {name: Autoscaler() for name in specs}
+        self._state_file = state_file
 
-    def say(self, said: Mapping[str, int | None]) -> None:
-        """Take a word by hand: so many of each; None: as the file has it. Raises SettingsError."""
-        for name, count in checked(said, self._policies).items():
+    def set_manual(self, counts: Mapping[str, int | None]) -> None:
+        """Set the number of replicas by hand; None ends that. Raises SettingsError, changing nothing."""
+        for name, count in check_counts(counts, self._specs).items():
             if count is not None:
-                self.by_hand[name] = count
-            elif self.by_hand.pop(name, None) is not None and name in self.wanted:
-                self.wanted[name] = self.wanted[name]._replace(
-                    why="as it was by hand, until the load changes"
+                self.manual[name] = count
+            elif self.manual.pop(name, None) is not None and name in self.desired:
+                self.desired[name] = self.desired[name]._replace(
+                    why="set by hand before, until the load changes"
                 )
-        if self._memory is not None:
-            write_atomically(self._memory, json.dumps(self.by_hand), is_durable=False)
+        if self._state_file is not None:
+            write_atomically(self._state_file, json.dumps(self.manual), is_durable=False)
 
-    def recall(self) -> None:
-        """Take up what was said to a master that did not end in order."""
-        if self._memory is None or not self._memory.exists():
+    def restore(self) -> None:
+        """Restore the manual numbers of a master that was killed."""
+        if self._state_file is None or not self._state_file.exists():
             return
         try:
-            self.by_hand = _ServiceMemory.model_validate_json(self._memory.read_bytes()).root
+            self.manual = _ManualReplicas.model_validate_json(self._state_file.read_bytes()).root
         except ValidationError:
-            log.warning("scale.memory_unreadable", file=str(self._memory))
-        self.by_hand = {name: count for name, count in self.by_hand.items() if name in self._policies}
-        if self.by_hand:
-            log.info("scale.recalled", **self.by_hand, until="blog scale NAME=auto")
+            log.warning("scale.state_unreadable", file=str(self._state_file))
+        self.manual = {name: count for name, count in self.manual.items() if name in self._specs}
+        if self.manual:
+            log.info("scale.restored", **self.manual, until="blog scale NAME=auto")
 
-    def forget(self) -> None:
-        """End in order: the next blog begins as its file has it."""
-        if self._memory is not None:
-            self._memory.unlink(missing_ok=True)
+    def discard(self) -> None:
+        """Remove the manual numbers: the next blog starts with those of its file."""
+        if self._state_file is not None:
+            self._state_file.unlink(missing_ok=True)
 
     def adopt(self, running: Mapping[str, int]) -> None:
-        """Begin with what runs already, where the load decides: nobody is stopped before it is known."""
+        """Start with the replicas that run already, so that none is stopped before the load is known."""
         for name, count in running.items():
-            if count and name in self._policies:
-                self.wanted[name] = DesiredReplicas(count, "as it was before")
+            if count and name in self._specs:
+                self.desired[name] = DesiredReplicas(count, "as it was before")
 
-    def follow(self, policies: Mapping[str, ScalingPolicy]) -> None:
-        """Take up another file."""
-        self._policies = dict(policies)
+    def update(self, specs: Mapping[str, ScalingSpec]) -> None:
+        """Use other specs from now on."""
+        self._specs = dict(specs)
 
     def decide(
         self, load: Callable[[str], ServiceLoad], now: datetime, monotonic: float
     ) -> dict[str, int]:
-        """Decide how many of each there should be. `load` tells what a service has to do."""
-        for name, policy in self._policies.items():
-            decided = self._decided(name, policy, load, now, monotonic)
-            before = self.wanted.get(name)
-            if before is not None and before.copies != decided.copies:
+        """Return the desired replicas of each service. `load` returns the load of one."""
+        for name, spec in self._specs.items():
+            decided = self._decided(name, spec, load, now, monotonic)
+            before = self.desired.get(name)
+            if before is not None and before.replicas != decided.replicas:
                 log.info(
                     "scale.decided",
                     service=name,
-                    **{"from": before.copies},
-                    to=decided.copies,
+                    **{"from": before.replicas},
+                    to=decided.replicas,
                     why=decided.why,
                 )
-            self.wanted[name] = decided
-        return {name: decided.copies for name, decided in self.wanted.items()}
+            self.desired[name] = decided
+        return {name: decided.replicas for name, decided in self.desired.items()}
 
     def _decided(
         self,
         name: str,
-        policy: ScalingPolicy,
+        spec: ScalingSpec,
         load: Callable[[str], ServiceLoad],
         now: datetime,
         monotonic: float,
     ) -> DesiredReplicas:
-        scheduled = in_force(policy.schedule, policy.zone, now)
-        current = self.wanted.get(name) or first(policy)
-        need = None
-        by_hand = self.by_hand.get(name)
-        if by_hand is None and policy.autoscale is not None:
-            current = within(policy, scheduled, current)
-            need = self._autoscalers[name].judge(policy.autoscale, load(name), current.copies, monotonic)
-        return wanted(policy, by_hand=by_hand, scheduled=scheduled, load=need, current=current)
+        scheduled = in_force(spec.schedule, spec.zone, now)
+        current = self.desired.get(name) or initial(spec)
+        demand = None
+        manual = self.manual.get(name)
+        if manual is None and spec.autoscale is not None:
+            current = bounded(spec, scheduled, current)
+            demand = self._autoscalers[name].propose(
+                spec.autoscale, load(name), current.replicas, monotonic
+            )
+        return desired_replicas(spec, manual=manual, scheduled=scheduled, load=demand, current=current)
 
-    def coming(self, now: datetime, count: int) -> list[UpcomingChange]:
+    def upcoming(self, now: datetime, count: int) -> list[UpcomingChange]:
         """List the next `count` changes of each schedule, in order."""
         changes = [
-            UpcomingChange(name, change, self.by_hand.get(name))
-            for name, policy in self._policies.items()
-            for change in islice(coming(policy.schedule, policy.zone, now), count)
+            UpcomingChange(name, change, self.manual.get(name))
+            for name, spec in self._specs.items()
+            for change in islice(upcoming(spec.schedule, spec.zone, now), count)
         ]
         return sorted(changes, key=lambda one: one.change.time.timestamp())
 
     def __repr__(self) -> str:
-        """Show how many, and why."""
-        return f"<Scaler: {', '.join(f'{n}={w.copies} ({w.why})' for n, w in self.wanted.items())}>"
+        """Show the desired replicas, and why."""
+        return f"<Scaler: {', '.join(f'{n}={d.replicas} ({d.why})' for n, d in self.desired.items())}>"

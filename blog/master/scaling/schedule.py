@@ -1,9 +1,9 @@
-"""Schedules: what the clock says of how many copies. Pure: `now` comes in, nothing is remembered.
+"""Schedules: how many replicas at which time. Pure: `now` is an argument, nothing is remembered.
 
-Level-triggered: what holds is what the last `at` before now said, however long ago that was, so that a
-master that was not there at ten scales at five past. Cron expressions have five fields, in a time zone,
-as Debian's cron reads them: a fixed time that a change of the clocks skips comes right after the gap, one
-that comes twice counts the first time; with a `*` in minute or hour it is every time that it is so.
+Level-triggered: the last `at` before now applies, however long ago that was, so that a master that did
+not run at ten scales at five past. Cron expressions have five fields, in a time zone, as Debian's cron
+reads them: a fixed time that a change of the clocks skips comes right after the gap, one that comes twice
+counts the first time; with a `*` in minute or hour it is every time that it is so.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ScheduleEntry(NamedTuple):
-    """From each time that the cron expression `at` comes true: so many copies."""
+    """From each time that the cron expression `at` matches: this number of replicas."""
 
     at: str
     replicas: int
@@ -65,7 +65,7 @@ def in_force(entries: Sequence[ScheduleEntry], zone: tzinfo, now: datetime) -> S
     return max(reversed(changes), key=lambda change: _utc(change.time), default=None)
 
 
-def coming(entries: Sequence[ScheduleEntry], zone: tzinfo, now: datetime) -> Iterator[ScheduledChange]:
+def upcoming(entries: Sequence[ScheduleEntry], zone: tzinfo, now: datetime) -> Iterator[ScheduledChange]:
     """Yield what comes into force after `now`, in order, without end."""
     return merge(*(_times(entry, zone, now) for entry in entries), key=lambda change: _utc(change.time))
 

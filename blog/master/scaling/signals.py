@@ -1,6 +1,6 @@
-"""Signals: what registry, gateway and bus know of a running blog. It reads, and decides nothing.
+"""Signals: the load of a running blog, read from registry, gateway and bus. It decides nothing.
 
-A source that does not answer leaves "not known", never a zero.
+A source that does not respond makes a value unknown, never zero.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from blog.master.scaling.traffic import RequestRate, TrafficHistory
 from blog.registry.log_identity import BUS
 
 TIMEOUT = 1.0
-"""Seconds that a source has for its answer."""
+"""Seconds that a source has for its response."""
 _APPLIED = re.compile(rb"^blog_view_applied (\S+)$", re.MULTILINE)
-_WRONG = (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError)
+_READ_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError)
 
 
 class LoadSignals:
-    """Reads with `http` from the gateway's inner door at `url`, and from whom it knows."""
+    """Reads with `http` from the gateway's admin API at `url`, and from the instances that it lists."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, token: str | None, clock: Clock) -> None:
         self.instances: list[Instance] = []
@@ -39,15 +39,15 @@ class LoadSignals:
         self._subscriptions: dict[str, dict[str, Any]] = {}
         self._since: dict[str, tuple[State, datetime]] = {}
 
-    async def read(self) -> None:
-        """Ask all three once; the registry first, as it knows where the bus is."""
+    async def refresh(self) -> None:
+        """Read all three once; the registry first, because it knows where the bus is."""
         await self._read_registry()
         await asyncio.gather(self._read_gateway(), self._read_bus())
 
     def load(self, service: str) -> ServiceLoad:
-        """Return what the ready instances of `service` have to do, all together."""
+        """Return the load of all ready instances of `service` together."""
         ready = [one for one in self.instances if one.service == service and one.is_serving()]
-        # both see what the other cannot: calls of peers and reactions; requests that wait to be sent
+        # each sees what the other does not: calls by peers and reactions; requests that wait to be sent
         seen = [sum(one.load.in_flight for one in ready), self._traffic.in_flight(service) or 0]
         return ServiceLoad(in_flight=max(seen) if ready else None, lag=self.waiting(service))
 
@@ -58,25 +58,25 @@ class LoadSignals:
     def waiting(self, service: str) -> int | None:
         """Return how many events wait for the reactions of `service`.
 
-        None: it has none, they are paused (more copies would not help), or the bus does not answer.
+        None: it has none, they are paused (more replicas would not help), or the bus does not response.
         """
         row = self._subscriptions.get(service)
         return None if row is None or row["paused"] else int(row["waiting"])
 
     def since(self, instance: Instance) -> datetime:
-        """Return since when an instance has been in its state, as far as it was seen."""
+        """Return since when an instance has been in its state, as far as that was observed."""
         state, since = self._since.get(instance.id, (instance.state, instance.started_at))
         return since if state is instance.state else self._clock.now()
 
-    async def behind(self) -> dict[str, int]:
-        """Ask each instance with a view how many events of the log it has still to apply, by id."""
+    async def lags(self) -> dict[str, int]:
+        """Return for each instance with a view, by id, how many events of the log it has yet to apply."""
         head = await self._head()
         if head is None:
             return {}
-        shown = await asyncio.gather(*(self._applied(one) for one in self.instances))
+        applied_by = await asyncio.gather(*(self._applied(one) for one in self.instances))
         return {
             one.id: max(0, head - applied)
-            for one, applied in zip(self.instances, shown, strict=True)
+            for one, applied in zip(self.instances, applied_by, strict=True)
             if applied is not None
         }
 
@@ -84,12 +84,12 @@ class LoadSignals:
         try:
             services = (await self._json(f"{self._url}/v1/services"))["services"]
             self.instances = [Instance.model_validate(row) for rows in services.values() for row in rows]
-        except _WRONG:
+        except _READ_ERRORS:
             self.instances = []
             return
-        self._note_states(self.instances)
+        self._record_states(self.instances)
 
-    def _note_states(self, instances: Iterable[Instance]) -> None:
+    def _record_states(self, instances: Iterable[Instance]) -> None:
         known, now = self._since, self._clock.now()
         first = not known
         self._since = {
@@ -101,30 +101,30 @@ class LoadSignals:
 
     async def _read_gateway(self) -> None:
         try:
-            told = StatsSnapshot.model_validate(await self._json(f"{self._url}/v1/stats"))
-        except _WRONG:
-            self._traffic.forget()
+            snapshot = StatsSnapshot.model_validate(await self._json(f"{self._url}/v1/stats"))
+        except _READ_ERRORS:
+            self._traffic.clear()
         else:
-            self._traffic.add(told, self._clock.monotonic())
+            self._traffic.add(snapshot, self._clock.monotonic())
 
     async def _read_bus(self) -> None:
         try:
             rows = await self._json(f"http://{self._bus()}/subscriptions")
             self._subscriptions = {row["name"]: row for row in rows}
-        except _WRONG:
+        except _READ_ERRORS:
             self._subscriptions = {}
 
     async def _head(self) -> int | None:
         try:
             return int((await self._json(f"http://{self._bus()}/events/head"))["sequence"])
-        except _WRONG:
+        except _READ_ERRORS:
             return None
 
     async def _applied(self, instance: Instance) -> int | None:
         try:
             found = _APPLIED.search(await self._body(f"http://{instance.address}/metrics"))
             return int(float(found[1])) if found else None
-        except _WRONG:
+        except _READ_ERRORS:
             return None
 
     def _bus(self) -> str:
@@ -135,14 +135,14 @@ class LoadSignals:
         raise LookupError(BUS)
 
     async def _json(self, url: str) -> Any:
-        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as answer:
-            answer.raise_for_status()
-            return await read_json(answer)
+        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
+            response.raise_for_status()
+            return await read_json(response)
 
     async def _body(self, url: str) -> bytes:
-        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as answer:
-            answer.raise_for_status()
-            return await read_response(answer)
+        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
+            response.raise_for_status()
+            return await read_response(response)
 
     def __repr__(self) -> str:
         """Show what is known."""

@@ -1,11 +1,12 @@
-"""What people say of how many copies should run: `blog.toml`, and words like `comments=3`.
+"""Spec: the replicas that are asked for, in `blog.toml` and in command-line words like `comments=3`.
 
 Every mistake is one line that names the place in the file.
 """
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,16 +15,14 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from blog.core.errors import SettingsError
-from blog.master.programs import SINGLE
+from blog.master.programs import MAX_REPLICAS, SINGLETONS, check_known
 from blog.master.scaling.autoscale import AutoscaleTarget
 from blog.master.scaling.schedule import ScheduleEntry, checked_cron
-from blog.master.scaling.wanted import ScalingPolicy
 
-MAX_REPLICAS = 100
 AUTO = "auto"
-"""In place of a number: what was said by hand ends."""
-Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS, strict=True)]
-Copies = Annotated[int, Field(ge=1, le=MAX_REPLICAS, strict=True)]
+"""In place of a number: ends the number that was set by hand."""
+ReplicaCount = Annotated[int, Field(ge=0, le=MAX_REPLICAS, strict=True)]
+PositiveCount = Annotated[int, Field(ge=1, le=MAX_REPLICAS, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _LOCALTIME = Path("/etc/localtime")
@@ -43,6 +42,16 @@ Zone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(checked_cron)]
 
 
+@dataclass(frozen=True, slots=True)
+class ScalingSpec:
+    """What is asked for of one service. `replicas` None: no number, which means one."""
+
+    replicas: int | None = None
+    schedule: tuple[ScheduleEntry, ...] = ()
+    autoscale: AutoscaleTarget | None = None
+    zone: tzinfo = UTC
+
+
 class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -51,14 +60,14 @@ class ScheduleTable(_StrictModel):
     """`{at = "0 10 * * *", replicas = 5}`."""
 
     at: Cron
-    replicas: Replicas
+    replicas: ReplicaCount
 
 
 class AutoscaleTable(_StrictModel):
     """`{min = 1, max = 6, in_flight = 20, lag = 100}`; one of the two targets, or both."""
 
-    min: Copies = 1
-    max: Copies
+    min: PositiveCount = 1
+    max: PositiveCount
     in_flight: Positive | None = None
     lag: Positive | None = None
 
@@ -74,17 +83,17 @@ class AutoscaleTable(_StrictModel):
 class ServiceTable(_StrictModel):
     """`[services.NAME]`."""
 
-    replicas: Replicas | None = None
+    replicas: ReplicaCount | None = None
     schedule: tuple[ScheduleTable, ...] = ()
     autoscale: AutoscaleTable | None = None
     timezone: Zone | None = None
 
     @model_validator(mode="after")
     def _fits_between_min_and_max(self) -> Self:
-        said = {"replicas": self.replicas} | {
+        counts = {"replicas": self.replicas} | {
             f"schedule.{place}.replicas": entry.replicas for place, entry in enumerate(self.schedule)
         }
-        for place, count in said.items():
+        for place, count in counts.items():
             scale = self.autoscale
             if count is not None and scale is not None and not scale.min <= count <= scale.max:
                 raise ValueError(
@@ -92,9 +101,9 @@ class ServiceTable(_StrictModel):
                 )
         return self
 
-    def policy(self, default_zone: tzinfo) -> ScalingPolicy:
-        """Return it as the master takes it."""
-        return ScalingPolicy(
+    def spec(self, default_zone: tzinfo) -> ScalingSpec:
+        """Return the spec; `default_zone` is the file's."""
+        return ScalingSpec(
             replicas=self.replicas,
             schedule=tuple(ScheduleEntry(entry.at, entry.replicas) for entry in self.schedule),
             autoscale=AutoscaleTarget(**dict(self.autoscale)) if self.autoscale else None,
@@ -109,17 +118,17 @@ class SpecFile(_StrictModel):
     services: dict[str, ServiceTable] = {}
 
 
-def read(path: Path, known: Iterable[str]) -> dict[str, ScalingPolicy]:
-    """Read what a file says of the `known` services; without a file, nothing. Raises SettingsError."""
+def read(path: Path, known: Iterable[str]) -> dict[str, ScalingSpec]:
+    """Read the specs of the `known` services; without a file, empty ones. Raises SettingsError."""
     file = _parsed(path)
     zone = ZoneInfo(file.timezone) if file.timezone else machine_zone()
-    policies = {name: ScalingPolicy(zone=zone) for name in known}
+    specs = {name: ScalingSpec(zone=zone) for name in known}
     for name, table in file.services.items():
-        _check(f"{path}: services.{name}: ", name, policies)
-        if name in SINGLE and (table.schedule or table.autoscale or table.replicas not in (None, 1)):
+        check_known(name, specs, f"{path}: services.{name}: ")
+        if name in SINGLETONS and (table.schedule or table.autoscale or table.replicas not in (None, 1)):
             raise SettingsError(f"{path}: services.{name}: {name} runs once; it cannot be scaled.")
-        policies[name] = table.policy(zone)
-    return policies
+        specs[name] = table.spec(zone)
+    return specs
 
 
 def machine_zone() -> tzinfo:
@@ -134,9 +143,9 @@ def machine_zone() -> tzinfo:
         return UTC
 
 
-def parse(words: Iterable[str]) -> dict[str, int | None]:
-    """Read `comments=3 posts=auto` (None: as the file has it). Raises SettingsError."""
-    said: dict[str, int | None] = {}
+def parse_counts(words: Iterable[str]) -> dict[str, int | None]:
+    """Read `comments=3 posts=auto` (None for auto). Raises SettingsError."""
+    counts: dict[str, int | None] = {}
     for word in words:
         name, equals, count = word.partition("=")
         is_number = count.isascii() and count.isdigit()
@@ -144,25 +153,8 @@ def parse(words: Iterable[str]) -> dict[str, int | None]:
             raise SettingsError(
                 f"{word!r}: write a service and a number, for instance comments=3 (or comments=auto)."
             )
-        said[name] = int(count[:9]) if is_number else None
-    return said
-
-
-def checked(said: Mapping[str, int | None], known: Iterable[str]) -> dict[str, int | None]:
-    """Return what was said if each of it can be. Raises SettingsError that says what cannot."""
-    for name, count in said.items():
-        _check("", name, known)
-        if name in SINGLE and count not in (None, 1):
-            raise SettingsError(f"{name} runs once, not {count} times.")
-        if count is not None and not 0 <= count <= MAX_REPLICAS:
-            raise SettingsError(f"{name}={count}: 0 to {MAX_REPLICAS} copies.")
-    return dict(said)
-
-
-def _check(where: str, name: str, known: Iterable[str]) -> None:
-    names = sorted(known)
-    if name not in names:
-        raise SettingsError(f"{where}There is no service {name!r}; there are: {', '.join(names)}.")
+        counts[name] = int(count[:9]) if is_number else None
+    return counts
 
 
 def _parsed(path: Path) -> SpecFile:

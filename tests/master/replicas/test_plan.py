@@ -1,12 +1,12 @@
-"""Desired copies and what there is: what to start, what to stop, when to look again."""
+"""Desired replicas and what there is: what to start, what to stop, when to look again."""
 
 import pytest
 
 from blog.master.replicas.plan import HEALTHY_AFTER, Replica, plan
 
 
-def copies(service: str, *started: float) -> list[Replica]:
-    """Give running copies, numbered from 1, that were started at these times."""
+def replicas(service: str, *started: float) -> list[Replica]:
+    """Give running replicas, numbered from 1, that were started at these times."""
     return [Replica(service, n, at, is_running=True) for n, at in enumerate(started, 1)]
 
 
@@ -23,23 +23,23 @@ def copies(service: str, *started: float) -> list[Replica]:
 )
 def test_the_difference(desired: int, running: list[float], start: list[str], stop: list[str]) -> None:
     """Missing ones get the lowest free numbers; victims are the newest."""
-    todo = plan({"c": desired}, copies("c", *running), 10.0)
-    assert [copy.name for copy in todo.start] == start
-    assert [copy.name for copy in todo.stop] == stop
+    todo = plan({"c": desired}, replicas("c", *running), 10.0)
+    assert [replica.name for replica in todo.start] == start
+    assert [replica.name for replica in todo.stop] == stop
 
 
 def test_a_number_is_free_when_its_copy_has_ended() -> None:
     """One that still drains keeps its name."""
-    [draining] = copies("c", 1.0)
+    [draining] = replicas("c", 1.0)
     draining.is_stopping = True
-    assert [copy.name for copy in plan({"c": 1}, [draining], 10.0).start] == ["c-2"]
+    assert [replica.name for replica in plan({"c": 1}, [draining], 10.0).start] == ["c-2"]
 
 
 def test_a_crashed_copy_waits_and_starts_again() -> None:
-    """The same copy, when its time has come."""
+    """The same replica, when its time has come."""
     crashed = Replica("c", 1, started=1.0, start_at=12.0)
     waiting = plan({"c": 1}, [crashed], 10.0)
-    assert (waiting.start, waiting.stop, waiting.look_again) == ([], [], 12.0)
+    assert (waiting.start, waiting.stop, waiting.next_check) == ([], [], 12.0)
     assert plan({"c": 1}, [crashed], 12.0).start == [crashed]
 
 
@@ -57,7 +57,7 @@ def test_delays_double_up_to_ten_seconds() -> None:
     delays = [crash(replica, 1.0) for _ in range(8)]
     assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
     assert replica.is_crash_loop
-    assert replica.is_given_up
+    assert replica.is_failing
 
 
 def test_a_million_crashes_are_no_end() -> None:
@@ -80,10 +80,10 @@ def test_half_a_minute_of_health_forgives() -> None:
 
 def test_who_is_to_go_first_goes_first() -> None:
     """Then whoever is down, then the newest."""
-    oldest, middle, newest = copies("c", 1.0, 2.0, 3.0)
-    oldest.goes_first = True
+    oldest, middle, newest = replicas("c", 1.0, 2.0, 3.0)
+    oldest.is_first_to_stop = True
     middle.is_running = False
     todo = plan({"c": 0}, [oldest, middle, newest], 10.0)
-    assert [copy.name for copy in todo.stop] == ["c-3", "c-2", "c-1"]
+    assert [replica.name for replica in todo.stop] == ["c-3", "c-2", "c-1"]
     assert plan({"c": 2}, [oldest, middle, newest], 10.0).stop == [oldest]
     assert plan({"c": 1}, [oldest, middle, newest], 10.0).stop == [middle, oldest]

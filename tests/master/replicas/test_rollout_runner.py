@@ -13,7 +13,7 @@ from blog.master.replicas.rollout_runner import Rollout, RolloutRunner
 from tests.fakes import FakeClock
 from tests.master.fake_runtime import FakeRuntime
 
-PATIENCE = 60.0
+READY_TIMEOUT = 60.0
 
 
 class Bench:
@@ -23,21 +23,21 @@ class Bench:
         self.runtime = FakeRuntime()
         self.clock = FakeClock()
         self.late: set[str] = set()
-        self.master: Reconciler
+        self.reconciler: Reconciler
         self.rollouts: RolloutRunner
 
-    def is_ready(self, copy: Replica) -> bool:
+    def is_ready(self, replica: Replica) -> bool:
         """Tell whether others know it as ready."""
-        return copy.is_running and copy.name not in self.late
+        return replica.is_running and replica.name not in self.late
 
     @asynccontextmanager
     async def running(self, **desired: int) -> AsyncIterator["Bench"]:
         """Run so many of each."""
         async with (
-            Reconciler.open(self.runtime, desired, self.clock) as self.master,
-            RolloutRunner.open(self.master, self.is_ready, self.clock) as self.rollouts,
+            Reconciler.open(self.runtime, desired, self.clock) as self.reconciler,
+            RolloutRunner.open(self.reconciler, self.is_ready, self.clock) as self.rollouts,
         ):
-            await self.until(lambda: len(self.master.running) == sum(desired.values()))
+            await self.until(lambda: len(self.reconciler.running) == sum(desired.values()))
             yield self
 
     async def until(self, condition: Callable[[], bool], pace: float = 0.0) -> None:
@@ -57,16 +57,18 @@ async def test_every_copy_is_replaced() -> None:
     """The old ones are asked to end, the new ones are as many, and nothing is left of it."""
     async with Bench().running(comments=3, posts=1) as bench:
         old = bench.runtime.living("comments")
-        assert await bench.over(bench.rollouts.begin("comments", PATIENCE)) == ""
+        assert await bench.over(bench.rollouts.start("comments", READY_TIMEOUT)) == ""
         new = bench.runtime.living("comments")
         await bench.until(lambda: len(bench.runtime.living("comments")) == 3)
-        assert len(bench.runtime.copies) == 7
+        assert len(bench.runtime.replicas) == 7
         assert all(
-            copy.is_asked_to_end for copy in bench.runtime.copies if copy.name in old and copy.is_over
+            replica.is_asked_to_end
+            for replica in bench.runtime.replicas
+            if replica.name in old and replica.is_over
         )
         assert len(new) == 3
-        assert not any(copy.goes_first for copy in bench.master.copies)
-        assert bench.master.surge.total() == 0
+        assert not any(replica.is_first_to_stop for replica in bench.reconciler.replicas)
+        assert bench.reconciler.surge.total() == 0
         assert bench.runtime.living("posts") == ["posts-1"]
 
 
@@ -74,13 +76,13 @@ async def test_one_that_does_not_get_ready_ends_it_and_the_old_ones_stay() -> No
     """The new one goes again, with its last words."""
     async with Bench().running(comments=2) as bench:
         bench.late.add("comments-3")
-        rollout = bench.rollouts.begin("comments", PATIENCE)
+        rollout = bench.rollouts.start("comments", READY_TIMEOUT)
         await bench.until(lambda: "comments-3" in bench.runtime.living("comments"))
-        bench.clock.advance(PATIENCE)
+        bench.clock.advance(READY_TIMEOUT)
         assert await bench.over(rollout) == "comments-3 was not ready within 60 s"
         await bench.until(lambda: bench.runtime.living("comments") == ["comments-1", "comments-2"])
-        assert rollout.said[-1] == "comments-3 | comments-3: two"
-        assert not any(copy.goes_first for copy in bench.master.copies)
+        assert rollout.lines[-1] == "comments-3 | comments-3: two"
+        assert not any(replica.is_first_to_stop for replica in bench.reconciler.replicas)
 
 
 async def test_a_crash_loop_ends_it_before_its_time() -> None:
@@ -88,7 +90,7 @@ async def test_a_crash_loop_ends_it_before_its_time() -> None:
     async with Bench().running(comments=1) as bench:
         bench.runtime.crashing.add("comments")
         bench.late.add("comments-2")
-        failure = await bench.over(bench.rollouts.begin("comments", PATIENCE), pace=0.02)
+        failure = await bench.over(bench.rollouts.start("comments", READY_TIMEOUT), pace=0.02)
         assert failure == "comments-2 crashes again and again"
         assert bench.runtime.living("comments") == ["comments-1"]
 
@@ -97,9 +99,9 @@ async def test_one_that_cannot_run_ends_it_at_once_and_says_why() -> None:
     """The file was broken after the blog started: nobody waits for the third try."""
     async with Bench().running(comments=1) as bench:
         bench.runtime.refusing.add("comments")
-        failure = await bench.over(bench.rollouts.begin("comments", PATIENCE))
+        failure = await bench.over(bench.rollouts.start("comments", READY_TIMEOUT))
         assert failure == "comments-2 cannot run: comments-2: two"
-        await bench.until(lambda: len(bench.master.copies) == 1)
+        await bench.until(lambda: len(bench.reconciler.replicas) == 1)
         assert bench.runtime.living("comments") == ["comments-1"]
 
 
@@ -107,23 +109,23 @@ async def test_one_at_a_time() -> None:
     """The second one is told of the first; after that one it may begin."""
     async with Bench().running(comments=1, posts=1) as bench:
         bench.late.add("comments-2")
-        first = bench.rollouts.begin("comments", PATIENCE)
+        first = bench.rollouts.start("comments", READY_TIMEOUT)
         with pytest.raises(Conflict, match="comments"):
-            bench.rollouts.begin("posts", PATIENCE)
+            bench.rollouts.start("posts", READY_TIMEOUT)
         bench.late.clear()
         await bench.over(first)
-        assert await bench.over(bench.rollouts.begin("posts", PATIENCE)) == ""
+        assert await bench.over(bench.rollouts.start("posts", READY_TIMEOUT)) == ""
 
 
 async def test_scaling_goes_on_meanwhile() -> None:
     """What is started meanwhile is new; what is stopped meanwhile is old."""
     async with Bench().running(comments=2) as bench:
         bench.late.add("comments-3")
-        rollout = bench.rollouts.begin("comments", PATIENCE)
+        rollout = bench.rollouts.start("comments", READY_TIMEOUT)
         await bench.until(lambda: "comments-3" in bench.runtime.living("comments"))
-        bench.master.scale({"comments": 3})
+        bench.reconciler.scale({"comments": 3})
         await bench.until(lambda: "comments-4" in bench.runtime.living("comments"))
-        bench.master.scale({"comments": 1})
+        bench.reconciler.scale({"comments": 1})
         bench.late.clear()
         assert await bench.over(rollout) == ""
         await bench.until(lambda: len(bench.runtime.living("comments")) == 1)
@@ -135,14 +137,14 @@ async def test_what_cannot_be_rolled_out(service: str) -> None:
     """What nobody knows, and what runs once."""
     async with Bench().running(bus=1, gateway=1) as bench:
         with pytest.raises(Invalid):
-            bench.rollouts.begin(service, PATIENCE)
+            bench.rollouts.start(service, READY_TIMEOUT)
 
 
 async def test_a_blog_that_ends_breaks_it_off() -> None:
     """Whoever waits for it is told."""
     async with Bench().running(comments=1) as bench:
         bench.late.add("comments-2")
-        rollout = bench.rollouts.begin("comments", PATIENCE)
+        rollout = bench.rollouts.start("comments", READY_TIMEOUT)
         await bench.until(lambda: "comments-2" in bench.runtime.living("comments"))
     assert rollout.failure == "the blog was stopped"
     assert bench.runtime.living("comments") == []

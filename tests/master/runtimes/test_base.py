@@ -5,31 +5,31 @@ from typing import Any
 
 import pytest
 
-from blog.master.runtimes.base import AdoptedReplica, UnstartedReplica, end_in_order
+from blog.master.runtimes.base import AdoptedReplica, UnstartedReplica, stop_in_order
 
 
 class Slow(UnstartedReplica):
-    """A copy that takes its time to end, and tells of both."""
+    """A replica that takes its time to end, and tells of both."""
 
-    def __init__(self, name: str, told: list[str]) -> None:
+    def __init__(self, name: str, events: list[str]) -> None:
         super().__init__("")
         self.name = name
-        self.told = told
+        self.events = events
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Begin, let others begin, end."""
-        self.told.append(f"{self.name} ends")
+        self.events.append(f"{self.name} ends")
         await asyncio.sleep(0)
-        self.told.append(f"{self.name} ended")
+        self.events.append(f"{self.name} ended")
 
 
 async def test_the_gateway_ends_last() -> None:
     """Before it the bus, and before that everybody else, at the same time."""
-    told: list[str] = []
+    events: list[str] = []
     names = ("gateway", "posts", "bus", "web")
-    await end_in_order([(name, Slow(name, told)) for name in names])
-    assert told[:4] == ["posts ends", "web ends", "posts ended", "web ended"]
-    assert told[4:] == ["bus ends", "bus ended", "gateway ends", "gateway ended"]
+    await stop_in_order([(name, Slow(name, events)) for name in names])
+    assert events[:4] == ["posts ends", "web ends", "posts ended", "web ended"]
+    assert events[4:] == ["bus ends", "bus ended", "gateway ends", "gateway ended"]
 
 
 @pytest.mark.parametrize(("name", "number"), [("comments-2", 2), ("my-service-13", 13)])

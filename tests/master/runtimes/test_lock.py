@@ -1,11 +1,11 @@
-"""The lock of a copy: kept by the kernel, from before the fork until the end."""
+"""The lock of a replica: kept by the kernel, from before the fork until the end."""
 
 import os
 import signal
 from pathlib import Path
 
 from blog.core.files.lock import is_locked
-from blog.master.runtimes import lock as copy_lock
+from blog.master.runtimes import lock as replica_lock
 from tests.master.stand_in import SILENT, pid_of, stand_in
 
 
@@ -14,7 +14,7 @@ def test_a_name_runs_once(tmp_path: Path) -> None:
     path = tmp_path / "posts-1.lock"
     with stand_in(path) as process:
         assert is_locked(path)
-        assert copy_lock.take(path) is None
+        assert replica_lock.acquire(path) is None
         assert pid_of(path) == process.pid
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -27,11 +27,11 @@ def test_it_is_held_before_the_child_can_say_so(tmp_path: Path) -> None:
     path = tmp_path / "posts-1.lock"
     with stand_in(path, SILENT):
         assert is_locked(path)
-        assert copy_lock.holder(path) is None
+        assert replica_lock.find_holder(path) is None
 
 
 def test_the_child_of_a_copy_does_not_hold_it(tmp_path: Path) -> None:
-    """What a copy starts itself (the gateway's workers) may outlive it: the name is free all the same."""
+    """What a replica starts itself (the gateway's workers) may outlive it: the name is free anyway."""
     path = tmp_path / "gateway-1.lock"
     started = tmp_path / "child"
     starts = (
@@ -54,4 +54,4 @@ def test_what_the_file_holds_is_nothing(tmp_path: Path) -> None:
     path = tmp_path / "posts-1.lock"
     path.write_text(f'{{"pid": {os.getpid()}')
     assert not is_locked(path)
-    assert copy_lock.holder(path) is None
+    assert replica_lock.find_holder(path) is None

@@ -1,12 +1,12 @@
-"""The log of a copy: its own last lines, and never too long."""
+"""The log of a replica: its own last lines, and never too long."""
 
 from pathlib import Path
 
-from blog.master.runtimes.logs import REMEMBERED, SHOWN, ReplicaLog, files, move_long, news
+from blog.master.runtimes.logs import REMEMBERED, SHOWN, ReplicaLog, log_files, read_new_lines, rotate
 
 
-def test_last_lines_are_those_of_this_copy(tmp_path: Path) -> None:
-    """What an earlier one of the same name has said is not its last word."""
+def test_last_lines_are_those_of_this_replica(tmp_path: Path) -> None:
+    """What an earlier one of the same name has said is not among them."""
     path = tmp_path / "posts-1.log"
     path.write_text("of the one before\n")
     log = ReplicaLog(path)
@@ -31,10 +31,10 @@ def test_a_long_log_begins_anew_under_its_writer(tmp_path: Path) -> None:
     log = ReplicaLog(tmp_path / "posts-1.log")
     with log.open() as file:
         file.write(b"x" * 99 + b"\n")
-        move_long(tmp_path, max_size=100)
+        rotate(tmp_path, max_size=100)
         assert log.path.stat().st_size == 100
         file.write(b"y\n")
-        move_long(tmp_path, max_size=100)
+        rotate(tmp_path, max_size=100)
         file.write(b"z\n")
     assert log.path.read_bytes() == b"z\n"
     assert (tmp_path / "posts-1.log.1").read_bytes() == b"x" * 99 + b"\ny\n"
@@ -55,24 +55,24 @@ def test_news_are_whole_lines_each_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "my-service-1.log"
     path.write_text("".join(f"{number}\n" for number in range(SHOWN + 1)) + "half a")
     read: dict[Path, int] = {}
-    first = news(path, read).splitlines()
+    first = read_new_lines(path, read).splitlines()
     assert (len(first), first[0], first[-1]) == (SHOWN, b"my-service-1 | 1", b"my-service-1 | 100")
     with path.open("a") as file:
         file.write(" line\nand half")
         file.flush()
-        assert news(path, read) == b"my-service-1 | half a line\n"
-        move_long(tmp_path, max_size=1)
+        assert read_new_lines(path, read) == b"my-service-1 | half a line\n"
+        rotate(tmp_path, max_size=1)
         file.write("new\n")
-    assert news(path, read) == b"my-service-1 | new\n"
-    assert news(path, read) == b""
+    assert read_new_lines(path, read) == b"my-service-1 | new\n"
+    assert read_new_lines(path, read) == b""
 
 
 def test_logs_are_found_by_service(tmp_path: Path) -> None:
     """By the whole name, not its beginning; a log that has been put aside is none."""
     for name in ("posts-1.log", "posts-12.log", "posts-more-1.log", "posts-1.log.1"):
         (tmp_path / name).touch()
-    assert [file.name for file in files(tmp_path, frozenset({"posts"}))] == [
+    assert [file.name for file in log_files(tmp_path, frozenset({"posts"}))] == [
         "posts-1.log",
         "posts-12.log",
     ]
-    assert len(files(tmp_path, frozenset())) == 3
+    assert len(log_files(tmp_path, frozenset())) == 3

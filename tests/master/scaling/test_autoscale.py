@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.master.scaling.autoscale import STABLE, TOLERANCE, Autoscaler, AutoscaleTarget, ServiceLoad
+from blog.master.scaling.autoscale import (
+    STABILIZATION_WINDOW,
+    TOLERANCE,
+    Autoscaler,
+    AutoscaleTarget,
+    ServiceLoad,
+)
 
 TARGET = AutoscaleTarget(min=1, max=6, in_flight=20)
 LAGGING = AutoscaleTarget(min=1, max=6, in_flight=20, lag=100)
@@ -16,12 +22,12 @@ LAGGING = AutoscaleTarget(min=1, max=6, in_flight=20, lag=100)
 def counts(
     target: AutoscaleTarget, loads: list[ServiceLoad], current: int = 1, step: float = 1.0
 ) -> list[int]:
-    """Judge once per `step` seconds; return how many copies there were after each time."""
+    """Propose once per `step` seconds; return how many replicas there were after each time."""
     scaler = Autoscaler()
     found = []
     for number, load in enumerate(loads):
-        judged = scaler.judge(target, load, current, number * step)
-        current = judged.copies if judged else current
+        proposed = scaler.propose(target, load, current, number * step)
+        current = proposed.replicas if proposed else current
         found.append(current)
     return found
 
@@ -79,7 +85,7 @@ def test_what_is_not_known_changes_nothing() -> None:
     ],
 )
 def test_of_two_signals_the_one_that_needs_more_counts(load: ServiceLoad, after: int) -> None:
-    """Requests and events are done by the same copies."""
+    """Requests and events are done by the same replicas."""
     assert counts(LAGGING, [load]) == [after]
 
 
@@ -91,12 +97,12 @@ def test_down_needs_every_signal() -> None:
 
 def test_it_says_why() -> None:
     """In words that `blog ps` shows."""
-    found = Autoscaler().judge(LAGGING, ServiceLoad(in_flight=0, lag=350), 1, 0.0)
+    found = Autoscaler().propose(LAGGING, ServiceLoad(in_flight=0, lag=350), 1, 0.0)
     assert found is not None
-    assert found.why == "load: 350 events behind, 100 each"
-    found = Autoscaler().judge(TARGET, ServiceLoad(in_flight=1000), 1, 0.0)
+    assert found.why == "load: 350 events of lag, 100 per replica"
+    found = Autoscaler().propose(TARGET, ServiceLoad(in_flight=1000), 1, 0.0)
     assert found is not None
-    assert found.why == "load: 1000 in flight, 20 each; max is 6"
+    assert found.why == "load: 1000 in flight, 20 per replica; max is 6"
 
 
 TARGETS = st.builds(
@@ -127,10 +133,12 @@ def test_under_constant_load_it_settles_and_stays(
     st.floats(0.97, 1.12),
     st.lists(st.sampled_from([1, 10, 70]), min_size=3, max_size=8),
 )
-def test_noise_at_a_boundary_does_not_make_it_flap(copies: int, near: float, seconds: list[int]) -> None:
-    """A little more and less than what so many copies can do: who has come down does not go up again."""
+def test_noise_at_a_boundary_does_not_make_it_flap(
+    replicas: int, near: float, seconds: list[int]
+) -> None:
+    """Load a little above and below what the replicas can do: after a step down there is none up."""
     noise = [0.04 if place % 2 == 0 else -0.04 for place, n in enumerate(seconds) for _ in range(n)]
-    found = counts(TARGET, [ServiceLoad(copies * 20 * near * (1 + one)) for one in noise], 1)
+    found = counts(TARGET, [ServiceLoad(replicas * 20 * near * (1 + one)) for one in noise], 1)
     turns = [after - before for before, after in pairwise(found) if after != before]
     assert turns == sorted(turns, reverse=True, key=lambda turn: turn > 0)
 
@@ -150,4 +158,4 @@ def test_never_past_the_bounds_and_never_down_within_a_minute(
         if found[place] > found[place - 1]:
             last_up = place * 7.0
         elif found[place] < found[place - 1]:
-            assert place * 7.0 - last_up >= math.floor(STABLE / 7.0) * 7.0
+            assert place * 7.0 - last_up >= math.floor(STABILIZATION_WINDOW / 7.0) * 7.0

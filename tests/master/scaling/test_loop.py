@@ -34,7 +34,7 @@ class FakeSignals(LoadSignals):
         self.reads = 0
         self.now = ServiceLoad()
 
-    async def read(self) -> None:
+    async def refresh(self) -> None:
         """Count."""
         self.reads += 1
 
@@ -46,9 +46,9 @@ class FakeSignals(LoadSignals):
 class Bench:
     """A loop with its parts."""
 
-    def __init__(self, loop: ScalingLoop, master: Reconciler, signals: FakeSignals) -> None:
+    def __init__(self, loop: ScalingLoop, reconciler: Reconciler, signals: FakeSignals) -> None:
         self.loop = loop
-        self.master = master
+        self.reconciler = reconciler
         self.signals = signals
 
     async def turn(self) -> None:
@@ -65,28 +65,30 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     path = tmp_path / "blog.toml"
     path.write_text(TEXT)
     file, signals, clock = SpecFileWatch(path, ("posts", "comments")), FakeSignals(), FakeClock()
-    async with Reconciler.open(FakeRuntime(), {}, clock) as master:
-        master.copies = [Replica("comments", number) for number in (1, 2)]
-        yield Bench(ScalingLoop(master, Scaler(file.policies), signals, file, clock), master, signals)
+    async with Reconciler.open(FakeRuntime(), {}, clock) as reconciler:
+        reconciler.replicas = [Replica("comments", number) for number in (1, 2)]
+        yield Bench(
+            ScalingLoop(reconciler, Scaler(file.specs), signals, file, clock), reconciler, signals
+        )
 
 
 async def test_the_master_knows_at_once(bench: Bench) -> None:
     """What runs already is where a service that is scaled by load begins (midnight, after ten)."""
-    assert bench.master.desired == {"posts": 3, "comments": 2}
+    assert bench.reconciler.desired == {"posts": 3, "comments": 2}
 
 
 async def test_by_hand_at_once(bench: Bench) -> None:
     """And back; the answer says how many there will be."""
-    assert bench.loop.say({"posts": 7}) == {"posts": 7}
-    assert bench.master.desired["posts"] == 7
-    assert bench.loop.say({"posts": None}) == {"posts": 3}
+    assert bench.loop.set_manual({"posts": 7}) == {"posts": 7}
+    assert bench.reconciler.desired["posts"] == 7
+    assert bench.loop.set_manual({"posts": None}) == {"posts": 3}
 
 
 async def test_the_load_counts_at_each_turn(bench: Bench) -> None:
     """As soon as it is known."""
     bench.signals.now = ServiceLoad(in_flight=33)
     await bench.turn()
-    assert bench.master.desired["comments"] == 4
+    assert bench.reconciler.desired["comments"] == 4
 
 
 async def test_a_changed_file_is_taken_up(bench: Bench, tmp_path: Path) -> None:
@@ -94,13 +96,13 @@ async def test_a_changed_file_is_taken_up(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "blog.toml").write_text("[services.posts]\nreplicas = 5\n")
     await bench.turn()
     await bench.turn()
-    assert bench.master.desired["posts"] == 5
+    assert bench.reconciler.desired["posts"] == 5
 
 
 async def test_what_comes_is_listed(bench: Bench) -> None:
     """As rows for scripts."""
-    bench.loop.say({"posts": 7})
-    [row] = bench.loop.coming(1)
+    bench.loop.set_manual({"posts": 7})
+    [row] = bench.loop.upcoming(1)
     assert row == {
         "time": "2026-01-01T10:00:00+00:00",
         "service": "posts",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.master.scaling.schedule import ScheduleEntry, checked_cron, coming, in_force, last
+from blog.master.scaling.schedule import ScheduleEntry, checked_cron, in_force, last, upcoming
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WORKDAY = (ScheduleEntry("0 10 * * *", 5), ScheduleEntry("0 1 * * *", 1))
@@ -64,7 +64,7 @@ def test_at_the_same_time_the_one_further_down_wins() -> None:
 def test_without_entries_nothing_holds() -> None:
     """And nothing comes."""
     assert in_force((), BERLIN, berlin("2026-01-12 12:00")) is None
-    assert list(coming((), BERLIN, berlin("2026-01-12 12:00"))) == []
+    assert list(upcoming((), BERLIN, berlin("2026-01-12 12:00"))) == []
 
 
 # In 2026 the clocks of Berlin go from 02:00 to 03:00 on 29 March, from 03:00 back to 02:00 on 25 October.
@@ -104,7 +104,7 @@ def test_without_entries_nothing_holds() -> None:
 )
 def test_clocks_that_change_what_comes(at: str, after: datetime, times: list[str]) -> None:
     """A time that does not exist, or exists twice, comes once."""
-    found = islice(coming([ScheduleEntry(at, 1)], BERLIN, after), len(times))
+    found = islice(upcoming([ScheduleEntry(at, 1)], BERLIN, after), len(times))
     assert [change.time.isoformat() for change in found] == times
 
 
@@ -148,7 +148,7 @@ TIMES = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)).map(lambda it
 )
 def test_what_comes_next_is_what_holds_then(entries: Sequence[ScheduleEntry], now: datetime) -> None:
     """Both ways of asking agree: at the time of a change it holds, just before it does not yet."""
-    change = next(coming(entries, BERLIN, now))
+    change = next(upcoming(entries, BERLIN, now))
     then = change.time.astimezone(UTC)
     assert then > now
     found = in_force(entries, BERLIN, then)

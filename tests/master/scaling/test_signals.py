@@ -46,7 +46,7 @@ class World:
             "/events/head": lambda: {"log": "l", "sequence": 100},
         }
 
-        async def answer(request: web.Request) -> web.Response:
+        async def respond(request: web.Request) -> web.Response:
             assert request.headers["Authorization"] == f"Bearer {TOKEN}"
             if request.path in self.away:
                 raise web.HTTPServiceUnavailable
@@ -54,7 +54,7 @@ class World:
                 return web.Response(text=self.applied)
             return web.json_response(answers[request.path]())
 
-        app.router.add_get("/{path:.*}", answer)
+        app.router.add_get("/{path:.*}", respond)
         return app
 
     def _services(self) -> dict[str, Any]:
@@ -88,18 +88,18 @@ async def test_the_load_is_that_of_the_ready_ones(world: World) -> None:
     world.announce("comments", State.SUSPECT, in_flight=4)
     world.announce("comments", State.STARTING, in_flight=100)
     world.announce("comments", State.DRAINING, in_flight=100)
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments") == ServiceLoad(in_flight=7)
     world.stats.services["comments"].in_flight = 30
     world.stats.services["comments"].streams = 10
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments") == ServiceLoad(in_flight=20)
 
 
 async def test_nobody_ready_is_not_known(world: World) -> None:
     """It is no reason to have fewer."""
     world.announce("comments", State.STARTING)
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments") == ServiceLoad(None, None)
 
 
@@ -107,10 +107,10 @@ async def test_events_that_wait(world: World) -> None:
     """Of the subscription of that name; a paused one is no reason to have more."""
     world.announce("comments")
     world.subscriptions = [{"name": "comments", "waiting": 12, "lag": 900, "paused": False}]
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments").lag == 12
     world.subscriptions[0]["paused"] = True
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments").lag is None
 
 
@@ -126,13 +126,13 @@ async def test_a_source_that_is_away(world: World, away: str, known: ServiceLoad
     """The others are still heard; what was known before is not made up."""
     world.announce("comments", in_flight=3)
     world.subscriptions = [{"name": "comments", "waiting": 12, "paused": False}]
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments") == ServiceLoad(3, 12)
     world.away.add(away)
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments") == known
     world.away.clear()
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.load("comments") == ServiceLoad(3, 12)
 
 
@@ -140,45 +140,45 @@ async def test_nobody_at_all_answers() -> None:
     """No error, and nothing is known."""
     async with aiohttp.ClientSession() as http:
         signals = LoadSignals(http, "http://127.0.0.1:9", None, FakeClock())
-        await signals.read()
+        await signals.refresh()
         assert signals.load("comments") == ServiceLoad(None, None)
-        assert await signals.behind() == {}
+        assert await signals.lags() == {}
 
 
 async def test_how_far_behind_each_view_is(world: World) -> None:
     """The head of the log less what the view has applied; who has no view is not in the list."""
     one = world.announce("comments")
-    await world.signals.read()
-    assert (await world.signals.behind())[one.id] == 10
+    await world.signals.refresh()
+    assert (await world.signals.lags())[one.id] == 10
     world.applied = ""
-    assert await world.signals.behind() == {}
+    assert await world.signals.lags() == {}
 
 
 async def test_a_running_blog_says_all_of_it(blog: RunningBlog, gateway_client: Client) -> None:
     """Each source as it really answers: rates, views that are not behind, events that do not wait."""
     async with aiohttp.ClientSession() as http:
         signals = LoadSignals(http, blog.registry_url, blog.token, SystemClock())
-        await signals.read()
-        async with gateway_client.post("/posts", json={"title": "Hello"}) as answer:
-            assert answer.status == 201
-        await signals.read()
+        await signals.refresh()
+        async with gateway_client.post("/posts", json={"title": "Hello"}) as response:
+            assert response.status == 201
+        await signals.refresh()
         assert signals.rate("posts").per_second > 0
         assert signals.load("moderation") == ServiceLoad(in_flight=0, lag=0)
         assert signals.load("query") == ServiceLoad(in_flight=0, lag=None)
         async with asyncio.timeout(5):
-            while set((await signals.behind()).values()) != {0}:
+            while set((await signals.lags()).values()) != {0}:
                 await asyncio.sleep(0.01)
-        behind = await signals.behind()
+        behind = await signals.lags()
         assert {id_.partition("-")[0] for id_ in behind} == {"posts", "comments", "query"}
 
 
 async def test_since_when_it_is_in_its_state(world: World) -> None:
     """At first since its start, later since the change was seen."""
     one = world.announce("comments")
-    await world.signals.read()
+    await world.signals.refresh()
     assert world.signals.since(one) == one.started_at
     world.clock.advance(60)
     world.instances[-1] = one.model_copy(update={"state": State.DRAINING})
-    await world.signals.read()
+    await world.signals.refresh()
     world.clock.advance(5)
     assert (world.clock.now() - world.signals.since(world.instances[-1])).total_seconds() == 5

@@ -28,27 +28,27 @@ def path(tmp_path: Path) -> Path:
 def test_a_change_is_news_once_it_has_settled(path: Path) -> None:
     """At the second look that finds it the same, and only once."""
     file = SpecFileWatch(path, KNOWN)
-    assert file.news() is None
+    assert file.poll() is None
     write(path, "", 2)  # an editor has emptied it, and is about to write
-    assert file.news() is None
+    assert file.poll() is None
     write(path, "[services.comments]\nreplicas = 3\n", 3)
-    assert file.news() is None
-    news = file.news()
+    assert file.poll() is None
+    news = file.poll()
     assert news is not None
     assert news["comments"].replicas == 3
-    assert file.news() is None
+    assert file.poll() is None
 
 
 def test_a_mistake_changes_nothing_and_is_told(path: Path) -> None:
     """Until it is put right."""
     file = SpecFileWatch(path, KNOWN)
     write(path, "[services.comments]\nreplicas = 'x'\n", 2)
-    assert [file.news(), file.news(), file.news()] == [None, None, None]
+    assert [file.poll(), file.poll(), file.poll()] == [None, None, None]
     assert "services.comments.replicas" in file.problem
-    assert file.policies["comments"].replicas == 2
+    assert file.specs["comments"].replicas == 2
     write(path, "[services.comments]\nreplicas = 4\n", 3)
-    file.news()
-    news = file.news()
+    file.poll()
+    news = file.poll()
     assert news is not None
     assert (news["comments"].replicas, file.problem) == (4, "")
 
@@ -57,8 +57,8 @@ def test_a_file_may_come_and_go(path: Path) -> None:
     """Without one, nothing is said."""
     file = SpecFileWatch(path, KNOWN)
     path.unlink()
-    file.news()
-    news = file.news()
+    file.poll()
+    news = file.poll()
     assert news is not None
     assert news["comments"].replicas is None
 

@@ -59,5 +59,5 @@ def test_streams_are_no_load() -> None:
     traffic.add(snapshot(0, in_flight=12, streams=10), 0.0)
     assert traffic.in_flight("comments") == 2
     assert traffic.in_flight("posts") == 0
-    traffic.forget()
+    traffic.clear()
     assert traffic.in_flight("comments") is None

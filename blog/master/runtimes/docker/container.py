@@ -1,6 +1,6 @@
-"""Container copy: one container, and a thread of its own that writes its log and waits for its end.
+"""Container replica: one container, and a thread that writes its log and waits for its end.
 
-A container that has ended is removed: its log stays in the copy's file.
+A container that has ended is removed; its log stays in the replica's file.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from blog.master.runtimes.docker.engine import FAILURES, DockerEngine, why
 from blog.master.runtimes.logs import ReplicaLog
 
 STOP_AFTER = 10.0
-"""Seconds that a copy has to drain, as with `docker stop`."""
+"""Seconds that a replica has to drain, as with `docker stop`."""
 _REMOVED_WITHIN = 20.0
 _AGAIN_AFTER = 1.0
 _OVERLAP = 2.0
@@ -28,10 +28,10 @@ log = get_logger()
 
 
 @contextmanager
-def _closed_in_the_end(stream: Any) -> Iterator[None]:
+def _closing(stream: Any) -> Iterator[None]:
     """Close the connection of `stream` after the body: the SDK leaves that to the garbage collector.
 
-    Its own `close` shuts the socket down first, which fails where the engine has closed it already.
+    Its own `close` shuts the socket down first, which fails if the engine has closed it already.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def _closed_in_the_end(stream: Any) -> Iterator[None]:
 
 
 class ContainerReplica:
-    """One container. What it logged before `since` (seconds since 1970) is in its log already."""
+    """One container. What it logged before `since` (Unix time) is in the replica's log already."""
 
     def __init__(
         self, engine: DockerEngine, container: Container, log: ReplicaLog, since: float = 0.0
@@ -54,34 +54,36 @@ class ContainerReplica:
         self._code: int | None = None
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        # no part of the engine's pool, and none to wait for: it lives as long as the container
+        # not in the engine's pool, and never joined: it lives as long as the container
         threading.Thread(target=self._follow, name=f"{container.name} log", daemon=True).start()
 
-    def is_home_of(self, instance: Instance) -> bool:
-        """Tell whether `instance` runs in this container: its host name is the container's id."""
+    def has_instance(self, instance: Instance) -> bool:
+        """Return whether `instance` runs in this container: its host name is the container's id."""
         host = instance.metadata.get("host", "")
         return bool(host) and (self._container.id or "").startswith(host)
 
     async def wait(self) -> int | None:
-        """Wait until it has ended; None if somebody removed it."""
+        """Wait until it has ended; return None if it was removed by another program."""
         await self._ended.wait()
         return self._code
 
-    async def end(self) -> None:
-        """SIGTERM; one that does not end in time is removed as it is."""
-        await self._ask("container.not_asked", lambda: self._container.kill("SIGTERM"))
+    async def stop(self) -> None:
+        """Send SIGTERM; remove the container if it does not end in time."""
+        await self._attempt("container.signal_failed", lambda: self._container.kill("SIGTERM"))
         if await self._ends_within(STOP_AFTER):
             return
-        await self._ask("container.not_removed", lambda: self._container.remove(force=True, v=True))
+        await self._attempt(
+            "container.removal_failed", lambda: self._container.remove(force=True, v=True)
+        )
         if not await self._ends_within(_REMOVED_WITHIN):
-            log.error("container.still_there", container=self._container.name)
+            log.error("container.not_stopped", container=self._container.name)
 
     def last_lines(self) -> list[str]:
         """Return the last lines it logged."""
         return self._log.last_lines()
 
-    async def _ask(self, event: str, work: Callable[[], None]) -> None:
-        """Have the engine do something about it; one that has ended needs nothing."""
+    async def _attempt(self, event: str, work: Callable[[], None]) -> None:
+        """Call the engine; log a failure as `event`, unless the container has ended."""
         try:
             await self._engine.call(lambda _: work())
         except FAILURES as error:
@@ -95,9 +97,9 @@ class ContainerReplica:
         return self._ended.is_set()
 
     def _follow(self) -> None:
-        """Live in the thread: write what it logs until it has ended, whatever happens to the engine.
+        """Run in the thread: write its log until it has ended, whatever happens to the engine.
 
-        Once we have closed our connections to the engine, the container is its next master's.
+        Once the connections to the engine are closed, the container belongs to the next master.
         """
         while True:
             try:
@@ -111,21 +113,21 @@ class ContainerReplica:
                 code = self._code
                 break
             except FAILURES as error:
-                log.warning("container.unheard", container=self._container.name, why=why(error))
+                log.warning("container.log_interrupted", container=self._container.name, why=why(error))
             time.sleep(_AGAIN_AFTER)
         self._code = code
-        with suppress(*FAILURES):  # it makes room at the latest for the next one of its name
+        with suppress(*FAILURES):  # otherwise the next container of this name removes it
             self._container.remove(force=True, v=True)
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(self._ended.set)
 
     def _write_log(self) -> None:
-        """Write lines as they come; return when the container has ended, or the engine went away."""
-        # the clocks of engine and file differ: a little is read again, and what is there is passed over
+        """Write lines as they come; return when the container has ended or the engine is gone."""
+        # the clocks of engine and file differ: a little is read again, and known lines are skipped
         since = max(0.0, self._since - _OVERLAP)
         known = self._log.recent() if self._since else frozenset()
         chunks = self._container.logs(stream=True, follow=True, since=since or None)
-        with _closed_in_the_end(chunks), self._log.open() as file:
+        with _closing(chunks), self._log.open() as file:
             for line in (line for chunk in chunks for line in chunk.splitlines(keepends=True)):
                 self._since = time.time()
                 if line in known:
@@ -135,12 +137,12 @@ class ContainerReplica:
                     file.write(line)
 
     def _exit_code(self) -> int | None:
-        """Return its exit code if it has ended."""
+        """Return its exit code if it has ended, else None."""
         self._container.reload()
         state = self._container.attrs["State"]
         self._code = state["ExitCode"]
         return None if state["Running"] else self._code
 
     def __repr__(self) -> str:
-        """Show which."""
+        """Show its name, and whether it has ended."""
         return f"<ContainerReplica {self._container.name}{', ended' if self._ended.is_set() else ''}>"

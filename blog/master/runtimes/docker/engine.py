@@ -1,4 +1,4 @@
-"""The Docker engine: every call in a thread of a pool and with a time limit, its errors in one line.
+"""Docker engine: every call in a thread of a pool and with a time limit, its errors in one line.
 
 Nothing here knows of the blog.
 """
@@ -15,28 +15,28 @@ from docker.errors import APIError, DockerException
 from blog.core.errors import SettingsError
 
 CALL_TIMEOUT = 60.0
-"""Seconds that a call may take: a container's start on a busy machine takes some."""
+"""Seconds that a call may take: starting a container on a busy machine takes several."""
 CALLS_AT_ONCE = 16
 
 FAILURES = (DockerException, OSError)
-"""What a call may fail with; errors of the connection are OSErrors."""
+"""Errors of a call; those of the connection are OSErrors."""
 
 T = TypeVar("T")
 
 
 class DockerEngine:
-    """An engine that answers. Made by `DockerEngine.open`."""
+    """An engine that responds. Made by `DockerEngine.open`."""
 
     def __init__(self, client: docker.DockerClient, pool: ThreadPoolExecutor) -> None:
         self.is_closed = False
-        """Set before its connections are closed: who calls from a thread of its own has to stop."""
+        """Set before its connections are closed: threads that use it have to stop."""
         self._client = client
         self._pool = pool
 
     @staticmethod
     @asynccontextmanager
     async def open() -> AsyncIterator["DockerEngine"]:
-        """Connect to the engine that DOCKER_HOST names. Raises SettingsError when none answers."""
+        """Connect to the engine that DOCKER_HOST names. Raises SettingsError if none responds."""
         pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="docker")
         try:
             client = await _client(pool)
@@ -50,15 +50,15 @@ class DockerEngine:
             pool.shutdown(wait=False)
 
     async def call(self, work: Callable[[docker.DockerClient], T]) -> T:
-        """Do `work` in a thread. Raises one of FAILURES, a TimeoutError among them."""
+        """Do `work` in a thread. Raises one of FAILURES, TimeoutError included."""
         async with asyncio.timeout(CALL_TIMEOUT):
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, self._client)
 
 
 def why(error: BaseException) -> str:
-    """Say in one line what an engine said."""
-    said = error.explanation if isinstance(error, APIError) else None
-    return " ".join(str(said or str(error) or type(error).__name__).split())
+    """Return the message of an error of the engine in one line."""
+    text = error.explanation if isinstance(error, APIError) else None
+    return " ".join(str(text or str(error) or type(error).__name__).split())
 
 
 async def _client(pool: ThreadPoolExecutor) -> docker.DockerClient:
@@ -66,7 +66,7 @@ async def _client(pool: ThreadPoolExecutor) -> docker.DockerClient:
         async with asyncio.timeout(CALL_TIMEOUT):
             return await asyncio.get_running_loop().run_in_executor(pool, _connected)
     except FAILURES as error:
-        raise SettingsError(f"No Docker engine answers here (DOCKER_HOST): {why(error)}") from None
+        raise SettingsError(f"No Docker engine responds (DOCKER_HOST): {why(error)}") from None
 
 
 def _connected() -> docker.DockerClient:

@@ -1,4 +1,4 @@
-"""Container options: what the container of a copy is made with. Pure."""
+"""Container options: what the container of a replica is created with. Pure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,28 +11,28 @@ from blog.core.settings import PREFIX, Settings
 from blog.master.programs import BUS, GATEWAY
 
 NAME, DATA_DIR = "blog.name", "blog.data_dir"
-"""Labels: whose it is."""
-SERVICE, COPY = "blog.service", "blog.copy"
-"""Labels: which one it is."""
+"""Labels: the blog that a container belongs to."""
+SERVICE, REPLICA = "blog.service", "blog.copy"
+"""Labels: service and replica. Containers of earlier versions have them too."""
 
 LOOPBACK = "127.0.0.1"
 _PUBLIC, _ADMIN = "8080/tcp", "4000/tcp"
-# the image knows where to listen and where its data is; the rest is the master's own business
-_NOT_TOLD = (
+# the image sets where to listen and where its data is; the others concern only the master
+_EXCLUDED = (
     *("HOST", "PORT", "ADVERTISE", "PUBLIC_PORT", "ADMIN_PORT", "DATA_DIR", "EMBED_REGISTRY"),
     *("NAME", "IMAGE"),
 )
 
 
 def options(
-    settings: Settings, service: str, name: str, mine: Mapping[str, str], environ: Mapping[str, str]
+    settings: Settings, service: str, name: str, labels: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what `docker.containers.create` takes for the copy `name`; `mine` are the blog's labels."""
+    """Return the arguments of `docker.containers.create` for a replica; `labels` are the blog's."""
     return {
         "name": f"{settings.name}-{name}",
         "image": settings.image,
         "command": [service],
-        "labels": {**mine, SERVICE: service, COPY: name},
+        "labels": {**labels, SERVICE: service, REPLICA: name},
         "environment": environment(settings, environ),
         "network": settings.name,
         "log_config": LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"}),
@@ -47,15 +47,15 @@ def options(
 
 
 def volume(settings: Settings) -> str:
-    """Name the volume of the bus's log."""
+    """Return the name of the volume that holds the bus's log."""
     return f"{settings.name}-log"
 
 
 def ports(settings: Settings) -> dict[str, tuple[str, int]]:
-    """Publish the public door; the inner one for the master and `blog ps`, never beyond BLOG_HOST.
+    """Publish the public port; the admin port for the master and `blog ps`, never beyond BLOG_HOST.
 
-    The master could also dial the container's own address, but that can be reached on Linux only, and
-    changes whenever the gateway is started anew.
+    The container's own address would do for the master, but it can be reached on Linux only, and changes
+    with every restart of the gateway.
     """
     # the engine takes addresses only, no names
     host = LOOPBACK if settings.host == "localhost" else settings.host
@@ -64,21 +64,23 @@ def ports(settings: Settings) -> dict[str, tuple[str, int]]:
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the `BLOG_…` variables of `environ`, but for those that mean this machine."""
-    left = {PREFIX + name for name in _NOT_TOLD}
-    told = {name: text for name, text in environ.items() if name.startswith(PREFIX) and name not in left}
+    """Return the `BLOG_…` variables of `environ`, without those that are about this machine."""
+    excluded = {PREFIX + name for name in _EXCLUDED}
+    passed = {
+        name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in excluded
+    }
     inside = {name: f"/tls/{name}/{path.name}" for name, path in _tls(settings).items()}
     own = {
         "TOKEN": settings.secret or "",
-        # by the container's name: somebody else in the network may be called `gateway`
+        # by the container's name: another container in the network may be called `gateway`
         "REGISTRY": f"http://{settings.name}-{GATEWAY}-1:4000",
         **inside,
     }
-    return told | {PREFIX + name: text for name, text in own.items()}
+    return passed | {PREFIX + name: value for name, value in own.items()}
 
 
 def _mounts(settings: Settings, service: str) -> list[Mount]:
-    """Give the bus its volume; the gateway the folders of its certificate, in which it may be renewed."""
+    """Mount the bus's volume; for the gateway the folder of its certificate, where it may be renewed."""
     if service == BUS:
         return [Mount("/data", volume(settings), type="volume")]
     if service == GATEWAY:

@@ -1,4 +1,4 @@
-"""Copies as containers, on a real engine: known by their labels, and only the blog's own are touched."""
+"""Replicas as containers, on a real engine: known by labels, and only the blog's own are touched."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.e2e.engine import IMAGE, build, connect
 pytestmark = pytest.mark.timeout(300)
 
 # it needs no other to live: it looks for the registry for ever
-SERVICE, COPY = "moderation", "moderation-1"
+SERVICE, REPLICA = "moderation", "moderation-1"
 
 
 @pytest.fixture(scope="module")
@@ -63,44 +63,44 @@ def named(client: Any, name: str) -> list[Any]:
 
 
 async def started(runtime: DockerRuntime, settings: Settings, service: str = SERVICE) -> ContainerReplica:
-    """Start a copy."""
+    """Start a replica."""
     await runtime.prepare(settings)
-    copy = await runtime.start(service, f"{service}-1")
-    assert isinstance(copy, ContainerReplica), copy.last_lines()
-    return copy
+    replica = await runtime.start(service, f"{service}-1")
+    assert isinstance(replica, ContainerReplica), replica.last_lines()
+    return replica
 
 
-async def wait_for_line(copy: ContainerReplica, text: str) -> None:
+async def wait_for_line(replica: ContainerReplica, text: str) -> None:
     """Wait until it has logged something."""
     async with asyncio.timeout(30):
-        while not any(text in line for line in copy.last_lines()):
+        while not any(text in line for line in replica.last_lines()):
             await asyncio.sleep(0.05)
 
 
 async def test_it_drains_and_leaves_only_its_volume(client: Any, settings: Settings) -> None:
     """Exit code 0; its log is where `blog logs` looks; container and network are gone."""
     async with DockerRuntime.open(settings) as runtime:
-        copy = await started(runtime, settings)
+        replica = await started(runtime, settings)
         [container] = named(client, settings.name)
-        assert container.name == f"{settings.name}-{COPY}"
-        assert copy.pid == container.attrs["State"]["Pid"]
-        await wait_for_line(copy, "registry.unreachable")
-        await copy.end()
-        assert await copy.wait() == 0
+        assert container.name == f"{settings.name}-{REPLICA}"
+        assert replica.pid == container.attrs["State"]["Pid"]
+        await wait_for_line(replica, "registry.unreachable")
+        await replica.stop()
+        assert await replica.wait() == 0
         assert named(client, settings.name) == []
         await runtime.clear()
     assert not client.networks.list(names=[settings.name])
     assert client.volumes.get(f"{settings.name}-log")
-    assert "registry.unreachable" in (settings.data_dir / "logs" / f"{COPY}.log").read_text()
+    assert "registry.unreachable" in (settings.data_dir / "logs" / f"{REPLICA}.log").read_text()
 
 
 async def test_a_killed_one_says_how_it_ended(client: Any, settings: Settings) -> None:
     """Kill -9 of its process; after that its name is free."""
     async with DockerRuntime.open(settings) as runtime:
         for _ in range(2):
-            copy = await started(runtime, settings)
-            os.kill(copy.pid, signal.SIGKILL)
-            assert await copy.wait() == 137
+            replica = await started(runtime, settings)
+            os.kill(replica.pid, signal.SIGKILL)
+            assert await replica.wait() == 137
         assert named(client, settings.name) == []
 
 
@@ -108,14 +108,14 @@ async def test_a_name_that_runs_is_not_started_again(client: Any, settings: Sett
     """Whoever starts it gets the one that runs; one that was made and never started is replaced."""
     async with DockerRuntime.open(settings) as runtime:
         made = client.containers.create(
-            IMAGE, ["posts"], name=f"{settings.name}-{COPY}",
+            IMAGE, ["posts"], name=f"{settings.name}-{REPLICA}",
             labels={"blog.name": settings.name, "blog.data_dir": str(settings.data_dir)},
         )  # fmt: skip
-        copy = await started(runtime, settings)
+        replica = await started(runtime, settings)
         assert [one.id for one in named(client, settings.name)] != [made.id]
         again = await started(runtime, settings)
-        assert again.pid == copy.pid
-        await copy.end()
+        assert again.pid == replica.pid
+        await replica.stop()
         await again.wait()
 
 
@@ -123,24 +123,24 @@ async def test_one_that_cannot_run_says_why(settings: Settings, monkeypatch: pyt
     """The exit code and the last lines are what a crash loop shows."""
     monkeypatch.setenv("BLOG_LOG_LEVEL", "loud")
     async with DockerRuntime.open(settings) as runtime:
-        copy = await started(runtime, settings)
-        assert await copy.wait() == 2
-        assert "BLOG_LOG_LEVEL" in copy.last_lines()[-1]
+        replica = await started(runtime, settings)
+        assert await replica.wait() == 2
+        assert "BLOG_LOG_LEVEL" in replica.last_lines()[-1]
 
 
 async def test_another_master_finds_it(client: Any, settings: Settings) -> None:
     """The same container, which it can end; whoever else waits for that hears of it."""
     async with DockerRuntime.open(settings) as first:
-        copy = await started(first, settings)
-        await wait_for_line(copy, "registry.unreachable")
+        replica = await started(first, settings)
+        await wait_for_line(replica, "registry.unreachable")
         async with DockerRuntime.open(settings) as second:
             [found] = second.adopted
-            assert (found.service, found.name, found.number) == (SERVICE, COPY, 1)
-            assert found.running.pid == copy.pid
+            assert (found.service, found.name, found.number) == (SERVICE, REPLICA, 1)
+            assert found.running.pid == replica.pid
             assert 0 <= found.age < 60
-            await found.running.end()
+            await found.running.stop()
             assert await found.running.wait() == 0
-            await copy.wait()
+            await replica.wait()
     assert named(client, settings.name) == []
 
 
@@ -149,15 +149,15 @@ async def test_one_with_another_data_directory_does_not(
 ) -> None:
     """Labels say whose a container is: it is not adopted, not removed, and its name is taken."""
     other = settings.model_copy(update={"data_dir": tmp_path / "other"})
-    async with DockerRuntime.open(settings) as mine:
-        copy = await started(mine, settings)
+    async with DockerRuntime.open(settings) as own:
+        replica = await started(own, settings)
         async with DockerRuntime.open(other) as runtime:
             assert runtime.adopted == []
-            with pytest.raises(SettingsError, match=f"{settings.name}-{COPY}.*BLOG_NAME"):
+            with pytest.raises(SettingsError, match=f"{settings.name}-{REPLICA}.*BLOG_NAME"):
                 await runtime.prepare(other)
             await runtime.clear()
         assert [one.status for one in named(client, settings.name)] == ["running"]
-        await copy.end()
+        await replica.stop()
 
 
 async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
@@ -165,11 +165,11 @@ async def test_what_others_have_stays(client: Any, settings: Settings) -> None:
     network = client.networks.create(settings.name)
     stranger = client.containers.create(IMAGE, ["posts"], name=f"{settings.name}-stranger-1")
     async with DockerRuntime.open(settings) as runtime:
-        copy = await started(runtime, settings)
+        replica = await started(runtime, settings)
         assert named(client, settings.name)[0].attrs["NetworkSettings"]["Networks"].keys() == {
             settings.name
         }
-        await copy.end()
+        await replica.stop()
         await runtime.clear()
     assert named(client, settings.name) == [stranger]
     network.reload()
@@ -206,8 +206,8 @@ async def test_a_taken_port_is_a_crash_with_a_reason(client: Any, settings: Sett
     )  # fmt: skip
     async with DockerRuntime.open(settings) as runtime:
         await runtime.prepare(settings)
-        copy = await runtime.start("gateway", "gateway-1")
-        assert isinstance(copy, UnstartedReplica)
-        assert str(settings.public_port) in copy.last_lines()[0]
+        replica = await runtime.start("gateway", "gateway-1")
+        assert isinstance(replica, UnstartedReplica)
+        assert str(settings.public_port) in replica.last_lines()[0]
         assert named(client, settings.name) == [taken]
         await runtime.clear()

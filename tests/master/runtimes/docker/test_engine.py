@@ -16,20 +16,20 @@ from blog.master.runtimes.docker.engine import DockerEngine, why
 async def test_without_an_engine_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It names the variable that says where to look."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
-    said = ""
+    message = ""
     try:
         async with DockerEngine.open():
             pass
     except SettingsError as error:
-        said = error.detail
+        message = error.detail
     await asyncio.sleep(0)
     gc.collect()
-    assert "DOCKER_HOST" in said
-    assert "\n" not in said
+    assert "DOCKER_HOST" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (APIError("500", explanation="port is\n already allocated"), "port is already allocated"),
         (APIError("500 Server Error"), "500 Server Error"),
@@ -37,6 +37,6 @@ async def test_without_an_engine_it_is_one_line(monkeypatch: pytest.MonkeyPatch,
         (OSError(2, "No such file"), "[Errno 2] No such file"),
     ],
 )
-def test_what_an_engine_said_is_one_line(error: Exception, said: str) -> None:
+def test_an_error_of_the_engine_is_one_line(error: Exception, message: str) -> None:
     """Its own words, where it had any."""
-    assert why(error) == said
+    assert why(error) == message

@@ -28,7 +28,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def made(service: str, **changes: Any) -> dict[str, Any]:
-    """Return the options of the second copy of a service."""
+    """Return the options of the second replica of a service."""
     return options(settings(**changes), service, f"{service}-2", MINE, {})
 
 

@@ -5,20 +5,21 @@ from datetime import UTC, datetime
 import pytest
 
 from blog.master.scaling.autoscale import AutoscaleTarget, LoadDemand
+from blog.master.scaling.desired import DesiredReplicas, desired_replicas, initial
 from blog.master.scaling.schedule import ScheduledChange, ScheduleEntry
-from blog.master.scaling.wanted import DesiredReplicas, ScalingPolicy, first, wanted
+from blog.master.scaling.spec import ScalingSpec
 
-FIXED = ScalingPolicy(replicas=2)
-SCALED = ScalingPolicy(autoscale=AutoscaleTarget(min=2, max=6, in_flight=20))
+FIXED = ScalingSpec(replicas=2)
+SCALED = ScalingSpec(autoscale=AutoscaleTarget(min=2, max=6, in_flight=20))
 FIVE = ScheduledChange(datetime(2026, 1, 1, tzinfo=UTC), ScheduleEntry("0 10 * * *", 5))
 NOW = DesiredReplicas(3, "load: before")
 LOAD = LoadDemand(4, "load: 80")
 
 
 @pytest.mark.parametrize(
-    ("policy", "by_hand", "scheduled", "load", "expected"),
+    ("spec", "manual", "scheduled", "load", "expected"),
     [
-        (ScalingPolicy(), None, None, None, DesiredReplicas(1, "default")),
+        (ScalingSpec(), None, None, None, DesiredReplicas(1, "default")),
         (FIXED, None, None, None, DesiredReplicas(2, "blog.toml")),
         (FIXED, None, FIVE, None, DesiredReplicas(5, "schedule 0 10 * * *")),
         (FIXED, 1, FIVE, None, DesiredReplicas(1, "by hand")),
@@ -34,26 +35,26 @@ LOAD = LoadDemand(4, "load: 80")
     ],
 )
 def test_precedence(
-    policy: ScalingPolicy,
-    by_hand: int | None,
+    spec: ScalingSpec,
+    manual: int | None,
     scheduled: ScheduledChange | None,
     load: LoadDemand | None,
     expected: DesiredReplicas,
 ) -> None:
     """With a schedule and autoscaling, the schedule is what the load cannot go below."""
-    found = wanted(policy, by_hand=by_hand, scheduled=scheduled, load=load, current=NOW)
+    found = desired_replicas(spec, manual=manual, scheduled=scheduled, load=load, current=NOW)
     assert found == expected
 
 
 @pytest.mark.parametrize(
-    ("policy", "expected"),
+    ("spec", "expected"),
     [
-        (ScalingPolicy(), 1),
+        (ScalingSpec(), 1),
         (FIXED, 2),
         (SCALED, 2),
-        (ScalingPolicy(replicas=3, autoscale=SCALED.autoscale), 3),
+        (ScalingSpec(replicas=3, autoscale=SCALED.autoscale), 3),
     ],
 )
-def test_what_a_service_begins_with(policy: ScalingPolicy, expected: int) -> None:
+def test_what_a_service_begins_with(spec: ScalingSpec, expected: int) -> None:
     """`replicas`, or the least that it may be scaled to, or one."""
-    assert first(policy).copies == expected
+    assert initial(spec).replicas == expected

@@ -27,13 +27,13 @@ WAYS = {
 
 @pytest.mark.parametrize("work", WAYS)
 def test_whatever_it_does_the_process_goes_on(work: str) -> None:
-    """It prints, waits, ends the process, or starts others; what came of it is told."""
-    patience = 0.5 if "not imported" in WAYS[work] else 30
+    """It prints, waits, ends the process, or starts others; what came of it is outcome."""
+    timeout = 0.5 if "not imported" in WAYS[work] else 30
     code = (
         "import os, signal, subprocess, sys, threading, time\n"
-        "from blog.cli.aside import aside\n"
-        f"told = aside({work}, {patience})\n"
-        "print(len(told.value) if isinstance(told.value, str) else told)"
+        "from blog.cli.isolated import run_isolated\n"
+        f"outcome = run_isolated({work}, {timeout})\n"
+        "print(len(outcome.value) if isinstance(outcome.value, str) else outcome)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Aside: work done in a process of its own, because what it loads may print, wait for ever or end it."""
+"""Isolated work, in a process of its own: what it imports may print, block for ever or exit."""
 
 import json
 import os
@@ -11,45 +11,45 @@ from typing import Any, NamedTuple
 
 from blog.runtime.catalog import message
 
-PATIENCE = 20.0
-"""Seconds that the work has."""
+TIMEOUT = 20.0
+"""Seconds that the work may take."""
 
 
 class TaskOutcome(NamedTuple):
-    """What came of it: a value, or why there is none."""
+    """The value, or why there is none."""
 
     value: Any
     failure: str
 
 
-def aside(work: Callable[[], Any], patience: float = PATIENCE) -> TaskOutcome:
-    """Do `work`, whose result JSON can hold, in a fork of this process; its output goes nowhere.
+def run_isolated(work: Callable[[], Any], timeout: float = TIMEOUT) -> TaskOutcome:
+    """Do `work` in a fork of this process; its result must be valid JSON, its output is discarded.
 
-    For a process without threads, as a command is.
+    Only for a process without threads, such as a command.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    heard, told = os.pipe()
+    receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
-        _work_and_end(work, told)
-    os.close(told)
+        _work_and_exit(work, sending)
+    os.close(sending)
     try:
-        line, is_late = _line(heard, child, time.monotonic() + patience)
+        line, is_late = _line(receiving, child, time.monotonic() + timeout)
     finally:
-        os.close(heard)
+        os.close(receiving)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     if line.endswith(b"\n"):
         return TaskOutcome(**json.loads(line))
     if is_late:
-        return TaskOutcome(None, f"it was not imported within {patience:g} s")
+        return TaskOutcome(None, f"it was not imported within {timeout:g} s")
     code = os.waitstatus_to_exitcode(status)
     return TaskOutcome(None, f"it ends the process that imports it (exit code {code})")
 
 
-def _work_and_end(work: Callable[[], Any], told: int) -> None:
-    """Live in the child: say what came of it, and run nothing of what this process does at its end."""
+def _work_and_exit(work: Callable[[], Any], sending: int) -> None:
+    """Run in the child: send the outcome, and skip what this process does at its exit."""
     code = 1
     try:
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -57,38 +57,38 @@ def _work_and_end(work: Callable[[], Any], told: int) -> None:
             os.dup2(nowhere, number)
         line = _outcome(work).encode() + b"\n"
         while line:
-            line = line[os.write(told, line) :]
+            line = line[os.write(sending, line) :]
         code = 0
     finally:
         os._exit(code)
 
 
 def _outcome(work: Callable[[], Any]) -> str:
-    """Do the work; say what came of it, or what it raised."""
+    """Do the work; return its value, or what it raised, as JSON."""
     try:
         return json.dumps({"value": work(), "failure": ""})
-    except Exception as error:  # noqa: BLE001 - whatever the work raises is what there is to say
+    except Exception as error:  # noqa: BLE001 - whatever the work raises is its outcome
         return json.dumps({"value": None, "failure": f"{type(error).__name__}{message(error)}"})
 
 
-def _line(heard: int, child: int, ends: float) -> tuple[bytes, bool]:
-    """Read a line, or what there is of it when the child ends; say whether the time was over before."""
+def _line(receiving: int, child: int, ends: float) -> tuple[bytes, bool]:
+    """Read a line, or a part of it when the child ends before; and return whether it took too long."""
     line = b""
     while not line.endswith(b"\n"):
         left = ends - time.monotonic()
         if left <= 0:
             return line, True
-        if select.select([heard], [], [], left)[0]:
-            part = os.read(heard, 1 << 16)
+        if select.select([receiving], [], [], left)[0]:
+            part = os.read(receiving, 1 << 16)
             if not part:
-                # it is about to: once it is killed, nobody knows how it did
+                # it is about to exit; how it does is lost once it is killed
                 return line, not _has_ended(child, ends)
             line += part
     return line, False
 
 
 def _has_ended(child: int, ends: float) -> bool:
-    """Wait until the child has ended by itself; return false when the time is over before."""
+    """Wait until the child has ended by itself; return False if it takes too long."""
     look = os.WEXITED | os.WNOWAIT | os.WNOHANG
     while os.waitid(os.P_PID, child, look) is None:
         if time.monotonic() >= ends:
