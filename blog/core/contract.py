@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_ty
 from blog.core.decision import Answer
 from blog.core.events import Event
 from blog.core.ids import new_id
-from blog.core.instance import TURN_KEY, Route
+from blog.core.instance import LB_POLICY_KEY, Route
 from blog.core.operator import OperatorCommand
 from blog.core.peers import Peer as Peer  # noqa: PLC0414 - services know all of it from here
 from blog.core.peers import PeerAnswer as PeerAnswer  # noqa: PLC0414
@@ -260,7 +260,7 @@ class Service:
     @property
     def metadata(self) -> dict[str, str]:
         """What else its instances announce."""
-        return {} if self.turn == "rotation" else {TURN_KEY: self.turn}
+        return {} if self.turn == "rotation" else {LB_POLICY_KEY: self.turn}
 
     def _endpoint(
         self,

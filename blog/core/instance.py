@@ -16,7 +16,7 @@ Address = Annotated[
 """`host:port`; an IPv6 host stands in brackets."""
 
 
-TURN_KEY = "turn"
+LB_POLICY_KEY = "turn"
 """In an instance's metadata: how the turns of its service are taken, if not in rotation."""
 
 

@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
+from blog.core.net.instance_client import InstanceClient
 from blog.core.settings import Settings
 from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
 from blog.gateway.routing import RouteTable
@@ -64,7 +65,7 @@ class Rig:
         self.member.registry_client = RegistryClient(
             http=http, registries=(), clock=self.clock, follow=("*",)
         )
-        self.turns = LoadBalancer(
+        self.balancer = LoadBalancer(
             self.member.discovery,
             lambda id_, why: self.reports.append((id_, why)),
             self.clock,
@@ -72,28 +73,28 @@ class Rig:
             RouteTable(),
         )
         access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
-        self.door = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
+        self.handler = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
 
     async def start(self, response_timeout: float) -> None:
         """Open the door."""
         bound = bind("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        await self._stack.enter_async_context(self.door.crew)
+        await self._stack.enter_async_context(self.handler.tasks)
         self.listener = await self._stack.enter_async_context(
             listening(
                 bound,
-                self.door,
-                self.door.places,
+                self.handler,
+                self.handler.limiter,
                 now=self.clock.monotonic,
-                sweep=self.door.sweep,
+                sweep=self.handler.sweep,
                 tls=self.tls.server if self.tls else None,
             )
         )
         member = self.member
-        inside = HandlerParts(member.http, member.discovery, member.health, self.turns)
-        self.door.open(inside, response_timeout=response_timeout)
-        self._stack.callback(self.turns.follow())
+        parts = HandlerParts(InstanceClient(member.http), member.discovery, member.health, self.balancer)
+        self.handler.open(parts, response_timeout=response_timeout)
+        self._stack.callback(self.balancer.follow())
         self.tell()
 
     def tell(self) -> None:

@@ -259,13 +259,13 @@ async def test_what_is_ambiguous_does_not_get_in(rig: Any, name: str) -> None:
     control = b"GET /things/control HTTP/1.1\r\nHost: blog\r\nConnection: close\r\n\r\n"
     assert b" 200 " in await rig.send(control)
     assert b"/things/control" in recording.seen
-    assert not rig.door.places.open or await gone(rig)
+    assert not rig.handler.limiter.open or await gone(rig)
 
 
 async def gone(rig: Any) -> bool:
     """Wait until nobody is connected."""
     async with asyncio.timeout(5):
-        while rig.door.places.open:
+        while rig.handler.limiter.open:
             await asyncio.sleep(0)
     return True
 

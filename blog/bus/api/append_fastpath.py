@@ -19,9 +19,10 @@ from blog.core.errors import BlogError, TooLarge, status_of
 from blog.core.net.codings import must_be_plain
 from blog.core.web import PROBLEM_TYPE, misdirected, problem_body, unauthorized, unmet, unsupported
 from blog.eventlog.client import LOG_HEADER, Appended
+from blog.http.application import Handler
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
-from blog.http.responses import NO_HEAD, DateLine, reply
+from blog.http.responses import NO_HEAD, DateLine, write_response
 from blog.http.server import ServerConnection
 from blog.http.write_coalescer import WriteCoalescer
 from blog.lifecycle.member import Member
@@ -38,7 +39,7 @@ class AppendFastPath:
 
     def __init__(self, journal: EventLog, token: str | None, clock: Clock) -> None:
         self.log = journal
-        self.places = ConnectionLimiter(PLACES, PLACES)
+        self.places: ConnectionLimiter[ServerConnection] = ConnectionLimiter(PLACES, PLACES)
         self.member: Member | None = None
         self._token = None if token is None else f"Bearer {token}".encode()
         self._now = clock.monotonic
@@ -77,7 +78,7 @@ class AppendFastPath:
     def hand_over(self, connection: ServerConnection, data: bytes) -> None:
         """Let the door behind answer what begins with `data`, and whatever comes later."""
         connection.detach()
-        self.places.leave(connection)
+        self.places.release(connection)
         transport, protocol = connection.transport, self._behind()
         transport.set_write_buffer_limits()
         transport.set_protocol(protocol)
@@ -96,7 +97,7 @@ class AppendFastPath:
         request = FastAppend(self, connection, head)
         if not request.is_welcome() or not head.has_body:
             request.body_ended()
-        elif head.get(b"expect") and not head.block.is_http_1_0:
+        elif head.get(b"expect") and not head.is_http_1_0:
             connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return request
 
@@ -129,17 +130,19 @@ class AppendFastPath:
     def answer(self, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
         """Say what was appended."""
         lines = b"Content-Type: application/json\r\n%b%b" % (self._date(), self._log_line)
-        reply(connection, head, HTTPStatus.OK, lines, body)
+        write_response(connection, head, HTTPStatus.OK, lines, body)
 
     def problem(self, connection: ServerConnection, head: RequestHead, error: BlogError) -> None:
         """Say what is wrong (RFC 9457)."""
         fields = {"Content-Type": PROBLEM_TYPE, **error.headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
         body = problem_body(error, _text(head, b"x-request-id") or None)
-        reply(connection, head, status_of(error), b"%b%b%b" % (lines, self._date(), self._log_line), body)
+        write_response(
+            connection, head, status_of(error), b"%b%b%b" % (lines, self._date(), self._log_line), body
+        )
 
 
-class FastAppend:
+class FastAppend(Handler):
     """One request to append, from its head to its answer."""
 
     __slots__ = ("_connection", "_content_type", "_door", "_head", "_is_over", "_pieces", "_size")
@@ -193,12 +196,6 @@ class FastAppend:
         """Say so."""
         self._fail(error)
 
-    def client_paused(self) -> None:
-        """Go on: an answer is small."""
-
-    def client_resumed(self) -> None:
-        """Go on."""
-
     def client_gone(self) -> None:
         """Answer nobody; what the log has begun to append, it appends."""
         self._end()
@@ -239,7 +236,7 @@ class FastPathConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Read on, or leave it to the door behind."""
-        if self.is_waiting and not self._door.takes(data):
+        if self.is_idle and not self._door.takes(data):
             self._door.hand_over(self, data)
         else:
             super().data_received(data)

@@ -4,7 +4,7 @@ from collections import deque
 from itertools import accumulate
 from typing import NamedTuple
 
-from blog.gateway.telemetry.stats import BOUNDS, StatsOfService, StatsSnapshot
+from blog.gateway.telemetry.stats import BOUNDS, ServiceStatsSnapshot, StatsSnapshot
 
 WINDOW = 10.0
 """Seconds that a rate is about."""
@@ -73,7 +73,7 @@ def quantile(buckets: list[int], share: float) -> float:
 
 
 def _buckets(snapshot: StatsSnapshot, service: str) -> list[int]:
-    counted: StatsOfService | None = snapshot.services.get(service)
+    counted: ServiceStatsSnapshot | None = snapshot.services.get(service)
     return counted.buckets if counted else [0] * (len(BOUNDS) + 1)
 
 

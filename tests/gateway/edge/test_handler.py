@@ -210,7 +210,7 @@ class TestWritesByRate:
             heard = {name.lower(): value for name, value in json.loads(await answer.read())}
         assert heard["x-forwarded-for"] == "203.0.113.7"
         assert heard["x-forwarded-proto"] == "https"
-        rig.door.sweep()
+        rig.handler.sweep()
         [line] = (json.loads(line) for text in rig.lines for line in text.splitlines())
         assert (line["client"], line["status"], line["path"]) == ("203.0.113.7", 200, "/things")
         assert line["request_id"] == heard["x-request-id"]

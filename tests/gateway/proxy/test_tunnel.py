@@ -40,15 +40,15 @@ async def test_an_end_that_stops_reading_stops_the_other_until_it_reads_on(rig: 
     reader, writer = await rig.connect(limit=65536)
     writer.write(SWITCH)
     await reader.readuntil(b"\r\n\r\n")
-    [exchange] = rig.door._proxy._active
-    client, instance = exchange._tunnel._ends
+    [proxied] = rig.handler._proxy._active
+    client, instance = proxied._tunnel._ends
     await until(lambda: client._is_paused and not instance.transport.is_reading())
     assert client.transport.get_write_buffer_size() < 1 << 20
     async with asyncio.timeout(60):
         await reader.readexactly(SIZE)
     await until(lambda: not client._is_paused and instance.transport.is_reading())
     await broken_off(writer)
-    await until(lambda: not rig.door.places.open)
+    await until(lambda: not rig.handler.limiter.open)
 
 
 async def test_who_was_paused_before_the_switch_is_paused_after_it(rig: Any) -> None:
@@ -64,19 +64,19 @@ async def test_who_was_paused_before_the_switch_is_paused_after_it(rig: Any) -> 
     await rig.raw(switch)
     reader, writer = await rig.connect()
     writer.write(SWITCH)
-    await until(lambda: rig.door._proxy._active and next(iter(rig.door._proxy._active))._connection)
-    [exchange], [client] = rig.door._proxy._active, rig.door.places.open
+    await until(lambda: rig.handler._proxy._active and next(iter(rig.handler._proxy._active))._connection)
+    [proxied], [client] = rig.handler._proxy._active, rig.handler.limiter.open
     client.pause_writing()
     switched.set()
-    await until(lambda: exchange._tunnel is not None)
-    ours, theirs = exchange._tunnel._ends
+    await until(lambda: proxied._tunnel is not None)
+    ours, theirs = proxied._tunnel._ends
     assert not theirs.transport.is_reading()
     ours.resume_writing()
     assert theirs.transport.is_reading()
     async with asyncio.timeout(10):
         await reader.readuntil(b"early")
     await broken_off(writer)
-    await until(lambda: not rig.door.places.open)
+    await until(lambda: not rig.handler.limiter.open)
 
 
 async def test_when_one_end_says_nothing_more_both_end(rig: Any) -> None:
@@ -97,7 +97,7 @@ async def test_when_one_end_says_nothing_more_both_end(rig: Any) -> None:
     writer.close()
     async with asyncio.timeout(10):
         await heard.wait()
-    await until(lambda: not rig.door.places.open and not rig.door._proxy._active)
+    await until(lambda: not rig.handler.limiter.open and not rig.handler._proxy._active)
 
 
 async def test_ends_that_take_nothing_more_are_broken_off_in_the_end(rig: Any) -> None:
@@ -115,10 +115,10 @@ async def test_ends_that_take_nothing_more_are_broken_off_in_the_end(rig: Any) -
     reader, writer = await rig.connect(limit=65536)
     writer.write(SWITCH)
     await reader.readuntil(b"\r\n\r\n")
-    [exchange] = rig.door._proxy._active
-    client, _ = exchange._tunnel._ends
+    [proxied] = rig.handler._proxy._active
+    client, _ = proxied._tunnel._ends
     await until(lambda: client._is_paused)
-    exchange.is_late()
-    exchange.is_late()
-    await until(lambda: not rig.door.places.open and not rig.door._proxy._active)
+    proxied.time_out()
+    proxied.time_out()
+    await until(lambda: not rig.handler.limiter.open and not rig.handler._proxy._active)
     await broken_off(writer)
