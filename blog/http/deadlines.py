@@ -1,8 +1,8 @@
 """Deadlines: what must happen within a fixed time, the oldest first. Pure.
 
-There is no timer per connection: starting and cancelling cost one entry in a dictionary, and somebody
-asks now and then what has expired. All items of one table have the same time, so the order in which
-they started is the order in which they expire.
+There is no timer per connection: starting and cancelling cost one entry in a dictionary, and the caller
+asks now and then what has expired. All items of one table have the same time, so the order in which they
+started is the order in which they expire.
 """
 
 from typing import Generic, TypeVar

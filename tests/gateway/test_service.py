@@ -98,7 +98,7 @@ async def service(
 
 
 async def test_an_instance_that_joins_is_served(tmp_path: Path) -> None:
-    """From one door to the other; when it crashes, its service is known but not there."""
+    """From the admin API to the public port; when it crashes, its service is known but not there."""
     settings = settings_in(tmp_path)
     async with gateway(settings) as (_, member), aiohttp.ClientSession() as client:
         url = f"http://{member.instance.metadata['public']}/things"
@@ -118,14 +118,14 @@ async def test_an_instance_that_joins_is_served(tmp_path: Path) -> None:
 async def test_the_inner_door_needs_the_token(tmp_path: Path) -> None:
     """All but the probes; it lists the routes."""
     async with gateway(settings_in(tmp_path)) as (_, member), aiohttp.ClientSession() as client:
-        inner = f"http://{member.instance.address}"
+        admin = f"http://{member.instance.address}"
         for path, status in {"/healthz": 200, "/readyz": 200, "/metrics": 401, "/v1/routes": 401}.items():
-            async with client.get(inner + path) as answer:
+            async with client.get(admin + path) as answer:
                 assert answer.status == status
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with client.get(f"{inner}/v1/routes", headers=headers) as answer:
+        async with client.get(f"{admin}/v1/routes", headers=headers) as answer:
             assert json.loads(await answer.read()) == {"routes": [], "conflicts": []}
-        async with client.get(f"{inner}/metrics", headers=headers) as answer:
+        async with client.get(f"{admin}/metrics", headers=headers) as answer:
             assert "blog_gateway_request_seconds" in await answer.text()
 
 

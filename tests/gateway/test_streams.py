@@ -1,20 +1,19 @@
-"""Streams through the door: WebSockets, events, slow and vanishing clients and instances."""
+"""Streams through the public port: WebSockets, events, slow and vanishing clients and instances."""
 
 import asyncio
 import resource
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from blog.core.instance import Route, State
+from tests.gateway.wire import Reader, Writer, until
 
 pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
 
 HELD = 256 * 1024
 REQUEST = b"GET /things HTTP/1.1\r\nHost: blog\r\n\r\n"
@@ -32,13 +31,6 @@ async def echo(request: web.Request) -> web.StreamResponse:
         elif message.type is aiohttp.WSMsgType.BINARY:
             await socket.send_bytes(message.data)
     return socket
-
-
-async def until(condition: Any) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def open_files() -> int:
@@ -277,7 +269,7 @@ async def test_an_instance_that_reads_slowly_holds_little(rig: Any) -> None:
     instance = await rig.raw(sip)
     allowed = (Route(method="POST", pattern="/things", body_limit=size),)
     rig._instances = {instance.id: instance.model_copy(update={"id": "big", "routes": allowed})}
-    rig.tell()
+    rig.publish()
     reader, writer = await rig.connect()
     writer.write(b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: %d\r\n\r\n" % size)
     most = 0
@@ -291,7 +283,7 @@ async def test_an_instance_that_reads_slowly_holds_little(rig: Any) -> None:
             await asyncio.sleep(0)
         for upstream in rig.balancer.upstreams.by_id.values():
             assert not upstream.idle
-        for proxied in rig.handler._proxy._active:
+        for proxied in rig.in_flight:
             transport = proxied._connection.transport if proxied._connection else None
             most = max(most, transport.get_write_buffer_size() if transport else 0)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")

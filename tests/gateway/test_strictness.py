@@ -6,12 +6,11 @@ that writes down every byte it gets sees nothing of it, but sees a legal request
 
 import asyncio
 import re
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
+from tests.gateway.wire import Reader, Writer
 
 LINE = b"POST /things/EVIL HTTP/1.1\r\n"
 GET = b"GET /things/EVIL HTTP/1.1\r\n"

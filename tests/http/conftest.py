@@ -23,5 +23,5 @@ def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | N
 
 @pytest.fixture
 def open_rig(tls: Tls | None) -> OpenRig:
-    """Give what opens a door, plain or over TLS."""
+    """Give what opens a port, plain or over TLS."""
     return partial(opened_rig, tls)

@@ -1,4 +1,4 @@
-"""Failures: what a client is told when no upstream has responded. Each names the service."""
+"""Failures: what is sent to a client when no upstream has responded. Each names the service."""
 
 from blog.core.errors import BadGateway, GatewayTimeout, Unavailable
 

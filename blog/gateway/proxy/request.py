@@ -191,7 +191,7 @@ class ProxiedRequest(Handler):
         assert upstream is not None
         if head.status == _MISDIRECTED:
             self._abort_connection()
-            self._retry_unsent(upstream, "another instance answers at its address (421)")
+            self._retry_unsent(upstream, "another instance has its address now (421)")
             return
         if head.status == _SWITCHING and not context.upgrade:
             self._abort_connection()

@@ -15,7 +15,7 @@ class RequestContext:
     """A client's request as it goes to any upstream: everything but its framing and the upstream's id.
 
     `started_at` is monotonic seconds, `client` the address, `lines` the head without framing, `upgrade`
-    the protocol to switch to (empty: none), `target` what an upstream is asked for. `cors` are the
+    the protocol to switch to (empty: none), `target` the path and query for the upstream. `cors` are the
     lines that share a response across sites, None where nothing is shared.
     """
 

@@ -1,4 +1,4 @@
-"""Record: what is kept of a request that was answered: counts and a line of the access log."""
+"""Record: what is kept of a request that is over: counts, and a line of the access log."""
 
 from typing import Protocol
 

@@ -18,7 +18,7 @@ NEVER = 0.0001
 
 @pytest.fixture
 def settings() -> Settings:
-    """Allow two at once, and believe the proxy next door."""
+    """Allow two at once, and trust the proxy at 127.0.0.1."""
     return Settings(write_rate=NEVER, write_burst=2, trusted_proxies=("127.0.0.0/8",))
 
 
@@ -153,7 +153,7 @@ class TestForms:
             Route(method="PUT", pattern="/things"),
         )
         rig._instances = {instance.id: instance.model_copy(update={"routes": routes})}
-        rig.tell()
+        rig.publish()
         return requests
 
     async def test_a_form_goes_to_where_it_is_only_shown(self, rig: Any, requests: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Turns, streams and errors through the door, over real sockets."""
+"""Load balancing, streams and errors through the public port, over real sockets."""
 
 import asyncio
 import gzip
@@ -6,18 +6,16 @@ import io
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from blog.core.instance import State
+from tests.gateway.wire import Reader, Writer
 
 pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
-
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
 
 
 async def test_everybody_gets_a_turn(rig: Any, count: Any) -> None:

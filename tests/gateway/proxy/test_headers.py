@@ -45,7 +45,7 @@ def test_fields_named_by_connection_end_here() -> None:
     ],
 )  # fmt: skip
 def test_a_client_cannot_speak_for_the_gateway(name: str) -> None:
-    """What it says about forwarding or inner things is replaced or dropped."""
+    """What it says about forwarding or internal fields is replaced or dropped."""
     assert forwarded(f"{name}: evil") == b""
 
 

@@ -2,32 +2,23 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
 from blog.core.instance import Route
 from blog.gateway.proxy.forward import ResponseForwarder
 from blog.gateway.proxy.request import ProxiedRequest
+from tests.gateway.wire import Reader, Writer, pour, until
 from tests.loops import broken_off, in_both_loops
 
 pytestmark = [pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True), in_both_loops]
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
 
 GET = b"GET /things HTTP/1.1\r\nHost: blog\r\n\r\n"
 POST = b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: 5\r\n\r\nhello"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = 20 << 20
-PIECE = b"x" * 65536
-
-
-async def until(condition: Any) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def answer_all(reader: Reader, writer: Writer) -> None:
@@ -40,7 +31,7 @@ async def answer_all(reader: Reader, writer: Writer) -> None:
 
 def is_begun(rig: Any) -> bool:
     """Tell whether a part of a request has come."""
-    return bool(rig.handler._proxy._active) or any(one._buffer for one in rig.handler.limiter.open)
+    return bool(rig.in_flight) or any(one._buffer for one in rig.handler.limiter.open)
 
 
 class Pour:
@@ -54,9 +45,7 @@ class Pour:
         while await reader.readuntil(b"\r\n\r\n"):
             framing = b"Transfer-Encoding: chunked" if self._in_chunks else b"Content-Length: %d" % LARGE
             writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing)
-            for _ in range(LARGE // len(PIECE)):
-                writer.write(b"%x\r\n%b\r\n" % (len(PIECE), PIECE) if self._in_chunks else PIECE)
-                await writer.drain()
+            await pour(writer, LARGE, in_chunks=self._in_chunks)
             writer.write(b"0\r\n\r\n" if self._in_chunks else b"")
 
 
@@ -128,14 +117,12 @@ async def test_a_large_upload_comes_whole(rig: Any) -> None:
     instance = await rig.raw(take)
     routes = (Route(method="POST", pattern="/things", body_limit=LARGE),)
     rig._instances = {instance.id: instance.model_copy(update={"id": "big", "routes": routes})}
-    rig.tell()
+    rig.publish()
     reader, writer = await rig.connect()
     async with asyncio.timeout(60):
         for _ in range(2):
             writer.write(b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: %d\r\n\r\n" % LARGE)
-            for _ in range(LARGE // len(PIECE)):
-                writer.write(PIECE)
-                await writer.drain()
+            await pour(writer, LARGE)
             assert await read_response(reader) == b"ok"
     assert got == [LARGE, LARGE]
     await broken_off(writer)
@@ -157,7 +144,7 @@ async def test_a_client_that_stops_reading_stops_the_instance_until_it_reads_on(
     await rig.raw(Pour())
     reader, writer = await rig.connect(limit=65536)
     writer.write(GET)
-    [proxied] = await first(lambda: rig.handler._proxy._active)
+    [proxied] = await first(lambda: rig.in_flight)
     await until(lambda: proxied._connection and not proxied._connection.is_reading)
     [client] = rig.handler.limiter.open
     assert client.is_paused
@@ -175,10 +162,10 @@ async def test_a_client_that_goes_while_it_is_paused_leaves_nothing(rig: Any) ->
     await rig.raw(Pour())
     reader, writer = await rig.connect(limit=65536)
     writer.write(GET)
-    [proxied] = await first(lambda: rig.handler._proxy._active)
+    [proxied] = await first(lambda: rig.in_flight)
     await reader.readuntil(b"\r\n\r\n")
     await broken_off(writer)
-    await until(lambda: not rig.handler._proxy._active and not rig.handler.limiter.open)
+    await until(lambda: not rig.in_flight and not rig.handler.limiter.open)
     [upstream] = rig.balancer.upstreams.by_id.values()
     assert (upstream.active, upstream.idle) == (0, [])
     assert proxied._connection is None
@@ -228,7 +215,7 @@ async def test_an_early_answer_to_a_request_that_is_not_taken_ends_its_connectio
     async with asyncio.timeout(10):
         writer.write(GET)
         await received.wait()
-        [proxied] = rig.handler._proxy._active
+        [proxied] = rig.in_flight
         proxied._connection.pause_writing()
         respond.set()
         assert await read_response(reader) == b"ok"

@@ -47,7 +47,7 @@ async def test_who_has_all_it_takes_gets_no_more(rig: Any) -> None:
     upstreams = rig.balancer.upstreams
     rig.set_state(rig._instances[one.id], State.GONE)
     rig._instances[one.id] = one.model_copy(update={"metadata": {"connections": "1"}})
-    rig.tell()
+    rig.publish()
     upstreams.acquire(upstreams.by_id[one.id])
     assert {next_id(rig) for _ in range(4)} == {other.id}
     upstreams.release(upstreams.by_id[one.id])
@@ -60,7 +60,7 @@ async def test_a_service_may_prefer_the_less_busy(rig: Any) -> None:
         rig._instances[instance.id] = instance.model_copy(update={"metadata": {"turn": "least-request"}})
         rig.set_state(rig._instances[instance.id], State.GONE)
         rig._instances[instance.id] = instance.model_copy(update={"metadata": {"turn": "least-request"}})
-    rig.tell()
+    rig.publish()
     upstreams = rig.balancer.upstreams
     busy, *idle = upstreams.by_id.values()
     upstreams.acquire(busy)

@@ -1,7 +1,7 @@
-"""What may be sent again, and how often: by tables, and through the door over real sockets."""
+"""What may be sent again, and how often: by tables, and through the public port over real sockets."""
 
 import asyncio
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -9,9 +9,7 @@ from aiohttp import web
 from blog.core.instance import State
 from blog.gateway.upstream.retry import RetryBudget, is_retryable
 from blog.http.limits import REPLAY_LIMIT
-
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
+from tests.gateway.wire import Reader, Writer
 
 
 @pytest.mark.parametrize(
