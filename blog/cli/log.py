@@ -7,7 +7,7 @@ import click
 from blog.bus.log import maintenance
 from blog.bus.service import log_path
 from blog.core.settings import Settings, load
-from blog.gateway.known_log import LOG_ID, remember_at
+from blog.gateway.known_log import LOG_ID, write_log_id
 
 
 def verify(file: Path | None) -> int:
@@ -27,7 +27,7 @@ def restore(file: Path) -> None:
     report = maintenance.restore(file, path)
     # registries in the same data directory are updated here; others need `--adopt`
     for known in path.parent.parent.glob(f"*/{LOG_ID}"):
-        remember_at(known)(report.identity)
+        write_log_id(known, report.identity)
     click.echo(f"{path}: {report.events} events, now as log {report.identity}.")
     click.echo("A registry elsewhere, or one that runs, knows the log before: `blog bus --adopt` once.")
 

@@ -1,26 +1,25 @@
-"""Inner door: the registry's API where it is embedded, and what the gateway knows. Never published."""
-
-from ipaddress import ip_address
+"""Admin API: the registry's API where it is embedded, and what the gateway knows. Never published."""
 
 from aiohttp import web
 
 from blog.core.logs import get_logger
+from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
 from blog.core.web import problems, requires_token
 from blog.gateway.routing import RouteTable
-from blog.gateway.telemetry.stats import StatsCollector
+from blog.gateway.telemetry.collector import StatsCollector
 from blog.http.limits import BODY_LIMIT
 from blog.registry.app import registry_routes
 from blog.registry.server.service import Registry
 
-_ADVICE = "whoever is in this network can join and read; set BLOG_TOKEN, the same for everybody"
+_ADVICE = "anyone in this network can join and read; set BLOG_TOKEN, the same for every process"
 _OPEN = ("/healthz", "/readyz")
 
 log = get_logger()
 
 
-def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
-    """Make the app; everything but the probes needs the token."""
+def admin_app(settings: Settings, registry: Registry | None) -> web.Application:
+    """Make the app; everything but the probes requires the token."""
     app = web.Application(
         middlewares=[
             problems,
@@ -28,8 +27,8 @@ def inner_app(settings: Settings, registry: Registry | None) -> web.Application:
         ],
         client_max_size=BODY_LIMIT,
     )
-    if settings.secret is None and not _is_loopback(settings.host):
-        log.warning("door.unguarded", host=settings.host, next=_ADVICE)
+    if settings.secret is None and not _is_loopback(settings):
+        log.warning("admin.unprotected", host=settings.host, next=_ADVICE)
     if registry is not None:
         app.add_routes(registry_routes(registry))
     return app
@@ -53,17 +52,17 @@ def show_routes(table: RouteTable) -> web.RouteDef:
     return web.get("/v1/routes", show)
 
 
-def show_stats(counted: StatsCollector) -> web.RouteDef:
-    """Make `GET /v1/stats`: what is counted per service, as JSON, for who scales by it."""
+def show_stats(collector: StatsCollector) -> web.RouteDef:
+    """Make `GET /v1/stats`: the numbers per service, as JSON, for autoscaling."""
 
     async def show(_: web.Request) -> web.Response:
-        return web.Response(text=counted.total().model_dump_json(), content_type="application/json")
+        return web.Response(text=collector.total().model_dump_json(), content_type="application/json")
 
     return web.get("/v1/stats", show)
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(settings: Settings) -> bool:
     try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return Address.of(settings.host, settings.admin_port).is_loopback
+    except AddressError:
+        return False

@@ -1,7 +1,7 @@
-"""Registry on its own: for several gateways, or none. The same inner door, without a public one."""
+"""Registry on its own: for several gateways, or none. It has the admin API, and no public port."""
 
 from blog.core.settings import Settings
-from blog.gateway.admin import inner_app
+from blog.gateway.admin import admin_app
 from blog.gateway.known_log import registry_of
 from blog.gateway.process.public import raise_file_limit
 from blog.http.limits import server_options
@@ -14,8 +14,8 @@ SERVICE = "registry"
 async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
     """Run a registry at BLOG_ADMIN_PORT until it is asked to stop.
 
-    It announces itself at itself, so that it is listed like everybody else. Raises SettingsError
-    when the port is taken.
+    It joins itself, so that it is listed like every other instance. Raises SettingsError when the port
+    is taken.
     """
     raise_file_limit()
     async with (
@@ -23,7 +23,7 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
         Member.join(
             lifecycle,
             settings,
-            inner_app(settings, registry),
+            admin_app(settings, registry),
             service=SERVICE,
             runner_options=server_options(),
             port=("BLOG_ADMIN_PORT", settings.admin_port),

@@ -1,21 +1,21 @@
-"""Known: heads that came before need not be read again. Pure.
+"""Head cache: heads that were parsed before need not be parsed again. Pure.
 
-Who keeps a connection sends the same head again and again, and many clients differ in little but a
-cookie. So a head is known by its bytes without the fields that are `VolatileFields`.
+A client that keeps its connection sends the same head again and again, and many clients differ in little
+but a cookie. So the key of a head is its bytes without its `VolatileFields`.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from blog.http.admission_cache import AdmissionCache
 from blog.http.limits import FIELD_LIMIT
-from blog.http.memo import AdmissionCache
 
 
 class VolatileFields:
     """Fields that were taken out of a head: their values differ from head to head.
 
-    `fields` are names and values as they came. `derived` is what the application made of them.
+    `fields` are names and values as received. `derived` is what the application made from them.
     """
 
     __slots__ = ("derived", "fields")
@@ -29,11 +29,11 @@ class VolatileFields:
         return f"<VolatileFields: {[name.decode() for name, _ in self.fields]}>"
 
 
-NOTHING_LOOSE = VolatileFields(())
+NO_VOLATILE_FIELDS = VolatileFields(())
 
 
 class CachedHead(Protocol):
-    """What was read of a head."""
+    """What was parsed from a head."""
 
     fields: list[tuple[bytes, bytes, bytes]]
     options: frozenset[bytes]
@@ -44,34 +44,34 @@ R = TypeVar("R", bound=CachedHead)
 
 
 class HeadCache(Generic[R]):
-    """Heads as `read` reads them. `loose` are names of fields, in each spelling that is common."""
+    """Heads as `parse` parses them. `volatile` are names of fields, in each common spelling."""
 
-    def __init__(self, read: Callable[[bytes], R], loose: Sequence[bytes]) -> None:
-        self._read = read
-        self._known: AdmissionCache[R] = AdmissionCache()
-        self._keys = frozenset(name.lower() for name in loose)
-        # only what is beyond doubt: one blank, then text that neither begins nor ends with one
-        self._loose = re.compile(
-            rb"\r\n(%b): ([!-~](?:[ -~]*[!-~])?)(?=\r\n)" % b"|".join(map(re.escape, loose))
+    def __init__(self, parse: Callable[[bytes], R], volatile: Sequence[bytes]) -> None:
+        self._parse = parse
+        self._cache: AdmissionCache[R] = AdmissionCache()
+        self._keys = frozenset(name.lower() for name in volatile)
+        # only what is unambiguous: one blank, then text that neither begins nor ends with one
+        self._volatile = re.compile(
+            rb"\r\n(%b): ([!-~](?:[ -~]*[!-~])?)(?=\r\n)" % b"|".join(map(re.escape, volatile))
         )
 
     def find(self, raw: bytes) -> tuple[R, VolatileFields]:
-        """Return what a head says, and what it says beside that. Raises what `read` raises."""
-        parts = self._loose.split(raw)
+        """Return the parsed head and its volatile fields. Raises what `parse` raises."""
+        parts = self._volatile.split(raw)
         bare = raw if len(parts) == 1 else b"".join(parts[::3])
-        found = self._known.get(bare) or self._known.recall(bare)
+        found = self._cache.get(bare) or self._cache.promote(bare)
         if found is None:
-            found = self._read(bare)
-            if not self._is_whole_without(found):
-                return self._read(raw), NOTHING_LOOSE
-            if self._known.sight(bare):
-                self._known.keep(bare, found)
+            found = self._parse(bare)
+            if not self._is_complete_without(found):
+                return self._parse(raw), NO_VOLATILE_FIELDS
+            if self._cache.admit(bare):
+                self._cache.put(bare, found)
         if len(parts) == 1:
-            return found, NOTHING_LOOSE
+            return found, NO_VOLATILE_FIELDS
         return found, VolatileFields(list(zip(parts[1::3], parts[2::3], strict=True)))
 
-    def _is_whole_without(self, found: R) -> bool:
-        """Tell whether loose fields mean the same beside this as in it, however else they are spelt."""
+    def _is_complete_without(self, found: R) -> bool:
+        """Return whether volatile fields mean the same beside this head as in it, however spelt."""
         return not (
             found.is_chunked
             or len(found.fields) + len(self._keys) > FIELD_LIMIT
@@ -80,5 +80,5 @@ class HeadCache(Generic[R]):
         )
 
     def __repr__(self) -> str:
-        """Show how many are known."""
-        return f"<HeadCache: {self._known!r}>"
+        """Show how many are cached."""
+        return f"<HeadCache: {self._cache!r}>"

@@ -1,34 +1,34 @@
-"""Block: what a head says, all but a request's target. What is ambiguous in it is refused. Pure.
+"""Parsed head: what a head says, all but a request's target. What is ambiguous in it is refused. Pure.
 
-The same bytes say the same: a block is read once and shared, so nobody writes to it afterwards.
+Equal bytes mean the same: a head is parsed once and shared, so nothing writes to it afterwards.
 """
 
 import re
 from typing import TypeAlias
 
 from blog.core.errors import Malformed
-from blog.http.limits import MEMO_LIMIT
+from blog.http.limits import CACHE_LIMIT
 
 Field: TypeAlias = tuple[bytes, bytes, bytes]
-"""A header field: its name in lower case, its name as it came, its value without outer blanks."""
+"""A header field: its name in lower case, its name as received, its value without outer blanks."""
 
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 def length_of(value: bytes) -> int:
-    """Read a Content-Length (RFC 9112 §6.3). Raises Malformed."""
+    """Parse a Content-Length (RFC 9112 §6.3). Raises Malformed."""
     if not _LENGTH.fullmatch(value):
-        raise Malformed("The Content-Length is none (RFC 9112 §6.3).")
+        raise Malformed("The Content-Length is not valid (RFC 9112 §6.3).")
     return int(value)
 
 
 class _LowerNames(dict[bytes, bytes]):
-    """Names in lower case: everybody sends the same few, so each spelling is lowered once."""
+    """Names in lower case: all clients send the same few, so each spelling is converted once."""
 
     def __missing__(self, name: bytes) -> bytes:
         lower = name.lower()
-        if len(self) < MEMO_LIMIT:
+        if len(self) < CACHE_LIMIT:
             self[name] = lower
         return lower
 
@@ -38,7 +38,7 @@ class _Options(dict[bytes, frozenset[bytes]]):
 
     def __missing__(self, value: bytes) -> frozenset[bytes]:
         options = frozenset(option.strip(b" \t").lower() for option in value.split(b",")) - {b""}
-        if len(self) < MEMO_LIMIT:
+        if len(self) < CACHE_LIMIT:
             self[value] = options
         return options
 
@@ -47,20 +47,20 @@ _LOWER = _LowerNames()
 _OPTIONS = _Options()
 
 
-_NOTED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length"})
+_INTERPRETED = frozenset({b"host", b"connection", b"transfer-encoding", b"content-length"})
 
 
 class ParsedHead:
-    """All that a head says but a request's target: the same bytes say the same, so it is read once.
+    """All that a head says but a request's target. Read-only once it is parsed.
 
     `length` is the declared length of the body in bytes, None where none is declared. `options` are
     those of `Connection`, in lower case; the fields they name end at this hop. `derived` is what the
-    application made of it: kept here, it is made once as well. Read-only once it is parsed.
+    application made from it: kept here, it is made once as well.
     """
 
     __slots__ = (
         "_codings",
-        "_is_whole",
+        "_is_complete",
         "derived",
         "fields",
         "has_body",
@@ -91,24 +91,24 @@ class ParsedHead:
         self.reason = b""
         self.derived: object = None
         self._codings: list[bytes] = []
-        self._is_whole = False
+        self._is_complete = False
 
     def on_url(self, url: bytes) -> None:
-        """Take in the target (llhttp's callback)."""
+        """Store the target (llhttp's callback)."""
         self.target = url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take in a field (llhttp's callback)."""
+        """Store a field (llhttp's callback)."""
         key = _LOWER[name]
         self.fields.append((key, name, value))
-        if key in _NOTED:
-            self._note(key, value.strip(b" \t"))
+        if key in _INTERPRETED:
+            self._interpret(key, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """Note that llhttp saw a whole head (its callback)."""
-        self._is_whole = True
+        """Note that the head is complete (llhttp's callback)."""
+        self._is_complete = True
 
-    def _note(self, key: bytes, value: bytes) -> None:
+    def _interpret(self, key: bytes, value: bytes) -> None:
         if key == b"host":
             self.hosts.append(value)
         elif key == b"connection":
@@ -119,12 +119,12 @@ class ParsedHead:
             self.length = length_of(value)
 
     def check(self, raw: bytes) -> None:
-        """Refuse what llhttp lets pass: codings nobody knows, HTTP/1.0 with any, text that is none."""
-        if not self._is_whole:
-            raise Malformed("The head breaks off.")
+        """Refuse what llhttp accepts: unknown codings, any with HTTP/1.0, fields that are not UTF-8."""
+        if not self._is_complete:
+            raise Malformed("The head is incomplete.")
         if self._codings:
             if self._codings != [b"chunked"]:
-                raise Malformed("The only transfer coding that is known here is chunked.")
+                raise Malformed("The only supported transfer coding is chunked (RFC 9112 §6.1).")
             if self.is_http_1_0:
                 raise Malformed("HTTP/1.0 has no Transfer-Encoding (RFC 9112 §6.1).")
             if self.length is not None:
@@ -143,4 +143,4 @@ def _require_text(raw: bytes) -> None:
     try:
         raw.decode()
     except UnicodeDecodeError:
-        raise Malformed("A header is no UTF-8.") from None
+        raise Malformed("A header field is not valid UTF-8.") from None

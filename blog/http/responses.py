@@ -1,4 +1,4 @@
-"""Replies: an answer that is whole, as bytes, and whether the connection lives on behind it."""
+"""Responses: a complete response as bytes, and whether the connection persists after it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +14,7 @@ NO_HEAD = RequestHead(ParsedHead(), b"", b"")
 
 
 class DateLine:
-    """The field `Date` (RFC 9110 §6.6.1), written anew once a second. `now` is the wall-clock time."""
+    """The field `Date` (RFC 9110 §6.6.1), formatted once a second. `now` is the wall-clock time."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -22,7 +22,7 @@ class DateLine:
         self._line = b""
 
     def __call__(self) -> bytes:
-        """Return the line."""
+        """Return the header line."""
         second = self._now().replace(microsecond=0)
         if second != self._second:
             self._second = second
@@ -30,8 +30,10 @@ class DateLine:
         return self._line
 
 
-def reply(client: ServerConnection, head: RequestHead, status: int, lines: bytes, body: bytes) -> None:
-    """Answer the request `head`; the caller finishes. What is left of the request's body is passed over.
+def write_response(
+    client: ServerConnection, request: RequestHead, status: int, lines: bytes, body: bytes
+) -> None:
+    """Respond to `request`; the caller finishes. What is left of the request's body is ignored.
 
     `lines` are header fields, each with its line end.
     """
@@ -44,14 +46,14 @@ def reply(client: ServerConnection, head: RequestHead, status: int, lines: bytes
             HTTPStatus(status).phrase.encode(),
             lines,
             length,
-            connection_line(client, head),
-            b"" if head.method == b"HEAD" else body,
+            connection_line(client, request),
+            b"" if request.method == b"HEAD" else body,
         )
     )
 
 
 def connection_line(client: ServerConnection, request: RequestHead) -> bytes:
-    """Return the end of a head: whether the connection lives on, where it must be said."""
+    """Return the end of a head: whether the connection persists, where that must be stated."""
     if not client.keeps_alive:
         return b"Connection: close\r\n\r\n"
-    return b"Connection: keep-alive\r\n\r\n" if request.block.is_http_1_0 else b"\r\n"
+    return b"Connection: keep-alive\r\n\r\n" if request.parsed.is_http_1_0 else b"\r\n"

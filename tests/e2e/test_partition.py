@@ -157,7 +157,7 @@ def test_a_killed_instance_gets_no_request_after_a_tenth_of_a_second(hosts: Host
             wait_until(lambda: id_ not in states(site.registry))
             flowed(traffic, 60)
         no_errors(traffic)
-        tries = [line for line in site.gateway.logged("upstream.not_reached") if line["id"] == id_]
+        tries = [line for line in site.gateway.logged("upstream.unreachable") if line["id"] == id_]
         last.append(max([became(site.gateway, id_, "lost"), *map(at, tries)]) - killed)
     assert max(last) < 0.1
     print(f"{TRIALS} kills: the last try or word after {sorted(round(one * 1000) for one in last)} ms")

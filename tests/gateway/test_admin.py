@@ -1,4 +1,4 @@
-"""The inner door: the token, and what is said where there is none."""
+"""The admin API: the token, and the warning where there is none."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from blog.core.settings import Settings
-from blog.gateway.admin import inner_app
+from blog.gateway.admin import admin_app
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from blog.gateway.admin import inner_app
         ("0.0.0.0", SecretStr("secret"), False),
     ],
 )
-def test_a_door_that_strangers_can_reach_without_a_token_is_one_loud_warning(
+def test_an_admin_api_without_a_token_that_others_can_reach_is_one_loud_warning(
     tmp_path: Path, host: str, token: SecretStr | None, *, warns: bool
 ) -> None:
     """At its start, and it says what to set."""
     with capture_logs() as lines:
-        inner_app(Settings(host=host, token=token, data_dir=tmp_path), None)
-    found = [line for line in lines if line["event"] == "door.unguarded"]
+        admin_app(Settings(host=host, token=token, data_dir=tmp_path), None)
+    found = [line for line in lines if line["event"] == "admin.unprotected"]
     assert [line["log_level"] for line in found] == ["warning"] * warns
     assert all("BLOG_TOKEN" in line["next"] for line in found)

@@ -1,4 +1,4 @@
-"""Who gets a place at the door, and who makes room."""
+"""Which connections are accepted, and which ones are closed for them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,143 +11,143 @@ from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LING
 
 
 class Connection:
-    """Stands for a connection: it notes what is done to it, and leaves when it is closed."""
+    """Stands for a connection: it records calls, and is released when it is closed."""
 
-    def __init__(self, places: ConnectionLimiter, address: str = "10.0.0.1") -> None:
+    def __init__(self, limiter: Any, address: str = "10.0.0.1") -> None:
         self.address = address
         self.idle_since: float | None = None
-        self.heard: list[str] = []
+        self.calls: list[str] = []
         self.delivered = False
-        self._places: Any = places
+        self._limiter = limiter
 
     def abort(self) -> None:
         """Break off."""
-        self.heard.append("abort")
-        self._places.leave(self)
+        self.calls.append("abort")
+        self._limiter.release(self)
 
     def close(self) -> None:
         """Close."""
-        self.heard.append("close")
-        self._places.leave(self)
+        self.calls.append("close")
+        self._limiter.release(self)
 
     def has_delivered(self) -> bool:
         """Say whether the client has everything."""
         return self.delivered
 
-    def head_is_late(self) -> None:
+    def head_timed_out(self) -> None:
         """Say 408, or nothing."""
-        self.heard.append("late")
+        self.calls.append("head_timed_out")
 
 
 @pytest.fixture
-def places() -> Any:
-    """Make a door with two places, both of which one address may have."""
+def limiter() -> Any:
+    """Allow two connections, both of which one address may have."""
     return ConnectionLimiter(2, 2)
 
 
 @pytest.fixture
-def come(places: Any) -> Callable[..., tuple[Connection, Any]]:
-    """Let a connection come; return it, and why it was refused."""
+def connect(limiter: Any) -> Callable[..., tuple[Connection, Any]]:
+    """Make a connection; return it, and why it was refused."""
 
-    def come(address: str = "10.0.0.1", now: float = 0.0) -> tuple[Connection, Any]:
-        connection = Connection(places, address)
-        return connection, places.take(connection, now)
+    def connect(address: str = "10.0.0.1", now: float = 0.0) -> tuple[Connection, Any]:
+        connection = Connection(limiter, address)
+        return connection, limiter.acquire(connection, now)
 
-    return come
+    return connect
 
 
-def test_one_address_cannot_have_every_place(come: Any) -> None:
-    """It is told to come again; others get in."""
-    assert [come()[1], come()[1]] == [None, None]
-    refusal = come()[1]
+def test_one_address_cannot_have_every_connection(connect: Any) -> None:
+    """It is lingering to come again; others get in."""
+    assert [connect()[1], connect()[1]] == [None, None]
+    refusal = connect()[1]
     assert isinstance(refusal, TooMany)
     assert refusal.headers == {"Retry-After": "1"}
-    assert come("10.0.0.2")[1] is None
+    assert connect("10.0.0.2")[1] is None
 
 
-def test_the_oldest_without_a_head_makes_room(places: Any, come: Any) -> None:
+def test_the_oldest_without_a_head_makes_room(limiter: Any, connect: Any) -> None:
     """Who has said nothing yet loses the least."""
-    (first, _), (second, _) = come(), come()
-    _, refusal = come("10.0.0.2")
+    (first, _), (second, _) = connect(), connect()
+    _, refusal = connect("10.0.0.2")
     assert refusal is None
-    assert (first.heard, second.heard) == (["abort"], [])
-    assert len(places.open) == 2
+    assert (first.calls, second.calls) == (["abort"], [])
+    assert len(limiter.open) == 2
 
 
-def test_when_everybody_is_at_work_the_door_is_full(places: Any, come: Any) -> None:
+def test_when_every_connection_is_busy_new_ones_are_refused(limiter: Any, connect: Any) -> None:
     """Nobody is broken off for another."""
-    for connection in (come()[0], come()[0]):
-        places.headless.end(connection)
-    assert isinstance(come("10.0.0.2")[1], Unavailable)
+    for connection in (connect()[0], connect()[0]):
+        limiter.awaiting_head.cancel(connection)
+    assert isinstance(connect("10.0.0.2")[1], Unavailable)
 
 
-def test_places_are_given_back_once(places: Any, come: Any) -> None:
+def test_a_connection_is_released_once(limiter: Any, connect: Any) -> None:
     """However often somebody leaves."""
-    connection, _ = come()
-    places.leave(connection)
-    places.leave(connection)
-    assert repr(places) == "<ConnectionLimiter: 0 of 2; 0 without a head, 0 idle, 0 lingering>"
-    assert not places._of
+    connection, _ = connect()
+    limiter.release(connection)
+    limiter.release(connection)
+    assert repr(limiter) == "<ConnectionLimiter: 0 of 2; 0 awaiting a head, 0 idle, 0 lingering>"
+    assert not limiter._of_address
 
 
-def test_whoever_had_their_time_is_ended(places: Any, come: Any) -> None:
+def test_connections_whose_time_is_up_are_closed(limiter: Any, connect: Any) -> None:
     """Each in its way."""
-    (late, _), (idle, _) = come(), come()
-    places.headless.end(idle)
+    (late, _), (idle, _) = connect(), connect()
+    limiter.awaiting_head.cancel(idle)
     idle.idle_since = 1.0
-    places.sweep(HEAD_TIMEOUT - 0.1)
-    assert late.heard == []
-    places.sweep(HEAD_TIMEOUT + 0.1)
-    assert late.heard == ["late"]
-    places.sweep(KEEPALIVE_TIMEOUT + 1.1)
-    assert idle.heard == ["close"]
-    places.linger(late, 100.0)
-    places.sweep(100.0 + LINGER_TIMEOUT)
-    assert late.heard == ["late", "abort"]
+    limiter.sweep(HEAD_TIMEOUT - 0.1)
+    assert late.calls == []
+    limiter.sweep(HEAD_TIMEOUT + 0.1)
+    assert late.calls == ["head_timed_out"]
+    limiter.sweep(KEEPALIVE_TIMEOUT + 1.1)
+    assert idle.calls == ["close"]
+    limiter.start_lingering(late, 100.0)
+    limiter.sweep(100.0 + LINGER_TIMEOUT)
+    assert late.calls == ["head_timed_out", "abort"]
 
 
-def test_what_closes_has_its_time_once(places: Any, come: Any) -> None:
+def test_what_closes_has_its_time_once(limiter: Any, connect: Any) -> None:
     """However often it is closed; what has left is not remembered."""
-    (closing, _), (left, _) = come(), come()
-    places.close(closing, 0.0)
-    places.close(closing, IDLE_TIMEOUT - 1)
-    places.sweep(IDLE_TIMEOUT)
-    assert closing.heard == ["abort"]
-    places.leave(left)
-    places.close(left, 0.0)
-    assert len(places.closing) == 0
+    (closing, _), (left, _) = connect(), connect()
+    limiter.start_closing(closing, 0.0)
+    limiter.start_closing(closing, IDLE_TIMEOUT - 1)
+    limiter.sweep(IDLE_TIMEOUT)
+    assert closing.calls == ["abort"]
+    limiter.release(left)
+    limiter.start_closing(left, 0.0)
+    assert len(limiter.closing) == 0
 
 
-def test_what_was_delivered_waits_for_no_goodbye(places: Any, come: Any) -> None:
-    """A client that has everything, and does not say that it closes too, keeps no place."""
-    (delivered, _), (slow, _) = come(), come()
+def test_what_was_delivered_does_not_wait_for_the_client(limiter: Any, connect: Any) -> None:
+    """A client that has everything, and does not close too, keeps no connection."""
+    (delivered, _), (slow, _) = connect(), connect()
     for connection in (delivered, slow):
-        places.close(connection, 100.0)
+        limiter.start_closing(connection, 100.0)
     delivered.delivered = True
-    places.sweep(100.0 + LINGER_TIMEOUT - 0.1)
-    assert delivered.heard == []
-    places.sweep(102.0 + LINGER_TIMEOUT)
-    assert (delivered.heard, slow.heard) == (["abort"], [])
+    limiter.sweep(100.0 + LINGER_TIMEOUT - 0.1)
+    assert delivered.calls == []
+    limiter.sweep(102.0 + LINGER_TIMEOUT)
+    assert (delivered.calls, slow.calls) == (["abort"], [])
 
 
-def test_who_is_told_goodbye_makes_room_after_who_says_nothing(places: Any, come: Any) -> None:
-    """Its response was sent; a newcomer needs the place more."""
-    (told, _), (silent, _) = come(), come()
-    places.linger(told, 0.0)
-    assert come("10.0.0.2", now=0.1)[1] is None
-    assert (told.heard, silent.heard) == ([], ["abort"])
-    third = come("10.0.0.3", now=0.2)[0]
-    assert third in places.open
-    places.headless.end(third)
-    assert come("10.0.0.4", now=0.3)[1] is None
-    assert told.heard == ["abort"]
+def test_who_is_told_goodbye_makes_room_after_who_says_nothing(limiter: Any, connect: Any) -> None:
+    """Its response was sent; a new client needs the connection more."""
+    (lingering, _), (silent, _) = connect(), connect()
+    limiter.start_lingering(lingering, 0.0)
+    assert connect("10.0.0.2", now=0.1)[1] is None
+    assert (lingering.calls, silent.calls) == ([], ["abort"])
+    third = connect("10.0.0.3", now=0.2)[0]
+    assert third in limiter.open
+    limiter.awaiting_head.cancel(third)
+    assert connect("10.0.0.4", now=0.3)[1] is None
+    assert lingering.calls == ["abort"]
 
 
-def test_closing_ends_who_waits_for_nothing(places: Any, come: Any) -> None:
+def test_closing_ends_idle_connections(limiter: Any, connect: Any) -> None:
     """Requests under way are not broken off."""
-    (idle, _), (busy, _) = come(), come()
+    (idle, _), (busy, _) = connect(), connect()
     idle.idle_since = 0.0
-    places.close_idle()
-    assert (idle.heard, busy.heard, places.is_closing) == (["close"], [], True)
-    places.abort_all()
-    assert busy.heard == ["abort"]
+    limiter.close_idle()
+    assert (idle.calls, busy.calls, limiter.is_closing) == (["close"], [], True)
+    limiter.abort_all()
+    assert busy.calls == ["abort"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from blog.core.errors import BlogError, Malformed
 from blog.http.heads import parse_request, parse_response
-from blog.http.parser import read_answer, read_request
+from blog.http.parser import parse_request_head, parse_response_head
 
 LINES = [
     b"Host: blog", b"Accept: a", b"X: \xc3\xa4", b"X:", b"Cookie: a=1", b"Cookie: b=2", b"cookie: c=3",
@@ -31,10 +31,10 @@ def meaning(read: Any, *args: Any) -> Any:
     fields = sorted(
         head.fields, key=lambda field: field[0]
     )  # the order of names says nothing, that of equal ones does
-    block = getattr(head, "block", head)
+    parsed = getattr(head, "parsed", head)
     return (
-        fields, head.length, head.is_chunked, head.keeps_alive, block.hosts, head.options,
-        block.method, block.status, block.reason,
+        fields, head.length, head.is_chunked, head.keeps_alive, parsed.hosts, head.options,
+        parsed.method, parsed.status, parsed.reason,
     )  # fmt: skip
 
 
@@ -45,8 +45,8 @@ def test_whatever_came_before(heads: list[list[bytes]]) -> None:
     for lines in [lines for lines in heads for _ in range(3)]:
         rest = b"".join(line + b"\r\n" for line in lines) + b"\r\n"
         asked, answered = b"GET / HTTP/1.1\r\nHost: blog\r\n" + rest, b"HTTP/1.1 200 OK\r\n" + rest
-        assert meaning(parse_request, asked, request) == meaning(read_request, asked)
-        assert meaning(parse_response, answered, answer) == meaning(read_answer, answered)
+        assert meaning(parse_request, asked, request) == meaning(parse_request_head, asked)
+        assert meaning(parse_response, answered, answer) == meaning(parse_response_head, answered)
         try:
             request = parse_request(asked, request)
             answer = parse_response(answered, answer)
@@ -72,6 +72,6 @@ def test_values_may_differ() -> None:
         parse_request(b"GET / HTTP/1.1\r\nHost: blog\r\nCookie: a=%d\r\nAccept: a\r\n\r\n" % number)
         for number in (1, 2, 3)
     )
-    assert second.block is third.block
+    assert second.parsed is third.parsed
     assert [head.get(b"cookie") for head in (first, second, third)] == [b"a=1", b"a=2", b"a=3"]
-    assert repr(third.loose) == "<VolatileFields: ['Cookie']>"
+    assert repr(third.volatile) == "<VolatileFields: ['Cookie']>"

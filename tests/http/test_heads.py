@@ -26,7 +26,7 @@ def test_equal_heads_with_other_targets_are_told_apart() -> None:
     """What is remembered of a head is not its target."""
     first = [parse_request(request(b"GET /a HTTP/1.1")) for _ in range(3)][-1]
     second = parse_request(request(b"GET /b?c HTTP/1.1"))
-    assert first.block is second.block
+    assert first.parsed is second.parsed
     assert (first.target, second.target, second.raw_path) == (b"/a", b"/b?c", "/b")
     assert parse_request(request(b"HEAD /a HTTP/1.1")).method == b"HEAD"
     assert parse_request(request(b"GET /a HTTP/1.0")).is_http_1_0

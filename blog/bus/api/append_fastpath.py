@@ -26,9 +26,10 @@ from blog.core.web import (
     unsupported,
 )
 from blog.eventlog.wire import APPEND_TYPES, LOG_HEADER, MAX_BODY, Appended, encode_appended
+from blog.http.application import Handler
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
-from blog.http.responses import NO_HEAD, DateLine, reply
+from blog.http.responses import NO_HEAD, DateLine, write_response
 from blog.http.server import ServerConnection
 from blog.http.write_coalescer import WriteCoalescer
 from blog.lifecycle.member import Member
@@ -45,7 +46,9 @@ class AppendFastPath:
 
     def __init__(self, event_log: EventLog, token: str | None, clock: Clock) -> None:
         self.log = event_log
-        self.limiter = ConnectionLimiter(MAX_CONNECTIONS, MAX_CONNECTIONS)
+        self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
+            MAX_CONNECTIONS, MAX_CONNECTIONS
+        )
         self.member: Member | None = None
         self._token = None if token is None else f"Bearer {token}".encode()
         self._now = clock.monotonic
@@ -84,7 +87,7 @@ class AppendFastPath:
     def hand_over(self, connection: ServerConnection, data: bytes) -> None:
         """Leave the connection to aiohttp, from the request that begins with `data`."""
         connection.detach()
-        self.limiter.leave(connection)
+        self.limiter.release(connection)
         transport, protocol = connection.transport, self._fallback()
         transport.set_write_buffer_limits()
         transport.set_protocol(protocol)
@@ -103,7 +106,7 @@ class AppendFastPath:
         request = FastAppend(self, connection, head)
         if not request.check_head() or not head.has_body:
             request.body_ended()
-        elif head.get(b"expect") and not head.block.is_http_1_0:
+        elif head.get(b"expect") and not head.is_http_1_0:
             connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return request
 
@@ -136,7 +139,7 @@ class AppendFastPath:
     def respond(self, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
         """Send the response to an append that was done."""
         fields = b"Content-Type: application/json\r\n%b%b" % (self._date(), self._log_field)
-        reply(connection, head, HTTPStatus.OK, fields, body)
+        write_response(connection, head, HTTPStatus.OK, fields, body)
 
     def respond_problem(self, connection: ServerConnection, head: RequestHead, error: BlogError) -> None:
         """Send a problem (RFC 9457)."""
@@ -144,10 +147,10 @@ class AppendFastPath:
         own = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
         fields = b"%b%b%b" % (own, self._date(), self._log_field)
         body = problem_body(error, _text(head, b"x-request-id") or None)
-        reply(connection, head, status_of(error), fields, body)
+        write_response(connection, head, status_of(error), fields, body)
 
 
-class FastAppend:
+class FastAppend(Handler):
     """One request to append, from its head to its response."""
 
     __slots__ = ("_connection", "_content_type", "_fast_path", "_head", "_is_over", "_pieces", "_size")
@@ -201,12 +204,6 @@ class FastAppend:
         """Respond with the error."""
         self._fail(error)
 
-    def client_paused(self) -> None:
-        """Go on: a response is small."""
-
-    def client_resumed(self) -> None:
-        """Go on."""
-
     def client_gone(self) -> None:
         """Send no response; what the log has begun to append, it appends."""
         self._end()
@@ -249,7 +246,7 @@ class FastPathConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Read on, or hand over the connection."""
-        if self.is_waiting and not self._fast_path.accepts(data):
+        if self.is_idle and not self._fast_path.accepts(data):
             self._fast_path.hand_over(self, data)
         else:
             super().data_received(data)

@@ -1,1 +1,1 @@
-"""What the public port does itself: who asks, what is allowed, what is answered here."""
+"""What the public port does itself: the client, the limits, and local responses."""

@@ -1,4 +1,4 @@
-"""Clients: who asks, where trusted proxies stand between. Pure (RFC 7239 §5.2, as X-Forwarded-For)."""
+"""Client address: the client behind trusted proxies. Pure (RFC 7239 §5.2, as X-Forwarded-For)."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
@@ -7,13 +7,13 @@ _MAX_PROXIES = 32
 
 
 class TrustedProxies:
-    """Proxies that are believed what they say about their clients: `cidrs`."""
+    """Proxies that are trusted to name their clients: those in `cidrs`."""
 
     def __init__(self, cidrs: Iterable[str]) -> None:
         self._networks = [ip_network(cidr, strict=False) for cidr in cidrs]
 
     def trusts(self, address: str) -> bool:
-        """Tell whether a peer is one of them."""
+        """Return whether a peer is one of them."""
         if not self._networks:
             return False
         try:
@@ -24,10 +24,10 @@ class TrustedProxies:
         return any((mapped or parsed) in network for network in self._networks)
 
     def client_of(self, peer: str, forwarded_for: Iterable[bytes]) -> str:
-        """Return whose request `peer` passes on: the last address in its list that is not trusted.
+        """Return the client that `peer` forwards for: the last address in its list that is not trusted.
 
-        What comes before that may be invented. Where the list holds what is no address, or more trusted
-        ones than any request comes through, the last good one counts.
+        What comes before that may be forged. Where the list has something that is not an address, or more
+        trusted ones than is plausible, the last good one counts.
         """
         client = peer
         listed = [part for value in forwarded_for for part in value.decode("latin-1").split(",")]
@@ -42,7 +42,7 @@ class TrustedProxies:
 
 
 def _address(text: str) -> str | None:
-    """Read an address, in brackets or with a port as some write it. A zone means nothing here."""
+    """Parse an address, in brackets or with a port as some write it. A zone is dropped."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,26 +1,23 @@
-"""Door: what happens to every request before it is an exchange: names, route, limits, CORS.
+"""Handler: what happens to every request before it is proxied: trace, route, limits, CORS.
 
-Every error leaves as a problem (RFC 9457) that carries the request's id.
+Every error is sent as a problem (RFC 9457) with the request's id.
 """
 
 import random
 from typing import NamedTuple
 
-import aiohttp
-
 from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, MethodNotAllowed, NoRoute, Unavailable
 from blog.core.logs import get_logger
+from blog.core.net.instance_client import InstanceClient
 from blog.core.settings import Settings
 from blog.core.web import UNEXPECTED, expectation_failed
 from blog.gateway import openapi
 from blog.gateway.edge import cors
 from blog.gateway.edge.client_address import TrustedProxies
-from blog.gateway.edge.local_request import NOTHING, LocalRequest
-from blog.gateway.edge.local_responses import LocalResponses
+from blog.gateway.edge.local_responses import RESPONDED, LocalRequest, LocalResponses
 from blog.gateway.edge.rate_limit import RateLimiter
-from blog.gateway.edge.request_context import RequestContext
 from blog.gateway.edge.token_buckets import TokenBuckets
 from blog.gateway.edge.write_limit import WriteLimit
 from blog.gateway.proxy.body import NO_BODY, RequestBody
@@ -28,16 +25,17 @@ from blog.gateway.proxy.context import ProxyContext, ProxyOptions, ProxyParts
 from blog.gateway.proxy.headers import (
     IDEMPOTENCY_KEY,
     ClientHeaders,
-    Noted,
-    passed_loose,
-    sort_request,
-    trace_of,
+    Inspected,
+    filter_request,
+    forward_volatile,
 )
 from blog.gateway.proxy.request import ProxiedRequest
+from blog.gateway.proxy.request_context import RequestContext
 from blog.gateway.routing import NoSuchMethod, NoSuchPath, RouteMatch
 from blog.gateway.telemetry.access_log import AccessLog
 from blog.gateway.telemetry.record import RequestTelemetry
-from blog.gateway.telemetry.stats import NOBODY, GatewayStats
+from blog.gateway.telemetry.stats import NO_SERVICE, GatewayStats
+from blog.gateway.telemetry.trace import trace_of
 from blog.gateway.upstream.balancer import LoadBalancer
 from blog.gateway.upstream.retry import is_retryable
 from blog.http.application import Handler
@@ -49,10 +47,7 @@ from blog.http.server import ServerConnection
 from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.registry.client.discovery import Discovery
 
-_NO_MATCH = RouteMatch(NOBODY, "")
-_UPGRADES_REFUSED = frozenset(
-    {b"h2c"}
-)  # a way around whoever looks at requests (RFC 9113 §3.1 dropped it)
+_NO_MATCH = RouteMatch(NO_SERVICE, "")
 _starting = Unavailable("This gateway is still starting; retry after 1 s.", headers={"Retry-After": "1"})
 _incomplete = Unavailable(
     "This gateway has just started and does not know every service yet; retry after 1 s.",
@@ -63,16 +58,16 @@ log = get_logger()
 
 
 class HandlerParts(NamedTuple):
-    """What an open door leads to."""
+    """What requests are passed to."""
 
-    http: aiohttp.ClientSession
+    client: InstanceClient
     discovery: Discovery
     health: HealthEndpoints
-    turns: LoadBalancer
+    balancer: LoadBalancer
 
 
 class HTTPRequestHandler:
-    """The application behind the public port. It answers 503 until it is opened."""
+    """The application of the public port. It responds with 503 until `open`."""
 
     def __init__(
         self,
@@ -82,168 +77,150 @@ class HTTPRequestHandler:
         access_log: AccessLog,
         buckets: TokenBuckets | None = None,
     ) -> None:
-        self.places = ConnectionLimiter(settings.max_connections, settings.max_connections_per_address)
+        self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
+            settings.max_connections, settings.max_connections_per_address
+        )
         self.tasks = TaskSupervisor("gateway")
         self._settings = settings
         self._clock = clock
-        self._log = access_log
+        self._access_log = access_log
         self._now = clock.monotonic
-        self._nobodys = stats.services[NOBODY]
-        self._records = RequestTelemetry(stats, access_log)
-        self._replies = LocalResponses(clock.now)
-        self._writes = WriteLimit(RateLimiter(settings.write_rate, settings.write_burst, buckets))
+        self._unmatched_stats = stats.services[NO_SERVICE]
+        self._telemetry = RequestTelemetry(stats, access_log)
+        self._responses = LocalResponses(clock.now)
+        self._write_limit = WriteLimit(RateLimiter(settings.write_rate, settings.write_burst, buckets))
         self._origins = settings.cors_origins
-        self._trusted = TrustedProxies(settings.trusted_proxies)
-        self._bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
-        self._inside: HandlerParts | None = None
+        self._trusted_proxies = TrustedProxies(settings.trusted_proxies)
+        self._random_bits = random.Random().getrandbits  # noqa: S311 - names, not secrets
+        self._parts: HandlerParts | None = None
         self._proxy: ProxyContext | None = None
-        stats.connections = lambda: len(self.places.open)
+        stats.connections = lambda: len(self.limiter.open)
 
-    def open(self, inside: HandlerParts, *, response_timeout: float = RESPONSE_TIMEOUT) -> None:
+    def open(self, parts: HandlerParts, *, response_timeout: float = RESPONSE_TIMEOUT) -> None:
         """Let requests through."""
-        turns = inside.turns
-        self._inside = inside
+        balancer = parts.balancer
+        self._parts = parts
         self._proxy = ProxyContext(
-            ProxyParts(turns, self.places, self._replies, self._records, inside.health, self._clock),
+            ProxyParts(
+                balancer, self.limiter, self._send_problem, self._telemetry, parts.health, self._clock
+            ),
             ProxyOptions(self._settings.served_by, self._settings.retry, response_timeout),
             self.tasks,
         )
-        turns.listen(self._proxy.changed)
+        balancer.on_change(self._proxy.upstreams_changed)
 
     def end_streams(self) -> None:
-        """End the endless answers that go through here."""
+        """End the responses that do not end by themselves."""
         if self._proxy is not None:
             self._proxy.end_streams()
 
     def sweep(self) -> None:
-        """End whatever has had its time."""
+        """End the requests and connections whose time is up."""
         now = self._clock.monotonic()
-        self.places.sweep(now)
+        self.limiter.sweep(now)
         if self._proxy is not None:
             self._proxy.sweep(now)
-        self._log.flush()
+        self._access_log.flush()
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> Handler:
-        """Begin to answer a request."""
-        known = sort_request(head)
-        noted = known.noted
-        passed = known.lines + passed_loose(head.loose)
+        """Begin to respond to a request."""
+        filtered = filter_request(head)
+        inspected = filtered.inspected
+        forwarded = filtered.lines + forward_volatile(head.volatile)
         client = self._client_of(connection, head)
         lines = None
         origins = self._origins
         if origins:
-            lines = cors.share(cors.allowed_origin(noted.get(b"origin"), origins))
-        asked = RequestContext(
+            lines = cors.response_lines(cors.allowed_origin(inspected.get(b"origin"), origins))
+        context = RequestContext(
             head,
             _NO_MATCH,
-            trace_of(noted, self._bits),
-            client.spelt,
+            trace_of(inspected, self._random_bits),
+            client.address,
             self._now(),
             lines,
-            self._nobodys,
+            self._unmatched_stats,
         )
         try:
-            return self._dispatch(connection, asked, noted, passed, client)
+            return self._dispatch(connection, context, inspected, forwarded, client)
         except BlogError as error:
-            status = self._problem(connection, asked, error)
+            status = self._send_problem(connection, context, error)
         except Exception:
             log.exception("request.failed", method=head.method.decode(), path=head.raw_path)
-            status = self._problem(connection, asked, BlogError(UNEXPECTED))
-        self._note(asked, status)
+            status = self._send_problem(connection, context, BlogError(UNEXPECTED))
+        self._record(context, status)
         connection.finish()
-        return NOTHING
+        return RESPONDED
 
     def refuse(self, connection: ServerConnection, error: BlogError) -> None:
-        """Answer what is no request."""
-        trace = trace_of({}, self._bits)
-        asked = RequestContext(
+        """Respond to something that is not a valid request."""
+        trace = trace_of({}, self._random_bits)
+        context = RequestContext(
             NO_HEAD,
             _NO_MATCH,
             trace,
             connection.address.encode(),
             self._now(),
             None,
-            self._nobodys,
+            self._unmatched_stats,
         )
-        self._note(asked, self._problem(connection, asked, error))
+        self._record(context, self._send_problem(connection, context, error))
 
     def _dispatch(
         self,
         connection: ServerConnection,
-        asked: RequestContext,
-        noted: Noted,
-        passed: bytes,
+        context: RequestContext,
+        inspected: Inspected,
+        forwarded: bytes,
         client: ClientHeaders,
     ) -> Handler:
-        head, proxy = asked.head, self._proxy
+        head, proxy = context.head, self._proxy
         if proxy is None:
             raise _starting
-        if self._origins and cors.is_preflight(head.method, noted):
-            origin = cors.allowed_origin(noted[b"origin"], self._origins)
+        if self._origins and cors.is_preflight(head.method, inspected):
+            origin = cors.allowed_origin(inspected[b"origin"], self._origins)
             if origin is not None:
-                return self._preflight(connection, asked, noted, origin)
+                return self._preflight(connection, context, inspected, origin)
         if head.raw_path == openapi.PATH and head.method in (b"GET", b"HEAD"):
-            return self._describe(connection, asked)
-        if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
+            return self._serve_openapi(connection, context)
+        if b"expect" in inspected and inspected[b"expect"].lower() != b"100-continue":
             raise expectation_failed()
-        asked.match = self._route(proxy.turns, head)
-        self._writes.check(asked)
-        asked.is_retryable = is_retryable(head.method, has_key=IDEMPOTENCY_KEY in noted)
-        self._compose(asked, noted, passed, client)
-        limit = BODY_LIMIT if asked.match.body_limit is None else asked.match.body_limit
+        context.match = self._route(proxy.balancer, head)
+        self._write_limit.check(context)
+        context.is_retryable = is_retryable(head.method, has_key=IDEMPOTENCY_KEY in inspected)
+        context.write_lines(inspected, client.lines(head.host), forwarded)
+        limit = BODY_LIMIT if context.match.body_limit is None else context.match.body_limit
         body = (
-            RequestBody(head, limit, is_retryable=asked.is_retryable) if head.block.has_body else NO_BODY
+            RequestBody(head, limit, is_retryable=context.is_retryable)
+            if head.parsed.has_body
+            else NO_BODY
         )
-        exchange = ProxiedRequest(proxy, connection, asked, body)
-        proxy.began(exchange, asked)
-        exchange.begin(expects=b"expect" in noted)
-        return exchange
-
-    def _compose(self, asked: RequestContext, noted: Noted, passed: bytes, client: ClientHeaders) -> None:
-        """Write the lines that go to whichever instance."""
-        head = asked.head
-        hop = b""
-        if not noted:
-            pass
-        elif not head.has_body and b"upgrade" in noted and b"upgrade" in head.options:
-            protocol = noted[b"upgrade"]
-            if protocol.lower() not in _UPGRADES_REFUSED and head.method == b"GET":
-                asked.upgrade = protocol
-                hop = b"Connection: upgrade\r\nUpgrade: %b\r\n" % protocol
-        elif b"te" in noted and b"trailers" in noted[b"te"].lower():
-            asked.wants_trailers = True
-            hop = b"Connection: TE\r\nTE: trailers\r\n"
-        asked.lines = b"%b %b HTTP/1.1\r\n%b%b%b%b" % (
-            head.method,
-            asked.target,
-            client.lines(head.host),
-            asked.trace.lines,
-            passed,
-            hop,
-        )
+        request = ProxiedRequest(proxy, connection, context, body)
+        proxy.started(request, context)
+        request.begin(expects_continue=b"expect" in inspected)
+        return request
 
     def _client_of(self, connection: ServerConnection, head: RequestHead) -> ClientHeaders:
-        """Return who asks: the peer, or whom a trusted proxy names."""
-        peer = connection.memo
+        """Return the client: the peer, or the one that a trusted proxy names."""
+        peer = connection.application_state
         if not isinstance(peer, ClientHeaders):
-            is_proxy = self._trusted.trusts(connection.address)
-            connection.memo = peer = ClientHeaders(
-                connection.address, connection.scheme, is_proxy=is_proxy
-            )
-        if not peer.is_proxy:
+            is_trusted = self._trusted_proxies.trusts(connection.address)
+            peer = ClientHeaders(connection.address, connection.scheme, is_trusted_proxy=is_trusted)
+            connection.application_state = peer
+        if not peer.is_trusted_proxy:
             return peer
-        said = (head.get(b"x-forwarded-proto") or b"").lower()
-        scheme = said.decode() if said in (b"http", b"https") else connection.scheme
-        address = self._trusted.client_of(connection.address, head.get_all(b"x-forwarded-for"))
+        named = (head.get(b"x-forwarded-proto") or b"").lower()
+        scheme = named.decode() if named in (b"http", b"https") else connection.scheme
+        address = self._trusted_proxies.client_of(connection.address, head.get_all(b"x-forwarded-for"))
         return ClientHeaders(address, scheme)
 
     @staticmethod
-    def _route(turns: LoadBalancer, head: RequestHead) -> RouteMatch:
+    def _route(balancer: LoadBalancer, head: RequestHead) -> RouteMatch:
         """Find the service. Raises NoRoute or MethodNotAllowed; Unavailable while those may be wrong."""
-        match turns.routes.router.match(head.method.decode(), head.raw_path):
-            case RouteMatch() as found:
-                return found
-            case _ if not turns.is_complete():
+        match balancer.routes.router.match(head.method.decode(), head.raw_path):
+            case RouteMatch() as match:
+                return match
+            case _ if not balancer.is_complete():
                 raise _incomplete
             case NoSuchPath():
                 raise NoRoute(f"No route matches {head.raw_path[:200]}.")
@@ -252,54 +229,53 @@ class HTTPRequestHandler:
                 raise MethodNotAllowed(f"Allowed here: {methods}.", headers={"Allow": methods})
 
     def _preflight(
-        self, connection: ServerConnection, asked: RequestContext, noted: Noted, origin: str
+        self, connection: ServerConnection, context: RequestContext, inspected: Inspected, origin: str
     ) -> Handler:
-        assert self._inside is not None
-        wanted = noted[b"access-control-request-method"].decode("latin-1")
-        turns = self._inside.turns
-        match = turns.routes.router.match(wanted, asked.head.raw_path)
-        if not (isinstance(match, RouteMatch) or turns.is_complete()):
-            raise _incomplete  # browsers remember what a preflight says
-        methods = match.allowed if isinstance(match, NoSuchMethod) else (wanted,)
-        fields = cors.preflight(asked.head.get(b"access-control-request-headers"), origin, methods)
-        self._replies.send(connection, asked.head, 204, fields, b"", asked.trace.request_id)
-        self._note(asked, 204)
+        assert self._parts is not None
+        method = inspected[b"access-control-request-method"].decode("latin-1")
+        balancer = self._parts.balancer
+        match = balancer.routes.router.match(method, context.head.raw_path)
+        if not (isinstance(match, RouteMatch) or balancer.is_complete()):
+            raise _incomplete  # browsers cache the response to a preflight
+        methods = match.allowed if isinstance(match, NoSuchMethod) else (method,)
+        fields = cors.preflight(context.head.get(b"access-control-request-headers"), origin, methods)
+        self._responses.send(connection, context.head, 204, fields, b"", context.trace.request_id)
+        self._record(context, 204)
         connection.finish()
-        return NOTHING
+        return RESPONDED
 
-    def _describe(self, connection: ServerConnection, asked: RequestContext) -> Handler:
-        """Merge what the services say of themselves; that takes a while."""
-        inside = self._inside
-        assert inside is not None
-        if not inside.turns.is_complete():
+    def _serve_openapi(self, connection: ServerConnection, context: RequestContext) -> Handler:
+        """Merge the descriptions of all services; that takes a while."""
+        parts = self._parts
+        assert parts is not None
+        if not parts.balancer.is_complete():
             raise _incomplete
-        waiting = LocalRequest()
+        local = LocalRequest()
 
         async def describe() -> None:
-            router = inside.turns.routes.router
-            services = {match.service for _, match in router.routes()}
-            documents = await openapi.collect(inside.http, inside.discovery, services)
-            if waiting.is_gone:
+            body = await openapi.describe(parts.client, parts.discovery, parts.balancer.routes.router)
+            if local.is_gone:
                 return
-            body = openapi.render(openapi.merge(documents, router))
             fields = {"Content-Type": "application/json; charset=utf-8"}
-            self._replies.send(
-                connection, asked.head, 200, fields, body, asked.trace.request_id, asked.cors or b""
+            self._responses.send(
+                connection, context.head, 200, fields, body, context.trace.request_id, context.cors or b""
             )
-            self._note(asked, 200)
+            self._record(context, 200)
             connection.finish()
 
         self.tasks.start(describe())
-        return waiting
+        return local
 
-    def _problem(self, connection: ServerConnection, asked: RequestContext, error: BlogError) -> int:
-        return self._replies.problem(
-            connection, asked.head, error, asked.trace.request_id, asked.cors or b""
+    def _send_problem(
+        self, connection: ServerConnection, context: RequestContext, error: BlogError
+    ) -> int:
+        return self._responses.problem(
+            connection, context.head, error, context.trace.request_id, context.cors or b""
         )
 
-    def _note(self, asked: RequestContext, status: int) -> None:
-        self._records.note(asked, status, self._now() - asked.began)
+    def _record(self, context: RequestContext, status: int) -> None:
+        self._telemetry.record(context, status, self._now() - context.started_at)
 
     def __repr__(self) -> str:
-        """Show whether it is open, and who is in it."""
-        return f"<HTTPRequestHandler: {'open' if self._proxy else 'not open yet'}, {self.places!r}>"
+        """Show whether it is open, and its connections."""
+        return f"<HTTPRequestHandler: {'open' if self._proxy else 'not open yet'}, {self.limiter!r}>"

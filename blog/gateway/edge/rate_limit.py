@@ -1,7 +1,7 @@
-"""Rates: how many writes a client may send: a token bucket per client (RFC 2697's idea).
+"""Rate limit: how many writes a client may send: a token bucket per client (RFC 2697's idea).
 
-A client is an IPv4 address or an IPv6 network. All that is kept of it is until when it has written
-ahead; once that is past, its bucket is full, which is the same as never having written.
+A client is an IPv4 address or an IPv6 network. All that is kept of it is when its bucket is full again;
+once that is past, it is the same as never having written.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -18,7 +18,7 @@ _TOLERANCE = 1e-9  # seconds: less than a clock can tell, more than what roundin
 class RateLimiter:
     """`rate` writes per second and client, up to `burst` at once; a rate of 0 is no limit.
 
-    Several may use the same `buckets`, in several processes; those for other writes have another `name`.
+    Limiters of several processes may share `buckets`; those for other writes have another `name`.
     """
 
     def __init__(
@@ -30,27 +30,27 @@ class RateLimiter:
         self._name = name
         self._now = 0.0
 
-    def wait(self, address: str, now: float) -> float:
-        """Count a write of `address`, if it may write now: 0.0. Else return the seconds until it may."""
+    def acquire(self, address: str, now: float) -> float:
+        """Count a write of `address` and return 0.0; over the limit return the seconds to wait."""
         self._now = now
         interval = 1 / self.rate
 
         def spend_now(until: float) -> tuple[float, float]:
             return spend(until, now, interval, self.burst * interval)
 
-        return self.buckets.change(self._name + network_of(address), spend_now)
+        return self.buckets.update(self._name + network_of(address), spend_now)
 
     def __repr__(self) -> str:
-        """Show the limit and how many are remembered."""
-        known = self.buckets.count(self._now)
-        return f"<RateLimiter: {self.rate:g}/s, {self.burst} at once, {known} clients>"
+        """Show the limit and how many clients are counted."""
+        count = self.buckets.count(self._now)
+        return f"<RateLimiter: {self.rate:g}/s, {self.burst} at once, {count} clients>"
 
 
 def spend(until: float, now: float, interval: float, depth: float) -> tuple[float, float]:
     """Take one token from a bucket that is full again at `until`; return the new time, and the wait.
 
-    A token comes back each `interval` (seconds); all of them take `depth`. What no write can have made of
-    `until` is taken as an empty bucket, so nobody ever waits for longer than that.
+    A token comes back each `interval` (seconds); all of them take `depth`. An impossible `until` counts
+    as an empty bucket, so no client ever waits for longer than that.
     """
     until = min(max(until, now), now + depth)
     wait = until + interval - depth - now
@@ -58,7 +58,7 @@ def spend(until: float, now: float, interval: float, depth: float) -> tuple[floa
 
 
 def network_of(address: str) -> str:
-    """Return what stands for one client: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return what identifies a client: an IPv4 address, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
     try:

@@ -1,6 +1,6 @@
 """Worker: one of several processes behind the public port. It follows the registry in its parent.
 
-`python -m blog.gateway.process.worker FD BUCKETS` is started by `workers`; it tells what it counts over
+`python -m blog.gateway.process.worker FD BUCKETS` is started by `workers`; it sends its statistics over
 FD, a line of JSON each time, the first one once it can serve. BUCKETS is the descriptor of the memory
 in which all workers count the writes of each client.
 """
@@ -28,14 +28,14 @@ from blog.http.listener import bind
 from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.registry.client.client import RegistryClient
 
-TELL_INTERVAL = 0.25
+STATS_INTERVAL = 0.25
 DRAIN_TIME = 7.0
 """Seconds for what is in flight: less than the parent has."""
 
 log = get_logger()
 
 
-async def work(settings: Settings, told: int, buckets: int) -> None:
+async def work(settings: Settings, stats_fd: int, buckets: int) -> None:
     """Serve until SIGTERM, or until the parent is gone."""
     clock, stopping = SystemClock(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,14 +60,14 @@ async def work(settings: Settings, told: int, buckets: int) -> None:
         await registry_client.discovery.wait_until(lambda table: table.epoch is not None)
         await stack.enter_async_context(public.listening(bound))
         await stack.enter_async_context(public.open(registry_client, http, health))
-        await stack.enter_async_context(background(_tell(public, health, told)))
+        await stack.enter_async_context(background(_report_stats(public, health, stats_fd)))
         await stopping.wait()
         await _drain(public, health)
-        _say(public, health, told)
+        _send_stats(public, health, stats_fd)
 
 
 async def _drain(public: PublicPort, health: HealthEndpoints) -> None:
-    """Take no new clients, finish what is in flight, then end streams."""
+    """Accept no new clients, finish what is in flight, then end streams."""
     unlisted, draining = asyncio.Event(), asyncio.Event()
     unlisted.set()
     async with background(public.drain(unlisted, draining)):
@@ -77,19 +77,19 @@ async def _drain(public: PublicPort, health: HealthEndpoints) -> None:
                 draining.set()
                 await health.streams.wait_until_zero()
         except TimeoutError:
-            log.warning("worker.drain_cut", open=repr(health))
+            log.warning("worker.drain_timed_out", open=repr(health))
 
 
-async def _tell(public: PublicPort, health: HealthEndpoints, told: int) -> None:
+async def _report_stats(public: PublicPort, health: HealthEndpoints, stats_fd: int) -> None:
     while True:
-        _say(public, health, told)
-        await asyncio.sleep(TELL_INTERVAL)
+        _send_stats(public, health, stats_fd)
+        await asyncio.sleep(STATS_INTERVAL)
 
 
-def _say(public: PublicPort, health: HealthEndpoints, told: int) -> None:
+def _send_stats(public: PublicPort, health: HealthEndpoints, stats_fd: int) -> None:
     snapshot: StatsSnapshot = public.stats.snapshot()
     snapshot.requests, snapshot.streams = health.requests.count, health.streams.count
-    os.write(told, snapshot.model_dump_json().encode() + b"\n")
+    os.write(stats_fd, snapshot.model_dump_json().encode() + b"\n")
 
 
 def main() -> None:

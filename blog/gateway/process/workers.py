@@ -1,6 +1,6 @@
-"""Workers: several processes share the public port (SO_REUSEPORT); this one holds the registry and them.
+"""Workers: several processes share the public port (SO_REUSEPORT); this one has the registry and them.
 
-One that ends is replaced. What they count adds up here; what one has counted stays when it ends.
+One that exits is replaced. Their statistics add up here; those of one that has exited remain.
 """
 
 import asyncio
@@ -13,29 +13,30 @@ from contextlib import asynccontextmanager, suppress
 from pydantic import ValidationError
 
 from blog.core.background import background
+from blog.core.backoff import Backoff, Failures
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.gateway.edge.token_buckets import shared
+from blog.gateway.edge.token_buckets import shared_memory
 from blog.gateway.telemetry.stats import StatsSnapshot
 from blog.lifecycle.health_endpoints import HealthEndpoints
 
-_FIRST_DELAY, _LAST_DELAY = 0.05, 5.0
-KILL_AFTER = 9.0
-"""Seconds that a worker has to drain."""
+_RESTART = Backoff(0.05, 5.0)
+_HELD_AFTER = 5.0
+"""Seconds after which a worker's exit is not one more in a row."""
 
 log = get_logger()
 
 
 class WorkerProcesses:
-    """Processes with `environ`, which names port and registry. What they do counts in `health`."""
+    """Processes with `environ`, which names port and registry. Their requests count in `health`."""
 
     def __init__(self, settings: Settings, environ: dict[str, str], health: HealthEndpoints) -> None:
         self.restarts = 0
         self._count = settings.workers
         self._environ = environ
         self._health = health
-        self._ended = StatsSnapshot()
-        self._now: dict[int, StatsSnapshot] = {}
+        self._exited = StatsSnapshot()
+        self._live: dict[int, StatsSnapshot] = {}
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._all_serve = asyncio.Event()
         self._is_stopping = False
@@ -43,9 +44,9 @@ class WorkerProcesses:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep them running while the body runs."""
-        with shared() as self._buckets:  # what one has counted stays when it ends
-            async with background(*(self._keep(number) for number in range(self._count))):
+        """Run them while the body runs."""
+        with shared_memory() as self._buckets:  # outlives a worker
+            async with background(*(self._supervise(number) for number in range(self._count))):
                 try:
                     yield
                 finally:
@@ -53,11 +54,11 @@ class WorkerProcesses:
                     self._signal(signal.SIGKILL)
 
     async def wait_until_serving(self) -> None:
-        """Return once every worker takes requests."""
+        """Return once every worker accepts requests."""
         await self._all_serve.wait()
 
     async def drain(self, unlisted: asyncio.Event) -> None:
-        """Let them drain once `unlisted`; return when all have ended."""
+        """Drain them once `unlisted`; return when all have exited."""
         await unlisted.wait()
         self._is_stopping = True
         self._signal(signal.SIGTERM)
@@ -65,15 +66,15 @@ class WorkerProcesses:
             await process.wait()
 
     def snapshots(self) -> list[StatsSnapshot]:
-        """Return what was counted, by those that run and by those that ran."""
-        return [self._ended, *self._now.values()]
+        """Return the statistics of those that run, and of those that have exited."""
+        return [self._exited, *self._live.values()]
 
     def pids(self) -> list[int]:
-        """List the processes."""
+        """Return the ids of the processes."""
         return [process.pid for process in self._running.values()]
 
-    async def _keep(self, number: int) -> None:
-        delay = _FIRST_DELAY
+    async def _supervise(self, number: int) -> None:
+        failures = Failures(_HELD_AFTER)
         while not self._is_stopping:
             began = asyncio.get_running_loop().time()
             code = await self._run(number)
@@ -81,56 +82,56 @@ class WorkerProcesses:
                 return
             self.restarts += 1
             lived = asyncio.get_running_loop().time() - began
-            delay = _FIRST_DELAY if lived > _LAST_DELAY else min(delay * 2, _LAST_DELAY)
-            log.warning("worker.ended", number=number, code=code, again_in_s=delay)
+            delay = _RESTART.delay(failures.add(lived))
+            log.warning("worker.exited", number=number, code=code, again_in_s=delay)
             await asyncio.sleep(delay)
 
     async def _run(self, number: int) -> int:
         """Run one process to its end; return its exit code."""
-        heard, told = os.pipe()
+        read_fd, write_fd = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "blog.gateway.process.worker",
-                str(told),
+                str(write_fd),
                 str(self._buckets),
                 env=self._environ,
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=(told, self._buckets),
+                pass_fds=(write_fd, self._buckets),
             )
         finally:
-            os.close(told)
+            os.close(write_fd)
         self._running[number] = process
         try:
-            await self._listen(number, heard)
+            await self._read_stats(number, read_fd)
             return await process.wait()
         finally:
             del self._running[number]
             with suppress(ProcessLookupError):
                 process.kill()
-            self._ended += self._now.get(number, StatsSnapshot()).ended()
+            self._exited += self._live.get(number, StatsSnapshot()).ended()
             self._update(number, StatsSnapshot())
-            del self._now[number]
+            del self._live[number]
 
-    async def _listen(self, number: int, heard: int) -> None:
-        """Take in what a worker counts until it ends."""
+    async def _read_stats(self, number: int, read_fd: int) -> None:
+        """Read the statistics of a worker until it exits."""
         reader = asyncio.StreamReader(limit=1 << 20)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(heard, "rb")
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb")
         )
         try:
             async for line in reader:
                 with suppress(ValidationError):  # cut off in the middle
                     self._update(number, StatsSnapshot.model_validate_json(line))
-                if len(self._now) == self._count:
+                if len(self._live) == self._count:
                     self._all_serve.set()
         finally:
             transport.close()
 
     def _update(self, number: int, snapshot: StatsSnapshot) -> None:
-        before = self._now.get(number, StatsSnapshot())
-        self._now[number] = snapshot
+        before = self._live.get(number, StatsSnapshot())
+        self._live[number] = snapshot
         self._health.requests.add(snapshot.requests - before.requests)
         self._health.streams.add(snapshot.streams - before.streams)
 
@@ -140,5 +141,5 @@ class WorkerProcesses:
                 process.send_signal(number)
 
     def __repr__(self) -> str:
-        """Show who runs."""
+        """Show which run."""
         return f"<WorkerProcesses: {self.pids()}, {self.restarts} restarts>"

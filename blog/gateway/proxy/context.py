@@ -1,18 +1,17 @@
-"""Proxy: what all exchanges share: turns, connections, deadlines, counts and the access log.
+"""Proxy context: what all proxied requests share: balancer, connection pool, deadlines, telemetry.
 
-Joins a client's connection to an instance's; what happens to one request is in `exchange`.
+What happens to one request is in `request`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.errors import BlogError
 from blog.core.instance import Instance, State
-from blog.gateway.edge.local_responses import LocalResponses
-from blog.gateway.edge.request_context import RequestContext
-from blog.gateway.proxy.request import ProxiedRequest
+from blog.gateway.proxy.in_flight import InFlightRequest
+from blog.gateway.proxy.request_context import RequestContext
 from blog.gateway.routing import RouteMatch
 from blog.gateway.telemetry.record import RequestTelemetry
 from blog.gateway.upstream.balancer import LoadBalancer
@@ -23,11 +22,14 @@ from blog.http.limits import RESPONSE_TIMEOUT
 from blog.http.server import ServerConnection
 from blog.lifecycle.health_endpoints import HealthEndpoints
 
+SendProblem: TypeAlias = Callable[[ServerConnection, RequestContext, BlogError], int]
+"""Responds with a problem; returns its status."""
+
 
 class ProxyOptions(NamedTuple):
-    """What may be chosen. `response_timeout` is in seconds; `retries`: whether anything is sent again."""
+    """Settings. `response_timeout` is in seconds; `retries`: whether anything is sent again."""
 
-    names_instance: bool = True
+    names_upstream: bool = True
     retries: bool = True
     response_timeout: float = RESPONSE_TIMEOUT
 
@@ -35,98 +37,97 @@ class ProxyOptions(NamedTuple):
 class ProxyParts(NamedTuple):
     """What a proxy is made of."""
 
-    turns: LoadBalancer
-    places: ConnectionLimiter
-    replies: LocalResponses
-    records: RequestTelemetry
+    balancer: LoadBalancer
+    limiter: ConnectionLimiter[ServerConnection]
+    send_problem: SendProblem
+    telemetry: RequestTelemetry
     health: HealthEndpoints
     clock: Clock
 
 
 class ProxyContext:
-    """Sends requests to instances."""
+    """Sends requests to upstreams."""
 
-    def __init__(self, shared: ProxyParts, options: ProxyOptions, tasks: TaskSupervisor) -> None:
-        self.turns = shared.turns
-        self.places = shared.places
-        self.upstream = ConnectionPool(tasks, shared.clock)
+    def __init__(self, parts: ProxyParts, options: ProxyOptions, tasks: TaskSupervisor) -> None:
+        self.balancer = parts.balancer
+        self.limiter = parts.limiter
+        self.send_problem = parts.send_problem
+        self.pool = ConnectionPool(tasks, parts.clock)
         self.retries = options.retries
-        self.now: Callable[[], float] = shared.clock.monotonic
+        self.now: Callable[[], float] = parts.clock.monotonic
         self._options = options
-        self._replies = shared.replies
-        self._health = shared.health
-        self._services = shared.records.stats.services
-        self._note = shared.records.note
-        self._answer_timeout = options.response_timeout
-        self._active: set[ProxiedRequest] = set()
-        self._endless: set[ProxiedRequest] = set()
+        self._health = parts.health
+        self._services = parts.telemetry.stats.services
+        self._record = parts.telemetry.record
+        self._response_timeout = options.response_timeout
+        self._active: set[InFlightRequest] = set()
+        self._streams: set[InFlightRequest] = set()
 
-    def began(self, exchange: ProxiedRequest, asked: RequestContext) -> None:
-        """Count a request that will be sent to an instance."""
-        self._active.add(exchange)
-        self.turns.budget.requests += 1
+    def started(self, request: InFlightRequest, context: RequestContext) -> None:
+        """Count a request that will be sent to an upstream."""
+        self._active.add(request)
+        self.balancer.budget.requests += 1
         self._health.requests.add(1)
-        asked.stats = self._services[asked.match.service]
-        asked.stats.in_flight += 1
+        context.stats = self._services[context.match.service]
+        context.stats.in_flight += 1
 
     def response_timeout(self, match: RouteMatch) -> float:
-        """Return how many seconds an instance has to answer to what `match` is."""
-        return self._answer_timeout if match.response_timeout is None else match.response_timeout
+        """Return how many seconds an upstream has to respond on this route."""
+        return self._response_timeout if match.response_timeout is None else match.response_timeout
 
-    def lines(self, asked: RequestContext, target: Upstream) -> bytes:
-        """Return what the gateway says on an answer of `target`."""
-        named = target.served_by if self._options.names_instance else b""
-        return b"X-Request-Id: %b\r\n%b%b" % (asked.trace.request_id, named, asked.cors or b"")
+    def response_lines(self, context: RequestContext, upstream: Upstream) -> bytes:
+        """Return the header lines that the gateway adds to a response of `upstream`."""
+        served_by = upstream.served_by_line if self._options.names_upstream else b""
+        return b"X-Request-Id: %b\r\n%b%b" % (context.trace.request_id, served_by, context.cors or b"")
 
-    def reply(self, client: ServerConnection, asked: RequestContext, error: BlogError) -> int:
-        """Answer with a problem; return its status."""
-        return self._replies.problem(client, asked.head, error, asked.trace.request_id, asked.cors or b"")
-
-    def stream_began(self, exchange: ProxiedRequest, asked: RequestContext) -> None:
-        """Note an answer that does not end by itself: draining does not wait for it, but ends it."""
-        self._endless.add(exchange)
-        asked.stats.streams += 1
+    def stream_started(self, request: InFlightRequest, context: RequestContext) -> None:
+        """Count a response that does not end by itself: draining does not wait for it, but ends it."""
+        self._streams.add(request)
+        context.stats.streams += 1
         self._health.requests.add(-1)
         self._health.streams.add(1)
 
     def end_streams(self) -> None:
-        """End every endless answer."""
-        for exchange in tuple(self._endless):
-            exchange.end_stream()
+        """End every response that does not end by itself."""
+        for request in tuple(self._streams):
+            request.end_stream()
 
     def done(
-        self, exchange: ProxiedRequest, asked: RequestContext, status: int, by: Upstream | None
+        self, request: InFlightRequest, context: RequestContext, status: int, by: Upstream | None
     ) -> None:
-        """Count a request that is over, and write its line."""
-        self._active.discard(exchange)
-        seconds = self.now() - asked.began
-        if exchange in self._endless:
-            self._endless.discard(exchange)
-            asked.stats.streams -= 1
+        """Count a request that is over, and log it. `by` is the upstream that has responded, if any."""
+        self._active.discard(request)
+        seconds = self.now() - context.started_at
+        if request in self._streams:
+            self._streams.discard(request)
+            context.stats.streams -= 1
             self._health.streams.add(-1)
         else:
             self._health.requests.add(-1)
-        asked.stats.in_flight -= 1
-        self._note(asked, status, seconds, by)
+        context.stats.in_flight -= 1
+        if by is None:
+            self._record(context, status, seconds)
+        else:
+            self._record(context, status, seconds, by.json_id)
 
-    def changed(self, known: Mapping[str, Instance], retired: list[Upstream]) -> None:
-        """Take in who is known: close what waits at those who left, ask others where one is in doubt."""
-        for target in retired:
-            self.upstream.drop(target)
-        for exchange in tuple(self._active):
-            target_now = exchange.target
-            if target_now is None:
+    def upstreams_changed(self, known: Mapping[str, Instance], retired: list[Upstream]) -> None:
+        """Close the idle connections of `retired`; retry what was sent to a suspect or lost upstream."""
+        for upstream in retired:
+            self.pool.close_idle(upstream)
+        for request in tuple(self._active):
+            current = request.upstream
+            if current is None:
                 continue
-            instance = known.get(target_now.instance.id)
+            instance = known.get(current.instance.id)
             if instance is None or instance.state is State.SUSPECT:
-                exchange.report_unhealthy()
+                request.upstream_suspected()
 
     def sweep(self, now: float) -> None:
-        """End whatever has had its time."""
-        self.upstream.sweep(self.turns.targets.by_id.values(), now)
-        for exchange in [one for one in self._active if one.due <= now]:
-            exchange.is_late()
+        """End the requests and connections whose time is up."""
+        self.pool.sweep(self.balancer.upstreams.by_id.values(), now)
+        for request in [one for one in self._active if one.deadline <= now]:
+            request.time_out()
 
     def __repr__(self) -> str:
-        """Show what is under way."""
-        return f"<ProxyContext: {self.upstream!r}, {len(self._endless)} streams>"
+        """Show what is in flight."""
+        return f"<ProxyContext: {self.pool!r}, {len(self._streams)} streams>"

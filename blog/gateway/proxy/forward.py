@@ -1,13 +1,13 @@
-"""Relay: an instance's answer on its way to the client: held while of use, then passed on.
+"""Forward: an upstream's response on its way to the client: buffered while of use, then sent.
 
-Nothing was sent to the client until `is_started`: so long another instance may answer instead.
+Nothing was sent to the client until `is_started`: so long another upstream may respond instead.
 """
 
-from blog.gateway.proxy.headers import passed_loose, sort_answer
+from blog.gateway.proxy.headers import filter_response, forward_volatile
 from blog.http.framing import chunk, last_chunk
-from blog.http.head_cache import NOTHING_LOOSE
+from blog.http.head_cache import NO_VOLATILE_FIELDS
 from blog.http.heads import RequestHead, ResponseHead
-from blog.http.limits import HELD_LIMIT
+from blog.http.limits import RESPONSE_BUFFER_LIMIT
 from blog.http.responses import connection_line
 from blog.http.server import ServerConnection
 
@@ -16,15 +16,15 @@ _LENGTH = b"Content-Length: %d\r\n"
 
 
 class ResponseForwarder:
-    """The answer with `head` to `request`. With `holds`, a small one is not begun before it is whole.
+    """The response with `head` to `request`. With `is_buffered`, a small one is sent when it is complete.
 
-    `lines` are what the gateway says beside it. `cors` replaces what the instance says about sharing.
+    `lines` are header lines of the gateway. `without_cors`: those of the upstream about CORS are dropped.
     """
 
     __slots__ = (
         "_client",
         "_has_body",
-        "_holds",
+        "_is_buffering",
         "_is_chunked",
         "_pieces",
         "head",
@@ -32,42 +32,44 @@ class ResponseForwarder:
         "is_stream",
     )
 
-    def __init__(  # noqa: PLR0913 - what an answer is made of
+    def __init__(  # noqa: PLR0913 - a response has these parts
         self,
         client: ServerConnection,
         request: RequestHead,
         head: ResponseHead,
         lines: bytes,
         *,
-        holds: bool,
-        drops_cors: bool,
+        is_buffered: bool,
+        without_cors: bool,
     ) -> None:
         self.head = head
         self.is_started = False
         self._client = client
         self._has_body = not (head.has_no_body(request.method) or head.status < 200)  # noqa: PLR2004
-        self._is_chunked = self._has_body and head.length is None and not request.block.is_http_1_0
-        if self._has_body and head.length is None and request.block.is_http_1_0:
+        self._is_chunked = self._has_body and head.length is None and not request.parsed.is_http_1_0
+        if self._has_body and head.length is None and request.parsed.is_http_1_0:
             client.keeps_alive = False  # its end is the connection's
-        self._holds = holds and head.length is not None and head.length <= HELD_LIMIT
-        known = sort_answer(head, without_cors=drops_cors)
-        self.is_stream = known.noted.get(b"content-type", b"").startswith(EVENT_STREAM)
+        self._is_buffering = (
+            is_buffered and head.length is not None and head.length <= RESPONSE_BUFFER_LIMIT
+        )
+        filtered = filter_response(head, without_cors=without_cors)
+        self.is_stream = filtered.inspected.get(b"content-type", b"").startswith(EVENT_STREAM)
         self._pieces = [
             b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
-            known.lines,
-            passed_loose(head.loose),
+            filtered.lines,
+            forward_volatile(head.volatile),
             lines,
             self._framing(),
             connection_line(client, request),
         ]
 
-    def came(self, data: bytes) -> None:
-        """Take a piece of the body."""
+    def add(self, data: bytes) -> None:
+        """Add a piece of the body."""
         self._pieces.append(chunk(data) if self._is_chunked else data)
 
     def flush(self) -> None:
-        """Send what is here, unless it is better held."""
-        if not self._holds:
+        """Send what is here, unless it is buffered."""
+        if not self._is_buffering:
             self._send()
 
     def end(self, trailers: list[tuple[bytes, bytes]]) -> None:
@@ -77,7 +79,7 @@ class ResponseForwarder:
         self._send()
 
     def switch(self, protocol: bytes) -> None:
-        """Say that the connection speaks `protocol` from here on (RFC 9110 §7.8)."""
+        """Switch the connection to `protocol` (RFC 9110 §7.8)."""
         self._pieces[-2:] = [b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % protocol]
         self._send()
 
@@ -98,15 +100,15 @@ class ResponseForwarder:
 
     def __repr__(self) -> str:
         """Show the status and how far it is."""
-        return f"<ResponseForwarder {self.head.status}, {'started' if self.is_started else 'held'}>"
+        return f"<ResponseForwarder {self.head.status}, {'started' if self.is_started else 'buffered'}>"
 
 
-def whole_head(head: ResponseHead) -> bytes:
-    """Return status line, fields and length of an answer that is here whole; made once for equals."""
-    known, block = sort_answer(head), head.block
-    if not known.opening:
-        length = b"" if block.length is None else _LENGTH % block.length
-        known.opening = b"HTTP/1.1 %d %b\r\n%b%b" % (head.status, head.reason, known.lines, length)
-    if head.loose is NOTHING_LOOSE:
-        return known.opening
-    return b"%b%b%b" % (known.opening, passed_loose(head.loose), _LENGTH % (head.length or 0))
+def complete_head(head: ResponseHead) -> bytes:
+    """Return status line, fields and length of a complete response; made once for equal heads."""
+    filtered, parsed = filter_response(head), head.parsed
+    if not filtered.prefix:
+        length = b"" if parsed.length is None else _LENGTH % parsed.length
+        filtered.prefix = b"HTTP/1.1 %d %b\r\n%b%b" % (head.status, head.reason, filtered.lines, length)
+    if head.volatile is NO_VOLATILE_FIELDS:
+        return filtered.prefix
+    return b"%b%b%b" % (filtered.prefix, forward_volatile(head.volatile), _LENGTH % (head.length or 0))

@@ -1,35 +1,22 @@
-"""Headers: what goes on to an instance, and what comes back to the client. Pure; bytes in, bytes out.
+"""Headers: what is forwarded to an upstream, and back to the client. Pure; bytes in, bytes out.
 
-Hop-by-hop fields end here (RFC 9110 §7.6.1); what a client says about itself or about inner things
+Hop-by-hop fields end here (RFC 9110 §7.6.1); what a client says about itself or about internal fields
 is replaced by what the gateway knows. Every head is written anew, field by field.
 """
 
-import re
-from binascii import hexlify
-from collections.abc import Callable
-from typing import NamedTuple
-
-from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, REQUEST_ID_HEADER
+from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER
+from blog.gateway.telemetry.trace import REQUEST_ID, TRACEPARENT, TRACESTATE
+from blog.gateway.upstream.upstreams import SERVED_BY_HEADER
 from blog.http.head_cache import VolatileFields
 from blog.http.heads import RequestHead, ResponseHead
 from blog.http.parsed_head import ParsedHead
 
-SERVED_BY_HEADER = "Blog-Served-By"
-TRACEPARENT = "traceparent"
-REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 IDEMPOTENCY_KEY = IDEMPOTENCY_HEADER.lower().encode()
-_TRACESTATE = b"tracestate"
 _CORS = b"access-control-"
 _UNKNOWN_LIMIT = 1024
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
-_TRACE = re.compile(
-    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-[^,]*)?"
-)
-
-
-# What becomes of a field: it is passed on, its value is noted, both, or neither.
-_DROPPED, _PASSED, _NOTED = 0, 1, 2
+# What is done with a field: it is forwarded, its value is inspected, both, or neither.
+_DROP, _FORWARD, _INSPECT = 0, 1, 2
 
 _HOP_BY_HOP = (
     b"connection",
@@ -45,168 +32,136 @@ _HOP_BY_HOP = (
 _INSTANCE = INSTANCE_HEADER.lower().encode()
 
 
-class _Fates(dict[bytes, int]):
-    """The fate of each field by its name in lower case; names that are in no table are passed on."""
+class _FieldRules(dict[bytes, int]):
+    """What is done with each field, by its name in lower case; unknown ones are forwarded."""
 
     def __missing__(self, key: bytes) -> int:
-        fate = _DROPPED if key.startswith(b"x-forwarded-") else _PASSED
+        rule = _DROP if key.startswith(b"x-forwarded-") else _FORWARD
         if len(self) < _UNKNOWN_LIMIT:
-            self[key] = fate
-        return fate
+            self[key] = rule
+        return rule
 
 
-# What the gateway itself says is dropped; `Expect` it has answered, lengths it frames anew.
-_OF_REQUESTS = _Fates(
+# What the gateway itself sends is dropped; `Expect` was handled, lengths are framed anew.
+_REQUEST_RULES = _FieldRules(
     {
-        **dict.fromkeys(_HOP_BY_HOP, _DROPPED),
-        **dict.fromkeys((b"content-length", b"forwarded", b"host", b"x-real-ip", _INSTANCE), _DROPPED),
+        **dict.fromkeys(_HOP_BY_HOP, _DROP),
+        **dict.fromkeys((b"content-length", b"forwarded", b"host", b"x-real-ip", _INSTANCE), _DROP),
+        **dict.fromkeys((b"expect", b"te", b"upgrade", REQUEST_ID, TRACEPARENT, TRACESTATE), _INSPECT),
         **dict.fromkeys(
-            (b"expect", b"te", b"upgrade", REQUEST_ID, TRACEPARENT.encode(), _TRACESTATE), _NOTED
+            (b"origin", IDEMPOTENCY_KEY, b"access-control-request-method"), _INSPECT | _FORWARD
         ),
-        **dict.fromkeys((b"origin", IDEMPOTENCY_KEY, b"access-control-request-method"), _NOTED | _PASSED),
     }
 )
-_OF_ANSWERS = _Fates(
+_RESPONSE_RULES = _FieldRules(
     {
-        **dict.fromkeys(_HOP_BY_HOP, _DROPPED),
+        **dict.fromkeys(_HOP_BY_HOP, _DROP),
         **dict.fromkeys(
-            (b"content-length", REQUEST_ID, _INSTANCE, SERVED_BY_HEADER.lower().encode()), _DROPPED
+            (b"content-length", REQUEST_ID, _INSTANCE, SERVED_BY_HEADER.lower().encode()), _DROP
         ),
-        b"content-type": _NOTED | _PASSED,
+        b"content-type": _INSPECT | _FORWARD,
     }
 )
-_TRACE_LINES = b"X-Request-Id: %b\r\ntraceparent: %b\r\n"
-# options of `Connection` that name no field which would be passed on
+# options of `Connection` that name no field which would be forwarded
 _TRIVIAL = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
-_LOOSE_DROPPED = (b"Content-Length", b"content-length", b"X-Request-Id", b"x-request-id")
+_VOLATILE_DROPPED = (b"Content-Length", b"content-length", b"X-Request-Id", b"x-request-id")
 
-Noted = dict[bytes, bytes]
+Inspected = dict[bytes, bytes]
 """Values of fields by their name in lower case; several are joined by commas (RFC 9110 §5.3)."""
 
 
-class SortedHeaders:
-    """A head's fields: the lines that go on, and what was noted. Made once for equal heads."""
+class FilteredHeaders:
+    """A head's fields: the lines to forward, and what was inspected. Made once for equal heads."""
 
-    __slots__ = ("lines", "noted", "opening")
+    __slots__ = ("inspected", "lines", "prefix")
 
-    def __init__(self, lines: bytes, noted: Noted) -> None:
+    def __init__(self, lines: bytes, inspected: Inspected) -> None:
         self.lines = lines
-        self.noted = noted
-        self.opening = b""
-        """Of an answer: what is sent before anything that differs from request to request."""
+        self.inspected = inspected
+        self.prefix = b""
+        """Of a response: what is sent before anything that differs from request to request."""
 
     def __repr__(self) -> str:
-        """Show what was noted."""
-        return f"<SortedHeaders: {len(self.lines)} bytes, noted {self.noted}>"
+        """Show what was inspected."""
+        return f"<FilteredHeaders: {len(self.lines)} bytes, inspected {self.inspected}>"
 
 
-def sort_request(head: RequestHead) -> SortedHeaders:
-    """Return what of a request goes on to an instance; `passed` adds what is loose."""
-    known = head.block.derived
-    if isinstance(known, SortedHeaders):
-        return known
-    head.block.derived = made = _sorted(head.block, _OF_REQUESTS)
+def filter_request(head: RequestHead) -> FilteredHeaders:
+    """Return what of a request is forwarded; `forward_volatile` has the rest."""
+    made = head.parsed.derived
+    if isinstance(made, FilteredHeaders):
+        return made
+    head.parsed.derived = made = _filtered(head.parsed, _REQUEST_RULES)
     return made
 
 
-def sort_answer(head: ResponseHead, *, without_cors: bool = False) -> SortedHeaders:
-    """Return what of an answer goes on to the client; `passed` adds what is loose.
+def filter_response(head: ResponseHead, *, without_cors: bool = False) -> FilteredHeaders:
+    """Return what of a response is forwarded; `forward_volatile` has the rest.
 
-    `without_cors`: what it says about sharing across sites does not; that is the gateway's to say.
+    `without_cors`: its CORS fields are not; those are the gateway's.
     """
     if without_cors:
-        return _sorted(head.block, _OF_ANSWERS, _CORS)
-    known = head.block.derived
-    if isinstance(known, SortedHeaders):
-        return known
-    head.block.derived = made = _sorted(head.block, _OF_ANSWERS)
+        return _filtered(head.parsed, _RESPONSE_RULES, _CORS)
+    made = head.parsed.derived
+    if isinstance(made, FilteredHeaders):
+        return made
+    head.parsed.derived = made = _filtered(head.parsed, _RESPONSE_RULES)
     return made
 
 
-def passed_loose(loose: VolatileFields) -> bytes:
-    """Return the lines of the loose fields that go on: those nobody here has a use for."""
-    known = loose.derived
-    if isinstance(known, bytes):
-        return known
-    lines = [b"%b: %b\r\n" % field for field in loose.fields if field[0] not in _LOOSE_DROPPED]
-    loose.derived = made = b"".join(lines)
+def forward_volatile(volatile: VolatileFields) -> bytes:
+    """Return the lines of the volatile fields that are forwarded."""
+    made = volatile.derived
+    if isinstance(made, bytes):
+        return made
+    lines = [b"%b: %b\r\n" % field for field in volatile.fields if field[0] not in _VOLATILE_DROPPED]
+    volatile.derived = made = b"".join(lines)
     return made
 
 
-def _sorted(block: ParsedHead, fates: _Fates, without: bytes | None = None) -> SortedHeaders:
-    fields, options = block.fields, block.options
+def _filtered(parsed: ParsedHead, rules: _FieldRules, without: bytes | None = None) -> FilteredHeaders:
+    fields, options = parsed.fields, parsed.options
     if without is not None:
         fields = [field for field in fields if not field[0].startswith(without)]
     if not options <= _TRIVIAL:
         fields = [field for field in fields if field[0] not in options]
     pieces: list[bytes] = []
-    noted: Noted = {}
+    inspected: Inspected = {}
     for key, name, value in fields:
-        fate = fates[key]
-        if fate & _PASSED:
+        rule = rules[key]
+        if rule & _FORWARD:
             pieces += (name, b": ", value, b"\r\n")
-        if fate & _NOTED:
-            noted[key] = noted[key] + b"," + value if key in noted else value
-    return SortedHeaders(b"".join(pieces), noted)
+        if rule & _INSPECT:
+            inspected[key] = inspected[key] + b"," + value if key in inspected else value
+    return FilteredHeaders(b"".join(pieces), inspected)
 
 
 class ClientHeaders:
-    """Who asks, as the gateway sees it: an address (`spelt` in bytes), and by which scheme.
+    """The client as the gateway sees it: its address, and by which scheme it connects.
 
-    `is_proxy`: it is trusted to say whom it asks for.
+    `is_trusted_proxy`: it is trusted to name the client that it forwards for.
     """
 
-    __slots__ = ("_host", "_lines", "is_proxy", "scheme", "spelt")
+    __slots__ = ("_host", "_lines", "address", "is_trusted_proxy", "scheme")
 
-    def __init__(self, address: str, scheme: str, *, is_proxy: bool = False) -> None:
-        self.is_proxy = is_proxy
-        self.spelt = address.encode()
+    def __init__(self, address: str, scheme: str, *, is_trusted_proxy: bool = False) -> None:
+        self.is_trusted_proxy = is_trusted_proxy
+        self.address = address.encode()
         self.scheme = scheme
         self._host: bytes | None = None
         self._lines = b""
 
     def lines(self, host: bytes) -> bytes:
-        """Return the forwarding fields for a request to `host`; most clients ask one host only."""
+        """Return the forwarding fields for a request to `host`; most clients use one host only."""
         if host != self._host:
-            self._host, self._lines = host, self._say(host)
+            self._host, self._lines = host, self._format(host)
         return self._lines
 
-    def _say(self, host: bytes) -> bytes:
-        address, scheme = self.spelt, self.scheme.encode()
+    def _format(self, host: bytes) -> bytes:
+        address, scheme = self.address, self.scheme.encode()
         quoted = b'"[%b]"' % address if b":" in address else address
         return (
             b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
             b'Forwarded: for=%b;host="%b";proto=%b\r\n'
         ) % (host, address, scheme, host, quoted, host, scheme)
-
-
-class TraceContext(NamedTuple):
-    """What names a request everywhere it goes: its id, and the trace it is in, as lines to pass on."""
-
-    request_id: bytes
-    traceparent: bytes
-    lines: bytes
-
-
-def trace_of(noted: Noted, random_bits: Callable[[int], int]) -> TraceContext:
-    """Keep a well-formed request id and continue the trace, or start both (W3C Trace Context §3.2).
-
-    A new request is named after its trace, so that both lead to the same lines in every log.
-    `random_bits(n)` gives an integer of n random bits.
-    """
-    digits = hexlify(random_bits(192).to_bytes(24, "big"))
-    trace_id, span = digits[:32], digits[32:]
-    if not noted:
-        parent = b"00-%b-%b-01" % (trace_id, span)
-        return TraceContext(trace_id, parent, _TRACE_LINES % (trace_id, parent))
-    match = _TRACE.fullmatch(noted.get(b"traceparent", b""))
-    state, flags = b"", b"01"
-    if match is not None and not (match[1] == b"00" and match[4]):
-        trace_id, flags = match[2], match[3]
-        state = noted.get(_TRACESTATE, b"")
-    parent = b"00-%b-%b-%b" % (trace_id, span, flags)
-    own = noted.get(REQUEST_ID, b"")
-    request_id = own if _REQUEST_ID.fullmatch(own) else trace_id
-    lines = _TRACE_LINES % (request_id, parent)
-    return TraceContext(request_id, parent, lines + b"tracestate: %b\r\n" % state if state else lines)

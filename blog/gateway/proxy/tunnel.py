@@ -12,23 +12,23 @@ from blog.http.server import ServerConnection
 
 
 class Tunnel:
-    """Joins the transports of `client` and `instance`. `ended()` is called once.
+    """Joins the transports of `client` and `upstream`. `on_end()` is called once.
 
-    `touched()` is called whenever something passes.
+    `on_data()` is called whenever something passes.
     """
 
     def __init__(
         self,
         client: ServerConnection,
-        instance: ClientConnection,
+        upstream: ClientConnection,
         *,
-        touched: Callable[[], None],
-        ended: Callable[[], None],
+        on_data: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
-        self._ends = (_TunnelEnd(self, client), _TunnelEnd(self, instance))
+        self._ends = (_TunnelEnd(self, client), _TunnelEnd(self, upstream))
         self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
-        self._touched = touched
-        self._ended: Callable[[], None] | None = ended
+        self._on_data = on_data
+        self._on_end: Callable[[], None] | None = on_end
         self._is_expired = False
 
     def open(self) -> None:
@@ -36,7 +36,7 @@ class Tunnel:
         for end in self._ends:
             end.take_over()
         if any(end.transport.is_closing() for end in self._ends):
-            self.lost()  # maybe the protocol before was told already, and nobody is told twice
+            self.lost()  # maybe the protocol before was called already, and none is called twice
             return
         for end in self._ends:
             end.begin()
@@ -54,16 +54,16 @@ class Tunnel:
         self._is_expired = True
         self.close()
 
-    def passed(self) -> None:
+    def forwarded(self) -> None:
         """Note that something went through."""
-        self._touched()
+        self._on_data()
 
     def lost(self) -> None:
         """Note that one end is gone."""
         self.close()
-        if self._ended is not None:
-            ended, self._ended = self._ended, None
-            ended()
+        if self._on_end is not None:
+            on_end, self._on_end = self._on_end, None
+            on_end()
 
 
 class _TunnelEnd(asyncio.Protocol):
@@ -78,13 +78,13 @@ class _TunnelEnd(asyncio.Protocol):
         self._early = b""
 
     def take_over(self) -> None:
-        """Be told from here on what the connection was told, and go on from the state it is in."""
+        """Be the protocol of the transport from here on, in the state that the connection is in."""
         self._early = self._connection.detach()
         self._is_paused = self._connection.is_paused
         self.transport.set_protocol(self)
 
     def begin(self) -> None:
-        """Pass on what had come early, and read unless the other end is paused."""
+        """Forward what had arrived early, and read unless the other end is paused."""
         if self._early:
             self.other.transport.write(self._early)
             self._early = b""
@@ -94,25 +94,25 @@ class _TunnelEnd(asyncio.Protocol):
             self.transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over (not called for a transport that was another's before)."""
+        """Store it (not called for a transport that was another's before)."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Pass it on."""
-        self._tunnel.passed()
+        """Forward it."""
+        self._tunnel.forwarded()
         self.other.transport.write(data)
 
     def eof_received(self) -> None:
-        """End the other once it has got everything; this one is closed with the return."""
+        """End the other once it has received everything; this one is closed with the return."""
         self.other.transport.close()
 
     def pause_writing(self) -> None:
-        """Let the other wait."""
+        """Pause the other."""
         self._is_paused = True
         self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Let the other go on."""
+        """Resume the other."""
         self._is_paused = False
         self.other.transport.resume_reading()
 

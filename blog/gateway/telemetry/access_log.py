@@ -1,6 +1,6 @@
-"""Access log: one line per request. Lines are gathered: a write costs more than a line.
+"""Access log: one line per request. Lines are batched: a write costs more than a line.
 
-On a terminal they are written as everything else is, one by one.
+On a terminal they are written one by one, as all other logs are.
 """
 
 import json
@@ -16,7 +16,7 @@ from blog.core.logs import get_logger
 
 Level = Literal["all", "errors"]
 FLUSH_INTERVAL = 0.1
-"""Seconds that a line may wait."""
+"""Seconds that a line may be delayed."""
 _FLUSH_SIZE = 512
 _ERROR = 500
 _LINE = (
@@ -31,7 +31,7 @@ log = get_logger()
 
 
 class AccessLog:
-    """Writes lines as JSON, or hands them to structlog. With `errors` only those of server errors."""
+    """Writes lines as JSON, or passes them to structlog. With `errors` only those of server errors."""
 
     def __init__(
         self, level: Level, *, is_json: bool, write: Callable[[bytes], object] | None = None
@@ -54,10 +54,10 @@ class AccessLog:
         trace: bytes,
         client: bytes,
     ) -> None:
-        """Say what became of a request, now or soon.
+        """Log a request, now or soon.
 
-        `path` is without the query, which may hold what is nobody's business; `instance` is
-        JSON already: an id, or null where none answered. What a client chose is quoted here: the path.
+        `path` is without the query, which may contain something private; `instance` is JSON already: an
+        id, or null where none has responded. What a client chose is quoted here: the path.
         """
         if not self._is_json:
             log.info(
@@ -75,7 +75,7 @@ class AccessLog:
         now = time()
         since = now - self._second
         if not 0 <= since < 1:
-            since = self._tick(now)
+            since = self._format_second(now)
         self._values += (
             method,
             quote(path).encode(),
@@ -92,13 +92,13 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered, all lines formatted in one go."""
+        """Write the batch, all lines formatted in one go."""
         if self._values:
             values, self._values = self._values, []
             self._write(_LINE * (len(values) // _WIDTH) % tuple(values))
 
-    def _tick(self, now: float) -> float:
-        """Spell the second anew; return what of it has passed."""
+    def _format_second(self, now: float) -> float:
+        """Format the current second; return how much of it has passed."""
         self._second = int(now)
         stamp = datetime.fromtimestamp(self._second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         self._stamp = stamp.encode()
@@ -107,6 +107,6 @@ class AccessLog:
 
 def _to_stdout(lines: bytes) -> None:
     with suppress(OSError):  # a full disk costs lines, as in `core.logs`
-        sys.stdout.flush()  # what others have said before
+        sys.stdout.flush()  # what was logged before
         sys.stdout.buffer.write(lines)
         sys.stdout.buffer.flush()

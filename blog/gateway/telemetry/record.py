@@ -1,32 +1,58 @@
-"""Records: what is kept of an answered request: a count and a line."""
+"""Record: what is kept of a request that is over: counts, and a line of the access log."""
 
-from blog.gateway.edge.request_context import RequestContext
+from typing import Protocol
+
 from blog.gateway.telemetry.access_log import AccessLog
-from blog.gateway.telemetry.stats import GatewayStats
-from blog.gateway.upstream.upstreams import Upstream
+from blog.gateway.telemetry.stats import GatewayStats, ServiceStats
+from blog.gateway.telemetry.trace import TraceContext
+from blog.http.heads import RequestHead
+
+
+class RecordedRequest(Protocol):
+    """What is recorded of a request."""
+
+    @property
+    def head(self) -> RequestHead:
+        """Its head."""
+        ...
+
+    @property
+    def trace(self) -> TraceContext:
+        """Its id and trace."""
+        ...
+
+    @property
+    def client(self) -> bytes:
+        """The client's address."""
+        ...
+
+    @property
+    def stats(self) -> ServiceStats:
+        """The statistics of its service."""
+        ...
 
 
 class RequestTelemetry:
-    """Counts answers in `stats`, and writes them to `log`."""
+    """Counts requests in `stats`, and writes them to `log`."""
 
     def __init__(self, stats: GatewayStats, log: AccessLog) -> None:
         self.stats = stats
         self.log = log
 
-    def note(
-        self, asked: RequestContext, status: int, seconds: float, by: Upstream | None = None
+    def record(
+        self, request: RecordedRequest, status: int, seconds: float, instance: bytes = b"null"
     ) -> None:
-        """Keep what became of a request. `by` is None where no instance answered."""
-        asked.stats.served(status, seconds)
+        """Record the outcome of a request. `instance` is the id that has responded, as JSON."""
+        request.stats.record(status, seconds)
         if status >= self.log.least:
-            head, trace = asked.head, asked.trace
+            head, trace = request.head, request.trace
             self.log.add(
                 head.method,
                 head.raw_path,
                 status,
                 seconds,
-                by.quoted if by is not None else b"null",
+                instance,
                 trace.request_id,
                 trace.traceparent,
-                asked.client,
+                request.client,
             )

@@ -1,46 +1,57 @@
-"""Stats: what the gateway counts, per service. Plain numbers here; Prometheus asks for them when it asks.
+"""Stats: what the gateway counts, per service. Plain numbers; `collector` shows them to Prometheus.
 
-Numbers of several processes add up: a `StatsSnapshot` is what one of them knows, as JSON can carry it.
+Numbers of several processes add up: a `StatsSnapshot` has those of one process, as JSON can carry it.
 """
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 from pydantic import BaseModel
+
+from blog.core.histogram import Histogram
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram, in seconds."""
 
-NOBODY = "none"
-"""Stands for the service of a request that no service answered."""
+NO_SERVICE = "none"
+"""Stands for the service of a request that the gateway responded to itself."""
 
-_CLASSES = range(6)
+CLASSES = range(6)
+"""First digits of statuses."""
 
 
 class ServiceStats:
-    """What was counted for one service. `classes[2]` are the 2xx; `buckets` is one longer than BOUNDS."""
+    """The numbers of one service. `classes[2]` are the 2xx; `latency` is in seconds."""
 
-    __slots__ = ("buckets", "classes", "in_flight", "seconds", "streams")
+    __slots__ = ("classes", "in_flight", "latency", "streams")
 
     def __init__(self) -> None:
-        self.classes = [0] * len(_CLASSES)
-        self.buckets = [0] * (len(BOUNDS) + 1)
-        self.seconds = 0.0
+        self.classes = [0] * len(CLASSES)
+        self.latency = Histogram(BOUNDS)
         self.in_flight = 0
         self.streams = 0
 
-    def served(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+    def record(self, status: int, seconds: float) -> None:
+        """Count a response."""
         self.classes[status // 100] += 1
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.seconds += seconds
+        self.latency.observe(seconds)
+
+    def snapshot(self) -> "ServiceStatsSnapshot":
+        """Return the numbers as they are now."""
+        return ServiceStatsSnapshot(
+            classes=list(self.classes),
+            buckets=list(self.latency.counts),
+            seconds=self.latency.sum,
+            in_flight=self.in_flight,
+            streams=self.streams,
+        )
 
 
-class StatsOfService(BaseModel):
-    """The numbers of one service. `streams` are those in flight that do not end by themselves."""
+class ServiceStatsSnapshot(BaseModel):
+    """The numbers of one service. `streams` are those in flight that do not end by themselves.
+
+    `buckets` and `seconds` are the counts and the sum of the histogram over BOUNDS.
+    """
 
     classes: list[int]
     buckets: list[int]
@@ -48,21 +59,27 @@ class StatsOfService(BaseModel):
     in_flight: int
     streams: int = 0
 
-    def __add__(self, other: "StatsOfService") -> "StatsOfService":
+    @property
+    def latency(self) -> Histogram:
+        """How long requests took, in seconds."""
+        return Histogram(BOUNDS, self.buckets, self.seconds)
+
+    def __add__(self, other: "ServiceStatsSnapshot") -> "ServiceStatsSnapshot":
         """Add up."""
-        return StatsOfService(
+        latency = self.latency + other.latency
+        return ServiceStatsSnapshot(
             classes=[mine + theirs for mine, theirs in zip(self.classes, other.classes, strict=True)],
-            buckets=[mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)],
-            seconds=self.seconds + other.seconds,
+            buckets=latency.counts,
+            seconds=latency.sum,
             in_flight=self.in_flight + other.in_flight,
             streams=self.streams + other.streams,
         )
 
 
 class StatsSnapshot(BaseModel):
-    """The numbers of one process, or of several. `requests` and `streams` are those it has now."""
+    """The numbers of one process, or of several. `requests` and `streams` are those in flight."""
 
-    services: dict[str, StatsOfService] = {}
+    services: dict[str, ServiceStatsSnapshot] = {}
     retries: dict[str, int] = {}
     ejections: dict[str, int] = {}
     connections: int = 0
@@ -72,8 +89,8 @@ class StatsSnapshot(BaseModel):
     def __add__(self, other: "StatsSnapshot") -> "StatsSnapshot":
         """Add up."""
         services = dict(self.services)
-        for name, counted in other.services.items():
-            services[name] = services[name] + counted if name in services else counted
+        for name, stats in other.services.items():
+            services[name] = services[name] + stats if name in services else stats
         return StatsSnapshot(
             services=services,
             retries=Counter(self.retries) + Counter(other.retries),
@@ -84,10 +101,10 @@ class StatsSnapshot(BaseModel):
         )
 
     def ended(self) -> "StatsSnapshot":
-        """Return what stays of a process that has ended: it has nothing open any more."""
+        """Return what remains of a process that has ended: it has nothing in flight any more."""
         services = {
-            name: counted.model_copy(update={"in_flight": 0, "streams": 0})
-            for name, counted in self.services.items()
+            name: stats.model_copy(update={"in_flight": 0, "streams": 0})
+            for name, stats in self.services.items()
         }
         return self.model_copy(
             update={"services": services, "connections": 0, "requests": 0, "streams": 0}
@@ -95,7 +112,7 @@ class StatsSnapshot(BaseModel):
 
 
 class GatewayStats:
-    """The numbers of this process. `connections()` tells how many clients are connected."""
+    """The numbers of this process. `connections()` returns how many clients are connected."""
 
     def __init__(self) -> None:
         self.services: defaultdict[str, ServiceStats] = defaultdict(ServiceStats)
@@ -104,78 +121,15 @@ class GatewayStats:
         self.connections: Callable[[], int] = int
 
     def snapshot(self) -> StatsSnapshot:
-        """Return them as they are now."""
+        """Return the numbers as they are now."""
         return StatsSnapshot(
-            services={
-                name: StatsOfService(
-                    classes=list(one.classes),
-                    buckets=list(one.buckets),
-                    seconds=one.seconds,
-                    in_flight=one.in_flight,
-                    streams=one.streams,
-                )
-                for name, one in self.services.items()
-            },
+            services={name: stats.snapshot() for name, stats in self.services.items()},
             retries=dict(self.retries),
             ejections=dict(self.ejections),
             connections=self.connections(),
         )
 
     def __repr__(self) -> str:
-        """Show how many requests were answered for whom."""
-        counts = (f"{name} {sum(one.classes)}" for name, one in self.services.items())
+        """Show how many requests each service had."""
+        counts = (f"{name} {sum(stats.classes)}" for name, stats in self.services.items())
         return f"<GatewayStats: {', '.join(counts) or 'nothing yet'}>"
-
-
-class StatsCollector(Collector):
-    """Shows what `snapshots()` give, added up, to Prometheus."""
-
-    def __init__(self, snapshots: Callable[[], Iterable[StatsSnapshot]] = tuple) -> None:
-        self.snapshots = snapshots
-
-    def total(self) -> StatsSnapshot:
-        """Add them up."""
-        return sum(self.snapshots(), StatsSnapshot())
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics."""
-        total = self.total()
-        requests = CounterMetricFamily(
-            "blog_gateway_requests", "Requests answered.", labels=("service", "status")
-        )
-        seconds = HistogramMetricFamily(
-            "blog_gateway_request_seconds", "Time to answer a request.", labels=("service",)
-        )
-        in_flight = GaugeMetricFamily(
-            "blog_gateway_in_flight", "Requests being answered.", labels=("service",)
-        )
-        for name, one in sorted(total.services.items()):
-            for first_digit in _CLASSES[1:]:
-                requests.add_metric((name, f"{first_digit}xx"), one.classes[first_digit])
-            seconds.add_metric((name,), buckets=_cumulative(one.buckets), sum_value=one.seconds)
-            in_flight.add_metric((name,), one.in_flight)
-        yield from (requests, seconds, in_flight)
-        yield _counter("blog_gateway_retries", "Requests sent to another instance.", "why", total.retries)
-        yield _counter(
-            "blog_gateway_ejections", "Instances left out for a while.", "service", total.ejections
-        )
-        yield GaugeMetricFamily(
-            "blog_gateway_connections", "Connections of clients.", value=total.connections
-        )
-
-
-def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
-    """Return the buckets as Prometheus wants them: each holds what is in those before it."""
-    total = 0
-    listed: list[tuple[str, float]] = []
-    for bound, count in zip((*map(str, BOUNDS), "+Inf"), buckets, strict=True):
-        total += count
-        listed.append((bound, total))
-    return listed
-
-
-def _counter(name: str, meaning: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, meaning, labels=(label,))
-    for value, count in sorted(counts.items()):
-        family.add_metric((value,), count)
-    return family

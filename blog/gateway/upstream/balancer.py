@@ -1,10 +1,11 @@
-"""Turns: which instance gets a request next, and what is learnt from how it went.
+"""Balancer: which instance gets a request, and what is learnt from how it went.
 
-Joins discovery, ejection and the retry budget; does no I/O beyond telling the registry.
+Joins discovery, ejection and the retry budget; does no I/O beyond reporting to the registry.
 """
 
 import random
 from collections.abc import Callable, Collection, Container, Mapping
+from typing import TypeAlias
 
 from blog.core.clock import Clock
 from blog.core.instance import Instance
@@ -16,11 +17,14 @@ from blog.gateway.upstream.retry import RetryBudget
 from blog.gateway.upstream.upstreams import Upstream, UpstreamSet
 from blog.registry.client.discovery import Discovery
 
+OnChange: TypeAlias = Callable[[Mapping[str, Instance], list[Upstream]], None]
+"""Takes the instances known now, and the upstreams that get no more requests."""
+
 log = get_logger()
 
 
 class LoadBalancer:
-    """Whose turn it is. `report(id, why)` tells the registry who cannot be reached."""
+    """Selects an upstream per request. `report(id, why)` tells the registry which cannot be reached."""
 
     def __init__(
         self,
@@ -33,102 +37,102 @@ class LoadBalancer:
         self.routes = routes
         self.ejection = Ejection()
         self.budget = RetryBudget(clock.monotonic())
-        self.targets = UpstreamSet()
+        self.upstreams = UpstreamSet()
         self._discovery = discovery
         self._report = report
         self._now = clock.monotonic
         self._stats = stats
         self._sample = random.Random().sample  # noqa: S311 - chance, not a secret
-        self._in_doubt: Callable[[Mapping[str, Instance], list[Upstream]], None] = lambda *_: None
+        self._on_change: OnChange = lambda *_: None
 
-    def listen(self, in_doubt: Callable[[Mapping[str, Instance], list[Upstream]], None]) -> None:
-        """Let `in_doubt(known, retired)` hear of changes: everybody, and who gets no more requests."""
-        self._in_doubt = in_doubt
+    def on_change(self, call: OnChange) -> None:
+        """Call `call` with each change of the instances."""
+        self._on_change = call
 
     def follow(self) -> Callable[[], None]:
         """Keep up with discovery until the returned function is called."""
-        self._changed()
-        return self._discovery.on_change(self._changed)
+        self._update()
+        return self._discovery.on_change(self._update)
 
     def is_complete(self) -> bool:
-        """Return whether nobody is missing from the table, so that every route is known."""
+        """Return whether no instance is missing from the table, so that every route is known."""
         return self._discovery.is_complete
 
-    def next(self, service: str, tried: Collection[str], now: float) -> Upstream | None:
-        """Return whose turn it is among those not tried and not at their limit.
+    def select(self, service: str, tried: Collection[str], now: float) -> Upstream | None:
+        """Return the upstream for a request: none of those `tried`, and none at its limit.
 
-        Who is ejected gets a turn only if there is nobody else.
+        An ejected one is selected only if there is no other.
         """
-        out = self.ejection.out(now)
-        full = self.targets.full
-        if not (tried or len(out) or full or self.targets.least_request):
-            chosen = self._discovery.next_id(service)
-            return self.targets.by_id.get(chosen) if chosen is not None else None
+        ejected = self.ejection.ejected(now)
+        full = self.upstreams.full
+        if not (tried or len(ejected) or full or self.upstreams.least_request):
+            selected = self._discovery.next_id(service)
+            return self.upstreams.by_id.get(selected) if selected is not None else None
         busy_or_tried = _UnionOfIds(tried, full)
-        target = self._choose(service, _UnionOfIds(busy_or_tried, out)) if len(out) else None
-        return target or self._choose(service, busy_or_tried)
+        upstream = self._choose(service, _UnionOfIds(busy_or_tried, ejected)) if len(ejected) else None
+        return upstream or self._choose(service, busy_or_tried)
 
-    def answered(self, target: Upstream, status: int) -> None:
-        """Note an answer."""
+    def record_response(self, upstream: Upstream, status: int) -> None:
+        """Record a response."""
         if status >= 500:  # noqa: PLR2004 - the server errors, RFC 9110 §15.6
-            self._failed(target.instance)
+            self._count_failure(upstream.instance)
         else:
-            self.ejection.succeeded(target.id)
+            self.ejection.record_success(upstream.id)
 
-    def not_reached(self, target: Upstream, why: str) -> None:
-        """Note that nobody took the request there, and tell the registry."""
-        instance = target.instance
-        log.info("upstream.not_reached", id=instance.id, address=instance.address, why=why)
+    def record_unreachable(self, upstream: Upstream, why: str) -> None:
+        """Record that the request could not be sent, and report that to the registry."""
+        instance = upstream.instance
+        log.info("upstream.unreachable", id=instance.id, address=instance.address, why=why)
         self._report(instance.id, why)
-        self._failed(instance)
+        self._count_failure(instance)
         self._stats.retries["never_sent"] += 1
 
-    def broke(self, target: Upstream, why: str) -> None:
-        """Note that an instance broke off, or took too long."""
-        instance = target.instance
-        log.warning("upstream.broke", id=instance.id, address=instance.address, why=why)
-        self._failed(instance)
+    def record_failure(self, upstream: Upstream, why: str) -> None:
+        """Record that the response broke off, or took too long."""
+        instance = upstream.instance
+        log.warning("upstream.failed", id=instance.id, address=instance.address, why=why)
+        self._count_failure(instance)
 
-    def may_repeat(self) -> bool:
-        """Take one retry out of the budget, if it has any."""
-        if self.budget.take(self._now()):
+    def try_spend_retry(self) -> bool:
+        """Spend one retry of the budget; return False when there is none left."""
+        if self.budget.try_spend(self._now()):
             self._stats.retries["broken"] += 1
             return True
-        log.warning("retry.budget_spent")
+        log.warning("retry.budget_exhausted")
         return False
 
     def _choose(self, service: str, skip: Container[str]) -> Upstream | None:
-        if service in self.targets.least_request:
-            return self.targets.least_busy(service, skip, self._sample)
-        chosen = self._discovery.next_id(service, skip)
-        return self.targets.by_id.get(chosen) if chosen is not None else None
+        if service in self.upstreams.least_request:
+            return self.upstreams.least_loaded(service, skip, self._sample)
+        selected = self._discovery.next_id(service, skip)
+        return self.upstreams.by_id.get(selected) if selected is not None else None
 
-    def _failed(self, instance: Instance) -> None:
+    def _count_failure(self, instance: Instance) -> None:
         peers = {one.id for one in self._discovery.serving(instance.service)}
-        seconds = self.ejection.failed(instance.id, peers, self._now())
+        seconds = self.ejection.record_failure(instance.id, peers, self._now())
         if seconds is not None:
             log.warning("instance.ejected", id=instance.id, seconds=seconds)
             self._stats.ejections[instance.service] += 1
 
-    def _changed(self) -> None:
-        """Take in the new table: routes, targets, and who cannot be counted on."""
+    def _update(self) -> None:
+        """Apply the new table: routes, upstreams, and which of them cannot be relied on."""
         known = self._discovery.instances
-        _update(self.routes, known)
-        self.ejection.keep(known)
-        self._in_doubt(known, self.targets.update(known))
+        _update_routes(self.routes, known)
+        self.ejection.retain(known)
+        self._on_change(known, self.upstreams.update(known))
 
     def __repr__(self) -> str:
-        """Show what decides."""
-        return f"<LoadBalancer: {self.ejection!r} {self.budget!r} {self.targets!r}>"
+        """Show what it decides by."""
+        return f"<LoadBalancer: {self.ejection!r} {self.budget!r} {self.upstreams!r}>"
 
 
 def follow_routes(discovery: Discovery, routes: RouteTable) -> Callable[[], None]:
     """Keep `routes` up with `discovery` until the returned function is called."""
-    _update(routes, discovery.instances)
-    return discovery.on_change(lambda: _update(routes, discovery.instances))
+    _update_routes(routes, discovery.instances)
+    return discovery.on_change(lambda: _update_routes(routes, discovery.instances))
 
 
-def _update(routes: RouteTable, known: Mapping[str, Instance]) -> None:
+def _update_routes(routes: RouteTable, known: Mapping[str, Instance]) -> None:
     if routes.update(known.values()):
         for conflict in routes.router.conflicts:
             log.warning("route.conflict", **conflict._asdict())

@@ -1,4 +1,4 @@
-"""Retry: may a request be sent again, and how many may be. Pure.
+"""Retry: whether a request may be sent again, and how many may be. Pure.
 
 What was never sent may always go to the next instance; what was sent only if doing it twice is the
 same as doing it once, and while the budget lasts, so that retries never make an outage worse.
@@ -13,7 +13,7 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 def is_retryable(method: bytes, *, has_key: bool) -> bool:
-    """Tell whether a request may be sent again although it may have been processed.
+    """Return whether a request may be sent again although it may have been processed.
 
     `has_key`: it has an Idempotency-Key.
     """
@@ -25,16 +25,16 @@ class RetryBudget:
 
     def __init__(self, now: float) -> None:
         self._tokens = CAPACITY
-        self._at = now
+        self._refilled_at = now
         self.requests = 0
-        """Requests since it was last asked: each earns its share of a retry."""
+        """Requests since the last refill: each earns its share of a retry."""
 
-    def take(self, now: float) -> bool:
-        """Take one retry out; False when there is none left."""
-        earned = self.requests * SHARE + (now - self._at) * PER_SECOND
+    def try_spend(self, now: float) -> bool:
+        """Spend one retry; return False when there is none left."""
+        earned = self.requests * SHARE + (now - self._refilled_at) * PER_SECOND
         self._tokens = min(CAPACITY, self._tokens + earned)
         self.requests = 0
-        self._at = now
+        self._refilled_at = now
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0

@@ -1,7 +1,7 @@
-"""Targets: the instances as the gateway talks to them: what each has to do, and may have. Pure.
+"""Upstreams: the instances as the gateway sees them: how busy each is, and how busy it may be. Pure.
 
-An instance may say in its metadata how many requests it takes at once (`connections`), and how its
-service's turns are taken (`turn`).
+An instance may say in its metadata how many requests it takes at once (`connections`), and which
+load-balancing policy its service has (`turn`).
 """
 
 import json
@@ -9,18 +9,20 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from blog.core.instance import LB_POLICY_KEY, Instance, State
-from blog.gateway.proxy.headers import SERVED_BY_HEADER
+from blog.core.web import INSTANCE_HEADER
 from blog.http.client import ClientConnection
 
+SERVED_BY_HEADER = "Blog-Served-By"
 CONNECTIONS_KEY: Final = "connections"
 CONNECTION_LIMIT = 1024
-"""Requests that an instance gets at once if it says nothing else."""
+"""Requests that an instance takes at once if it says nothing else."""
 
 
 class Upstream:
-    """One instance. `active` are the requests it has now; `idle` the connections that wait for one.
+    """One instance. `active` is how many requests it has now; `idle` are connections without one.
 
-    What is written for each request is spelt once: `meant` and `served_by` as lines, `quoted` as JSON.
+    What is written for each request is formatted once: `instance_line` and `served_by_line` are header
+    lines, `json_id` is the id as JSON.
     """
 
     __slots__ = (
@@ -28,11 +30,11 @@ class Upstream:
         "id",
         "idle",
         "instance",
+        "instance_line",
         "is_retired",
+        "json_id",
         "limit",
-        "meant",
-        "quoted",
-        "served_by",
+        "served_by_line",
     )
 
     def __init__(self, instance: Instance) -> None:
@@ -42,12 +44,12 @@ class Upstream:
         self.limit = _limit(instance)
         self.idle: list[ClientConnection] = []
         self.is_retired = False
-        self.quoted = json.dumps(instance.id).encode()
-        self.meant = f"Blog-Instance: {instance.id}\r\n".encode()
-        self.served_by = f"{SERVED_BY_HEADER}: {instance.service}/{instance.id}\r\n".encode()
+        self.json_id = json.dumps(instance.id).encode()
+        self.instance_line = f"{INSTANCE_HEADER}: {instance.id}\r\n".encode()
+        self.served_by_line = f"{SERVED_BY_HEADER}: {instance.service}/{instance.id}\r\n".encode()
 
     def __repr__(self) -> str:
-        """Show what it has to do."""
+        """Show how busy it is."""
         return f"<Upstream {self.instance.id}: {self.active} active, {len(self.idle)} idle>"
 
 
@@ -56,69 +58,69 @@ Sample: TypeAlias = Callable[[Sequence[Upstream], int], Sequence[Upstream]]
 
 
 class UpstreamSet:
-    """Every instance that may have something to do. `full` are the ids of those at their limit."""
+    """Every instance that may get requests. `full` are the ids of those at their limit."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Upstream] = {}
         self.full: set[str] = set()
         self.least_request: dict[str, list[Upstream]] = {}
-        """For services that take turns by load: those that may be chosen."""
+        """For services with the policy least-request: those that may be selected."""
 
     def update(self, known: Mapping[str, Instance]) -> list[Upstream]:
-        """Take in who is known now; return the targets that get no more requests."""
+        """Apply the instances known now; return the upstreams that get no more requests."""
         retired = [self._retire(id_) for id_ in self.by_id.keys() - self._serving(known)]
         for instance in known.values():
-            target = self.by_id.get(instance.id)
-            if target is None:
+            upstream = self.by_id.get(instance.id)
+            if upstream is None:
                 if instance.is_serving():
                     self.by_id[instance.id] = Upstream(instance)
-            elif target.instance.address == instance.address:
-                target.instance = instance
+            elif upstream.instance.address == instance.address:
+                upstream.instance = instance
             else:
                 retired.append(self._retire(instance.id))
                 self.by_id[instance.id] = Upstream(instance)
         self.least_request = {}
-        for target in self.by_id.values():
-            if target.instance.metadata.get(LB_POLICY_KEY) == "least-request":
-                self.least_request.setdefault(target.instance.service, []).append(target)
+        for upstream in self.by_id.values():
+            if upstream.instance.metadata.get(LB_POLICY_KEY) == "least-request":
+                self.least_request.setdefault(upstream.instance.service, []).append(upstream)
         return retired
 
-    def take(self, target: Upstream) -> None:
-        """Count a request that goes to it."""
-        target.active += 1
-        if target.active >= target.limit:
-            self.full.add(target.id)
+    def acquire(self, upstream: Upstream) -> None:
+        """Count a request that goes to `upstream`."""
+        upstream.active += 1
+        if upstream.active >= upstream.limit:
+            self.full.add(upstream.id)
 
-    def give_back(self, target: Upstream) -> None:
+    def release(self, upstream: Upstream) -> None:
         """Count a request that is over."""
-        target.active -= 1
-        if self.full and target.active < target.limit:
-            self.full.discard(target.id)
+        upstream.active -= 1
+        if self.full and upstream.active < upstream.limit:
+            self.full.discard(upstream.id)
 
-    def least_busy(self, service: str, skip: Container[str], sample: Sample) -> Upstream | None:
+    def least_loaded(self, service: str, skip: Container[str], sample: Sample) -> Upstream | None:
         """Return the less busy of two that `sample` picks (power of two choices), ready ones first."""
-        among = [target for target in self.least_request[service] if target.instance.id not in skip]
-        ready = [target for target in among if target.instance.state is State.READY] or among
+        among = [one for one in self.least_request[service] if one.instance.id not in skip]
+        ready = [one for one in among if one.instance.state is State.READY] or among
         if len(ready) < 2:  # noqa: PLR2004 - two choices
             return ready[0] if ready else None
-        return min(sample(ready, 2), key=lambda target: target.active)
+        return min(sample(ready, 2), key=lambda upstream: upstream.active)
 
     def _retire(self, id_: str) -> Upstream:
-        target = self.by_id.pop(id_)
-        target.is_retired = True
+        upstream = self.by_id.pop(id_)
+        upstream.is_retired = True
         self.full.discard(id_)
-        return target
+        return upstream
 
     @staticmethod
     def _serving(known: Mapping[str, Instance]) -> set[str]:
         return {id_ for id_, instance in known.items() if instance.is_serving()}
 
     def __repr__(self) -> str:
-        """Show everybody."""
+        """Show every upstream."""
         return f"<UpstreamSet: {list(self.by_id.values())!r}>"
 
 
 def _limit(instance: Instance) -> int:
-    """Read the limit; what is no number is none."""
-    said = instance.metadata.get(CONNECTIONS_KEY, "")
-    return int(said) if said.isdecimal() and int(said) > 0 else CONNECTION_LIMIT
+    """Return the limit in the metadata; one that is not a positive number is ignored."""
+    text = instance.metadata.get(CONNECTIONS_KEY, "")
+    return int(text) if text.isdecimal() and int(text) > 0 else CONNECTION_LIMIT

@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from blog.core.histogram import Histogram
-from blog.gateway.telemetry.stats import BOUNDS, StatsOfService, StatsSnapshot
+from blog.gateway.telemetry.stats import BOUNDS, ServiceStatsSnapshot, StatsSnapshot
 
 WINDOW = 10.0
 """Seconds over which a rate is measured."""
@@ -56,7 +56,7 @@ class TrafficHistory:
 
 def _histogram(snapshot: StatsSnapshot, service: str) -> Histogram:
     """Return how long the requests to `service` took; the gateway sends seconds and buckets."""
-    stats: StatsOfService | None = snapshot.services.get(service)
+    stats: ServiceStatsSnapshot | None = snapshot.services.get(service)
     return Histogram(BOUNDS, stats.buckets, stats.seconds) if stats else Histogram(BOUNDS)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.gateway.edge.cors import allowed_origin, is_preflight, preflight, share
+from blog.gateway.edge.cors import allowed_origin, is_preflight, preflight, response_lines
 
 SITE = "https://site.example"
 
@@ -41,6 +41,6 @@ def test_the_answer_to_a_preflight() -> None:
 
 def test_caches_keep_origins_apart() -> None:
     """Whoever asks; only a named origin may read."""
-    assert share(None) == b"Vary: Origin\r\n"
-    assert share(SITE).startswith(f"Access-Control-Allow-Origin: {SITE}\r\n".encode())
-    assert share(SITE).endswith(b"Vary: Origin\r\n")
+    assert response_lines(None) == b"Vary: Origin\r\n"
+    assert response_lines(SITE).startswith(f"Access-Control-Allow-Origin: {SITE}\r\n".encode())
+    assert response_lines(SITE).endswith(b"Vary: Origin\r\n")

@@ -1,4 +1,4 @@
-"""What every request meets at the public door, whatever comes after."""
+"""What the public port does with every request, whatever comes after."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ async def problem_of(answer: Any) -> Any:
     ],
 )
 async def test_no_route_is_404(rig: Any, path: str) -> None:
-    """A problem with the request's id; inner paths are not there."""
+    """A problem with the request's id; internal paths are not there."""
     await rig.instance(echo)
     async with rig.http.get(rig.url + path, headers={"X-Request-Id": "r-1"}) as answer:
         problem = await problem_of(answer)
@@ -183,7 +183,7 @@ class TestWritesByRate:
 
     @pytest.fixture
     def settings(self) -> Settings:
-        """Allow two at once, and believe the proxy next door."""
+        """Allow two at once, and trust the proxy at 127.0.0.1."""
         return Settings(write_rate=0.5, write_burst=2, trusted_proxies=("127.0.0.0/8",))
 
     async def test_who_writes_too_often_is_told_when_to_come_again(self, rig: Any, count: Any) -> None:
@@ -210,7 +210,7 @@ class TestWritesByRate:
             heard = {name.lower(): value for name, value in json.loads(await answer.read())}
         assert heard["x-forwarded-for"] == "203.0.113.7"
         assert heard["x-forwarded-proto"] == "https"
-        rig.door.sweep()
+        rig.handler.sweep()
         [line] = (json.loads(line) for text in rig.lines for line in text.splitlines())
         assert (line["client"], line["status"], line["path"]) == ("203.0.113.7", 200, "/things")
         assert line["request_id"] == heard["x-request-id"]
@@ -226,7 +226,7 @@ async def test_a_route_may_say_its_own_limits(rig: Any, count: Any) -> None:
         Route(method="GET", pattern="/things/{id}", answer_timeout=0.01),
     )
     rig._instances = {"large": instance.model_copy(update={"id": "large", "routes": routes})}
-    rig.tell()
+    rig.publish()
     async with rig.http.put(f"{rig.url}/things/1", data=io.BytesIO(b"x" * (2 << 20))) as answer:
         assert answer.status == 200
     assert len(seen.requests[0][2]) == 2 << 20
@@ -236,6 +236,6 @@ async def test_a_route_may_say_its_own_limits(rig: Any, count: Any) -> None:
 
     slow = await rig.raw(hang)
     rig._instances = {"slow": slow.model_copy(update={"id": "slow", "routes": routes})}
-    rig.tell()
+    rig.publish()
     async with rig.http.get(f"{rig.url}/things/1") as answer:
         assert answer.status == 504

@@ -5,29 +5,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.gateway.edge.rate_limit import SAFE, RateLimiter, network_of, spend
-from blog.gateway.edge.token_buckets import TokenBuckets, shared
+from blog.gateway.edge.token_buckets import TokenBuckets, shared_memory
 
 MOMENTS = st.lists(st.floats(min_value=0, max_value=2), max_size=60)
 
 
 def test_a_client_may_write_in_bursts_and_then_at_its_rate() -> None:
     """Each by its own; who waits as long as it is told may write."""
-    rates = RateLimiter(2.0, 3)
-    assert [rates.wait("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
-    assert rates.wait("a", 0.0) == 0.5
-    assert rates.wait("b", 0.0) == 0.0
-    assert rates.wait("a", 0.25) == 0.25
-    assert rates.wait("a", 0.5) == 0.0
-    assert rates.wait("a", 0.5) > 0.0
+    limiter = RateLimiter(2.0, 3)
+    assert [limiter.acquire("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert limiter.acquire("a", 0.0) == 0.5
+    assert limiter.acquire("b", 0.0) == 0.0
+    assert limiter.acquire("a", 0.25) == 0.25
+    assert limiter.acquire("a", 0.5) == 0.0
+    assert limiter.acquire("a", 0.5) > 0.0
 
 
 def test_only_those_who_wrote_lately_are_remembered() -> None:
     """A full bucket is the same as none."""
-    rates = RateLimiter(1.0, 10)
+    limiter = RateLimiter(1.0, 10)
     for client in range(50):
-        rates.wait(f"10.0.0.{client}", 0.0)
-    rates.wait("other", 10.0)
-    assert repr(rates) == "<RateLimiter: 1/s, 10 at once, 1 clients>"
+        limiter.acquire(f"10.0.0.{client}", 0.0)
+    limiter.acquire("other", 10.0)
+    assert repr(limiter) == "<RateLimiter: 1/s, 10 at once, 1 clients>"
 
 
 @given(pauses=MOMENTS, rate=st.sampled_from([0.001, 0.3, 10.0, 1e6]), burst=st.integers(1, 7))
@@ -35,16 +35,16 @@ def test_never_more_than_the_burst_and_what_comes_back(
     pauses: list[float], rate: float, burst: int
 ) -> None:
     """From any write to any later one; and who waits as long as it is told is let in."""
-    with shared() as memory:
+    with shared_memory() as memory:
         by_turns = [RateLimiter(rate, burst, TokenBuckets(memory)) for _ in range(2)]  # as two workers
         now, taken = 1e6, list[float]()
         for number, pause in enumerate(pauses):
             now += pause
-            wait = by_turns[number % 2].wait("a", now)
+            wait = by_turns[number % 2].acquire("a", now)
             if wait:
                 assert wait <= 1 / rate + 1e-6
                 now += wait
-                assert by_turns[0].wait("a", now) == 0.0
+                assert by_turns[0].acquire("a", now) == 0.0
             taken.append(now)
     for first, began in enumerate(taken):
         for last in range(first, len(taken)):
@@ -89,9 +89,9 @@ def test_an_ipv6_client_is_its_network(address: str, expected: str) -> None:
 def test_two_limits_in_one_table_are_two() -> None:
     """Each has its own name there."""
     table = TokenBuckets()
-    assert RateLimiter(1.0, 1, table).wait("a", 0.0) == 0.0
-    assert RateLimiter(1.0, 1, table, name="other ").wait("a", 0.0) == 0.0
-    assert RateLimiter(1.0, 1, table).wait("a", 0.0) == 1.0
+    assert RateLimiter(1.0, 1, table).acquire("a", 0.0) == 0.0
+    assert RateLimiter(1.0, 1, table, name="other ").acquire("a", 0.0) == 0.0
+    assert RateLimiter(1.0, 1, table).acquire("a", 0.0) == 1.0
 
 
 def test_what_writes_nothing_is_free() -> None:

@@ -18,7 +18,7 @@ NEVER = 0.0001
 
 @pytest.fixture
 def settings() -> Settings:
-    """Allow two at once, and believe the proxy next door."""
+    """Allow two at once, and trust the proxy at 127.0.0.1."""
     return Settings(write_rate=NEVER, write_burst=2, trusted_proxies=("127.0.0.0/8",))
 
 
@@ -53,7 +53,7 @@ async def test_whatever_may_write_counts(rig: Any, count: Any, method: str) -> N
     assert await statuses_of(rig, ["10.0.0.1"] * 3, method) == [200, 200, 429]
     for safe, status in {"GET": 200, "HEAD": 200, "OPTIONS": 405}.items():
         assert await statuses_of(rig, ["10.0.0.1"] * 5, safe) == [status] * 5
-    assert sum(asked[0] == method for asked in seen.requests) == 2
+    assert sum(one[0] == method for one in seen.requests) == 2
 
 
 async def test_loopback_is_a_client_like_others(rig: Any, count: Any) -> None:
@@ -120,7 +120,7 @@ async def test_a_refused_body_is_passed_over(rig: Any, count: Any) -> None:
         b"Connection: close\r\n\r\n"
     )
     assert (await rig.send(expecting)).startswith(b"HTTP/1.1 429 ")
-    assert [asked[0] for asked in seen.requests] == ["POST", "POST", "GET"]
+    assert [one[0] for one in seen.requests] == ["POST", "POST", "GET"]
 
 
 async def test_a_request_that_leads_nowhere_costs_nothing(rig: Any, count: Any) -> None:
@@ -139,12 +139,12 @@ class TestForms:
     """Where the route's service shows what is refused."""
 
     @pytest.fixture
-    async def asked(self, rig: Any) -> list[tuple[str, str, bytes]]:
+    async def requests(self, rig: Any) -> list[tuple[str, str, bytes]]:
         """Run an instance that does; give what it was asked."""
-        asked: list[tuple[str, str, bytes]] = []
+        requests: list[tuple[str, str, bytes]] = []
 
         async def show(request: web.Request) -> web.StreamResponse:
-            asked.append((request.method, request.raw_path, await request.read()))
+            requests.append((request.method, request.raw_path, await request.read()))
             return web.Response(status=429 if request.path.startswith("/refused/") else 200, text="page")
 
         instance: Instance = await rig.instance(show)
@@ -153,10 +153,10 @@ class TestForms:
             Route(method="PUT", pattern="/things"),
         )
         rig._instances = {instance.id: instance.model_copy(update={"routes": routes})}
-        rig.tell()
-        return asked
+        rig.publish()
+        return requests
 
-    async def test_a_form_goes_to_where_it_is_only_shown(self, rig: Any, asked: list[Any]) -> None:
+    async def test_a_form_goes_to_where_it_is_only_shown(self, rig: Any, requests: list[Any]) -> None:
         """With its query and its body, and the seconds to wait; other routes get the problem."""
         answers = []
         for method in ("POST", "POST", "POST", "PUT"):
@@ -167,13 +167,13 @@ class TestForms:
             (429, "text/plain"),
             (429, "application/problem+json"),
         ]
-        assert asked[:2] == [("POST", "/things?a=1%26b", b"typed")] * 2
-        method, path, body = asked[2]
+        assert requests[:2] == [("POST", "/things?a=1%26b", b"typed")] * 2
+        method, path, body = requests[2]
         seconds = path.removeprefix("/refused/").removesuffix("/things?a=1%26b")
-        assert (method, body, len(asked)) == ("POST", b"typed", 3)
+        assert (method, body, len(requests)) == ("POST", b"typed", 3)
         assert 1 <= int(seconds) <= 1 / NEVER
 
-    async def test_nobody_can_ask_for_it(self, rig: Any, asked: list[Any]) -> None:
+    async def test_nobody_can_ask_for_it(self, rig: Any, requests: list[Any]) -> None:
         """The path is not routed, in whatever spelling."""
         for path in (
             "/refused/1/things",
@@ -186,19 +186,19 @@ class TestForms:
                 % path.encode()
             )
             assert status.startswith(b"HTTP/1.1 404 "), path
-        assert not asked
+        assert not requests
 
     async def test_pages_of_refusals_have_a_limit_of_their_own(
-        self, rig: Any, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+        self, rig: Any, requests: list[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A flood gets what API clients get, which costs its service nothing."""
         await statuses_of(rig, ["10.0.0.1"] * 2)
-        asked.clear()
+        requests.clear()
         burst = write_limit._SHOWN_BURST
         now = rig.clock.monotonic()
-        monkeypatch.setattr(rig.door, "_now", lambda: now)
+        monkeypatch.setattr(rig.handler, "_now", lambda: now)
         async with asyncio.TaskGroup() as group:
             for _ in range(10):
                 group.create_task(statuses_of(rig, ["10.0.0.1"] * (burst // 10 + 5)))
-        assert len(asked) == burst
-        assert {path.startswith("/refused/") for _, path, _ in asked} == {True}
+        assert len(requests) == burst
+        assert {path.startswith("/refused/") for _, path, _ in requests} == {True}

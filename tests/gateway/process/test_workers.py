@@ -12,9 +12,9 @@ import aiohttp
 from tests.gateway.test_service import TOKEN, gateway, service, settings_in
 
 
-async def counted(client: aiohttp.ClientSession, inner: str) -> int:
+async def counted(client: aiohttp.ClientSession, admin: str) -> int:
     """Return how many answers of `things` the gateway has counted."""
-    async with client.get(f"{inner}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+    async with client.get(f"{admin}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         text = await answer.text()
     wanted = 'blog_gateway_requests_total{service="things",status="2xx"} '
     return sum(
@@ -38,7 +38,7 @@ async def test_workers_share_the_port_and_their_counts_add_up(tmp_path: Path) ->
         service(settings, f"http://{member.instance.address}"),
     ):
         url = f"http://{member.instance.metadata['public']}/things"
-        inner = f"http://{member.instance.address}"
+        admin = f"http://{member.instance.address}"
         statuses: Counter[int] = Counter()
 
         async def ask(times: int) -> None:
@@ -49,9 +49,9 @@ async def test_workers_share_the_port_and_their_counts_add_up(tmp_path: Path) ->
         async with aiohttp.ClientSession() as client:
             while await _is_503(client, url):
                 await asyncio.sleep(0.01)
-            already = await counted(client, inner)
+            already = await counted(client, admin)
             await ask(40)
-            while (now := await counted(client, inner)) < already + 40:
+            while (now := await counted(client, admin)) < already + 40:
                 await asyncio.sleep(0.05)
             workers = children() - before
             assert len(workers) == 2
@@ -61,7 +61,7 @@ async def test_workers_share_the_port_and_their_counts_add_up(tmp_path: Path) ->
                 await asyncio.sleep(0.01)
             await ask(20)
             assert statuses == {200: 60}
-            while await counted(client, inner) < now + 20:
+            while await counted(client, admin) < now + 20:
                 await asyncio.sleep(0.05)
     assert children() == before
 

@@ -1,4 +1,4 @@
-"""Turns, streams and errors through the door, over real sockets."""
+"""Load balancing, streams and errors through the public port, over real sockets."""
 
 import asyncio
 import gzip
@@ -6,18 +6,16 @@ import io
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from blog.core.instance import State
+from tests.gateway.wire import Reader, Writer
 
 pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
-
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
 
 
 async def test_everybody_gets_a_turn(rig: Any, count: Any) -> None:
@@ -52,17 +50,17 @@ class TestImpatient:
 
     async def test_no_answer_in_time_is_504(self, rig: Any) -> None:
         """And not asked again: the client has waited enough."""
-        asked: list[bytes] = []
+        received: list[bytes] = []
 
         async def hang(reader: Reader, _: Writer) -> None:
-            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            received.append(await reader.readuntil(b"\r\n\r\n"))
             await reader.read()
 
         await rig.raw(hang)
         await rig.raw(hang)
         async with rig.http.get(f"{rig.url}/things") as answer:
             assert answer.status == 504
-        assert len(asked) == 1
+        assert len(received) == 1
 
 
 async def test_after_the_first_byte_the_connection_is_broken_off(rig: Any) -> None:
@@ -82,11 +80,11 @@ async def test_after_the_first_byte_the_connection_is_broken_off(rig: Any) -> No
 
 async def test_a_client_that_goes_away_cancels_its_request(rig: Any) -> None:
     """The instance sees its connection close."""
-    asked, closed = asyncio.Event(), asyncio.Event()
+    received, closed = asyncio.Event(), asyncio.Event()
 
     async def wait_for_the_end(reader: Reader, _: Writer) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
+        received.set()
         await reader.read()
         closed.set()
 
@@ -94,7 +92,7 @@ async def test_a_client_that_goes_away_cancels_its_request(rig: Any) -> None:
     _, writer = await rig.connect()
     writer.write(b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: 1\r\n\r\nx")
     async with asyncio.timeout(5):
-        await asked.wait()
+        await received.wait()
         writer.close()
         await closed.wait()
 
@@ -119,7 +117,7 @@ async def test_server_sent_events_are_passed_on_one_by_one(rig: Any) -> None:
         for n in range(2):
             say.set()
             assert await answer.content.readuntil(b"\n\n") == b"data: %d\n\n" % n
-        rig.door.end_streams()
+        rig.handler.end_streams()
         assert await answer.content.read() == b""
         await rig.member.health.streams.wait_until_zero()
 

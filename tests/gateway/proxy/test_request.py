@@ -2,32 +2,23 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
 from blog.core.instance import Route
 from blog.gateway.proxy.forward import ResponseForwarder
 from blog.gateway.proxy.request import ProxiedRequest
+from tests.gateway.wire import Reader, Writer, pour, until
 from tests.loops import broken_off, in_both_loops
 
 pytestmark = [pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True), in_both_loops]
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
 
 GET = b"GET /things HTTP/1.1\r\nHost: blog\r\n\r\n"
 POST = b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: 5\r\n\r\nhello"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = 20 << 20
-PIECE = b"x" * 65536
-
-
-async def until(condition: Any) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def answer_all(reader: Reader, writer: Writer) -> None:
@@ -40,7 +31,7 @@ async def answer_all(reader: Reader, writer: Writer) -> None:
 
 def is_begun(rig: Any) -> bool:
     """Tell whether a part of a request has come."""
-    return bool(rig.door._proxy._active) or any(one._buffer for one in rig.door.places.open)
+    return bool(rig.in_flight) or any(one._buffer for one in rig.handler.limiter.open)
 
 
 class Pour:
@@ -54,13 +45,11 @@ class Pour:
         while await reader.readuntil(b"\r\n\r\n"):
             framing = b"Transfer-Encoding: chunked" if self._in_chunks else b"Content-Length: %d" % LARGE
             writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing)
-            for _ in range(LARGE // len(PIECE)):
-                writer.write(b"%x\r\n%b\r\n" % (len(PIECE), PIECE) if self._in_chunks else PIECE)
-                await writer.drain()
+            await pour(writer, LARGE, in_chunks=self._in_chunks)
             writer.write(b"0\r\n\r\n" if self._in_chunks else b"")
 
 
-async def read_answer(reader: Reader) -> bytes:
+async def read_response(reader: Reader) -> bytes:
     """Read a whole answer; return its body."""
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n"), head
@@ -87,9 +76,9 @@ async def test_two_hundred_requests_on_one_connection(rig: Any) -> None:
             if cut < len(request):
                 await until(lambda: is_begun(rig))
                 writer.write(request[cut:])
-            assert await read_answer(reader) == b"ok"
-    [target] = rig.turns.targets.by_id.values()
-    assert len(target.idle) == 1  # one connection has carried them all
+            assert await read_response(reader) == b"ok"
+    [upstream] = rig.balancer.upstreams.by_id.values()
+    assert len(upstream.idle) == 1  # one connection has carried them all
     await broken_off(writer)
 
 
@@ -100,7 +89,7 @@ async def test_two_hundred_requests_at_once(rig: Any) -> None:
     writer.write((GET + POST) * 100)
     async with asyncio.timeout(60):
         for _ in range(200):
-            assert await read_answer(reader) == b"ok"
+            assert await read_response(reader) == b"ok"
     await broken_off(writer)
 
 
@@ -112,7 +101,7 @@ async def test_large_answers_come_whole_one_after_the_other(rig: Any, in_chunks:
     async with asyncio.timeout(60):
         for _ in range(2):
             writer.write(GET)
-            assert len(await read_answer(reader)) == LARGE
+            assert len(await read_response(reader)) == LARGE
     await broken_off(writer)
 
 
@@ -128,15 +117,13 @@ async def test_a_large_upload_comes_whole(rig: Any) -> None:
     instance = await rig.raw(take)
     routes = (Route(method="POST", pattern="/things", body_limit=LARGE),)
     rig._instances = {instance.id: instance.model_copy(update={"id": "big", "routes": routes})}
-    rig.tell()
+    rig.publish()
     reader, writer = await rig.connect()
     async with asyncio.timeout(60):
         for _ in range(2):
             writer.write(b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: %d\r\n\r\n" % LARGE)
-            for _ in range(LARGE // len(PIECE)):
-                writer.write(PIECE)
-                await writer.drain()
-            assert await read_answer(reader) == b"ok"
+            await pour(writer, LARGE)
+            assert await read_response(reader) == b"ok"
     assert got == [LARGE, LARGE]
     await broken_off(writer)
 
@@ -147,26 +134,26 @@ async def test_a_client_that_stops_reading_stops_the_instance_until_it_reads_on(
     """Nothing is lost, and little is held meanwhile: most of the answer is still the instance's."""
     came = 0
 
-    def count(relay: ResponseForwarder, data: bytes) -> None:
+    def count(forwarder: ResponseForwarder, data: bytes) -> None:
         nonlocal came
         came += len(data)
-        pass_on(relay, data)
+        pass_on(forwarder, data)
 
-    pass_on = ResponseForwarder.came
-    monkeypatch.setattr(ResponseForwarder, "came", count)
+    pass_on = ResponseForwarder.add
+    monkeypatch.setattr(ResponseForwarder, "add", count)
     await rig.raw(Pour())
     reader, writer = await rig.connect(limit=65536)
     writer.write(GET)
-    [exchange] = await first(lambda: rig.door._proxy._active)
-    await until(lambda: exchange._connection and not exchange._connection.is_reading)
-    [client] = rig.door.places.open
+    [proxied] = await first(lambda: rig.in_flight)
+    await until(lambda: proxied._connection and not proxied._connection.is_reading)
+    [client] = rig.handler.limiter.open
     assert client.is_paused
     assert client.transport.get_write_buffer_size() < 1 << 20
     assert came < LARGE * 3 // 4  # what the kernel took, and little more
     async with asyncio.timeout(60):
-        assert len(await read_answer(reader)) == LARGE
+        assert len(await read_response(reader)) == LARGE
         writer.write(GET)
-        assert len(await read_answer(reader)) == LARGE
+        assert len(await read_response(reader)) == LARGE
     await broken_off(writer)
 
 
@@ -175,67 +162,67 @@ async def test_a_client_that_goes_while_it_is_paused_leaves_nothing(rig: Any) ->
     await rig.raw(Pour())
     reader, writer = await rig.connect(limit=65536)
     writer.write(GET)
-    [exchange] = await first(lambda: rig.door._proxy._active)
+    [proxied] = await first(lambda: rig.in_flight)
     await reader.readuntil(b"\r\n\r\n")
     await broken_off(writer)
-    await until(lambda: not rig.door._proxy._active and not rig.door.places.open)
-    [target] = rig.turns.targets.by_id.values()
-    assert (target.active, target.idle) == (0, [])
-    assert exchange._connection is None
+    await until(lambda: not rig.in_flight and not rig.handler.limiter.open)
+    [upstream] = rig.balancer.upstreams.by_id.values()
+    assert (upstream.active, upstream.idle) == (0, [])
+    assert proxied._connection is None
 
 
 async def test_a_pause_before_the_answer_is_no_reason_not_to_read_it(rig: Any) -> None:
     """An instance is not blamed for a client that reads slowly, nor kept waiting for it."""
-    asked, answer = asyncio.Event(), asyncio.Event()
+    received, respond = asyncio.Event(), asyncio.Event()
 
     async def wait(reader: Reader, writer: Writer) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
-            asked.set()
-            await answer.wait()
+            received.set()
+            await respond.wait()
             writer.write(OK)
 
     await rig.raw(wait)
     reader, writer = await rig.connect()
     async with asyncio.timeout(10):
         writer.write(GET)
-        await asked.wait()
-        [client] = rig.door.places.open
+        await received.wait()
+        [client] = rig.handler.limiter.open
         client.pause_writing()
-        answer.set()
-        assert await read_answer(reader) == b"ok"
+        respond.set()
+        assert await read_response(reader) == b"ok"
         client.resume_writing()
         writer.write(GET)
-        assert await read_answer(reader) == b"ok"
+        assert await read_response(reader) == b"ok"
     assert not rig.reports
     await broken_off(writer)
 
 
 async def test_an_early_answer_to_a_request_that_is_not_taken_ends_its_connection(rig: Any) -> None:
     """What the instance has not read yet would be taken for the next request."""
-    asked, answer = asyncio.Event(), asyncio.Event()
+    received, respond = asyncio.Event(), asyncio.Event()
     connections = 0
 
     async def wait(reader: Reader, writer: Writer) -> None:
         nonlocal connections
         connections += 1
         while await reader.readuntil(b"\r\n\r\n"):
-            asked.set()
-            await answer.wait()
+            received.set()
+            await respond.wait()
             writer.write(OK)
 
     await rig.raw(wait)
     reader, writer = await rig.connect()
     async with asyncio.timeout(10):
         writer.write(GET)
-        await asked.wait()
-        [exchange] = rig.door._proxy._active
-        exchange._connection.pause_writing()
-        answer.set()
-        assert await read_answer(reader) == b"ok"
-        [target] = rig.turns.targets.by_id.values()
-        assert not target.idle
+        await received.wait()
+        [proxied] = rig.in_flight
+        proxied._connection.pause_writing()
+        respond.set()
+        assert await read_response(reader) == b"ok"
+        [upstream] = rig.balancer.upstreams.by_id.values()
+        assert not upstream.idle
         writer.write(GET)
-        assert await read_answer(reader) == b"ok"
+        assert await read_response(reader) == b"ok"
     assert connections == 2
     await broken_off(writer)
 
@@ -265,14 +252,14 @@ async def test_an_upload_is_read_on_only_if_the_instance_takes_more(tls: Any, *,
     """A large first piece is written at once: its stop comes before the request is said to be sent."""
     said: list[str] = []
     client: Any = SimpleNamespace(
-        pause_body=lambda: said.append("pause"), resume_body=lambda: said.append("resume")
+        pause_reading=lambda: said.append("pause"), resume_reading=lambda: said.append("resume")
     )
     proxy: Any = SimpleNamespace(now=lambda: 0.0, response_timeout=lambda match: 1.0)
-    asked: Any = SimpleNamespace(head=SimpleNamespace(method=b"POST"), lines=b"", match=None)
-    body: Any = SimpleNamespace(start=lambda: (b"", b"x" * LARGE), is_whole=False)
-    target: Any = SimpleNamespace(meant=b"")
-    exchange = ProxiedRequest(proxy, client, asked, body)
-    exchange._target = target
+    context: Any = SimpleNamespace(head=SimpleNamespace(method=b"POST"), lines=b"", match=None)
+    body: Any = SimpleNamespace(start=lambda: (b"", b"x" * LARGE), is_complete=False)
+    upstream: Any = SimpleNamespace(instance_line=b"")
+    proxied = ProxiedRequest(proxy, client, context, body)
+    proxied._upstream = upstream
     connection: Any = Halting(is_full=is_full)
-    assert exchange.connected(target, connection)
+    assert proxied.connected(upstream, connection)
     assert said == (["pause"] if is_full else ["resume"])

@@ -37,7 +37,7 @@ def connection() -> ClientConnection:
     return made
 
 
-def target() -> Upstream:
+def upstream() -> Upstream:
     """Make one with no connections."""
     return Upstream(
         Instance(
@@ -56,12 +56,12 @@ class Nobody:
     def __init__(self) -> None:
         self.got: list[ClientConnection] = []
 
-    def connected(self, target: Upstream, connection: ClientConnection) -> bool:
+    def connected(self, upstream: Upstream, connection: ClientConnection) -> bool:
         """Take it."""
         self.got.append(connection)
         return True
 
-    def not_connected(self, target: Upstream, why: str) -> None:
+    def connect_failed(self, upstream: Upstream, why: str) -> None:
         """Take note."""
 
 
@@ -84,9 +84,9 @@ UNFIT: dict[str, Callable[[ClientConnection], Any]] = {
 @pytest.mark.parametrize("why", UNFIT)
 async def test_only_a_free_connection_goes_back(why: str) -> None:
     """Any other is broken off, whoever gives it back."""
-    upstream, at, one = ConnectionPool(TaskSupervisor("t"), SystemClock()), target(), connection()
+    pool, at, one = ConnectionPool(TaskSupervisor("t"), SystemClock()), upstream(), connection()
     UNFIT[why](one)
-    upstream.give_back(at, one)
+    pool.release(at, one)
     assert not at.idle
     assert "abort" in one.transport.done  # type: ignore[attr-defined]
 
@@ -94,27 +94,27 @@ async def test_only_a_free_connection_goes_back(why: str) -> None:
 @pytest.mark.parametrize("why", UNFIT)
 async def test_only_a_free_connection_comes_out(why: str) -> None:
     """What happened to it while it was idle counts as much; the next one is taken."""
-    upstream, at, one, free, nobody = (
+    pool, at, one, free, nobody = (
         ConnectionPool(TaskSupervisor("t"), SystemClock()),
-        target(),
+        upstream(),
         connection(),
         connection(),
         Nobody(),
     )
     for each in (free, one):
-        upstream.give_back(at, each)
+        pool.release(at, each)
     UNFIT[why](one)
-    upstream.get(at, nobody)
+    pool.acquire(at, nobody)
     assert nobody.got == [free]
     assert not at.idle
 
 
 async def test_what_is_free_again_may_go_back() -> None:
     """Paused and gone on, both ways."""
-    upstream, at, one = ConnectionPool(TaskSupervisor("t"), SystemClock()), target(), connection()
+    pool, at, one = ConnectionPool(TaskSupervisor("t"), SystemClock()), upstream(), connection()
     one.pause_reading()
     one.pause_writing()
     one.resume_writing()
     one.resume_reading()
-    upstream.give_back(at, one)
+    pool.release(at, one)
     assert at.idle == [one]

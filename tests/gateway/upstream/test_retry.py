@@ -1,7 +1,7 @@
-"""What may be sent again, and how often: by tables, and through the door over real sockets."""
+"""What may be sent again, and how often: by tables, and through the public port over real sockets."""
 
 import asyncio
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -9,9 +9,7 @@ from aiohttp import web
 from blog.core.instance import State
 from blog.gateway.upstream.retry import RetryBudget, is_retryable
 from blog.http.limits import REPLAY_LIMIT
-
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
+from tests.gateway.wire import Reader, Writer
 
 
 @pytest.mark.parametrize(
@@ -39,7 +37,7 @@ def test_only_what_is_the_same_done_twice_may_be_repeated(
 def spent(budget: RetryBudget, now: float) -> int:
     """Take all retries there are."""
     count = 0
-    while budget.take(now):
+    while budget.try_spend(now):
         count += 1
     return count
 
@@ -154,7 +152,7 @@ async def test_no_retry_without_budget(rig: Any, count: Any) -> None:
     """An outage is not made worse: 502 instead."""
     await rig.raw(die)
     await rig.instance(count())
-    while rig.turns.may_repeat():
+    while rig.balancer.try_spend_retry():
         pass
     statuses = []
     for _ in range(2):
@@ -166,17 +164,17 @@ async def test_no_retry_without_budget(rig: Any, count: Any) -> None:
 @pytest.mark.parametrize("state", [State.SUSPECT, State.GONE])
 async def test_waiting_ends_when_the_instance_is_in_doubt(rig: Any, count: Any, state: State) -> None:
     """A GET that waits for a stopped instance is asked of another as soon as that is known."""
-    asked = asyncio.Event()
+    received = asyncio.Event()
 
     async def hang(reader: Reader, _: Writer) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
+        received.set()
         await reader.read()
 
     stopped = await rig.raw(hang)
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(rig.http.get(f"{rig.url}/things").__aenter__())
-        await asked.wait()
+        await received.wait()
         await rig.instance(count())
         rig.set_state(stopped, state)
         answer = await waiting
@@ -186,17 +184,17 @@ async def test_waiting_ends_when_the_instance_is_in_doubt(rig: Any, count: Any, 
 
 async def test_a_post_that_waits_is_not_cut(rig: Any, count: Any) -> None:
     """Whatever becomes of others, and of its own instance while that still may answer."""
-    asked, say = asyncio.Event(), asyncio.Event()
+    received, say = asyncio.Event(), asyncio.Event()
 
     async def slow(_: web.Request) -> web.StreamResponse:
-        asked.set()
+        received.set()
         await say.wait()
         return web.Response(text="late")
 
     instance = await rig.instance(slow)
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(rig.http.post(f"{rig.url}/things", data=b"x").__aenter__())
-        await asked.wait()
+        await received.wait()
         await rig.instance(count())
         rig.set_state(instance, State.SUSPECT)
         say.set()
@@ -206,17 +204,17 @@ async def test_a_post_that_waits_is_not_cut(rig: Any, count: Any) -> None:
 
 async def test_a_get_is_not_cut_by_what_becomes_of_others(rig: Any, count: Any) -> None:
     """Only doubts about its own instance count."""
-    asked, say = asyncio.Event(), asyncio.Event()
+    received, say = asyncio.Event(), asyncio.Event()
 
     async def slow(_: web.Request) -> web.StreamResponse:
-        asked.set()
+        received.set()
         await say.wait()
         return web.Response(text="late")
 
     instance = await rig.instance(slow)
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(rig.http.get(f"{rig.url}/things").__aenter__())
-        await asked.wait()
+        await received.wait()
         rig.set_state(await rig.instance(count()), State.GONE)
         rig.set_state(instance, State.DRAINING)
         say.set()

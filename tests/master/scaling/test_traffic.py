@@ -12,7 +12,7 @@ def snapshot(
     """Count so many answers of comments, each after `seconds`."""
     stats = GatewayStats()
     for _ in range(count):
-        stats.services["comments"].served(200, seconds)
+        stats.services["comments"].record(200, seconds)
     stats.services["comments"].in_flight = in_flight
     stats.services["comments"].streams = streams
     return stats.snapshot()

@@ -1,4 +1,4 @@
-"""A door for tests: over real sockets, plain or over TLS, with a clock that a test turns."""
+"""A port for tests: over real sockets, plain or over TLS, with a clock that a test turns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,31 +29,31 @@ class Echo:
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> Handler:
         """Begin."""
-        echoing = Echoing(self, connection, head)
+        handler = EchoHandler(self, connection, head)
         if not head.has_body:
-            echoing.body_ended()
-        return echoing
+            handler.body_ended()
+        return handler
 
     def refuse(self, connection: ServerConnection, error: BlogError) -> None:
         """Say why."""
         connection.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status_of(error))
 
-    def answer_later(self, echoing: "Echoing") -> None:
+    def answer_later(self, handler: "EchoHandler") -> None:
         """Answer once the gate is open."""
 
         async def answer() -> None:
             await self.gate.wait()
-            echoing.answer()
+            handler.answer()
 
         if self.gate.is_set():
-            echoing.answer()
+            handler.answer()
         else:
             task = asyncio.create_task(answer())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
 
-class Echoing:
+class EchoHandler(Handler):
     """One request."""
 
     def __init__(self, echo: Echo, connection: ServerConnection, head: RequestHead) -> None:
@@ -80,22 +80,18 @@ class Echoing:
         self.connection.write(b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")
         self.connection.finish()
 
-    def client_paused(self) -> None:
-        """Nothing is streamed."""
-
-    def client_resumed(self) -> None:
-        """Nothing is streamed."""
-
     def client_gone(self) -> None:
         """Count it."""
         self.echo.gone += 1
 
 
 class Rig:
-    """A door with a clock that a test turns."""
+    """A port with a clock that a test turns."""
 
-    def __init__(self, port: int, echo: Echo, places: ConnectionLimiter, tls: Tls | None) -> None:
-        self.port, self.echo, self.places = port, echo, places
+    def __init__(
+        self, port: int, echo: Echo, limiter: ConnectionLimiter[ServerConnection], tls: Tls | None
+    ) -> None:
+        self.port, self.echo, self.limiter = port, echo, limiter
         self._client = tls.client if tls else None
         self.time = 100.0
         self.writers: list[asyncio.StreamWriter] = []
@@ -103,13 +99,13 @@ class Rig:
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and look who is late."""
         self.time += seconds
-        self.places.sweep(self.time)
+        self.limiter.sweep(self.time)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection."""
-        count = len(self.places.open)
+        count = len(self.limiter.open)
         reader, writer = await self.open()
-        await until(lambda: len(self.places.open) != count)
+        await until(lambda: len(self.limiter.open) != count)
         return reader, writer
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -127,19 +123,19 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def open_door(tls: Tls | None, total: int = 100, per_address: int = 100) -> AsyncIterator[Rig]:
-    """Open a door."""
-    places = ConnectionLimiter(total, per_address)
+async def opened_rig(tls: Tls | None, total: int = 100, per_address: int = 100) -> AsyncIterator[Rig]:
+    """Open a port."""
+    limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(total, per_address)
     bound = bind("127.0.0.1", 0)
-    rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), places, tls)
+    rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), limiter, tls)
     context = tls.server if tls else None
-    async with listening(bound, rig.echo, places, now=lambda: rig.time, sweep=lambda: None, tls=context):
+    async with listening(bound, rig.echo, limiter, now=lambda: rig.time, sweep=lambda: None, tls=context):
         try:
             yield rig
         finally:
             for writer in rig.writers:
                 await broken_off(writer)
-            await until(lambda: not places.open)
+            await until(lambda: not limiter.open)
 
 
-Door: TypeAlias = Callable[..., AbstractAsyncContextManager[Rig]]
+OpenRig: TypeAlias = Callable[..., AbstractAsyncContextManager[Rig]]
