@@ -93,7 +93,7 @@ class InProcessRuntime:
             yield InProcessRuntime(settings, clock, group)
 
     async def start(self, service: str, name: str) -> TaskReplica:
-        """Start one task; the gateway is waited for until its doors are bound."""
+        """Start one task; the gateway is waited for until its ports are bound."""
         replica = TaskReplica(Lifecycle(self._clock))
         replica.owned_by(self._group.create_task(replica.run(service, self._for(service)), name=name))
         self.replicas.append(replica)

@@ -46,12 +46,12 @@ class RegistryCollector(Collector):
             "blog_registry_suspicions", "Instances that became suspect.", value=table.suspicions
         )
         yield CounterMetricFamily(
-            "blog_registry_mass_losses",
+            "blog_registry_self_preservations",
             "Times that self-preservation began: half went silent at once.",
             value=table.self_preservations,
         )
         yield GaugeMetricFamily(
-            "blog_registry_guarded",
+            "blog_registry_self_preservation",
             "Whether self-preservation is active: no instance is lost for being silent.",
             value=table.is_self_preserving,
         )
