@@ -1,4 +1,4 @@
-"""Where an instance is found: at the address it announces, or the error says what to set. Real networks."""
+"""Where an instance is found: at its announced address, or the error says what to set. Real networks."""
 
 from collections.abc import Iterator
 from pathlib import Path
