@@ -37,18 +37,18 @@ class Departure(StrEnum):
     LOST = "lost"
 
 
-class _Frozen(BaseModel):
+class _InstanceModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Load(_Frozen):
+class Load(_InstanceModel):
     """The load of an instance: requests in flight, and how late its event loop runs (ms)."""
 
     in_flight: int = Field(default=0, ge=0)
     loop_lag_ms: float = Field(default=0.0, ge=0)
 
 
-class Route(_Frozen):
+class Route(_InstanceModel):
     """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment.
 
     `body_limit` (bytes) and `answer_timeout` (seconds until the answer's head) are for routes that
@@ -63,7 +63,7 @@ class Route(_Frozen):
     shows_refusals: bool = False
 
 
-class Instance(_Frozen):
+class Instance(_InstanceModel):
     """One running replica of a service. `id` is unique per start; `address` is what others dial.
 
     `weight` has no effect; it is on the wire.
