@@ -74,5 +74,5 @@ class OperatorReport(BaseModel):
 
 
 def is_absent(value: object) -> bool:
-    """Return whether an optional field of an event has nothing to say, and need not be in the log."""
+    """Return whether an optional field of an event is absent, and need not be in the log."""
     return value is None

@@ -32,7 +32,7 @@ class Peer(Protocol):
         ...
 
     async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
-        """Put `content` in the place of what is at `path`. Otherwise as `post`."""
+        """Replace the content at `path`. Otherwise as `post`."""
         ...
 
     async def delete(

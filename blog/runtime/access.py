@@ -1,4 +1,4 @@
-"""Access: one canonical log line and one measurement per request that a service answers."""
+"""Access: one canonical log line and one measurement per request to a service."""
 
 from collections.abc import Callable
 from functools import cached_property

@@ -1,7 +1,7 @@
 """Static files of a service: their types, their version, how long browsers keep them.
 
 A page names its files under a version, a hash of the whole folder: files that import each other are
-always of one deploy, and a file is asked for once (RFC 8246). A path without version is revalidated.
+always of one deploy, and a file is requested once (RFC 8246). A path without version is revalidated.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Binding: how a handler's parameters are filled, worked out once from its signature.
 
-Pure: it takes what a request brought as plain data, and gives keyword arguments.
+Pure: it takes the parts of a request as plain data, and returns keyword arguments.
 """
 
 import inspect
@@ -32,7 +32,7 @@ class ArgumentSource(Enum):
 
 
 REASON = "reason"
-"""The parameter of an operator command that takes what `--reason` said."""
+"""The parameter of an operator command that gets the text of `--reason`."""
 
 _BY_NAME = {"changes": ArgumentSource.CHANGES, "peers": ArgumentSource.PEERS}
 _OF_OPERATORS = (
@@ -64,7 +64,7 @@ class Binding:
 
     @property
     def body(self) -> type[BaseModel] | None:
-        """The model that the body must fit, if it takes one."""
+        """The model of the body, if the handler has a parameter for one."""
         return next((p.annotation for p in self.parameters if p.source is ArgumentSource.BODY), None)
 
     def has(self, source: ArgumentSource) -> bool:

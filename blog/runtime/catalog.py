@@ -89,7 +89,7 @@ def message(error: BaseException) -> str:
     """Return the message of an error, in one line, with a colon before it; "" without one."""
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # noqa: BLE001 - an error that cannot even say what it is
+    except Exception:  # noqa: BLE001 - an error whose own message fails
         text = ""
     line = printable(text, _MAX_MESSAGE)
     return f": {line}" if line else ""

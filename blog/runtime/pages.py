@@ -95,7 +95,7 @@ class PageHandler:
         meta = self._context.meta(request, _author(request))
         given: dict[ArgumentSource, Any] = {ArgumentSource.META: meta}
         if self._is_action:
-            refuse_other_sites(request.headers, request.host)
+            require_same_origin(request.headers, request.host)
             given |= await _form(self._binding, request)
         if refusal is not None:
             if not self._binding.has(ArgumentSource.PEERS):
@@ -131,7 +131,7 @@ def refused_page(context: HandlerContext, endpoint: Endpoint) -> Handler:
     return PageHandler(context, endpoint).handle_rejected
 
 
-def refuse_other_sites(headers: Mapping[str, str], host: str) -> None:
+def require_same_origin(headers: Mapping[str, str], host: str) -> None:
     """Let in only what our own pages send, and clients that are not browsers. Raises Forbidden.
 
     `Sec-Fetch-Site` (W3C Fetch Metadata §2.3) decides; browsers without it send `Origin` (RFC 6454

@@ -30,7 +30,7 @@ log = get_logger()
 
 
 async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> None:
-    """Run one instance of `service` until it is asked to stop and has drained.
+    """Run one instance of `service` until it is told to stop and has drained.
 
     Raises SettingsError when a setting is invalid, the port is taken, or the contract cannot be run.
     """

@@ -110,7 +110,7 @@ class FakeView:
         return Append([await plant(meta)], expect=self.applied, before=self.applied)
 
 
-async def test_a_decision_is_appended_and_answered() -> None:
+async def test_a_decision_is_appended_before_the_response() -> None:
     """The events, and the sequence of the last of them."""
     log = FakeLog()
     written = await CommandRunner("garden", log, FakeClock()).run(request(), plant)
@@ -132,7 +132,7 @@ async def test_nothing_to_write_is_no_append(decision: Any) -> None:
     assert not log.timeouts
 
 
-async def test_the_same_key_gives_the_same_answer_through_any_copy() -> None:
+async def test_the_same_key_gives_the_same_response_through_any_replica() -> None:
     """Another instance, later, without the memory of the first one: the stored event answers."""
     log, clock = FakeLog(), FakeClock()
     first = await CommandRunner("garden", log, clock).run(request(key="k"), plant)

@@ -98,7 +98,7 @@ async def start(gardens: Gardens) -> AsyncIterator[Callable[..., Any]]:
         yield started
 
 
-async def test_an_order_is_carried_out_and_answered_when_the_log_has_it(
+async def test_a_command_responds_when_the_log_has_it(
     start: Callable[..., Any],
 ) -> None:
     """What was appended and where; the same order again finds everything as it should be."""
@@ -115,7 +115,7 @@ async def test_an_order_is_carried_out_and_answered_when_the_log_has_it(
     assert len(await plot_.written()) == 2
 
 
-async def test_orders_that_come_twice_are_carried_out_once(start: Callable[..., Any]) -> None:
+async def test_commands_that_come_twice_are_run_once(start: Callable[..., Any]) -> None:
     """With one key, also at the same time: a command line that got no answer sends it again."""
     plot_ = await start()
     headers = bearer(TOKEN) | {"Idempotency-Key": "k"}
@@ -125,7 +125,7 @@ async def test_orders_that_come_twice_are_carried_out_once(start: Callable[..., 
     assert len(await plot_.written()) == 2
 
 
-async def test_a_dry_run_says_what_would_be_done_and_binds_the_order_to_it(
+async def test_a_dry_run_says_what_would_be_done_and_binds_the_command_to_it(
     start: Callable[..., Any],
 ) -> None:
     """Nothing is appended; and when it has changed by then, nothing is done."""
@@ -147,7 +147,7 @@ async def test_a_dry_run_says_what_would_be_done_and_binds_the_order_to_it(
     assert report["seen"] is None
 
 
-async def test_an_order_is_bound_to_the_events_that_were_shown(start: Callable[..., Any]) -> None:
+async def test_a_command_is_bound_to_the_events_that_were_shown(start: Callable[..., Any]) -> None:
     """Also where a command returns only those."""
     plot_ = await start()
     path = PATH + "/pick"
@@ -172,7 +172,7 @@ async def test_an_order_is_bound_to_the_events_that_were_shown(start: Callable[.
         (WEEDS, {"id": "s000001", "reason": "x" * 501}, 422),
     ],
 )
-async def test_what_cannot_be_carried_out_is_a_problem(
+async def test_what_cannot_be_run_is_a_problem(
     start: Callable[..., Any], path: str, order: dict[str, Any], status: int
 ) -> None:
     """And nothing is done."""

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from blog.core.errors import Forbidden
-from blog.runtime.pages import refuse_other_sites
+from blog.runtime.pages import require_same_origin
 from blog.testing.harness import RunningBlog
 
 Client = TestClient[Any, Any]
@@ -39,10 +39,10 @@ HOST = "blog.example:8080"
 def test_only_our_own_forms_are_taken(headers: dict[str, str], *, is_ours: bool) -> None:
     """Fetch metadata decide, else the origin; who sends neither is no browser."""
     if is_ours:
-        refuse_other_sites(headers, HOST)
+        require_same_origin(headers, HOST)
     else:
         with pytest.raises(Forbidden):
-            refuse_other_sites(headers, HOST)
+            require_same_origin(headers, HOST)
 
 
 async def key_of(client: Client, path: str) -> str:

@@ -37,7 +37,7 @@ class Rig:
     """Peers in front of real servers that answer what a test says."""
 
     def __init__(self, http: aiohttp.ClientSession, stack: AsyncExitStack) -> None:
-        self.asked: list[web.Request] = []
+        self.requests: list[web.Request] = []
         self.reported: list[str] = []
         self._stack = stack
         self._discovery = Discovery(("*",))
@@ -49,7 +49,7 @@ class Rig:
         """Make an instance of `query` ready that answers so; None: its port is closed."""
 
         async def handle(request: web.Request) -> web.Response:
-            self.asked.append(request)
+            self.requests.append(request)
             assert make is not None
             return make()
 
@@ -69,7 +69,7 @@ class Rig:
 
     def who(self) -> list[str]:
         """List the instances that were asked."""
-        return [request.headers[INSTANCE_HEADER] for request in self.asked]
+        return [request.headers[INSTANCE_HEADER] for request in self.requests]
 
 
 @pytest.fixture
@@ -84,28 +84,28 @@ def fine(**more: Any) -> web.Response:
     return web.json_response({}, **more)
 
 
-async def test_an_answer_comes_back(rig: Rig) -> None:
+async def test_a_response_comes_back(rig: Rig) -> None:
     """What is asked goes on with the request's id; what is answered comes back with its headers."""
     await rig.add(
         "a", lambda: fine(headers={"Blog-Sequence": "7", "Link": '</posts?before=x>; rel="next"'})
     )
     response = await rig.peers.query.get("/posts", params={"limit": "1"}, after=3)
     assert (response.content, response.sequence, response.next) == ({}, 7, {"before": "x"})
-    assert rig.asked[0].path_qs == "/posts?limit=1"
-    assert rig.asked[0].headers[AFTER_HEADER] == "3"
-    assert rig.asked[0].headers["X-Request-Id"] == "r1"
+    assert rig.requests[0].path_qs == "/posts?limit=1"
+    assert rig.requests[0].headers[AFTER_HEADER] == "3"
+    assert rig.requests[0].headers["X-Request-Id"] == "r1"
 
 
 @pytest.mark.parametrize("broken", [None, 500, 502, 421], ids=str)
-async def test_another_one_is_asked(rig: Rig, broken: int | None) -> None:
+async def test_another_instance_is_called(rig: Rig, broken: int | None) -> None:
     """Where one is gone, fails, or is not the one that is meant; writes as well: they have a key."""
     await rig.add("a", (lambda: web.Response(status=broken)) if broken else None)
     await rig.add("b", fine)
     for _ in range(2):
         await rig.peers.query.post("/posts", {"x": 1}, author_token="me", key="k")
     assert rig.who().count("b") == 2
-    assert rig.asked[-1].headers[IDEMPOTENCY_HEADER] == "k"
-    assert rig.asked[-1].headers[AUTHOR_HEADER] == "me"
+    assert rig.requests[-1].headers[IDEMPOTENCY_HEADER] == "k"
+    assert rig.requests[-1].headers[AUTHOR_HEADER] == "me"
     assert set(rig.reported) == ({"a"} if broken in (None, 421) else set())
 
 
@@ -120,7 +120,7 @@ async def test_another_one_is_asked(rig: Rig, broken: int | None) -> None:
     ],
     ids=["gzip", "unknown coding", "deep", "huge number", "too long"],
 )
-async def test_another_one_is_asked_where_an_answer_cannot_be_read(
+async def test_another_instance_is_called_where_a_response_cannot_be_read(
     rig: Rig, odd: Callable[[], web.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No coding is opened, nothing endless is read, and alone it counts as one that does not respond."""
@@ -128,7 +128,7 @@ async def test_another_one_is_asked_where_an_answer_cannot_be_read(
     await rig.add("a", odd)
     with pytest.raises(Unavailable, match="does not respond"):
         await rig.peers.query.get("/posts")
-    assert rig.asked[0].headers["Accept-Encoding"] == "identity"
+    assert rig.requests[0].headers["Accept-Encoding"] == "identity"
     await rig.add("b", fine)
     for _ in range(2):
         assert (await rig.peers.query.get("/posts")).content == {}
@@ -177,7 +177,7 @@ async def test_who_is_just_coming_is_waited_for(rig: Rig) -> None:
     assert (await asking).content == {}
 
 
-async def test_an_answer_that_is_no_json_is_none(rig: Rig) -> None:
+async def test_a_response_that_is_no_json_is_none(rig: Rig) -> None:
     """Something else answers there."""
     await rig.add("a", lambda: web.Response(text="<html>"))
     with pytest.raises(Unavailable):
@@ -191,7 +191,7 @@ async def test_changing_and_deleting_carry_author_and_key(rig: Rig) -> None:
     await rig.peers.query.put("/x", {"a": 1}, author_token="me", key="k1")
     response = await rig.peers.query.delete("/x", params={"sequence": "7"}, author_token="me", key="k2")
     assert (response.content, response.sequence) == (None, 8)
-    took = [request for request in rig.asked if request.headers[INSTANCE_HEADER] == "a"]
+    took = [request for request in rig.requests if request.headers[INSTANCE_HEADER] == "a"]
     assert [(request.method, request.path_qs) for request in took] == [
         ("PUT", "/x"),
         ("DELETE", "/x?sequence=7"),

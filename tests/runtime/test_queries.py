@@ -92,7 +92,7 @@ async def fetch(at: RunningService, path: str, **options: Any) -> tuple[int, byt
     return response.status, await response.read(), headers
 
 
-async def test_a_hot_answer_reads_nothing(tmp_path: Path) -> None:
+async def test_a_cached_response_reads_nothing(tmp_path: Path) -> None:
     """The second one is the same bytes and headers; not before an event that concerns it is there."""
     async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"), Sown(bed="a", seed="oat"))
@@ -111,7 +111,7 @@ async def test_a_hot_answer_reads_nothing(tmp_path: Path) -> None:
         assert Beds.reads == reads + 3
 
 
-async def test_an_author_gets_an_answer_of_their_own(tmp_path: Path) -> None:
+async def test_an_author_gets_a_response_of_their_own(tmp_path: Path) -> None:
     """And nobody else gets it, in whichever order they ask."""
     async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
@@ -202,7 +202,7 @@ async def test_what_is_missing_is_not_kept(tmp_path: Path) -> None:
         assert (await fetch(at, "/beds/a"))[0] == 200
 
 
-async def test_another_log_is_another_answer(tmp_path: Path) -> None:
+async def test_another_log_is_another_response(tmp_path: Path) -> None:
     """A view that started over shows nothing of what it was, though it is as far as before."""
     async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
@@ -235,7 +235,7 @@ STEPS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(STEPS)
-def test_hot_or_not_the_answers_are_the_same(steps: list[tuple[str, str, str]]) -> None:
+def test_cached_or_not_the_responses_are_the_same(steps: list[tuple[str, str, str]]) -> None:
     """Any interleaving of applying and reading; what is read while it is applied is old or new."""
 
     async def play() -> None:

@@ -76,7 +76,7 @@ async def test_no_peer_takes_a_write(write: Callable[[Any], Awaitable[Any]]) -> 
     with pytest.raises(TooMany) as raised:
         await write(ReadOnlyPeers(peers, REFUSAL).posts)
     assert raised.value is REFUSAL
-    assert peers.posts.asked == []
+    assert peers.posts.requests == []
 
 
 async def test_every_peer_is_read() -> None:
@@ -84,7 +84,7 @@ async def test_every_peer_is_read() -> None:
     peers = FakePeers(query=PeerResponse("read"), other=NotFound("gone"))
     reading = ReadOnlyPeers(peers, REFUSAL)
     assert (await reading.query.get("/x", params={"a": "b"}, after=3)).content == "read"
-    assert peers.query.asked == [("/x", {"a": "b"}, 3)]
+    assert peers.query.requests == [("/x", {"a": "b"}, 3)]
     with pytest.raises(NotFound):
         await reading.other.get("/x")
 

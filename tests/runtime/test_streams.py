@@ -286,14 +286,14 @@ async def test_a_stream_ends_where_the_log_is_another_one(tmp_path: Path) -> Non
 
 
 @given(st.text())
-def test_a_place_is_read_or_it_is_none(text: str) -> None:
+def test_a_position_is_read_or_it_is_none(text: str) -> None:
     """Whatever a client sends."""
     place = StreamPosition.parse(text)
     assert place is None or str(place) == text or place == StreamPosition.parse(str(place))
 
 
 @given(st.uuids(), st.integers(0, 10**18 - 1))
-def test_a_place_is_read_as_it_was_written(log: Any, sequence: int) -> None:
+def test_a_position_is_read_as_it_was_written(log: Any, sequence: int) -> None:
     """The same there and back."""
     assert StreamPosition.parse(str(StreamPosition(str(log), sequence))) == StreamPosition(
         str(log), sequence

@@ -16,30 +16,30 @@ class FakePeer:
 
     def __init__(self, response: Any) -> None:
         self.response = response
-        self.asked: list[tuple[Any, ...]] = []
+        self.requests: list[tuple[Any, ...]] = []
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
     ) -> PeerResponse:
         """Read."""
-        return self._note(path, params, after)
+        return self._record(path, params, after)
 
     async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """Write."""
-        return self._note(path, content, author_token, key)
+        return self._record(path, content, author_token, key)
 
     async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """Replace."""
-        return self._note("put", path, content, author_token, key)
+        return self._record("put", path, content, author_token, key)
 
     async def delete(
         self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
     ) -> PeerResponse:
         """Delete."""
-        return self._note("delete", path, params, author_token, key)
+        return self._record("delete", path, params, author_token, key)
 
-    def _note(self, *asked: Any) -> PeerResponse:
-        self.asked.append(asked)
+    def _record(self, *asked: Any) -> PeerResponse:
+        self.requests.append(asked)
         if isinstance(self.response, Exception):
             raise self.response
         assert isinstance(self.response, PeerResponse)

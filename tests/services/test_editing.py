@@ -83,7 +83,7 @@ def texts(path: str, *words: str) -> list[dict[str, str]]:
     return [{name: word} for word in words]
 
 
-async def test_an_author_edits_through_any_copy(rig: Rig) -> None:
+async def test_an_author_edits_through_any_replica(rig: Rig) -> None:
     """Each time the next version; a copy that lags behind what another wrote takes no wrong decision."""
     for path, version in rig.versions.items():
         for content in texts(path, *(f"edit {n}" for n in range(6))):
@@ -143,7 +143,7 @@ async def test_edits_of_many_comments_of_one_post_do_not_disturb_each_other(rig:
     assert {response.status for response in answers} == {200}
 
 
-async def test_the_same_edit_again_is_answered_with_what_is_there(rig: Rig) -> None:
+async def test_the_same_edit_again_returns_what_is_there(rig: Rig) -> None:
     """The gateway may send it to another copy once more: no second event, the same version."""
     for path, version in rig.versions.items():
         [content] = texts(path, "once")

@@ -35,7 +35,7 @@ async def test_the_form_for_other_words_holds_the_words_there_are() -> None:
     assert (page.template, form.title, form.body, form.sequence) == ("edit.html", "T", "*b*", 5)
     peers = FakePeers(query=PeerResponse({"id": COMMENT, "content": "c", **MINE}))
     page = await edit_comment_page(POST, COMMENT, peers, after_comment=POST)
-    assert peers.query.asked == [(f"/posts/{POST}/comments/{COMMENT}", None, None)]
+    assert peers.query.requests == [(f"/posts/{POST}/comments/{COMMENT}", None, None)]
     assert (page.context["form"].content, page.context["form"].sequence) == ("c", 5)
     assert page.context["resource"].page() == f"/read/{POST}?after_comment={POST}#{COMMENT}"
 
@@ -57,7 +57,7 @@ async def test_others_get_no_such_form() -> None:
         await edit_post_page(POST, peers)
     with pytest.raises(Forbidden):
         await edit_post(POST, PostForm(title="x"), peers, meta())
-    assert peers.posts.asked == []
+    assert peers.posts.requests == []
 
 
 async def test_other_words_are_put_with_the_version_that_was_seen() -> None:
@@ -66,12 +66,12 @@ async def test_other_words_are_put_with_the_version_that_was_seen() -> None:
     form = PostForm(title="T", body="b", sequence=5)
     assert await edit_post(POST, form, peers, meta("mine")) == Redirect(f"/read/{POST}?after=9")
     change = {"title": "T", "body": "b", "sequence": 5}
-    assert peers.posts.asked == [("put", f"/posts/{POST}", change, "mine", form.key)]
+    assert peers.posts.requests == [("put", f"/posts/{POST}", change, "mine", form.key)]
     said = CommentForm(content="c", sequence=6, after_comment=POST)
     response = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
     assert response == Redirect(f"/read/{POST}?after_comment={POST}&after=10#{COMMENT}")
     path = f"/posts/{POST}/comments/{COMMENT}"
-    assert peers.comments.asked == [("put", path, {"content": "c", "sequence": 6}, "mine", said.key)]
+    assert peers.comments.requests == [("put", path, {"content": "c", "sequence": 6}, "mine", said.key)]
 
 
 async def test_deleting_says_which_version() -> None:
@@ -79,11 +79,11 @@ async def test_deleting_says_which_version() -> None:
     peers = FakePeers(posts=PeerResponse(None, sequence=9), comments=PeerResponse(None, sequence=10))
     form = Form(sequence=5)
     assert await delete_post(POST, form, peers, meta("mine")) == Redirect("/?after=9")
-    assert peers.posts.asked == [("delete", f"/posts/{POST}", {"sequence": "5"}, "mine", form.key)]
+    assert peers.posts.requests == [("delete", f"/posts/{POST}", {"sequence": "5"}, "mine", form.key)]
     response = await delete_comment(POST, COMMENT, form, peers, meta("mine"))
     assert response == Redirect(f"/read/{POST}?after=10")
     path = f"/posts/{POST}/comments/{COMMENT}"
-    assert peers.comments.asked == [("delete", path, {"sequence": "5"}, "mine", form.key)]
+    assert peers.comments.requests == [("delete", path, {"sequence": "5"}, "mine", form.key)]
 
 
 async def test_what_changed_meanwhile_is_shown_beside_what_was_typed() -> None:

@@ -58,7 +58,7 @@ async def test_the_list_asks_for_the_page_it_shows() -> None:
     """Paging and read-your-writes are those of the API."""
     peers = FakePeers(query=PeerResponse({POST: a_post()}, next={"before": POST, "limit": "20"}))
     page = await home(peers, before=COMMENT, after=7)
-    assert peers.query.asked == [("/posts", {"before": COMMENT}, 7)]
+    assert peers.query.requests == [("/posts", {"before": COMMENT}, 7)]
     assert list(page.context["posts"]) == [a_post()]
     assert page.context["older"] == {"before": POST, "limit": "20"}
 
@@ -70,7 +70,7 @@ async def test_publishing_goes_to_the_post_and_keeps_the_author() -> None:
     response = await publish(form, peers, meta("mine"))
     assert response == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
     draft = {"title": "T", "body": "", "author": ""}
-    assert peers.posts.asked == [("/posts", draft, "mine", form.key)]
+    assert peers.posts.requests == [("/posts", draft, "mine", form.key)]
 
 
 async def test_a_form_that_is_sent_twice_has_one_author() -> None:
@@ -152,7 +152,7 @@ async def test_a_long_thread_has_pages() -> None:
     assert first.context["more"] == full[-1]["id"]
     peers = FakePeers(query=PeerResponse(a_post(comments=[some])))
     last = await read(POST, peers, after=8, after_comment=full[-1]["id"])
-    assert peers.query.asked == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
+    assert peers.query.requests == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
     assert len(last.context["comments"]) == 1
     assert last.context["more"] is None
 
@@ -163,7 +163,7 @@ async def test_the_old_name_of_a_page_is_understood(options: dict[str, Any]) -> 
     peers = FakePeers(query=PeerResponse(a_post()), comments=PeerResponse({"id": COMMENT}, sequence=4))
     page = await read(POST, peers, **options)
     assert page.context["after_comment"] == COMMENT
-    assert peers.query.asked == [(f"/posts/{POST}", {"behind": COMMENT}, None)]
+    assert peers.query.requests == [(f"/posts/{POST}", {"behind": COMMENT}, None)]
     response = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
     assert isinstance(response, Redirect)
     assert response.to == f"/read/{POST}?after_comment={COMMENT}&after=4#{COMMENT}"
@@ -174,5 +174,5 @@ async def test_searching_asks_for_what_was_typed() -> None:
     for typed, asked in ((" two  words ", {"search": "two  words"}), (" ", {})):
         peers = FakePeers(query=PeerResponse({}, next={"before": POST, "search": "two words"}))
         page = await home(peers, search=typed)
-        assert peers.query.asked == [("/posts", asked, None)]
+        assert peers.query.requests == [("/posts", asked, None)]
         assert page.context["search"] == asked.get("search", "")

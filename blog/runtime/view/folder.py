@@ -1,7 +1,7 @@
-"""View folder: where a service keeps its view. One that cannot be written there builds it elsewhere.
+"""View folder: where a service keeps its view. If it cannot be written, the view is built elsewhere.
 
 A view can be built from the log at any time, so a data directory that cannot be used is no reason not to
-run: a temporary folder takes its place, and goes at the end.
+run: a temporary folder replaces it, and is removed at the end.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ log = get_logger()
 
 @asynccontextmanager
 async def view_folder(data_dir: Path, service: str) -> AsyncIterator[Path]:
-    """Give the folder of the service in `data_dir`, or a temporary one, and say so.
+    """Yield the folder of the service in `data_dir`, or a temporary one, which is logged.
 
-    Raises SettingsError where neither can be written.
+    Raises SettingsError if neither can be written.
     """
     folder = data_dir / service
     wrong = await asyncio.to_thread(what_is_wrong, folder)
@@ -38,7 +38,7 @@ async def view_folder(data_dir: Path, service: str) -> AsyncIterator[Path]:
 
 
 def what_is_wrong(folder: Path) -> Exception | None:
-    """Return why no view can be kept in `folder`; None when it can.
+    """Return why no view can be stored in `folder`; None if one can.
 
     It is tried with a database like a view's: some file systems have no shared memory for its log.
     """

@@ -18,7 +18,7 @@ from blog.services.moderation.events import CommentModerated, Verdict
 def delete_comment(
     comment_id: Id, view: CommentsView, meta: Meta, reason: Reason = None
 ) -> Append | Unchanged:
-    """Delete comments, whoever wrote them."""
+    """Delete comments of any author."""
     found = _find(view, comment_id)
     if found.comment is None:
         return Unchanged(sequence=found.sequence)
@@ -33,12 +33,12 @@ def delete_comment(
 
 
 def reject_comment(comment_id: Id, view: CommentsView, reason: Reason = None) -> Append | Unchanged:
-    """Hide what comments say from all but their authors, whatever moderation says."""
+    """Hide comments from all but their authors, whatever moderation decides."""
     return _moderate(comment_id, "rejected", view, reason)
 
 
 def approve_comment(comment_id: Id, view: CommentsView, reason: Reason = None) -> Append | Unchanged:
-    """Show what comments say to everybody, whatever moderation says."""
+    """Show comments to everybody, whatever moderation decides."""
     return _moderate(comment_id, "approved", view, reason)
 
 

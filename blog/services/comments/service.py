@@ -69,7 +69,7 @@ def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Me
 def edit_comment(
     post_id: Id, comment_id: Id, edit: CommentEdit, view: CommentsView, meta: Meta
 ) -> Append | Unchanged:
-    """Say a comment of one's own in other words."""
+    """Edit a comment of one's own."""
     comment = authorize(view.find(post_id, comment_id), meta, f"comment {comment_id}")
     if comment.content == edit.content:
         return Unchanged(comment, comment.sequence)
@@ -82,7 +82,7 @@ def edit_comment(
 def delete_comment(
     post_id: Id, comment_id: Id, view: CommentsView, meta: Meta, sequence: Version = None
 ) -> Append | Unchanged:
-    """Take a comment of one's own back."""
+    """Delete a comment of one's own."""
     found = view.find(post_id, comment_id)
     if found is not None and found.was_deleted_by(meta):
         return Unchanged(sequence=found.sequence)

@@ -61,7 +61,7 @@ def write_post(draft: PostDraft, meta: Meta) -> PostCreated:
 
 @service.command("PUT", "/posts/{post_id}", response=as_edited)
 def edit_post(post_id: Id, edit: PostEdit, view: PostsView, meta: Meta) -> Append | Unchanged:
-    """Give a post of one's own another title and body."""
+    """Edit a post of one's own."""
     post = authorize(view.find(post_id), meta, f"post {post_id}")
     if (post.title, post.body) == (edit.title, edit.body):
         return Unchanged(post, post.sequence)
@@ -72,7 +72,7 @@ def edit_post(post_id: Id, edit: PostEdit, view: PostsView, meta: Meta) -> Appen
 
 @service.command("DELETE", "/posts/{post_id}")
 def delete_post(post_id: Id, view: PostsView, meta: Meta, sequence: Version = None) -> Append | Unchanged:
-    """Take a post of one's own back, and with it what was said about it."""
+    """Delete a post of one's own, and with it its comments."""
     found = view.find(post_id)
     if found is not None and found.was_deleted_by(meta):
         return Unchanged(sequence=found.sequence)
@@ -84,7 +84,7 @@ def delete_post(post_id: Id, view: PostsView, meta: Meta, sequence: Version = No
 
 @service.operator("delete")
 def take_down_post(post_id: Id, view: PostsView, meta: Meta, reason: Reason = None) -> Append | Unchanged:
-    """Delete posts, whoever wrote them, and with them what was said about them."""
+    """Delete posts of any author, and with them their comments."""
     found = view.find(post_id)
     if found is None:
         raise NotFound(f"There is no post {post_id}.")

@@ -59,7 +59,7 @@ class PostsView(View):
 
     @applies(PostDeleted)
     def delete(self, db: sqlite3.Connection, event: PostDeleted) -> None:
-        """Forget what it said."""
+        """Forget its content."""
         db.execute(
             "UPDATE posts SET title = '', body = '', author = '', deleted = 1, sequence = ?"
             " WHERE id = ? AND NOT deleted",

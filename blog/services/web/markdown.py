@@ -1,7 +1,7 @@
 """Markdown from people, as HTML that is harmless, and never at more than a bounded cost. Pure.
 
-Twice safe: the parser takes no HTML in (it comes out as text), and what comes out is cut down to an
-allow-list of tags. What costs more than it may (see `budget`) comes out as plain text.
+Twice safe: the parser does not accept HTML (it is output as text), and the output is reduced to an
+allow-list of tags. A text that is over its budget (see `budget`) is output as plain text.
 """
 
 import time
@@ -38,7 +38,7 @@ class _Inline(ParserInline):
     """The parser of inline text; what it looks at again and again is work as well."""
 
     def skipToken(self, state: StateInline) -> None:  # noqa: N802 - the name is the parser's
-        """See ParserInline; it remembers where a token ends, but is asked for each of them anew."""
+        """See ParserInline; it caches where a token ends, but is called for each of them again."""
         state.env[_BUDGET].spend(_SKIP)
         super().skipToken(state)
 

@@ -32,7 +32,7 @@ def test_who_was_not_asked_for_longest_goes_first() -> None:
     assert [key for key in "abc" if cache.get(key, 0)] == ["a", "c"]
 
 
-def test_one_large_answer_does_not_push_all_others_out() -> None:
+def test_one_large_response_does_not_push_all_others_out() -> None:
     """More than an eighth of what there is room for is not kept."""
     cache = ResponseCache(max_bytes=80)
     cache.put("small", 0, response("x"))
