@@ -21,6 +21,7 @@ from blog.eventlog.wire import SERVICE
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
+from blog.registry.log_identity import ADOPT_KEY, LOG_KEY
 
 _LOCK_RETRY = 0.2  # seconds between tries of a standby to get the log's lock
 
@@ -43,7 +44,7 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             settings,
             routes.app(settings.secret),
             service=SERVICE,
-            metadata={"log": event_log.identity, **({"adopt": "true"} if adopt else {})},
+            metadata={LOG_KEY: event_log.identity, **({ADOPT_KEY: "true"} if adopt else {})},
             follow=("*",),
             runner_options=server_options(),
             fast_path=fast_path,

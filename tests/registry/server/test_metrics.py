@@ -29,7 +29,12 @@ async def test_a_life_in_numbers() -> None:
         assert value("joins_total") == 2
         assert value("followers") == 1
         assert value("epoch_info", epoch=world.registry.epoch) == 1
-        assert value("suspicions_total") == value("self_preservation") == value("self_preservations_total") == 0
+        assert (
+            value("suspicions_total")
+            == value("self_preservation")
+            == value("self_preservations_total")
+            == 0
+        )
         world.registry.membership.remove("p2", RemovalCause.SILENT)
         await session.leave()
         world.registry.schedule_delta()
