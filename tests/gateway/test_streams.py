@@ -44,7 +44,7 @@ def resident() -> int:
 
 
 def is_at_rest(rig: Any) -> bool:
-    """Tell whether nothing is under way any more."""
+    """Return whether nothing is under way any more."""
     operations = rig.member.health
     active = sum(upstream.active for upstream in rig.balancer.upstreams.by_id.values())
     return (operations.requests.count, operations.streams.count, active) == (0, 0, 0)

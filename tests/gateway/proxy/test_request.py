@@ -30,7 +30,7 @@ async def answer_all(reader: Reader, writer: Writer) -> None:
 
 
 def is_begun(rig: Any) -> bool:
-    """Tell whether a part of a request has come."""
+    """Return whether a part of a request has come."""
     return bool(rig.in_flight) or any(one._buffer for one in rig.handler.limiter.open)
 
 
