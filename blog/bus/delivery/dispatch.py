@@ -30,7 +30,6 @@ class _KeyQueue:
 
     entries: deque[LogEntry] = field(default_factory=deque)
     attempts: int = 0
-    due: float = 0.0
     in_flight: int = 0
 
 
