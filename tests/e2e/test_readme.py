@@ -65,7 +65,7 @@ taken_back, left = reset("p1", some, meta), reset("p1", none, meta)
     exec(lines, scope)  # noqa: S102 - on README's own lines
     taken_back = scope["taken_back"]
     assert [event.times for event in taken_back.events] == [-2]
-    assert (taken_back.expect, taken_back.among) == (2, (scope["Clapped"],))
+    assert (taken_back.expect, taken_back.types) == (2, (scope["Clapped"],))
     assert scope["left"] == Unchanged()
 
 

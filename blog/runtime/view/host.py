@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from blog.core.backoff import Backoff, Failures
+from blog.core.backoff import spread
 from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
@@ -32,8 +32,7 @@ SNAPSHOT_THRESHOLD = 20_000
 _LIVE_BUDGET = 0.005  # seconds that a transaction may take
 _CATCH_UP_BUDGET = 0.05  # the same on the way to what was the head when the stream was opened
 _MAX_BACKLOG = 1000  # events that a slow listener may lag before it is disconnected
-_RECONNECT = Backoff(0.5, 2.0)  # before a broken stream is opened again (full jitter)
-_HELD_AFTER = 10.0  # seconds that a stream has to last to count as one that worked
+_RECONNECT = 0.5  # seconds at the most before a broken stream is opened again
 log = get_logger()
 
 
@@ -67,12 +66,9 @@ class ViewHost:
 
     async def follow_log(self) -> None:
         """Follow the log for ever. Without a bus, keep what there is and try again."""
-        failures = Failures(_HELD_AFTER)
-        now = asyncio.get_running_loop().time
         while True:
             try:
                 position = await self._resume(await self._bus.head())
-                failures.started(now())
                 async for batch in self._bus.follow(position.applied, self._types):
                     if batch.log != self.log:
                         break
@@ -82,7 +78,7 @@ class ViewHost:
             except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
                 log.warning("view.write_failed", applied=self.applied, why=str(error))
             # full jitter: a bus that returns does not get all its followers at once
-            await asyncio.sleep(_RECONNECT.full_jitter(failures.ended(now())))
+            await asyncio.sleep(spread(0, _RECONNECT))
 
     async def catch_up(self, timeout: float = 5.0) -> None:
         """Return when the view holds what the log's head is now.

@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.background import background
-from blog.core.backoff import Backoff
 from blog.core.errors import Unavailable
 from blog.eventlog.client import BusLost, EventBatch, EventLogClient
 from blog.eventlog.wire import Head
@@ -72,7 +71,7 @@ class Log:
 
 @pytest.fixture(autouse=True)
 def _come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "_RECONNECT", Backoff(1e-6, 1e-6))
+    monkeypatch.setattr(view, "_RECONNECT", 0.0)
 
 
 @asynccontextmanager
@@ -230,35 +229,3 @@ async def test_what_breaks_the_stream_is_said_and_it_goes_on(tmp_path: Path) -> 
             await host.catch_up()
             assert log.asked == [0, 10]
     assert [item["applied"] for item in logged if item["event"] == "view.disconnected"] == [10]
-
-
-class Breaking(Log):
-    """A log whose streams break at once."""
-
-    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncIterator[EventBatch]:
-        """Break before the first page."""
-        self.asked.append(after)
-        raise BusLost("it broke")
-        yield batch(through=0)
-
-
-@pytest.mark.parametrize(("held_after", "counts"), [(1e9, [1, 2, 3, 4]), (1e-9, [1, 1, 1, 1])])
-async def test_only_a_stream_that_held_ends_a_row_of_failures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_after: float, counts: list[int]
-) -> None:
-    """One that was accepted and breaks at once is one more: the pauses grow, and never overflow."""
-    failures: list[int] = []
-    enough = asyncio.Event()
-
-    class Recording:
-        def full_jitter(self, count: int) -> float:
-            failures.append(count)
-            if len(failures) == len(counts):
-                enough.set()
-            return 0.0
-
-    monkeypatch.setattr(view, "_RECONNECT", Recording())
-    monkeypatch.setattr(view, "_HELD_AFTER", held_after)
-    async with following(tmp_path, Breaking()):
-        await enough.wait()
-    assert failures[: len(counts)] == counts
