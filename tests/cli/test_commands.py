@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from blog.cli import process
 from blog.cli.commands import cli
 from blog.master.programs import COMMANDS
 
@@ -148,23 +147,3 @@ def test_a_working_directory_that_was_removed_is_one_line_and_code_2(tmp_path: P
         assert done.returncode == 2, done.stderr
         [line] = done.stderr.strip().splitlines()
         assert line.startswith("blog: BLOG_DATA_DIR=data")
-
-
-@pytest.mark.parametrize(
-    ("option", "note"),
-    [("--replica-lock", ""), ("--copy-lock", "blog: --copy-lock is now called --replica-lock.\n")],
-)
-def test_a_lock_may_have_its_old_name(
-    option: str, note: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A master that was started before an upgrade starts replicas of the new version with it."""
-    started: list[tuple[str, int]] = []
-
-    def run_instance(name: str, *, lock: int, adopt: bool) -> None:
-        assert not adopt
-        started.append((name, lock))
-
-    monkeypatch.setattr(process, "run_instance", run_instance)
-    cli.main(["posts", option, "7"], standalone_mode=False)
-    assert started == [("posts", 7)]
-    assert capsys.readouterr().err == note
