@@ -142,7 +142,6 @@ def test_every_body_is_read_by_what_has_a_bound() -> None:
     """`read`, `json`, `text`, `post` and `multipart` without arguments are awaited nowhere else."""
     readers = {"read", "json", "text", "post", "multipart"}
     allowed = {"request.read()"}  # in core.web, which knows what goes wrong there
-    no_bodies = {"self.signals.read()", "self._signals.read()"}
     found = set()
     for path, tree in modules():
         for node in ast.walk(tree):
@@ -150,5 +149,5 @@ def test_every_body_is_read_by_what_has_a_bound() -> None:
                 call = node.value
                 if not call.args and getattr(call.func, "attr", "") in readers:
                     text = ast.unparse(call)
-                    found.add(text if path.name == "web.py" or text in no_bodies else f"{path}: {text}")
-    assert found == allowed | no_bodies
+                    found.add(text if path.name == "web.py" else f"{path}: {text}")
+    assert found == allowed
