@@ -107,7 +107,7 @@ def test_readiness_counts_until_it_was_ready_once(tmp_path: Path) -> None:
             assert main(["--startup"]) == 1
 
 
-def test_one_more_copy_that_starts_is_no_illness_of_the_others(tmp_path: Path) -> None:
+def test_one_more_replica_that_starts_is_no_illness_of_the_others(tmp_path: Path) -> None:
     """Where several run in one container: the service has been ready here."""
     paths = {"/readyz": answering(503, POSTS_2), "/healthz": answering(200, POSTS_2)}
     with (

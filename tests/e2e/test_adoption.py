@@ -100,7 +100,7 @@ def test_a_killed_master_leaves_a_blog_that_serves_and_the_next_one_adopts_it(
     assert not running_in(blog.folder)
 
 
-def test_an_adopted_copy_that_is_killed_comes_back(up: Callable[..., Blog]) -> None:
+def test_an_adopted_replica_that_is_killed_comes_back(up: Callable[..., Blog]) -> None:
     """It is watched like one of the master's own."""
     with killed(up) as blog:
         blog.start(*UP)

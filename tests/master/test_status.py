@@ -100,7 +100,7 @@ async def test_without_a_view_it_is_what_waits_for_its_reactions(bench: Bench) -
     assert row["behind"] == 5
 
 
-async def test_a_copy_that_nobody_has_heard_of_yet(bench: Bench) -> None:
+async def test_a_replica_that_nobody_has_heard_of_yet(bench: Bench) -> None:
     """It starts; one that crashes again and again is called that, with its last words."""
     assert {row["state"] for row in await bench.table.rows()} == {"starting"}
     bench.reconciler.replicas[0].failures.count = 3
@@ -109,7 +109,7 @@ async def test_a_copy_that_nobody_has_heard_of_yet(bench: Bench) -> None:
     assert (row["state"], row["last_lines"]) == ("crash loop", ["one", "two"])
 
 
-async def test_a_copy_that_cannot_run_says_why(bench: Bench) -> None:
+async def test_a_replica_that_cannot_run_says_why(bench: Bench) -> None:
     """From the first time on, in the rows of both tables."""
     bench.reconciler.replicas[0].config_error = "service.py:1: SyntaxError"
     row = (await bench.table.rows())[0]

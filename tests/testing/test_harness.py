@@ -60,7 +60,7 @@ async def test_it_is_ready_within_a_second_or_so(tmp_path: Path) -> None:
     assert took < 5
 
 
-async def test_every_copy_gets_its_share(blog: RunningBlog, gateway_client: Client) -> None:
+async def test_every_replica_gets_its_share(blog: RunningBlog, gateway_client: Client) -> None:
     """Turns go round over all of them, with no edit anywhere."""
     await blog.scale(query=3)
     served = set()

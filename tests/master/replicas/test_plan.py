@@ -28,14 +28,14 @@ def test_the_difference(desired: int, running: list[float], start: list[str], st
     assert [replica.name for replica in todo.stop] == stop
 
 
-def test_a_number_is_free_when_its_copy_has_ended() -> None:
+def test_a_number_is_free_when_its_replica_has_ended() -> None:
     """One that still drains keeps its name."""
     [draining] = replicas("c", 1.0)
     draining.is_stopping = True
     assert [replica.name for replica in plan({"c": 1}, [draining], 10.0).start] == ["c-2"]
 
 
-def test_a_crashed_copy_waits_and_starts_again() -> None:
+def test_a_crashed_replica_waits_and_starts_again() -> None:
     """The same replica, when its time has come."""
     crashed = Replica("c", 1, started=1.0, start_at=12.0)
     waiting = plan({"c": 1}, [crashed], 10.0)

@@ -53,7 +53,7 @@ class Bench:
         return rollout.failure or ""
 
 
-async def test_every_copy_is_replaced() -> None:
+async def test_every_replica_is_replaced() -> None:
     """The old ones are asked to end, the new ones are as many, and nothing is left of it."""
     async with Bench().running(comments=3, posts=1) as bench:
         old = bench.runtime.living("comments")

@@ -33,7 +33,7 @@ async def test_the_gateway_ends_last() -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), [("comments-2", 2), ("my-service-13", 13)])
-def test_a_copy_that_ran_keeps_its_number(name: str, number: int) -> None:
+def test_a_replica_that_ran_keeps_its_number(name: str, number: int) -> None:
     """The last part of its name."""
     running: Any = UnstartedReplica("")
     assert AdoptedReplica(name.rpartition("-")[0], name, 0.0, running).number == number

@@ -30,7 +30,7 @@ def test_it_is_held_before_the_child_can_say_so(tmp_path: Path) -> None:
         assert replica_lock.find_holder(path) is None
 
 
-def test_the_child_of_a_copy_does_not_hold_it(tmp_path: Path) -> None:
+def test_the_child_of_a_replica_does_not_hold_it(tmp_path: Path) -> None:
     """What a replica starts itself (the gateway's workers) may outlive it: the name is free anyway."""
     path = tmp_path / "gateway-1.lock"
     started = tmp_path / "child"

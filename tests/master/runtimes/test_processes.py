@@ -49,14 +49,14 @@ def log_of(folder: Path, name: str = f"{SERVICE}-1") -> str:
     return (folder / "logs" / f"{name}.log").read_text()
 
 
-async def test_a_killed_copy_says_how_it_ended(runtime: ProcessRuntime) -> None:
+async def test_a_killed_replica_says_how_it_ended(runtime: ProcessRuntime) -> None:
     """The exit code is the signal's."""
     replica = await started(runtime)
     os.kill(replica.pid, signal.SIGKILL)
     assert await replica.wait() == -9
 
 
-async def test_a_copy_that_cannot_run_says_why(tmp_path: Path) -> None:
+async def test_a_replica_that_cannot_run_says_why(tmp_path: Path) -> None:
     """Its last lines are those of its own log."""
     async with ProcessRuntime.open(tmp_path) as runtime:
         await runtime.prepare(settings(tmp_path))

@@ -52,7 +52,7 @@ def test_up_at_once(current: int, in_flight: float, after: int) -> None:
     assert counts(TARGET, [ServiceLoad(in_flight)], current) == [after]
 
 
-def test_copies_that_are_not_ready_yet_are_not_asked_for_twice() -> None:
+def test_replicas_that_are_not_ready_yet_are_not_asked_for_twice() -> None:
     """All wait at the one that is ready; four more are on their way and would be enough."""
     assert counts(TARGET, [ServiceLoad(100)] * 30) == [5] * 30
 

@@ -73,7 +73,7 @@ def test_only_the_gateway_has_ports_and_only_the_bus_a_volume() -> None:
         ("2001:db8::5", "2001:db8::5"),
     ],
 )
-def test_the_inner_door_is_published_no_further_than_this_machine(host: str, admin: str) -> None:
+def test_the_admin_port_is_published_no_further_than_this_machine(host: str, admin: str) -> None:
     """Unless BLOG_HOST names an address: there a gateway that is a process has it too."""
     assert ports(settings(host=host)) == {"8080/tcp": (host, 8888), "4000/tcp": (admin, 4444)}
 
