@@ -48,7 +48,7 @@ class Load(FrozenModel):
 class Route(FrozenModel):
     """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment.
 
-    `body_limit` (bytes) and `answer_timeout` (seconds until the answer's head) are for routes that
+    `body_limit` (bytes) and `answer_timeout` (seconds until the response's head) are for routes that
     need others than the gateway's own. `shows_refusals`: what the gateway refuses of it may be sent to
     the instance all the same, to be shown in a page (`blog.core.refusals`).
     """

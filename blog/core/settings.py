@@ -28,6 +28,13 @@ PREFIX = "BLOG_"
 _LEAST_RATE = 0.000001
 
 
+def _host(text: str) -> str:
+    host = bare(text)
+    if not host:  # it would be every address, by accident
+        raise ValueError("no host is given; 0.0.0.0 is every address")
+    return host
+
+
 def _network(text: str) -> str:
     """Check that `text` is a network or an address."""
     ip_network(text, strict=False)
@@ -81,8 +88,8 @@ class Settings(ServiceSettings):
     embed_registry: bool = Field(
         default=True, description="the gateway holds a registry of its own in its admin API"
     )
-    host: Annotated[str, AfterValidator(bare)] = Field(
-        default="127.0.0.1", min_length=1, description="the host to listen on"
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        default="127.0.0.1", description="the host to listen on"
     )
     port: Port = Field(default=0, description="the port of an instance; 0 = any free one")
     advertise: AddressStr | None = Field(

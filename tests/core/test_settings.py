@@ -20,6 +20,7 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOG_REGISTRY", "gateway:4000"),
         ("BLOG_ADVERTISE", "nowhere"),
         ("BLOG_LOG_LEVEL", "loud"),
+        ("BLOG_HOST", "[]"),
         ("BLOG_WRITE_RATE", "-1"),
         ("BLOG_WRITE_RATE", "many"),
         ("BLOG_WRITE_RATE", "nan"),

@@ -92,7 +92,8 @@ class Rig:
             )
         )
         member = self.member
-        parts = HandlerParts(InstanceClient(member.http), member.discovery, member.health, self.balancer)
+        client = InstanceClient(member.http, report=lambda id_, why: self.reports.append((id_, why)))
+        parts = HandlerParts(client, member.discovery, member.health, self.balancer)
         self.handler.open(parts, response_timeout=response_timeout)
         self._stack.callback(self.balancer.follow())
         self.publish()

@@ -57,7 +57,7 @@ def connect(limiter: Any) -> Callable[..., tuple[Connection, Any]]:
 
 
 def test_one_address_cannot_have_every_connection(connect: Any) -> None:
-    """It is lingering to come again; others get in."""
+    """It is told when to come again; others get in."""
     assert [connect()[1], connect()[1]] == [None, None]
     refusal = connect()[1]
     assert isinstance(refusal, TooMany)

@@ -66,7 +66,8 @@ def _temporary(path: Path, mode: int) -> FileLock:
     while True:
         temporary = path.with_name(f".{path.name}.{uuid4().hex}{_TEMPORARY}")
         try:
-            lock = FileLock(temporary, mode=mode)
+            # where there are no locks, a file can still be replaced
+            lock = FileLock(temporary, mode=mode, is_required=False)
         except LockedError:  # another process is about to remove it as a leftover
             continue
         except OSError:

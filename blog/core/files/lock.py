@@ -3,11 +3,14 @@
 Taking one never waits: it succeeds at once, or raises LockedError.
 """
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class LockedError(Exception):
@@ -24,15 +27,21 @@ class FileLock:
     The file is created with `mode`, before the umask, if it does not exist. A child process shares the
     lock only if it inherits the descriptor (`pass_fds`). There may be several shared locks, or one that
     is exclusive. Raises LockedError when the lock is taken, OSError when the file cannot be opened for
-    writing.
+    writing or, if the lock `is_required`, the file system has no locks.
     """
 
-    def __init__(self, path: Path, *, shared: bool = False, mode: int = 0o666) -> None:
+    def __init__(
+        self, path: Path, *, shared: bool = False, mode: int = 0o666, is_required: bool = True
+    ) -> None:
         self.path = path
         # close-on-exec, as every descriptor that Python opens (PEP 446)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
         try:
             _lock(self._descriptor, path, shared=shared)
+        except OSError as error:
+            if is_required or error.errno not in _NO_LOCKS:
+                self.close()
+                raise
         except BaseException:
             self.close()
             raise

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
-from blog.core.net.address import Address, AddressError
+from blog.core.net.address import Address
 from blog.gateway.upstream.upstreams import Upstream
 from blog.http.client import ClientConnection
 from blog.http.connection_limits import IDLE_INTERVAL
@@ -77,7 +77,7 @@ class ConnectionPool:
             waiter.connect_failed(upstream, "connecting timed out")
         except ConnectionRefusedError:
             waiter.connect_failed(upstream, "connection refused")
-        except (OSError, AddressError) as error:
+        except (OSError, ValueError) as error:  # ValueError: an address, or a name, that is not valid
             waiter.connect_failed(upstream, f"cannot connect: {error}")
         else:
             if not waiter.connected(upstream, connection):

@@ -241,7 +241,8 @@ class RegistryClient:
                 self._has_tried(connection.url)
 
     def _on_joined(self, connection: RegistryConnection, joined: Joined) -> None:
-        self._failures[connection.url].started(self._clock.monotonic())
+        if not connection.is_joined:  # joined again, as with other expectations, it is the same session
+            self._failures[connection.url].started(self._clock.monotonic())
         self.discovery.apply(joined, connection.url)
         connection.is_joined = True
         for message in self._requests:

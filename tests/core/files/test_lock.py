@@ -1,5 +1,7 @@
 """A lock is had at once or not at all, and its holder's end frees it."""
 
+import errno
+import fcntl
 import gc
 import os
 import subprocess
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from blog.core.files.atomic import write_atomically
 from blog.core.files.lock import FileLock, LockedError, is_locked, lock_for_life
 
 
@@ -110,3 +113,20 @@ def test_one_for_life_ends_with_its_process(tmp_path: Path) -> None:
             lock_for_life(path)
         process.kill()
     assert not is_locked(path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_an_error_where_the_lock_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Two writers of a log would be its end; a file that is replaced as a whole needs no lock."""
+
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        FileLock(tmp_path / "lock")
+    FileLock(tmp_path / "lock", is_required=False).close()
+    write_atomically(tmp_path / "file", "content")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lock"]

@@ -144,6 +144,14 @@ async def test_openapi_is_merged(rig: Any) -> None:
     assert document["paths"] == {"/things": {"get": {"summary": "x"}}}
 
 
+async def test_an_instance_that_cannot_be_asked_for_its_description_is_reported(rig: Any) -> None:
+    """As by every call to an instance; the document is there without it."""
+    gone = rig.dead()
+    async with rig.http.get(f"{rig.url}/openapi.json") as response:
+        assert (await response.json())["paths"] == {}
+    assert [id_ for id_, _ in rig.reports] == [gone.id]
+
+
 class TestAcrossSites:
     """With an origin in the settings."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import cast
 
 import aiohttp
 import pytest
@@ -14,7 +15,9 @@ from blog.core.net.http_client import client_session
 from blog.registry.client import client as sessions
 from blog.registry.client import connection as connections
 from blog.registry.client.client import RegistryClient, is_worth_a_line, reconnect_delay
+from blog.registry.client.connection import RegistryConnection
 from blog.registry.messages import Joined
+from tests.fakes import FakeClock
 from tests.registry.server.test_service import TOKEN, World, a_world, running, seen
 
 READY = {"p1": State.READY}
@@ -212,6 +215,19 @@ async def test_an_instance_is_back_as_soon_as_its_registry_is(monkeypatch: pytes
             await stack.enter_async_context(running(port))
             await follower.wait_until_joined()
     assert max(delays) <= 0.6
+
+
+async def test_joining_again_on_a_session_does_not_begin_it_anew() -> None:
+    """A session that held has held, whatever was said on it just before its end."""
+    clock = FakeClock()
+    async with aiohttp.ClientSession() as http:
+        client = RegistryClient(http=http, registries=["http://r"], clock=clock)
+        connection = RegistryConnection("http://r", cast("aiohttp.ClientWebSocketResponse", None))
+        client._on_joined(connection, Joined(epoch="e"))
+        clock.advance(100)
+        client._on_joined(connection, Joined(epoch="e"))
+    client._failures["http://r"].count = 25
+    assert client._failures["http://r"].ended(clock.monotonic()) == 1
 
 
 @pytest.mark.parametrize(("held_after", "expected"), [(5.0, [1, 2, 3, 4]), (1e-9, [1, 1, 1, 1])])
