@@ -192,7 +192,7 @@ def until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 
 def is_open(it: Running) -> bool:
-    """Tell whether a process takes connections. Raises Missing when it has ended."""
+    """Return whether a process takes connections. Raises Missing when it has ended."""
     if it.process.poll() is not None:
         said = " ".join(it.printed.read_text(errors="replace").split())[-400:]
         raise Missing(f"{it.name} ended with {it.process.returncode}: {said}")

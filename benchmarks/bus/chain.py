@@ -94,7 +94,7 @@ class LogTail:
         self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
 
     def is_settled(self) -> bool:
-        """Tell whether every comment that was written has got its status."""
+        """Return whether every comment that was written has got its status."""
         rows = self._db.execute(
             "SELECT sequence, type, key, envelope FROM events WHERE sequence > ? ORDER BY sequence",
             (self._after,),
@@ -114,12 +114,12 @@ class LogTail:
 
 
 def all_seen(asking: ours.Client, last: dict[str, list[str]]) -> bool:
-    """Tell whether the last comment of each post is seen as approved: the others came before it."""
+    """Return whether the last comment of each post is seen as approved: the others came before it."""
     return all(is_seen(asking, post, ids[-1], ids[0] if ids[1:] else "") for post, ids in last.items())
 
 
 def is_seen(asking: ours.Client, post: str, comment: str, before: str) -> bool:
-    """Tell whether `comment`, the one after `before`, is approved."""
+    """Return whether `comment`, the one after `before`, is approved."""
     found = asking.get(f"/posts/{post}/comments?limit=1&after={before}")
     return [(one["id"], one["status"]) for one in found] == [(comment, "approved")]
 

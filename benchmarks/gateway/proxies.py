@@ -132,7 +132,7 @@ defaults
   timeout client 600s
   timeout server 60s
   timeout http-keep-alive 600s
-frontend door
+frontend public
   bind 127.0.0.1:{place.port} backlog 4096
   unique-id-format %{{+X}}o%ci:%cp_%Ts_%rt:%pid
   unique-id-header X-Request-Id
@@ -186,7 +186,7 @@ def traefik(place: Place) -> Plan:
     static = f"""\
 global: {{checkNewVersion: false, sendAnonymousUsage: false}}
 entryPoints:
-  door:
+  public:
     address: "127.0.0.1:{place.port}"
     transport: {{respondingTimeouts: {{idleTimeout: 600s}}}}
 providers: {{file: {{filename: "{place.folder}/routes.yaml", watch: false}}}}
@@ -196,7 +196,7 @@ accessLog: {{filePath: "{place.folder}/access.log", format: json, bufferingSize:
     routes = f"""\
 http:
   routers:
-    all: {{rule: "PathPrefix(`/`)", entryPoints: [door], service: things}}
+    all: {{rule: "PathPrefix(`/`)", entryPoints: [public], service: things}}
   services:
     things:
       loadBalancer:
@@ -229,13 +229,13 @@ def _envoy_bootstrap(place: Place) -> dict[str, object]:
     }
     manager = _typed(
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="door", use_remote_address=True, route_config={"virtual_hosts": [route]},
+        stat_prefix="public", use_remote_address=True, route_config={"virtual_hosts": [route]},
         access_log=[{"name": "file", "typed_config": log}],
         http_filters=[{"name": "router", "typed_config": _typed("filters.http.router.v3.Router")}],
     )  # fmt: skip
     filters = [{"name": "manager", "typed_config": manager}]
     listener = {
-        "name": "door",
+        "name": "public",
         "address": _envoy_address(f"127.0.0.1:{place.port}"),
         "filter_chains": [{"filters": filters}],
     }

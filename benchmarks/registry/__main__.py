@@ -106,8 +106,8 @@ async def measure(pid: int, port: int, count: int, seconds: float) -> Figures:
     """Let `count` instances join, beat, and hear of changes."""
     await until_open(port)
     loop = asyncio.get_running_loop()
-    door = await loop.create_server(DialBack, "0.0.0.0", 0, backlog=1000)  # noqa: S104 - of loopback, all
-    answers_at = door.sockets[0].getsockname()[1]
+    dial_back = await loop.create_server(DialBack, "0.0.0.0", 0, backlog=1000)  # noqa: S104 - of loopback, all
+    answers_at = dial_back.sockets[0].getsockname()[1]
     crowd = Crowd(port, TOKEN)
     async with background(crowd.beat()):
         for _ in range(FOLLOWERS):
@@ -131,7 +131,7 @@ async def measure(pid: int, port: int, count: int, seconds: float) -> Figures:
         found["delta_worst_ms"] = max(last for _, last in delays) * 1000
         for session in crowd.sessions:
             session.transport.abort()
-    door.close()
+    dial_back.close()
     return found
 
 

@@ -127,6 +127,7 @@ class Changes(Protocol):
         ...
 
 
+@renamed_fields(answer="response", is_hot="is_cached")
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A handler behind a public route. `response` makes the content of a command's response.
@@ -287,4 +288,4 @@ class Service:
 
 
 if not TYPE_CHECKING:
-    __getattr__ = renamed_names(__name__, PeerAnswer="PeerResponse")
+    __getattr__ = renamed_names(__name__, PeerAnswer="PeerResponse", Answer="ResponseBuilder")

@@ -7,6 +7,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,20 +26,28 @@ def renamed_parameters(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        who = function.__qualname__
+        places = {name: list(signature(function).parameters).index(name) for name in values}
+
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             given: dict[str, Any] = kwargs
             for old, new in names.items():
                 if old in given:
                     if new in given:
-                        raise TypeError(f"{function.__qualname__}: give {new}, not {old} as well")
-                    _warn(f"{function.__qualname__}: {old}", new)
-                    given[new] = given.pop(old)
+                        raise TypeError(f"{who}: give {new}, not {old} as well")
+                    value = given.pop(old)
+                    given[new] = values.get(new, {}).get(value, value)
+                    _warn(f"{who}: {old}={value!r}", f"{new}={given[new]!r}")
+            positional: list[Any] = list(args)
             for name, renamed in values.items():
-                if given.get(name) in renamed:
-                    _warn(f"{function.__qualname__}: {name}={given[name]!r}", repr(renamed[given[name]]))
-                    given[name] = renamed[given[name]]
-            return function(*args, **kwargs)
+                holder, key = (given, name) if name in given else (positional, places[name])
+                if name in given or len(positional) > places[name]:
+                    value = holder[key]  # type: ignore[index]
+                    if value in renamed:
+                        _warn(f"{who}: {name}={value!r}", repr(renamed[value]))
+                        holder[key] = renamed[value]  # type: ignore[index]
+            return function(*positional, **kwargs)
 
         return call
 
@@ -54,6 +63,8 @@ def renamed_fields(
         constructor = "__new__" if issubclass(cls, tuple) else "__init__"
         make = renamed_parameters(values=values, **names)(getattr(cls, constructor))
         setattr(cls, constructor, staticmethod(make) if constructor == "__new__" else make)
+        if constructor == "__new__":
+            cls._replace = renamed_parameters(**names)(cls._replace)  # type: ignore[attr-defined, arg-type]
         for old, new in names.items():
             setattr(cls, old, RenamedAttribute(new, old))
         return cls

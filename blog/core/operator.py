@@ -8,10 +8,11 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
+from blog.core.deprecated import renamed_names
 from blog.core.text import Line
 
 PATH = "/v1/operator"
@@ -76,3 +77,7 @@ class OperatorReport(BaseModel):
 def is_absent(value: object) -> bool:
     """Return whether an optional field of an event is absent, and need not be in the log."""
     return value is None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, Order="OperatorRequest", Report="OperatorReport")

@@ -5,9 +5,11 @@ the same order.
 """
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from blog.core.deprecated import renamed_names
 from blog.core.events import Envelope
 from blog.core.frozen import FrozenModel
 
@@ -47,3 +49,7 @@ class DeliveryResponse(FrozenModel):
     """One result per delivered event, in the same order."""
 
     results: tuple[Result, ...]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, Delivery="DeliveryRequest", DeliveryAnswer="DeliveryResponse")

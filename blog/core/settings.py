@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blog.core.errors import SettingsError
 from blog.core.instance import AddressStr
-from blog.core.net.address import bare
+from blog.core.net.address import Address, bare
 
 PREFIX = "BLOG_"
 _LEAST_RATE = 0.000001
@@ -32,7 +32,7 @@ def _host(text: str) -> str:
     host = bare(text)
     if not host:  # it would be every address, by accident
         raise ValueError("no host is given; 0.0.0.0 is every address")
-    return host
+    return Address.of(host, 0).host
 
 
 def _network(text: str) -> str:

@@ -168,7 +168,7 @@ class EventLogClient:
                 read_bufsize=_READ_BUFFER,
             ) as response:
                 if response.status != HTTPStatus.OK:
-                    raise BusLost(f"The bus answered {response.status}.")
+                    raise BusLost(f"The bus responded with {response.status}.")
                 log = response.headers[LOG_HEADER]
                 async for data in response.chunks():
                     for lines, through in _decoded(decoder, data):
@@ -210,10 +210,10 @@ class EventLogClient:
             return None
         refused = _REFUSED.get(status)
         if refused is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE):
-            raise _RetryableError(f"it answered {status}")
+            raise _RetryableError(f"it responded with {status}")
         again = headers.get(hdrs.RETRY_AFTER)
         raise (refused or BlogError)(
-            detail_of(body) or f"The bus answered {status}.",
+            detail_of(body) or f"The bus responded with {status}.",
             headers={hdrs.RETRY_AFTER: again} if again else {},
         )
 

@@ -59,6 +59,6 @@ def _log_id_writer(path: Path) -> Callable[[str], None]:
         try:
             write_log_id(path, identity)
         except OSError as error:
-            log.warning("log_id.not_saved", path=str(path), why=str(error), next=_NEXT)
+            log.warning("log_id.not_saved", path=str(path), reason=str(error), next=_NEXT)
 
     return write

@@ -47,7 +47,7 @@ def services_writer(path: Path) -> Callable[[Mapping[str, int]], None]:
             write_atomically(path, json.dumps(counts), is_durable=False)
         except OSError as error:
             if written is None:
-                log.warning("known_services.not_saved", path=str(path), why=str(error), next=_NEXT)
+                log.warning("known_services.not_saved", path=str(path), reason=str(error), next=_NEXT)
         written = dict(counts)
 
     return write

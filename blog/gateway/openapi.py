@@ -69,11 +69,11 @@ async def _fetch(client: InstanceClient, instance: Instance) -> Mapping[str, Any
     try:
         response = await client.request(instance, "GET", PATH, timeout=_TIMEOUT, limit=_LIMIT)
         if response.status != HTTPStatus.OK:
-            log.warning("openapi.missing", id=instance.id, why=f"status {response.status}")
+            log.warning("openapi.missing", id=instance.id, reason=f"status {response.status}")
             return None
         document = from_json(response.body)
     except (InstanceError, ValueError) as error:
-        log.warning("openapi.missing", id=instance.id, why=repr(error))
+        log.warning("openapi.missing", id=instance.id, reason=repr(error))
         return None
     return document if isinstance(document, dict) else None
 

@@ -34,7 +34,7 @@ class Certificate:
             self._load(_context())
             self._load(self.context)
         except (OSError, ValueError) as error:
-            log.warning("certificate.unreadable", chain=str(self._chain), why=str(error))
+            log.warning("certificate.unreadable", chain=str(self._chain), reason=str(error))
             return False
         log.info("certificate.reloaded", chain=str(self._chain))
         return True

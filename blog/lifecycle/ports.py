@@ -75,4 +75,7 @@ def cannot_listen(error: OSError, host: str, setting: str, port: int) -> Setting
     """Make the error that says which setting to change."""
     if error.errno == errno.EADDRINUSE:
         return SettingsError(_IN_USE.format(name=setting, port=port, address=Address.of(host, port)))
-    return SettingsError(f"{setting}={port}: cannot listen on {host}: {error}")
+    problem = f"cannot listen on {host}: {error.strerror or error}"
+    if error.errno == errno.EACCES:
+        return SettingsError(f"{setting}={port}: {problem}; set another {setting}.")
+    return SettingsError(f"BLOG_HOST={host}: {problem}; set another BLOG_HOST.")

@@ -114,7 +114,7 @@ def _warned(event: str, path: Path, **more: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        log.warning(event, path=str(path), why=str(error), **more)
+        log.warning(event, path=str(path), reason=str(error), **more)
 
 
 def _remove_dead(folder: Path) -> None:

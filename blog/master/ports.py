@@ -67,9 +67,10 @@ def _bind(probe: socket.socket, where: Address, taken: Collection[int]) -> None:
 def _cannot_listen(setting: str, where: Address, error: OSError) -> str:
     """Name the setting to change: another port does not help if the host is not one of this machine."""
     # the errors of an unknown host have numbers of their own, which os.strerror does not know
-    what = f"BLOG_{setting}={where.port}: cannot listen on {where}: {error.strerror or error}"
-    other = f"BLOG_{setting}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "BLOG_HOST"
-    return f"{what}; set another {other}."
+    about_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+    name, value = (f"BLOG_{setting}", where.port) if about_port else ("BLOG_HOST", where.host)
+    problem = f"cannot listen on {where}: {error.strerror or error}"
+    return f"{name}={value}: {problem}; set another {name}."
 
 
 def known_token(data_dir: Path) -> str | None:

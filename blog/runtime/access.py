@@ -49,7 +49,7 @@ class _RequestMeter:
     def _seconds(self) -> Histogram:
         return Histogram(
             "blog_request_seconds",
-            "Time to answer a request, by route and status.",
+            "Time to respond to a request, by route and status.",
             ("service", "method", "route", "status"),
             registry=self._member().metrics,
         )

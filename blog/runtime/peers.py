@@ -116,7 +116,7 @@ class PeerClient:
             try:
                 return await self._attempt(instance, method, path, headers, **parts)
             except (_PeerFailed, InstanceError) as failure:
-                log.info("peer.failed", id=instance.id, address=instance.address, why=str(failure))
+                log.info("peer.failed", id=instance.id, address=instance.address, reason=str(failure))
         why = "does not respond" if tried else "is not running"
         raise Unavailable(f"The service {self._service} {why}.", headers={"Retry-After": "1"})
 

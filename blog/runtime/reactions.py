@@ -68,7 +68,7 @@ class Reactor:
         except Unavailable as error:
             return _retry(cause, error.detail)
         except (DomainError, ValidationError) as error:
-            log.warning("reaction.dead", type=cause.type, id=cause.id, why=str(error))
+            log.warning("reaction.dead", type=cause.type, id=cause.id, reason=str(error))
             return Result(id=cause.id, outcome=Outcome.DEAD, reason=str(error))
         except Exception as error:
             log.exception("reaction.failed", type=cause.type, id=cause.id)
@@ -79,7 +79,7 @@ class Reactor:
         """Skip a type that only another version of the service reacts to; logged once per type."""
         if cause.type not in self._skipped:
             self._skipped.add(cause.type)
-            log.warning("event.skipped", type=cause.type, id=cause.id, why="nothing reacts to it here")
+            log.warning("event.skipped", type=cause.type, id=cause.id, reason="nothing reacts to it here")
         return Result(id=cause.id, outcome=Outcome.DONE)
 
     async def _run(self, call: "_ReactionCall", cause: Envelope, deadline: float) -> list[Event]:

@@ -175,7 +175,7 @@ async def _missed(context: HandlerContext, after: int, current: StreamPosition) 
                 if batch.through >= current.sequence:
                     break
     except (BusLost, TimeoutError) as error:
-        log.info("stream.not_resumed", after=after, why=str(error))
+        log.info("stream.not_resumed", after=after, reason=str(error))
         return None
     found = [_applied(view, recorded) for recorded in missed]
     return [item for item in found if item is not None and item.sequence <= current.sequence]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.test_utils import BaseTestServer
 from aiohttp.web_runner import BaseRunner
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from blog.core.clock import SystemClock
-from blog.core.deprecated import RenamedAttribute
+from blog.core.deprecated import RenamedAttribute, renamed_names
 from blog.core.instance import Instance, State
 from blog.core.net.address import Address
 from blog.core.settings import Settings
@@ -147,3 +147,7 @@ class GatewayTestServer(BaseTestServer):
 
     async def _make_runner(self, **kwargs: Any) -> BaseRunner:
         raise RuntimeError(f"the blog is running already, without {kwargs}")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, GatewayServer="GatewayTestServer")

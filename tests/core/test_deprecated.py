@@ -37,6 +37,15 @@ USES: dict[str, tuple[Callable[[], Any], Any]] = {
         lambda: Service("bells", lb_policy="rotation"),
         Service("bells", lb_policy="round-robin"),
     ),
+    "Service(turn='rotation')": (
+        lambda: Service("bells", turn="rotation"),
+        Service("bells", lb_policy="round-robin"),
+    ),
+    "Service, by position": (
+        lambda: Service("bells", None, None, "rotation"),
+        Service("bells", lb_policy="round-robin"),
+    ),
+    "Append._replace(among=)": (lambda: Append([])._replace(among=(Rung,)), DECIDED),
     "Service.turn": (lambda: BELLS.turn, "least-request"),
     "Append(among=)": (lambda: Append([], among=(Rung,)), DECIDED),
     "Append.among": (lambda: DECIDED.among, (Rung,)),
@@ -69,6 +78,9 @@ IMPORTS = {
     "blog.core.peers": ("PeerAnswer", "PeerResponse"),
     "blog.core.decision": ("Answer", "ResponseBuilder"),
     "blog.core.authorship": ("own", "authorize"),
+    "blog.core.operator": ("Order", "OperatorRequest"),
+    "blog.core.reactions": ("Delivery", "DeliveryRequest"),
+    "blog.testing.harness": ("GatewayServer", "GatewayTestServer"),
 }
 
 BOTH: dict[str, Callable[[], Any]] = {

@@ -21,6 +21,8 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOG_ADVERTISE", "nowhere"),
         ("BLOG_LOG_LEVEL", "loud"),
         ("BLOG_HOST", "[]"),
+        ("BLOG_HOST", "a b"),
+        ("BLOG_HOST", "::g"),
         ("BLOG_WRITE_RATE", "-1"),
         ("BLOG_WRITE_RATE", "many"),
         ("BLOG_WRITE_RATE", "nan"),
@@ -42,7 +44,14 @@ def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, val
 
 
 @pytest.mark.parametrize(
-    ("written", "host"), [("[::1]", "::1"), ("::", "::"), ("0.0.0.0", "0.0.0.0"), ("my-host", "my-host")]
+    ("written", "host"),
+    [
+        ("[::1]", "::1"),
+        ("::", "::"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("my-host", "my-host"),
+    ],
 )
 def test_a_host_is_read_with_and_without_brackets(
     monkeypatch: pytest.MonkeyPatch, written: str, host: str

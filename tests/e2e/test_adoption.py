@@ -30,7 +30,7 @@ def processes(blog: Blog) -> set[int]:
 
 
 def is_adopted(blog: Blog) -> bool:
-    """Tell whether the last `blog up` has taken over what ran."""
+    """Return whether the last `blog up` has taken over what ran."""
     _, adopted, then = blog.said().rpartition("blog.adopted")
     return bool(adopted) and "ready after" in then
 

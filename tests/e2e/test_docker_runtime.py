@@ -45,7 +45,7 @@ class Contained:
         return {one.labels["blog.copy"]: one for one in found}
 
     def is_gone(self) -> bool:
-        """Tell whether neither a container nor a network is left."""
+        """Return whether neither a container nor a network is left."""
         return not self.containers() and not self.client.networks.list(names=[self.name])
 
     def remove(self) -> None:
@@ -77,7 +77,7 @@ def begun(contained: Contained, up: Callable[..., Blog], *options: str, **variab
 
 
 def settled(blog: Blog, path: str) -> bool:
-    """Tell whether there are comments, and all are approved."""
+    """Return whether there are comments, and all are approved."""
     comments = requests.get(blog.url + path, timeout=10).json()
     return bool(comments) and all(comment["status"] == "approved" for comment in comments)
 

@@ -53,7 +53,7 @@ class Traffic:
         return Counter(answer.status_code for _, answer in self.answers)
 
     def more_than(self, count: int) -> bool:
-        """Tell whether so many answers have come by now."""
+        """Return whether so many answers have come by now."""
         return len(self.answers) > count
 
 

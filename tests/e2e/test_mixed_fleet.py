@@ -240,9 +240,9 @@ def test_a_snapshot_goes_from_one_to_the_other(
     fleet: Fleet, checkouts: Checkouts, *, is_newer: bool
 ) -> None:
     """A new instance that is far behind takes the snapshot of the other version; it shows the same."""
-    giver, taker = (checkouts.old, checkouts.new) if is_newer else (checkouts.new, checkouts.old)
-    centre = [fleet.start(name, giver) for name in ("gateway", "bus", "posts")]
-    first = fleet.start("query", giver)
+    source, target = (checkouts.old, checkouts.new) if is_newer else (checkouts.new, checkouts.old)
+    centre = [fleet.start(name, source) for name in ("gateway", "bus", "posts")]
+    first = fleet.start("query", source)
     fleet.wait(*centre, first)
     post = wait_until(lambda: a_post(fleet), PATIENCE)
     for start in range(0, FAR, 100):
@@ -251,9 +251,10 @@ def test_a_snapshot_goes_from_one_to_the_other(
     seen = {"Blog-After": after.headers["Blog-Sequence"]}
     shown = requests.get(f"{fleet.url}/posts", headers=seen, timeout=PATIENCE).json()
     assert shown.keys() == {post, after.json()["id"]}
-    second = fleet.start_ready("query", taker)
-    assert "snapshot" in second.said()
-    print([line for line in second.said().splitlines() if "snapshot" in line])
+    second = fleet.start_ready("query", target)
+    fetched = "snapshot.fetched" if target is checkouts.new else "snapshot.taken"
+    assert fetched in second.said()
+    assert not {"snapshot.rejected", "snapshot.refused"} & set(second.said().split('"'))
     first.kill()
     fleet.wait_until_gone(first)
     assert requests.get(f"{fleet.url}/posts", headers=seen, timeout=PATIENCE).json() == shown

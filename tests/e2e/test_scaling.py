@@ -96,7 +96,7 @@ def moderated(blog: Blog) -> Counter[str]:
 
 
 def all_are_moderated(blog: Blog, written: list[str]) -> bool:
-    """Tell whether each comment has its verdict."""
+    """Return whether each comment has its verdict."""
     return set(written) <= set(moderated(blog))
 
 

@@ -120,5 +120,5 @@ async def test_time_runs_out() -> None:
         return problem(Unavailable("not now"))
 
     async with talking_to(handler) as log:
-        with pytest.raises(Unavailable, match=r"within 0.1 s: it answered 503"):
+        with pytest.raises(Unavailable, match=r"within 0.1 s: it responded with 503"):
             await log.head(timeout=0.1)

@@ -37,7 +37,7 @@ class FakeReplica:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self._code.done()
 
     def last_lines(self) -> list[str]:

@@ -89,8 +89,6 @@ def test_a_port_that_is_taken_says_which(host: str) -> None:
         ("no-such-host.invalid", "[Nn]ame"),
         ("192.0.2.1", "[Cc]annot assign"),
         ("2001:db8::1", "[Cc]annot assign"),
-        ("a b", "'a b' is not a host"),
-        ("::g", "'::g' is not an IPv6 address"),
     ],
 )
 def test_a_host_that_is_not_of_this_machine_says_why(host: str, why: str) -> None:

@@ -49,7 +49,7 @@ class Clocks(View):
         db.execute("INSERT INTO strokes VALUES (?)", (event.times,))
 
     def has(self, times: int) -> bool:
-        """Tell whether a clock struck so often."""
+        """Return whether a clock struck so often."""
         return self.db.execute("SELECT 1 FROM strokes WHERE times = ?", (times,)).fetchone() is not None
 
 

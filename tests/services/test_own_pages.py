@@ -37,7 +37,7 @@ async def test_the_form_for_other_words_holds_the_words_there_are() -> None:
     page = await edit_comment_page(POST, COMMENT, peers, after_comment=POST)
     assert peers.query.requests == [(f"/posts/{POST}/comments/{COMMENT}", None, None)]
     assert (page.context["form"].content, page.context["form"].sequence) == ("c", 5)
-    assert page.context["resource"].page() == f"/read/{POST}?after_comment={POST}#{COMMENT}"
+    assert page.context["resource"].page() == f"/read/{POST}?after_comment={POST}&behind={POST}#{COMMENT}"
 
 
 @pytest.mark.parametrize("options", [{"behind": POST}, {"after_comment": POST, "behind": COMMENT}])
@@ -69,7 +69,7 @@ async def test_other_words_are_put_with_the_version_that_was_seen() -> None:
     assert peers.posts.requests == [("put", f"/posts/{POST}", change, "mine", form.key)]
     said = CommentForm(content="c", sequence=6, after_comment=POST)
     response = await edit_comment(POST, COMMENT, said, peers, meta("mine"))
-    assert response == Redirect(f"/read/{POST}?after_comment={POST}&after=10#{COMMENT}")
+    assert response == Redirect(f"/read/{POST}?after_comment={POST}&behind={POST}&after=10#{COMMENT}")
     path = f"/posts/{POST}/comments/{COMMENT}"
     assert peers.comments.requests == [("put", path, {"content": "c", "sequence": 6}, "mine", said.key)]
 

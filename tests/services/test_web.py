@@ -9,6 +9,7 @@ from blog.core.errors import BlogError, Invalid, NotFound, TooLarge, TooMany, Un
 from blog.core.ids import derived_id
 from blog.services.web.forms import CommentForm, PostForm
 from blog.services.web.markdown import excerpt, render
+from blog.services.web.resource import thread_query
 from blog.services.web.service import comment, home, publish, read
 from tests.services.peers import COMMENT, POST, FakePeers, a_post, meta
 
@@ -152,7 +153,7 @@ async def test_a_long_thread_has_pages() -> None:
     assert first.context["more"] == full[-1]["id"]
     peers = FakePeers(query=PeerResponse(a_post(comments=[some])))
     last = await read(POST, peers, after=8, after_comment=full[-1]["id"])
-    assert peers.query.requests == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
+    assert peers.query.requests == [(f"/posts/{POST}", thread_query(full[-1]["id"]), 8)]
     assert len(last.context["comments"]) == 1
     assert last.context["more"] is None
 
@@ -163,10 +164,12 @@ async def test_the_old_name_of_a_page_is_understood(options: dict[str, Any]) -> 
     peers = FakePeers(query=PeerResponse(a_post()), comments=PeerResponse({"id": COMMENT}, sequence=4))
     page = await read(POST, peers, **options)
     assert page.context["after_comment"] == COMMENT
-    assert peers.query.requests == [(f"/posts/{POST}", {"behind": COMMENT}, None)]
+    assert peers.query.requests == [
+        (f"/posts/{POST}", {"after_comment": COMMENT, "behind": COMMENT}, None)
+    ]
     response = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
     assert isinstance(response, Redirect)
-    assert response.to == f"/read/{POST}?after_comment={COMMENT}&after=4#{COMMENT}"
+    assert response.to == f"/read/{POST}?after_comment={COMMENT}&behind={COMMENT}&after=4#{COMMENT}"
 
 
 async def test_searching_asks_for_what_was_typed() -> None:

@@ -28,10 +28,10 @@ _PAGE, _MAX_PAGE = 100, 1000
 class Routes:
     """The bus's routes."""
 
-    def __init__(self, journal: EventLog) -> None:
-        self.admin = AdminRoutes(journal)
-        self.followers = FollowStreams(journal)
-        self._log = journal
+    def __init__(self, event_log: EventLog) -> None:
+        self.admin = AdminRoutes(event_log)
+        self.followers = FollowStreams(event_log)
+        self._log = event_log
 
     def app(self, token: str | None) -> web.Application:
         """Make the app; everything but the probes needs the token."""

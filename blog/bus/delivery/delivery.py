@@ -60,7 +60,7 @@ class Delivery:
         """Deliver for ever. A new subscription is noticed when its instances join."""
         for on_change in (self._discovery.on_change, self._log.on_append):
             on_change(self._wake)
-        self._discovery.on_change(self._stop_waiting_for_doubtful)
+        self._discovery.on_change(self._stop_waiting_for_suspects)
         try:
             async with asyncio.TaskGroup() as group:
                 for name, position in (await self._log.positions()).items():
@@ -103,16 +103,16 @@ class Delivery:
 
     # -- instances -----------------------------------------------------------------------------------
 
-    def _stop_waiting_for_doubtful(self) -> None:
-        """Expire the deadlines of doubtful instances: another one can have their events."""
+    def _stop_waiting_for_suspects(self) -> None:
+        """Expire the deadlines of suspect instances: another one can have their events."""
         now = asyncio.get_running_loop().time()
         for id_, deadlines in self._deadlines.items():
-            if self._is_doubtful(id_):
+            if self._is_suspect(id_):
                 for deadline in deadlines:
                     if not deadline.expired():  # one that is just ending cannot be changed any more
                         deadline.reschedule(now)
 
-    def _is_doubtful(self, id_: str) -> bool:
+    def _is_suspect(self, id_: str) -> bool:
         """Return whether an instance is lost, or suspect while another one of its service is ready."""
         instance = self._discovery.instances.get(id_)
         if instance is None:
@@ -169,7 +169,7 @@ class Delivery:
         try:
             await self._log.subscribe(name, recorded)
         except BlogError as error:  # a full disk, for instance: it is tried again
-            log.warning("delivery.not_subscribed", subscription=name, why=error.detail)
+            log.warning("delivery.not_subscribed", subscription=name, reason=error.detail)
             return False
         self._recorded[name] = recorded
         if known is None:
@@ -251,7 +251,7 @@ class Delivery:
         except InstanceFailed as error:
             if not error.is_timeout:
                 return DeliveryFailure(str(error))
-            if not self._is_doubtful(instance.id):
+            if not self._is_suspect(instance.id):
                 return DeliveryFailure(f"no response within {TIMEOUT:g} s", is_overload=True)
             if error.is_sent:
                 return DeliveryFailure("it is suspect or lost, and has not responded")
@@ -260,7 +260,7 @@ class Delivery:
 
     @contextmanager
     def _deadline(self, id_: str) -> Iterator[asyncio.Timeout]:
-        """Yield a timeout, to be entered at once, that expires early if the instance becomes doubtful."""
+        """Yield a timeout, to be entered at once, that expires early if the instance becomes suspect."""
         deadline = asyncio.timeout(TIMEOUT)
         self._deadlines[id_].add(deadline)
         try:

@@ -92,7 +92,7 @@ def parse_response(
     """Return what an instance's response says of a batch."""
     if status == HTTPStatus.OK:
         return _results(batch, body)
-    reason = f"answered {status}: {body[:_MAX_REASON].decode(errors='replace')}"
+    reason = f"status {status}: {body[:_MAX_REASON].decode(errors='replace')}"
     if status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         is_number = retry_after.isascii() and retry_after.isdigit()  # a superscript is a digit as well
         seconds = float(retry_after) if is_number else None

@@ -96,7 +96,7 @@ class Subscription:
         try:
             await self._log.settle(self.name, parked, [], dispatch.watermark_after(entries))
         except BlogError as error:
-            log.warning("delivery.not_parked", subscription=self.name, why=error.detail)
+            log.warning("delivery.not_parked", subscription=self.name, reason=error.detail)
             self._flush_due = self._flush_due or self._clock.monotonic() + RETRY_AFTER
             return
         dispatch.park(entries)
@@ -137,7 +137,7 @@ class Subscription:
 
     def _postpone(self, dispatch: Dispatch, batch: Sequence[KeyBatch], error: BlogError) -> None:
         """Let a batch be sent again because its outcome could not be recorded; nothing has failed."""
-        log.warning("delivery.not_recorded", subscription=self.name, why=error.detail)
+        log.warning("delivery.not_recorded", subscription=self.name, reason=error.detail)
         self.attempts["not_recorded"] += len(batch)
         for key_batch in batch:
             dispatch.postpone(key_batch, self._clock.monotonic() + RETRY_AFTER)
@@ -149,7 +149,7 @@ class Subscription:
             self.attempts[settled[-1].state.value] += 1
         if failure is not None:
             self.attempts["retry"] += 1
-            log.info("delivery.failed", subscription=self.name, key=batch.key, why=failure.reason)
+            log.info("delivery.failed", subscription=self.name, key=batch.key, reason=failure.reason)
             now, jitter = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
             dispatch.retry(batch, now, jitter, failure.retry_after, settled=len(settled))
             return
@@ -157,7 +157,7 @@ class Subscription:
         is_dead = last.state is SettledState.DEAD
         dispatch.settle(batch, len(settled), is_dead=is_dead)
         if is_dead:
-            log.error("event.dead", subscription=self.name, sequence=last.sequence, why=last.reason)
+            log.error("event.dead", subscription=self.name, sequence=last.sequence, reason=last.reason)
 
     async def flush(self) -> None:
         """Write the acknowledgements that wait, and the watermark."""
@@ -168,7 +168,7 @@ class Subscription:
         try:
             await self._log.settle(self.name, unflushed, [], dispatch.watermark)
         except BlogError as error:
-            log.warning("delivery.not_flushed", subscription=self.name, why=error.detail)
+            log.warning("delivery.not_flushed", subscription=self.name, reason=error.detail)
             if dispatch is self.dispatch:  # a replay drops them
                 self._unflushed = unflushed + self._unflushed
                 self._flush_due = self._clock.monotonic() + RETRY_AFTER

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Codes of the OSError of a file system without locks."""
 
 
 class LockedError(Exception):
@@ -39,7 +40,7 @@ class FileLock:
         try:
             _lock(self._descriptor, path, shared=shared)
         except OSError as error:
-            if is_required or error.errno not in _NO_LOCKS:
+            if is_required or error.errno not in NO_LOCKS:
                 self.close()
                 raise
         except BaseException:

@@ -134,7 +134,7 @@ class _RequestHandler(RequestHandler):
         """Respond to what is not a valid request with a problem, and end the connection."""
         if status >= web.HTTPInternalServerError.status_code:
             return super().handle_error(request, status, exc, message)
-        log.info("request.malformed", address=request.remote, why=(message or "").partition("\n")[0])
+        log.info("request.malformed", address=request.remote, reason=(message or "").partition("\n")[0])
         error = Malformed("This is not a valid HTTP/1.1 request.", headers={hdrs.CONNECTION: "close"})
         response = problem(error)
         response.force_close()

@@ -49,12 +49,12 @@ class InstanceUnreachable(InstanceError):
 class InstanceMisdirected(InstanceUnreachable):
     """Another instance has the address now; it did not process the request (421).
 
-    `answered_by` is the id of that one, None if it sent none.
+    `responded_by` is the id of that one, None if it sent none.
     """
 
-    def __init__(self, instance: Instance, answered_by: str | None) -> None:
-        super().__init__(instance, f"{answered_by or 'another instance'} responds at its address (421)")
-        self.answered_by = answered_by
+    def __init__(self, instance: Instance, responded_by: str | None) -> None:
+        super().__init__(instance, f"{responded_by or 'another instance'} responds at its address (421)")
+        self.responded_by = responded_by
 
 
 class InstanceFailed(InstanceError):

@@ -22,13 +22,13 @@ class StatsCollector(Collector):
         """Yield the metrics."""
         total = self.total()
         requests = CounterMetricFamily(
-            "blog_gateway_requests", "Requests answered.", labels=("service", "status")
+            "blog_gateway_requests", "Responses.", labels=("service", "status")
         )
         seconds = HistogramMetricFamily(
-            "blog_gateway_request_seconds", "Time to answer a request.", labels=("service",)
+            "blog_gateway_request_seconds", "Time to respond to a request.", labels=("service",)
         )
         in_flight = GaugeMetricFamily(
-            "blog_gateway_in_flight", "Requests being answered.", labels=("service",)
+            "blog_gateway_in_flight", "Requests in flight.", labels=("service",)
         )
         for name, stats in sorted(total.services.items()):
             for first_digit in CLASSES[1:]:
@@ -37,7 +37,7 @@ class StatsCollector(Collector):
             seconds.add_metric((name,), buckets=latency.cumulative(), sum_value=latency.sum)
             in_flight.add_metric((name,), stats.in_flight)
         yield from (requests, seconds, in_flight)
-        yield _counter("blog_gateway_retries", "Requests sent to another instance.", "why", total.retries)
+        yield _counter("blog_gateway_retries", "Requests sent once more.", "reason", total.retries)
         yield _counter(
             "blog_gateway_ejections", "Instances left out for a while.", "service", total.ejections
         )

@@ -82,7 +82,7 @@ class LoadBalancer:
     def record_unreachable(self, upstream: Upstream, why: str) -> None:
         """Record that the request could not be sent, and report that to the registry."""
         instance = upstream.instance
-        log.info("upstream.unreachable", id=instance.id, address=instance.address, why=why)
+        log.info("upstream.unreachable", id=instance.id, address=instance.address, reason=why)
         self._report(instance.id, why)
         self._count_failure(instance)
         self._stats.retries["never_sent"] += 1
@@ -90,7 +90,7 @@ class LoadBalancer:
     def record_failure(self, upstream: Upstream, why: str) -> None:
         """Record that the response broke off, or took too long."""
         instance = upstream.instance
-        log.warning("upstream.failed", id=instance.id, address=instance.address, why=why)
+        log.warning("upstream.failed", id=instance.id, address=instance.address, reason=why)
         self._count_failure(instance)
 
     def try_spend_retry(self) -> bool:

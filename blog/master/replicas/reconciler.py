@@ -150,7 +150,7 @@ class Reconciler:
         if replica.config_error:
             if replica.config_error != before:  # only once, though it is started again and again
                 log.error(
-                    "replica.cannot_run", replica=replica.name, why=replica.config_error, next=_FIX_IT
+                    "replica.cannot_run", replica=replica.name, reason=replica.config_error, next=_FIX_IT
                 )
         elif replica.is_crash_loop:
             last = replica.last_lines[-3:]

@@ -44,7 +44,7 @@ class TaskReplica:
             self._ended.set()
 
     def has_instance(self, instance: Instance) -> bool:
-        """Tell whether `instance` runs in this task."""
+        """Return whether `instance` runs in this task."""
         return self.lifecycle.member is not None and self.lifecycle.member.instance.id == instance.id
 
     def owned_by(self, task: asyncio.Task[None]) -> None:
@@ -119,7 +119,8 @@ class InProcessRuntime:
     async def _wait_until_bound(self, replica: TaskReplica) -> None:
         """Wait for its port, unless it is asked to stop or ends before."""
         await first_of(replica.lifecycle.bound(), replica.lifecycle.stopping.wait(), replica.wait())
-        self.gateway = replica.lifecycle.member
+        # one that ended before it was bound leaves the one that was there
+        self.gateway = replica.lifecycle.member or self.gateway
 
     def _for(self, service: str) -> Settings:
         """Return the settings of one instance: any free port, and the gateway's registry."""

@@ -104,7 +104,7 @@ def _copy_and_truncate(path: Path) -> None:
             with path.with_suffix(".log.1").open("wb") as before:
                 shutil.copyfileobj(file, before, 1 << 20)
         except OSError as error:  # a full disk: the new log needs the space
-            log.warning("log.rotation_failed", path=str(path), why=str(error))
+            log.warning("log.rotation_failed", path=str(path), reason=str(error))
         file.truncate(0)
 
 

@@ -98,7 +98,7 @@ class Scaler:
                     service=name,
                     **{"from": before.replicas},
                     to=decided.replicas,
-                    why=decided.why,
+                    reason=decided.why,
                 )
             self.desired[name] = decided
         return {name: decided.replicas for name, decided in self.desired.items()}

@@ -58,7 +58,7 @@ class LoadSignals:
     def waiting(self, service: str) -> int | None:
         """Return how many events wait for the reactions of `service`.
 
-        None: it has none, they are paused (more replicas would not help), or the bus does not response.
+        None: it has none, they are paused (more replicas would not help), or the bus does not respond.
         """
         row = self._subscriptions.get(service)
         return None if row is None or row["paused"] else int(row["waiting"])

@@ -35,7 +35,7 @@ class SpecFileWatch:
             self.specs, self.problem = read(self._path, self._known), ""
         except SettingsError as error:
             self.problem = error.detail
-            log.warning("spec.invalid", why=error.detail, next="the specs before still apply")
+            log.warning("spec.invalid", reason=error.detail, next="the specs before still apply")
             return None
         log.info("spec.changed", file=str(self._path))
         return self.specs

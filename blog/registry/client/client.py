@@ -177,7 +177,7 @@ class RegistryClient:
                 why = str(error)
             failures = self._failures[url].ended(self._clock.monotonic())
             if is_worth_a_line(failures):
-                log.warning("registry.unreachable", url=url, why=why, next=_ADVICE)
+                log.warning("registry.unreachable", url=url, reason=why, next=_ADVICE)
             self._has_tried(url)
             if not self._has_left:
                 await asyncio.sleep(reconnect_delay(failures))
@@ -221,7 +221,7 @@ class RegistryClient:
                 break
             self._handle(connection, parse_from_registry(frame.data))
         if connection.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
-            log.error("registry.rejected", url=connection.url, why="it did not understand a message")
+            log.error("registry.rejected", url=connection.url, reason="it did not understand a message")
 
     def _handle(self, connection: RegistryConnection, message: FromRegistry) -> None:
         match message:
@@ -232,7 +232,7 @@ class RegistryClient:
                 self._acknowledged.set()
             case DialBackFailed():
                 tried, why = message.tried, message.why
-                log.error("instance.dial_back_failed", tried=tried, why=why, next=_SET_IT)
+                log.error("instance.dial_back_failed", tried=tried, reason=why, next=_SET_IT)
             case Drained():
                 connection.is_drained.set()
             case TableSnapshot() | TableDelta():

@@ -37,7 +37,7 @@ class RegistryCollector(Collector):
         yield states
         yield CounterMetricFamily("blog_registry_joins", "Instances that joined.", value=table.joins)
         gone = CounterMetricFamily(
-            "blog_registry_departures", "Instances that left or were lost.", labels=("why", "cause")
+            "blog_registry_departures", "Instances that left or were lost.", labels=("reason", "cause")
         )
         for cause in RemovalCause:
             gone.add_metric((cause.departure, cause), table.departures[cause])

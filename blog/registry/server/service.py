@@ -122,7 +122,7 @@ class Registry:
         why = outcome.why
         if outcome.result is not ProbeResult.ANSWERED:  # otherwise the address is right
             why = f"{why}; {advice(instance.address, peer)}"
-        log.warning("instance.dial_back_failed", id=instance.id, tried=instance.address, why=why)
+        log.warning("instance.dial_back_failed", id=instance.id, tried=instance.address, reason=why)
         return DialBackFailed(tried=instance.address, why=why)
 
     def evict(self, instance_id: str) -> None:
@@ -147,7 +147,7 @@ class Registry:
     def report_unhealthy(self, instance_id: str, why: str) -> None:
         """Probe an instance at once, because it did not respond to somebody."""
         if self.membership.get(instance_id) is not None:
-            log.info("instance.reported_unhealthy", id=instance_id, why=why)
+            log.info("instance.reported_unhealthy", id=instance_id, reason=why)
             self._probes.schedule(instance_id)
 
     async def _probe(self, instance_id: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blog.core.files.atomic import sync
-from blog.core.files.lock import FileLock, LockedError
+from blog.core.files.lock import NO_LOCKS, FileLock, LockedError
 from blog.eventlog.wire import Head
 
 POSITION = """
@@ -121,16 +121,16 @@ def lock_free_files(folder: Path) -> tuple[FileLock, Path]:
 def _locked(path: Path) -> FileLock | None:
     """Lock a file; None if another process holds it, or it is not ours.
 
-    Raises OSError if it cannot be created.
+    Raises OSError if it cannot be created, or the file system has no locks.
     """
     try:
         return FileLock(path)
     except LockedError:
         return None
-    except OSError:
-        if os.path.lexists(path):
-            return None
-        raise
+    except OSError as error:
+        if error.errno in NO_LOCKS or not os.path.lexists(path):
+            raise
+        return None
 
 
 def _is_usable(path: Path) -> bool:

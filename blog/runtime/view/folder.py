@@ -33,7 +33,7 @@ async def view_folder(data_dir: Path, service: str) -> AsyncIterator[Path]:
     except OSError:
         raise unusable(data_dir, folder, wrong) from None
     with spare as path:
-        log.warning("data_dir.fallback", path=str(folder), why=reason(wrong), instead=path)
+        log.warning("data_dir.fallback", path=str(folder), reason=reason(wrong), instead=path)
         yield Path(path)
 
 

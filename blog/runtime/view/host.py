@@ -74,9 +74,9 @@ class ViewHost:
                         break
                     await self._apply(batch)
             except (BusLost, Unavailable) as error:
-                log.info("view.disconnected", applied=self.applied, why=str(error))
+                log.info("view.disconnected", applied=self.applied, reason=str(error))
             except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
-                log.warning("view.write_failed", applied=self.applied, why=str(error))
+                log.warning("view.write_failed", applied=self.applied, reason=str(error))
             # full jitter: a bus that returns does not get all its followers at once
             await asyncio.sleep(spread(0, _RECONNECT))
 
@@ -97,7 +97,7 @@ class ViewHost:
             try:
                 head = await self._bus.head()
             except Unavailable as error:
-                log.warning("bus.not_found", why=error.detail, next="trying again")
+                log.warning("bus.not_found", reason=error.detail, next="trying again")
             else:
                 await self.wait_for(head.sequence, None, head.log)
                 return

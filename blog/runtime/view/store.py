@@ -195,7 +195,7 @@ class ViewStore:
         if kind not in self._skipped:
             self._skipped.add(kind)
             version = recorded.dataversion or 1
-            log.warning("event.skipped", type=recorded.type, version=version, id=recorded.id, why=why)
+            log.warning("event.skipped", type=recorded.type, version=version, id=recorded.id, reason=why)
 
     # On the reading thread.
 

@@ -74,14 +74,14 @@ class SnapshotFetcher:
                     wait = busy.retry_after
                 except (SnapshotRejected, BlogError, InstanceError, OSError) as error:
                     why = str(error) or type(error).__name__
-                    log.warning("snapshot.rejected", replica=replica.id, why=why)
+                    log.warning("snapshot.rejected", replica=replica.id, reason=why)
                 else:
                     return True
             remove(target)
             if wait is None:
                 return False
             await asyncio.sleep(spread(wait / 2, wait))
-        log.warning("snapshot.rejected", replica=None, why="every replica that has one stayed busy")
+        log.warning("snapshot.rejected", replica=None, reason="every replica that has one stayed busy")
         return False
 
     def _ready_replicas(self) -> list[Instance]:

@@ -50,10 +50,11 @@ def post(
     behind: Id | None = None,
 ) -> Post:
     """Show one post with its first comments, or those after `after_comment` (`behind`: its old name)."""
-    after_comment = after_comment or behind
-    number = 0 if after_comment is None else view.number_of_comment(after_comment)
+    before = after_comment or behind
+    number = 0 if before is None else view.number_of_comment(before)
     if number is None:
-        raise Invalid(f"after_comment: there is no comment {after_comment}")
+        name = "after_comment" if after_comment else "behind"
+        raise Invalid(f"{name}: there is no comment {before}")
     found = view.post(post_id, reader=meta.author_hash, after=number)
     if found is None:
         raise NotFound(f"There is no post {post_id}.")

@@ -5,6 +5,24 @@ from typing import NamedTuple
 from blog.core.contract import Peer, Peers
 
 
+def thread_query(after_comment: str | None) -> dict[str, str]:
+    """Return the parameters of a thread's page, the one after `after_comment`.
+
+    By both names: an instance of 0.1, which may be sent the next request, knows only the old one.
+    """
+    return {"after_comment": after_comment, "behind": after_comment} if after_comment else {}
+
+
+def thread_page(
+    post_id: str, after_comment: str | None = None, after: int | None = None, part: str | None = None
+) -> str:
+    """Return the path of a page of a thread, as of the sequence `after`, at its `part`."""
+    query = [f"{name}={value}" for name, value in thread_query(after_comment).items()]
+    if after is not None:
+        query.append(f"after={after}")
+    return f"/read/{post_id}" + (f"?{'&'.join(query)}" if query else "") + (f"#{part}" if part else "")
+
+
 class Resource(NamedTuple):
     """What is changed: a post, or one of its comments, which is on the page after `after_comment`."""
 
@@ -24,10 +42,12 @@ class Resource(NamedTuple):
 
     def page(self, after: int | None = None) -> str:
         """Return the path where it is shown, as of the sequence `after`."""
-        params = {"after_comment": self.after_comment, "after": after}
-        query = "&".join(f"{name}={value}" for name, value in params.items() if value is not None)
-        part = f"#{self.comment_id}" if self.comment_id else ""
-        return f"/read/{self.post_id}" + (f"?{query}" if query else "") + part
+        return thread_page(self.post_id, self.after_comment, after, self.comment_id)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters that lead back to its page, for a form."""
+        return thread_query(self.after_comment)
 
     def service(self, peers: Peers) -> Peer:
         """Return the service that changes it."""

@@ -18,6 +18,7 @@ from blog.services.web.forms import (
     to_resend,
 )
 from blog.services.web.markdown import excerpt
+from blog.services.web.resource import thread_page
 from blog.services.web.thread import PAGE_SIZE, ThreadPage, show_thread
 
 service = Service("web")
@@ -97,8 +98,8 @@ async def comment(  # noqa: PLR0913 - one is the old name of another
         return await show_thread(
             ThreadPage(post_id, after_comment=after_comment), peers, to_resend(form, error), error
         )
-    part = f"after_comment={after_comment}&" if after_comment else ""
-    return _redirect(f"/read/{post_id}?{part}after={response.sequence}#{response.content['id']}", token)
+    written = response.content["id"]
+    return _redirect(thread_page(post_id, after_comment, response.sequence, written), token)
 
 
 for where, page, action in (

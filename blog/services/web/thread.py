@@ -6,6 +6,7 @@ from blog.core.contract import Html, Peers
 from blog.core.errors import BlogError, NotFound, status_of
 from blog.services.web.forms import CommentForm, error_context
 from blog.services.web.rendering import renderer
+from blog.services.web.resource import thread_page, thread_query
 
 PAGE_SIZE = 100
 """Comments on one page: as many as come with a post."""
@@ -24,10 +25,10 @@ async def show_thread(
 ) -> Html:
     """Show a post; while the view has not caught up with `after`, a page that asks again."""
     post_id, after, after_comment = page
-    # the old name of `after_comment`: it is the one that instances of 0.1 understand as well
-    params = {"behind": after_comment} if after_comment else {}
     try:
-        response = await peers.query.get(f"/posts/{post_id}", params=params, after=after)
+        response = await peers.query.get(
+            f"/posts/{post_id}", params=thread_query(after_comment), after=after
+        )
     except NotFound as missing:
         if missing.extensions.get("is_stale"):
             return Html("loading.html", {}, 202)
@@ -42,6 +43,8 @@ async def show_thread(
         "is_stale": response.is_stale,
         "after_comment": after_comment,
         "after": after,
+        "thread_query": thread_query,
+        "thread_page": thread_page,
         "more": post["comments"][-1]["id"] if len(post["comments"]) == PAGE_SIZE else None,
         "form": form,
         **error_context(error),

@@ -406,11 +406,11 @@ async def test_who_is_given_up_is_given_up_once(rig: Rig, tmp_path: Path) -> Non
         async def wait() -> None:
             async with asyncio.timeout(60) as scope:
                 delivery._deadlines["gone"].add(scope)
-                delivery._stop_waiting_for_doubtful()
+                delivery._stop_waiting_for_suspects()
                 try:
                     await asyncio.Event().wait()
                 finally:
-                    delivery._stop_waiting_for_doubtful()
+                    delivery._stop_waiting_for_suspects()
 
         with pytest.raises(TimeoutError):
             await wait()
@@ -459,7 +459,7 @@ async def test_one_slow_one_failing_one_killed_and_a_poison_event(rig: Rig) -> N
             await asyncio.sleep(0.01)
     [letter] = letters
     assert (letter["event"], letter["key"], letter["parked"]) == (poison, "k7", len(parked))
-    assert letter["reason"] == "answered 400: it is poison"
+    assert letter["reason"] == "status 400: it is poison"
     poison = ""
     async with rig.http.post(f"{rig.url}/dead-letters/{letter['id']}/redrive", headers=bearer(TOKEN)):
         pass

@@ -44,11 +44,11 @@ def test_what_is_settled_ends_where_order_would(
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (400, DeliveryFailure("answered 400: no", is_final=True)),
-        (409, DeliveryFailure("answered 409: no", 7.0)),
-        (429, DeliveryFailure("answered 429: no", 7.0, is_overload=True)),
-        (500, DeliveryFailure("answered 500: no", 7.0)),
-        (503, DeliveryFailure("answered 503: no", 7.0, is_overload=True)),
+        (400, DeliveryFailure("status 400: no", is_final=True)),
+        (409, DeliveryFailure("status 409: no", 7.0)),
+        (429, DeliveryFailure("status 429: no", 7.0, is_overload=True)),
+        (500, DeliveryFailure("status 500: no", 7.0)),
+        (503, DeliveryFailure("status 503: no", 7.0, is_overload=True)),
     ],
 )
 def test_statuses_mean_try_again_or_never(status: int, expected: DeliveryFailure) -> None:
@@ -59,7 +59,7 @@ def test_statuses_mean_try_again_or_never(status: int, expected: DeliveryFailure
 @pytest.mark.parametrize("text", ["", "soon", "\u00b2", "-1", "1.5"])
 def test_a_time_that_is_none_is_left_out(text: str) -> None:
     """Whatever an instance says there."""
-    assert parse_response([BATCH], 500, text, b"no") == DeliveryFailure("answered 500: no")
+    assert parse_response([BATCH], 500, text, b"no") == DeliveryFailure("status 500: no")
 
 
 @pytest.mark.parametrize(

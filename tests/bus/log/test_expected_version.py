@@ -27,7 +27,7 @@ def a_log(events: list[Row]) -> sqlite3.Connection:
 
 
 @given(rows, st.integers(0, 14), st.frozensets(st.sampled_from("ab")))
-def test_it_holds_when_nothing_that_counts_found_behind(
+def test_it_holds_when_nothing_that_counts_comes_later(
     events: list[Row], sequence: int, types: frozenset[str]
 ) -> None:
     """Of that key, of these types or, with none named, of any; a log that ends before it is another."""

@@ -76,7 +76,7 @@ async def test_an_expected_sequence_that_moved_on_is_a_conflict(tmp_path: Path) 
         assert log.head == 3
 
 
-async def test_reading_by_type_and_key_tells_how_far_it_checked_at(tmp_path: Path) -> None:
+async def test_reading_by_type_and_key_says_up_to_where(tmp_path: Path) -> None:
     """A filtered reader knows what it does not have to ask for again."""
     async with EventLog.open(tmp_path / "log.db") as log:
         await log.append([event("a", "x", "t1"), event("b", "y", "t2"), event("c", "x", "t2")])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,8 +129,8 @@ def test_a_file_that_is_removed_before_its_lock_is_made_again(
     """Another writer may see it in the moment between the two, and take it for a leftover."""
     seen: list[Path] = []
 
-    def interrupted(path: Path, *, mode: int = 0o666) -> FileLock:
-        lock = FileLock(path, mode=mode)
+    def interrupted(path: Path, **options: Any) -> FileLock:
+        lock = FileLock(path, **options)
         if not seen:
             path.unlink()
         seen.append(path)

@@ -70,7 +70,7 @@ class Wire:
         return await self.answer()
 
     async def is_in_order(self, answered: Answered) -> bool:
-        """Tell whether the next request gets its own answer, or was told that there is none."""
+        """Return whether the next request gets its own answer, or was told that there is none."""
         if answered.fields.get("connection") == "close":
             return await self.reader.read() == b""
         following = await self.ask(request("GET", "/hello"))

@@ -177,7 +177,7 @@ async def test_another_instance_at_the_address_did_nothing(ways: Callable[..., A
     async with calling(refuse) as call:
         with pytest.raises(InstanceMisdirected, match="posts-other responds") as caught:
             await ways(call)
-        assert caught.value.answered_by == "posts-other"
+        assert caught.value.responded_by == "posts-other"
         assert caught.value.instance is call.instance
         assert isinstance(caught.value, InstanceUnreachable)
         assert call.reports == [(call.instance.id, str(caught.value))]

@@ -33,7 +33,7 @@ def test_prometheus_sees_the_sum() -> None:
         'blog_gateway_request_seconds_bucket{le="+Inf",service="posts"} 6.0',
         'blog_gateway_request_seconds_count{service="posts"} 6.0',
         'blog_gateway_in_flight{service="posts"} 4.0',
-        'blog_gateway_retries_total{why="broken"} 2.0',
+        'blog_gateway_retries_total{reason="broken"} 2.0',
         "blog_gateway_connections 6.0",
     ):
         assert line in shown, shown

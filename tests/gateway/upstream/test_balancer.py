@@ -12,7 +12,7 @@ def next_id(rig: Any, tried: tuple[str, ...] = ()) -> str | None:
 
 
 async def test_the_ejected_serve_when_nobody_else_can(rig: Any) -> None:
-    """Better a doubtful answer than none."""
+    """Better a suspect instance than none."""
     good, bad = rig.dead(), rig.dead()
     for _ in range(5):
         rig.balancer.record_response(rig.balancer.upstreams.by_id[bad.id], 500)

@@ -73,7 +73,7 @@ async def test_what_cannot_run_says_why_once(reconciler: Reconciler, runtime: Fa
         reconciler.scale({"comments": 1})
         await until(lambda: len(ends) == 4)
     assert [line["event"] for line in logs] == ["replica.cannot_run"]
-    assert logs[0]["why"] == "comments-1: two"
+    assert logs[0]["reason"] == "comments-1: two"
     [replica] = reconciler.failing("comments")
     assert replica.config_error == "comments-1: two"
     assert reconciler.failing("posts") == []

@@ -27,7 +27,7 @@ class Bench:
         self.rollouts: RolloutRunner
 
     def is_ready(self, replica: Replica) -> bool:
-        """Tell whether others know it as ready."""
+        """Return whether others know it as ready."""
         return replica.is_running and replica.name not in self.late
 
     @asynccontextmanager

@@ -45,7 +45,7 @@ def test_the_clock_decides_when_its_time_has_come() -> None:
         bench.decide(after=60)
     [line] = logs
     assert (line["event"], line["service"]) == ("scale.decided", "posts")
-    assert (line["from"], line["to"], line["why"]) == (1, 5, "schedule 0 10 * * *")
+    assert (line["from"], line["to"], line["reason"]) == (1, 5, "schedule 0 10 * * *")
 
 
 def test_by_hand_holds_until_auto() -> None:

@@ -39,9 +39,9 @@ async def test_a_life_in_numbers() -> None:
         await session.leave()
         world.registry.schedule_delta()
         await seen(follower, lambda table: table == {})
-        assert value("departures_total", why="left", cause="left") == 1
-        assert value("departures_total", why="lost", cause="silent") == 1
-        assert value("departures_total", why="lost", cause="refused") == 0
+        assert value("departures_total", reason="left", cause="left") == 1
+        assert value("departures_total", reason="lost", cause="silent") == 1
+        assert value("departures_total", reason="lost", cause="refused") == 0
 
 
 async def test_a_follower_that_does_not_keep_up_shows() -> None:

@@ -42,7 +42,7 @@ class Pipe:
         self.is_aborted = False
 
     def is_closing(self) -> bool:
-        """Tell whether it was cut."""
+        """Return whether it was cut."""
         return self.is_aborted
 
     def get_write_buffer_size(self) -> int:

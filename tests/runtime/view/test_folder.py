@@ -81,7 +81,7 @@ async def test_one_that_cannot_be_written_is_replaced(way: str, tmp_path: Path, 
     assert os.listdir(temporary) == []  # noqa: PTH208
     [line] = [entry for entry in logs if entry["event"] == "data_dir.fallback"]
     assert line["path"] == str(data_dir / "comments")
-    assert line["why"]
+    assert line["reason"]
 
 
 async def test_a_file_system_without_a_write_ahead_log_is_as_good_as_none(

@@ -73,7 +73,7 @@ async def refused(rig: Gardens, respond: Respond) -> str:
     assert rows_of(rig.view_file(0))["seeds"] == [(f"s{n:06}",) for n in range(1, COUNT + 1)]
     assert not rig.view_file(0).with_suffix(".incoming.db").exists()
     [fact] = facts(logged, "snapshot.rejected")
-    return str(fact["why"])
+    return str(fact["reason"])
 
 
 async def test_who_is_far_behind_takes_one_and_follows_from_there(gardens: Gardens) -> None:

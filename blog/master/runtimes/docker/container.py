@@ -88,7 +88,7 @@ class ContainerReplica:
             await self._engine.call(lambda _: work())
         except FAILURES as error:
             if not self._ended.is_set():
-                log.info(event, container=self._container.name, why=why(error))
+                log.info(event, container=self._container.name, reason=why(error))
 
     async def _ends_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -113,7 +113,8 @@ class ContainerReplica:
                 code = self._code
                 break
             except FAILURES as error:
-                log.warning("container.log_interrupted", container=self._container.name, why=why(error))
+                name = self._container.name
+                log.warning("container.log_interrupted", container=name, reason=why(error))
             time.sleep(_AGAIN_AFTER)
         self._code = code
         with suppress(*FAILURES):  # otherwise the next container of this name removes it

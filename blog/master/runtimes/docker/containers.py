@@ -166,7 +166,7 @@ class DockerRuntime:
         try:
             network.remove()
         except APIError as error:
-            log.warning("network.kept", name=network.name, why=why(error))
+            log.warning("network.kept", name=network.name, reason=why(error))
 
 
 def _engine_error(error: BaseException) -> SettingsError:
