@@ -16,7 +16,7 @@ from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.events import Envelope, Event
 from blog.core.ids import new_id
-from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
 from blog.eventlog.wire import Head
 from blog.lifecycle.member import Member
 from blog.runtime.handler_context import HandlerContext
@@ -80,7 +80,7 @@ class FakeBus:
         log = self.log
         while True:
             if self.is_lost:
-                raise BusLost("It is not there.")
+                raise BusDisconnected("It is not there.")
             events = [item for item in self.envelopes[after:] if not types or item.type in types]
             after = len(self.envelopes)
             lines = "\n".join(event.to_json() for event in events).encode()
@@ -88,7 +88,7 @@ class FakeBus:
             async with self._news:
                 await self._news.wait_for(lambda: (self.log, len(self.envelopes)) != (log, after))
             if self.log != log:
-                raise BusLost("It is another one now.")
+                raise BusDisconnected("It is another one now.")
 
 
 class RunningService(NamedTuple):

@@ -64,7 +64,7 @@ class EventBatch:
 
     @cached_property
     def events(self) -> list[Recorded]:
-        """The events. Raises BusLost for a line that is not a valid event."""
+        """The events. Raises BusDisconnected for a line that is not a valid event."""
         try:
             # each by itself: within an array one that the bus took might be nested too deeply
             rows = map(pydantic_core.from_json, self.lines.strip().splitlines())
@@ -73,10 +73,10 @@ class EventBatch:
                 for row in rows
             ]
         except (ValueError, LookupError, TypeError) as error:
-            raise BusLost(f"The bus sent a line that is not a valid event: {error!r}.") from error
+            raise BusDisconnected(f"The bus sent a line that is not a valid event: {error!r}.") from error
 
 
-class BusLost(BlogError):
+class BusDisconnected(BlogError):
     """The stream from the bus broke, or there is no bus; a follower resumes from where it was."""
 
 
@@ -151,11 +151,11 @@ class EventLogClient:
     async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
         """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
 
-        One connection; raises BusLost when it breaks.
+        One connection; raises BusDisconnected when it breaks.
         """
         instance = self._discovery.next(SERVICE)
         if instance is None:
-            raise BusLost("No event bus is known.")
+            raise BusDisconnected("No event bus is known.")
         params = [("after", str(after)), ("follow", "true"), *(("type", name) for name in sorted(types))]
         decoder = StreamDecoder(_MAX_PAGE)
         try:
@@ -168,14 +168,14 @@ class EventLogClient:
                 read_bufsize=_READ_BUFFER,
             ) as response:
                 if response.status != HTTPStatus.OK:
-                    raise BusLost(f"The bus responded with {response.status}.")
+                    raise BusDisconnected(f"The bus responded with {response.status}.")
                 log = response.headers[LOG_HEADER]
                 async for data in response.chunks():
                     for lines, through in _decoded(decoder, data):
                         yield EventBatch(log, lines, through)
         except InstanceError as error:
-            raise BusLost(f"The stream from the bus broke: {error}.") from error
-        raise BusLost("The bus ended the stream.")
+            raise BusDisconnected(f"The stream from the bus broke: {error}.") from error
+        raise BusDisconnected("The bus ended the stream.")
 
     async def _until_done(self, attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
         """Try until it works. Raises Unavailable after `timeout` s, and what is refused for good."""
@@ -222,4 +222,4 @@ def _decoded(decoder: StreamDecoder, data: bytes) -> Iterator[tuple[bytes, int]]
     try:
         yield from decoder.feed(data)
     except ValueError as error:
-        raise BusLost(f"The bus sent what is not a stream of events: {error}.") from error
+        raise BusDisconnected(f"The bus sent what is not a stream of events: {error}.") from error

@@ -17,7 +17,7 @@ from blog.lifecycle.member import Member
 from blog.runtime.binding import ArgumentSource, Binding
 from blog.runtime.commands import CommandRequest, CommandRunner
 from blog.runtime.peers import PeerClients
-from blog.runtime.reactions import Reactor
+from blog.runtime.reactions import ReactionRunner
 from blog.runtime.view.host import ViewHost
 
 _MAX_KEY = 255
@@ -32,7 +32,7 @@ class HandlerContext:
         self.member: Member
         self.bus: EventLogClient
         self.commands: CommandRunner
-        self.reactor: Reactor
+        self.reactor: ReactionRunner
         self.view: ViewHost | None = None
         self.is_open = False
 

@@ -25,7 +25,7 @@ _VIEW_TIMEOUT = 5.0  # seconds that the reactions of one batch wait for the view
 log = get_logger()
 
 
-class Reactor:
+class ReactionRunner:
     """Runs the reactions of one service."""
 
     def __init__(

@@ -18,7 +18,7 @@ from blog.runtime.binding import ArgumentSource, bind
 from blog.runtime.catalog import broken
 from blog.runtime.commands import CommandRunner
 from blog.runtime.handler_context import HandlerContext
-from blog.runtime.reactions import Reactor
+from blog.runtime.reactions import ReactionRunner
 from blog.runtime.view.folder import view_folder
 from blog.runtime.view.host import ViewHost
 from blog.runtime.view.transfer import SnapshotFetcher
@@ -67,7 +67,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
                 applied = Gauge("blog_view_applied", VIEW_APPLIED, registry=member.metrics)
                 applied.set_function(partial(getattr, context.view, "applied"))
             context.commands = CommandRunner(service.name, bus, lifecycle.clock)
-            context.reactor = Reactor(service, lifecycle.clock, own_settings, context.view)
+            context.reactor = ReactionRunner(service, lifecycle.clock, own_settings, context.view)
             if await lifecycle.until_stopping(_get_ready(context)):
                 await member.serve_until_stopped()
 

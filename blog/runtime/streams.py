@@ -22,7 +22,7 @@ from blog.core.contract import Applied, Endpoint, ServerSent
 from blog.core.events import Recorded, is_later
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import BusLost
+from blog.eventlog.client import BusDisconnected
 from blog.runtime.binding import ArgumentSource, bind
 from blog.runtime.handler_context import HandlerContext
 from blog.runtime.view.host import ChangeListener
@@ -174,7 +174,7 @@ async def _missed(context: HandlerContext, after: int, current: StreamPosition) 
                 missed += batch.events
                 if batch.through >= current.sequence:
                     break
-    except (BusLost, TimeoutError) as error:
+    except (BusDisconnected, TimeoutError) as error:
         log.info("stream.not_resumed", after=after, reason=str(error))
         return None
     found = [_applied(view, recorded) for recorded in missed]

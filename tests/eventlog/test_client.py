@@ -14,7 +14,7 @@ from blog.core.instance import Instance
 from blog.core.net.http_client import client_session
 from blog.core.web import misdirected, problem
 from blog.eventlog import client
-from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
 from blog.eventlog.wire import LOG_HEADER, Head, encode_head, encode_page
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -63,7 +63,7 @@ async def test_a_follower_gets_the_pages_until_the_stream_ends() -> None:
     """Each with the log that it is of."""
     batches: list[EventBatch] = []
     async with talking_to(sending(encode_page(["{}"], 1) + encode_page([], 2) + b"{}")) as log:
-        with pytest.raises(BusLost, match="ended the stream"):
+        with pytest.raises(BusDisconnected, match="ended the stream"):
             await followed(log, batches)
     assert [(batch.log, batch.through) for batch in batches] == [("log-1", 1), ("log-1", 2)]
 
@@ -73,7 +73,7 @@ async def test_what_is_not_a_stream_of_events_breaks_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(client, "_MAX_PAGE", 1000)
     for body in (b'{"through": soon}\n', b"x" * 2000):
         async with talking_to(sending(body)) as log:
-            with pytest.raises(BusLost, match="not a stream of events"):
+            with pytest.raises(BusDisconnected, match="not a stream of events"):
                 await anext(log.follow(0))
 
 
@@ -81,7 +81,7 @@ async def test_what_is_not_a_stream_of_events_breaks_it(monkeypatch: pytest.Monk
 def test_a_line_that_is_not_an_event_breaks_the_stream(line: bytes) -> None:
     """A follower comes back; nothing is made up."""
     batch = EventBatch("log-1", b"\n" + line, 1)
-    with pytest.raises(BusLost, match="not a valid event"):
+    with pytest.raises(BusDisconnected, match="not a valid event"):
         _ = batch.events
 
 

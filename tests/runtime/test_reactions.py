@@ -11,7 +11,7 @@ from blog.core.errors import Invalid, Unavailable
 from blog.core.events import Envelope, Event
 from blog.core.reactions import DeliveryRequest, DeliveryResponse, Outcome
 from blog.core.view import View
-from blog.runtime.reactions import Reactor
+from blog.runtime.reactions import ReactionRunner
 from blog.runtime.view.host import ViewHost
 from tests.fakes import FakeClock
 
@@ -31,7 +31,7 @@ class Opened(Event, key="door"):
     door: str
 
 
-def answering(name: str = "porter") -> Reactor:
+def answering(name: str = "porter") -> ReactionRunner:
     """Make a service that opens doors, unless the mood is against it."""
     service = Service(name)
 
@@ -48,7 +48,7 @@ def answering(name: str = "porter") -> Reactor:
             return [Opened(door=knock.door), Opened(door=knock.door)]
         return None if knock.mood == "deaf" else Opened(door=knock.door)
 
-    return Reactor(service, FakeClock(), None, None)
+    return ReactionRunner(service, FakeClock(), None, None)
 
 
 async def answered(*moods: str, name: str = "porter") -> DeliveryResponse:
@@ -141,7 +141,7 @@ async def test_a_view_that_is_late_is_waited_for_once() -> None:
     def open_door(knock: Knocked, view: Porch) -> Opened:
         raise AssertionError(f"{view} has not got {knock}")
 
-    reactor = Reactor(service, clock, None, cast("ViewHost", late))
+    reactor = ReactionRunner(service, clock, None, cast("ViewHost", late))
     events = tuple(
         Envelope.of(Knocked(door=door), id=door, service="street", time=NOW).model_copy(
             update={"sequence": 1}

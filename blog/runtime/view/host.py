@@ -16,7 +16,7 @@ from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
 from blog.eventlog.wire import Head
 from blog.runtime.view.files import ViewPosition
 from blog.runtime.view.snapshot import SnapshotCopy
@@ -73,7 +73,7 @@ class ViewHost:
                     if batch.log != self.log:
                         break
                     await self._apply(batch)
-            except (BusLost, Unavailable) as error:
+            except (BusDisconnected, Unavailable) as error:
                 log.info("view.disconnected", applied=self.applied, reason=str(error))
             except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
                 log.warning("view.write_failed", applied=self.applied, reason=str(error))

@@ -89,7 +89,7 @@ class ViewStore:
     async def apply(self, batch: EventBatch, start: int = 0, *, budget: float) -> ApplyStep:
         """Turn the events of `batch` from `start` on into rows, in order, for `budget` seconds.
 
-        Raises BusLost when the batch cannot be read.
+        Raises BusDisconnected when the batch cannot be read.
         """
         return await self._run(self._writer, lambda: self._apply(batch, start, budget))
 

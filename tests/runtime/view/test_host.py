@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from blog.core.background import background
 from blog.core.errors import Unavailable
-from blog.eventlog.client import BusLost, EventBatch, EventLogClient
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
 from blog.eventlog.wire import Head
 from blog.runtime.view import host as view
 from blog.runtime.view.files import ViewPosition, position_of
@@ -48,7 +48,7 @@ class Log:
             yield batch(part, through=after, log=identity)
             async with self.news:
                 await self.news.wait_for(partial(self._has_news, after))
-        raise BusLost("it broke")
+        raise BusDisconnected("it broke")
 
     def _has_news(self, after: int) -> bool:
         return self.breaks or len(self.rows) > after

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from blog.core.errors import Unavailable
-from blog.eventlog.client import BusLost
+from blog.eventlog.client import BusDisconnected
 from blog.eventlog.wire import Head
 from blog.runtime.view.files import ViewPosition
 from blog.runtime.view.store import ViewStore
@@ -118,7 +118,7 @@ async def test_a_page_that_is_no_json_changes_nothing(tmp_path: Path) -> None:
     async with ViewStore(Bed, tmp_path) as store:
         await store.open_for(EMPTY)
         broken = batch([row(1, "a"), {"sequence": 2}], through=2)
-        with pytest.raises(BusLost, match="not a valid event"):
+        with pytest.raises(BusDisconnected, match="not a valid event"):
             await store.apply(broken, budget=LONG)
         assert await store.open_for(EMPTY) == ViewPosition(LOG, 0)
 
