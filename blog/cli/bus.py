@@ -1,4 +1,4 @@
-"""Commands to the bus: events, and those that never worked. A bus that runs here, else the registry's."""
+"""Commands to the bus: events and dead letters. It is a bus that runs here, else the registry's."""
 
 import asyncio
 import json
@@ -11,14 +11,14 @@ from typing import Any
 import aiohttp
 import click
 
-from blog.bus.service import SERVICE
-from blog.cli.locate import instances_of, local_instances_of, registries, why
+from blog.cli.locate import instances_of, local_instances_of, problem_detail, registries
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session, parse_json, read_response
+from blog.core.net.http_client import client_session, parse_json, read_response
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
-from blog.master.doors import known_token
+from blog.eventlog.wire import SERVICE
+from blog.master.ports import known_token
 
 _COLUMNS = ("id", "type", "key", "attempts", "parked", "reason")
 _LINE_BUFFER = 1 << 20
@@ -35,14 +35,23 @@ def show_letters(*, as_json: bool) -> None:
 
 
 def show_letter(letter: str) -> None:
-    """Print one whole."""
+    """Print one with its event."""
     click.echo(json.dumps(asyncio.run(_call("GET", f"/dead-letters/{letter}")), indent=2))
 
 
-def revive(letters: tuple[str, ...], verb: str) -> None:
-    """Redrive or discard dead letters."""
+def redrive(letters: tuple[str, ...]) -> None:
+    """Deliver dead letters again."""
+    _decide(letters, "redrive")
+
+
+def discard(letters: tuple[str, ...]) -> None:
+    """Discard dead letters."""
+    _decide(letters, "discard")
+
+
+def _decide(letters: tuple[str, ...], decision: str) -> None:
     for letter in letters:
-        asyncio.run(_call("POST", f"/dead-letters/{letter}/{verb}"))
+        asyncio.run(_call("POST", f"/dead-letters/{letter}/{decision}"))
 
 
 async def _print_events(after: int, types: tuple[str, ...], key: str | None, *, follow: bool) -> None:
@@ -51,11 +60,13 @@ async def _print_events(after: int, types: tuple[str, ...], key: str | None, *, 
     if key is not None:
         query.append(("key", key))
     async with _bus() as (http, url):
-        head = (await _answer(await http.get(f"{url}/events/head")))["sequence"]
-        answer = await http.get(f"{url}/events", params=query, timeout=aiohttp.ClientTimeout(total=None))
-        if answer.status != HTTPStatus.OK:
-            await _answer(answer)
-        async for line in answer.content:
+        head = (await _read(await http.get(f"{url}/events/head")))["sequence"]
+        response = await http.get(
+            f"{url}/events", params=query, timeout=aiohttp.ClientTimeout(total=None)
+        )
+        if response.status != HTTPStatus.OK:
+            await _read(response)
+        async for line in response.content:
             if not line.startswith(b'{"through"'):
                 sys.stdout.buffer.write(line)
             elif not follow and json.loads(line)["through"] >= head:
@@ -67,35 +78,35 @@ async def _print_events(after: int, types: tuple[str, ...], key: str | None, *, 
 
 async def _call(method: str, path: str) -> Any:
     async with _bus() as (http, url):
-        return await _answer(await http.request(method, url + path))
+        return await _read(await http.request(method, url + path))
 
 
-async def _answer(answer: aiohttp.ClientResponse) -> Any:
-    """Return what was answered. Raises SettingsError with what a problem says."""
-    body = await read_response(answer)
-    says = why(answer.status, body)
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+async def _read(response: aiohttp.ClientResponse) -> Any:
+    """Return the JSON of a response, None without a body. Raises SettingsError for a problem."""
+    body = await read_response(response)
+    problem = problem_detail(response.status, body)
+    if response.status < HTTPStatus.MULTIPLE_CHOICES:
         try:
             return parse_json(body) if body else None
         except ValueError:
-            says = "its answer is not JSON: another program has its address"
-    raise SettingsError(f"The bus at {answer.url.authority}: {says}")
+            problem = "its response is not JSON: another program has its address"
+    raise SettingsError(f"The bus at {response.url.authority}: {problem}")
 
 
 @asynccontextmanager
 async def _bus() -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-    """Give a client and the bus's URL. Raises SettingsError when there is none to ask."""
+    """Yield a client and the URL of the bus. Raises SettingsError when no bus is found or responds."""
     settings = load(Settings)
     headers = bearer(settings.secret or known_token(settings.data_dir))
     async with client_session(headers=headers, read_bufsize=_LINE_BUFFER) as http:
         try:
             yield http, await _url(http, settings)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SettingsError(f"The bus does not answer: {str(error) or 'it took too long'}") from None
+            raise SettingsError(f"The bus does not respond: {str(error) or 'it took too long'}") from None
 
 
 async def _url(http: aiohttp.ClientSession, settings: Settings) -> str:
-    # one that runs here is the bus, whatever a registry says
+    # a bus that runs here is used, whatever a registry says
     found = local_instances_of(SERVICE, settings) or await instances_of(SERVICE, http, settings)
     if found:
         return found[0].url

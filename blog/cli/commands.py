@@ -1,4 +1,4 @@
-"""The command line: what people type. Heavy rooms are imported by the command that needs them."""
+"""The command line. Heavy packages are imported by the command that needs them."""
 
 import os
 import sys
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blog.cli.service import ServiceGroup
+from blog.cli.programs import program_command
 
 if TYPE_CHECKING:
-    from blog.master.resume import Lasting
+    from blog.master.recovery import PersistentKind
 
 _RUNTIME = click.Choice(["process", "docker"])
-_RUNTIME_HELP = "What copies are: processes of this machine, or containers of BLOG_IMAGE."
-_SCALE_HELP = "How many copies, for instance comments=3; may be given several times."
+_RUNTIME_HELP = "What replicas are: processes of this machine, or containers of BLOG_IMAGE."
+_SCALE_HELP = "Number of replicas, for example comments=3; may be repeated."
 
 _SECONDS = click.FloatRange(0, 3600, min_open=True)
 
 
-class Commands(click.Group):
-    """Our commands, and one more for everything that can run (`blog posts`)."""
+class CommandGroup(click.Group):
+    """The commands, and one for each program that can run (`blog posts`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands that are written out; what can run is listed below them."""
+        """List the commands of this file; programs are listed below them."""
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -33,10 +33,10 @@ class Commands(click.Group):
             return found
         from blog.master.programs import names  # noqa: PLC0415 - heavy
 
-        return _runner(cmd_name) if cmd_name in names() else None
+        return program_command(cmd_name) if cmd_name in names() else None
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List what can run."""
+        """List the programs that can run."""
         del ctx
         from blog.master.programs import names  # noqa: PLC0415 - heavy
 
@@ -45,20 +45,20 @@ class Commands(click.Group):
                 formatter.write_text(f"blog {name}")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Run a blog made of services that anyone can copy, kill and restart at any time."""
+    """Run a blog made of services whose replicas can be added, killed and restarted at any time."""
 
 
 @cli.command()
-@click.option("-d", "--detach", is_flag=True, help="Return once it is ready; it goes on running.")
+@click.option("-d", "--detach", is_flag=True, help="Run in the background; return once it is ready.")
 @click.option("--scale", "scales", multiple=True, metavar="NAME=N", help=_SCALE_HELP)
 @click.option("--runtime", type=_RUNTIME, default="process", show_default=True, help=_RUNTIME_HELP)
-@click.option("--in-process", is_flag=True, help="Everything in one process and event loop.")
-def up(*, detach: bool, scales: tuple[str, ...], runtime: "Lasting", in_process: bool) -> None:
+@click.option("--in-process", is_flag=True, help="Run everything in one process and event loop.")
+def up(*, detach: bool, scales: tuple[str, ...], runtime: "PersistentKind", in_process: bool) -> None:
     """Start the whole blog on this machine; Ctrl-C drains and stops it.
 
-    Copies that a killed `blog up` left running are taken over.
+    Replicas that a killed `blog up` left running are adopted.
     """
     from blog.cli.up import start  # noqa: PLC0415 - heavy
 
@@ -66,9 +66,9 @@ def up(*, detach: bool, scales: tuple[str, ...], runtime: "Lasting", in_process:
 
 
 @cli.command()
-@click.option("--runtime", type=_RUNTIME, help="What it runs in, if its data directory is gone.")
-def down(*, runtime: "Lasting | None") -> None:
-    """Drain and stop the running blog; or the copies that a killed `blog up` left running."""
+@click.option("--runtime", type=_RUNTIME, help="Where it runs, if its data directory is gone.")
+def down(*, runtime: "PersistentKind | None") -> None:
+    """Drain and stop the running blog, or the replicas that a killed `blog up` left running."""
     from blog.cli.down import stop  # noqa: PLC0415 - heavy
 
     stop(runtime)
@@ -78,33 +78,35 @@ def down(*, runtime: "Lasting | None") -> None:
 @click.option("--json", "as_json", is_flag=True, help="Rows for scripts.")
 @click.option("-w", "--watch", is_flag=True, help="Keep it up to date until Ctrl-C.")
 def ps(*, as_json: bool, watch: bool) -> None:
-    """Show who is running, how many of each there should be, and why."""
+    """Show what is running, and how many replicas of each service are desired, and why."""
     from blog.cli.ps import show  # noqa: PLC0415 - heavy
 
     show(as_json=as_json, watch=watch)
 
 
 @cli.command()
-@click.argument("wanted", nargs=-1, required=True, metavar="NAME=N...")
+@click.argument("counts", nargs=-1, required=True, metavar="NAME=N...")
 @click.option(
-    "--wait", is_flag=True, help="Return once they are ready; exit code 1 if they do not get so."
+    "--wait", is_flag=True, help="Return once they are ready; exit code 1 if they do not become ready."
 )
 @click.option("--timeout", default=60.0, show_default=True, type=_SECONDS, help="Seconds to wait.")
-def scale(wanted: tuple[str, ...], *, wait: bool, timeout: float) -> None:
-    """Run another number of copies, for instance: blog scale comments=3.
+def scale(counts: tuple[str, ...], *, wait: bool, timeout: float) -> None:
+    """Set the number of replicas, for example: blog scale comments=3.
 
-    That holds, whatever schedule and load say, until: blog scale comments=auto.
+    It overrides schedule and load until: blog scale comments=auto.
     """
     from blog.cli.scaling import scale as change  # noqa: PLC0415 - heavy
 
-    sys.exit(change(wanted, wait=wait, timeout=timeout))
+    sys.exit(change(counts, wait=wait, timeout=timeout))
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Rows for scripts.")
-@click.option("-n", "count", default=3, show_default=True, type=click.IntRange(1, 100), help="Of each.")
+@click.option(
+    "-n", "count", default=3, show_default=True, type=click.IntRange(1, 100), help="Changes per service."
+)
 def schedule(*, as_json: bool, count: int) -> None:
-    """Show which schedules of blog.toml come into force next."""
+    """Show the next changes that the schedules of blog.toml will make."""
     from blog.cli.scaling import show_schedule  # noqa: PLC0415 - heavy
 
     show_schedule(count, as_json=as_json)
@@ -113,20 +115,27 @@ def schedule(*, as_json: bool, count: int) -> None:
 @cli.command()
 @click.argument("service")
 @click.option(
-    "--timeout", default=60.0, show_default=True, type=_SECONDS, help="Seconds for each to get ready."
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    type=_SECONDS,
+    help="Seconds that each has to become ready.",
 )
 def rollout(service: str, *, timeout: float) -> None:
-    """Replace the copies of SERVICE one by one; stop, with exit code 1, when a new one gets not ready."""
+    """Replace the replicas of SERVICE one by one.
+
+    Stop with exit code 1 if a new replica does not become ready.
+    """
     from blog.cli.scaling import roll_out  # noqa: PLC0415 - heavy
 
     sys.exit(roll_out(service, timeout))
 
 
 @cli.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines are added.")
+@click.option("-f", "--follow", is_flag=True, help="Keep showing new lines.")
 @click.argument("services", nargs=-1)
 def logs(*, follow: bool, services: tuple[str, ...]) -> None:
-    """Show what the copies log; of SERVICES only, if any are named."""
+    """Show the logs of the replicas, or only of those of SERVICES."""
     from blog.cli.control import show_logs  # noqa: PLC0415 - heavy
 
     show_logs(services, follow=follow)
@@ -141,29 +150,35 @@ def settings() -> None:
 
 
 @cli.command()
-@click.option("--ready", is_flag=True, help="Ask whether they take traffic, not only whether they live.")
+@click.option("--ready", is_flag=True, help="Check readiness instead of liveness.")
 @click.option(
     "--startup",
     is_flag=True,
-    help="Ask for readiness until it was ready once, then only whether it lives.",
+    help="Check readiness until an instance was ready once, then liveness.",
 )
 def healthcheck(*, ready: bool, startup: bool) -> None:
-    """Ask the instances that run here whether they are well; exit code 0 or 1.
+    """Check whether the instances that run here are healthy; exit code 0 or 1.
 
-    `blog-healthcheck` is the same as a program of its own.
+    The program `blog-healthcheck` does the same.
     """
-    from blog.cli.health import check  # noqa: PLC0415 - for help and mistakes: see blog/__main__.py
+    from blog.cli.health import check  # noqa: PLC0415 - for help and errors: see blog/__main__.py
 
     sys.exit(check(ready=ready, startup=startup))
 
 
 @cli.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on as events are appended.")
-@click.option("--after", default=0, show_default=True, type=click.IntRange(0), help="Begin behind it.")
-@click.option("--type", "types", multiple=True, help="Of this type only; may be given several times.")
-@click.option("--key", help="Of this key only, for instance a post's id.")
+@click.option("-f", "--follow", is_flag=True, help="Keep showing new events.")
+@click.option(
+    "--after",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Begin after this sequence number.",
+)
+@click.option("--type", "types", multiple=True, help="Only of this type; may be repeated.")
+@click.option("--key", help="Only of this key, for example a post's id.")
 def events(*, follow: bool, after: int, types: tuple[str, ...], key: str | None) -> None:
-    """Show the events of the log, a line of JSON each."""
+    """Show the events of the log, one line of JSON each."""
     from blog.cli.bus import show_events  # noqa: PLC0415 - heavy
 
     show_events(after, types, key, follow=follow)
@@ -171,7 +186,10 @@ def events(*, follow: bool, after: int, types: tuple[str, ...], key: str | None)
 
 @cli.group("dead-letters")
 def dead_letters() -> None:
-    """Decide about events that never worked, and what of their key waits behind them."""
+    """List, redrive or discard dead letters: events that could not be delivered.
+
+    Later events of the same key wait until it is decided.
+    """
 
 
 @dead_letters.command("list")
@@ -186,7 +204,7 @@ def list_letters(*, as_json: bool) -> None:
 @dead_letters.command("show")
 @click.argument("letter", metavar="ID")
 def show_one(letter: str) -> None:
-    """Show one whole: the event, and why it never worked."""
+    """Show one: the event, and why it could not be delivered."""
     from blog.cli.bus import show_letter  # noqa: PLC0415 - heavy
 
     show_letter(letter)
@@ -195,19 +213,19 @@ def show_one(letter: str) -> None:
 @dead_letters.command()
 @click.argument("letters", nargs=-1, required=True, metavar="ID...")
 def redrive(letters: tuple[str, ...]) -> None:
-    """Try them again, and then what waits behind them."""
-    from blog.cli.bus import revive  # noqa: PLC0415 - heavy
+    """Deliver them again, and then the events that wait after them."""
+    from blog.cli.bus import redrive as deliver  # noqa: PLC0415 - heavy
 
-    revive(letters, "redrive")
+    deliver(letters)
 
 
 @dead_letters.command()
 @click.argument("letters", nargs=-1, required=True, metavar="ID...")
 def discard(letters: tuple[str, ...]) -> None:
-    """Leave them, and go on with what waits behind them."""
-    from blog.cli.bus import revive  # noqa: PLC0415 - heavy
+    """Discard them, and go on with the events that wait after them."""
+    from blog.cli.bus import discard as drop  # noqa: PLC0415 - heavy
 
-    revive(letters, "discard")
+    drop(letters)
 
 
 @cli.group("log")
@@ -227,7 +245,7 @@ def verify_log(file: Path | None) -> None:
 @log_group.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 def back_up_log(file: Path) -> None:
-    """Copy the log to FILE, while it is written to, and verify the copy."""
+    """Copy the log to FILE, also while the bus writes to it, and verify the copy."""
     from blog.cli.log import back_up  # noqa: PLC0415 - heavy
 
     sys.exit(back_up(file))
@@ -243,7 +261,7 @@ def restore_log(file: Path) -> None:
 
 
 def main() -> int:
-    """Run the command line; return the exit code: 0, 1 for a crash, 2 for what was asked wrongly."""
+    """Run the command line; return the exit code: 0, 1 for a crash, 2 for a wrong request."""
     from blog.core.errors import SettingsError  # noqa: PLC0415 - after click has the words
 
     try:
@@ -256,41 +274,17 @@ def main() -> int:
     except SettingsError as error:
         click.echo(f"blog: {error.detail}", err=True)
         return 2
-    except BrokenPipeError:  # `blog events | head`: whoever reads has enough
+    except BrokenPipeError:  # `blog events | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        from blog.cli.os_errors import said_of  # noqa: PLC0415 - heavy
+        from blog.cli.os_errors import message_of  # noqa: PLC0415 - heavy
 
-        said = said_of(error)
-        if said is None:
+        message = message_of(error)
+        if message is None:
             raise
-        click.echo(f"blog: {said}", err=True)
+        click.echo(f"blog: {message}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
     return 0
-
-
-def _runner(name: str) -> click.Command:
-    """Make the command that runs one instance of `name`; of a service, with its operator commands."""
-    from blog.master.programs import SINGLE  # noqa: PLC0415 - heavy
-
-    def run(*, copy_lock: int | None, adopt: bool = False, workers: int | None = None) -> None:
-        from blog.cli.process import run_instance  # noqa: PLC0415 - heavy
-
-        if click.get_current_context().invoked_subcommand is not None:
-            return
-        overrides = {} if workers is None else {"workers": workers}
-        run_instance(name, lock=copy_lock, adopt=adopt, **overrides)
-
-    options: list[click.Parameter] = [click.Option(["--copy-lock"], type=int, hidden=True)]
-    if name == "bus":
-        adopt = "Take this log as the one that counts from now on."
-        options.append(click.Option(["--adopt"], is_flag=True, help=adopt))
-    if name == "gateway":
-        share = "Processes that share the public port (BLOG_WORKERS)."
-        options.append(click.Option(["--workers"], type=click.IntRange(1, 64), help=share))
-    if name in SINGLE:
-        return click.Command(name, callback=run, params=options, help=f"Run one instance of {name}.")
-    return ServiceGroup(name, callback=run, params=options, help=f"Run one instance of {name}.")

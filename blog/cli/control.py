@@ -1,23 +1,22 @@
-"""Commands to a blog that runs: they speak to its control socket."""
+"""Commands to a running blog, through its control socket."""
 
 import asyncio
-import fcntl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from blog.core.errors import SettingsError
-from blog.core.http_client import client_session, read_json
+from blog.core.files.lock import is_locked
+from blog.core.net.http_client import client_session, read_json
 from blog.core.settings import Settings, load
-from blog.master.control import short
-from blog.master.resume import Record
+from blog.master.control import short_name
+from blog.master.recovery import RecoveryRecord
 from blog.master.up import LOCK
-
-_OK = 300
 
 
 def show_logs(services: tuple[str, ...], *, follow: bool) -> None:
@@ -27,25 +26,25 @@ def show_logs(services: tuple[str, ...], *, follow: bool) -> None:
 
 async def instances(data_dir: Path) -> list[dict[str, Any]]:
     """Return the rows of `blog ps`. Raises SettingsError when no blog runs."""
-    async with connected(data_dir) as http, http.get("http://blog/instances") as answer:
-        rows: list[dict[str, Any]] = await answered(answer)
+    async with connected(data_dir) as http, http.get("http://blog/instances") as response:
+        rows: list[dict[str, Any]] = await read_result(response)
         return rows
 
 
 async def ask(method: str, path: str, **options: Any) -> Any:
-    """Return what the running blog answers. Raises SettingsError when none runs, or it says no."""
+    """Return the response of the running blog. Raises SettingsError when none runs, or it refuses."""
     async with (
         connected(load(Settings).data_dir) as http,
-        http.request(method, f"http://blog{path}", **options) as answer,
+        http.request(method, f"http://blog{path}", **options) as response,
     ):
-        return await answered(answer)
+        return await read_result(response)
 
 
-async def answered(answer: aiohttp.ClientResponse) -> Any:
-    """Return the JSON of an answer; of one that goes on, nothing. Raises SettingsError for a problem."""
-    if answer.status >= _OK:
-        raise SettingsError((await read_json(answer))["detail"])
-    return await read_json(answer) if answer.content_type == "application/json" else None
+async def read_result(response: aiohttp.ClientResponse) -> Any:
+    """Return the JSON of a response, None for a stream. Raises SettingsError with a problem's detail."""
+    if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise SettingsError((await read_json(response))["detail"])
+    return await read_json(response) if response.content_type == "application/json" else None
 
 
 async def _print_logs(services: tuple[str, ...], *, follow: bool) -> None:
@@ -53,9 +52,9 @@ async def _print_logs(services: tuple[str, ...], *, follow: bool) -> None:
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
         connected(load(Settings).data_dir) as http,
-        http.get("http://blog/logs", params=query, timeout=timeout) as answer,
+        http.get("http://blog/logs", params=query, timeout=timeout) as response,
     ):
-        async for chunk in answer.content.iter_any():
+        async for chunk in response.content.iter_any():
             sys.stdout.buffer.write(chunk)
             sys.stdout.flush()
 
@@ -66,37 +65,29 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def is_running() -> bool:
-    """Tell whether a blog runs in the data directory."""
-    run = load(Settings).data_dir / "run"
-    if not (run / LOCK).exists():
-        return False
-    with (run / LOCK).open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    """Return whether a blog runs in the data directory."""
+    return is_locked(load(Settings).data_dir / "run" / LOCK)
 
 
 @asynccontextmanager
 async def connected(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open a client of the control socket. Raises SettingsError when nobody listens there."""
-    nobody = _nobody(data_dir)
+    """Open a client of the control socket. Raises SettingsError when no blog listens there."""
+    not_running = _not_running(data_dir)
     path = socket_path(data_dir)
     if not path.exists():
-        raise SettingsError(nobody)
-    with short(path) as address:
+        raise SettingsError(not_running)
+    with short_name(path) as address:
         async with client_session(connector=aiohttp.UnixConnector(address)) as http:
             try:
                 yield http
             except aiohttp.ClientConnectorError:
-                raise SettingsError(nobody) from None
+                raise SettingsError(not_running) from None
 
 
-def _nobody(data_dir: Path) -> str:
-    if Record.read(data_dir) is not None:
+def _not_running(data_dir: Path) -> str:
+    if RecoveryRecord.read(data_dir) is not None:
         return (
-            f"The `blog up` of {data_dir} (BLOG_DATA_DIR) was killed, what it started may run still:"
-            " `blog up` takes it over, `blog down` ends it."
+            f"The `blog up` of {data_dir} (BLOG_DATA_DIR) was killed; its replicas may still run:"
+            " `blog up` adopts them, `blog down` stops them."
         )
     return f"No blog runs in {data_dir} (BLOG_DATA_DIR); start one with `blog up`."

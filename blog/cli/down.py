@@ -1,49 +1,51 @@
-"""`blog down`: ask the master for the end; where it was killed, end what it left."""
+"""`blog down`: stop the master; if it was killed, stop the replicas that it left running."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from blog.cli.control import ask
 from blog.core.errors import SettingsError
+from blog.core.files.lock import LockedError, lock_for_life
 from blog.core.settings import Settings, load
-from blog.master.resume import Kind, Lasting, Record, end_left
-from blog.master.up import LOCK, lock_for_life
+from blog.master.recovery import PersistentKind, RecoveryRecord, RuntimeKind, stop_leftovers
+from blog.master.up import LOCK, LOCK_MODE
 
 _TIMEOUT = 40.0
-_LOOK_EVERY = 0.05
+_POLL_INTERVAL = 0.05
 
 
-def stop(runtime: Lasting | None) -> None:
-    """Return when nothing runs any more. Raises SettingsError when nothing ran."""
+def stop(runtime: PersistentKind | None) -> None:
+    """Stop everything; return when nothing runs any more. Raises SettingsError when nothing ran."""
     asyncio.run(_stop(load(Settings), runtime))
 
 
-def kept(settings: Settings, kind: Kind) -> str:
-    """Say what stays when containers are gone."""
+def retained_note(settings: Settings, kind: RuntimeKind) -> str:
+    """Return what people should know of data that stays when containers are removed."""
     return f"; the log stays in the volume {settings.name}-log" if kind == "docker" else ""
 
 
-async def _stop(settings: Settings, runtime: Lasting | None) -> None:
-    record = Record.read(settings.data_dir)
-    nobody = await _ask_for_the_end()
+async def _stop(settings: Settings, runtime: PersistentKind | None) -> None:
+    record = RecoveryRecord.read(settings.data_dir)
+    not_running = await _request_stop()
     run = settings.data_dir / "run"
-    if nobody is not None and runtime is None and not run.exists():
-        raise nobody
+    if not_running is not None and runtime is None and not run.exists():
+        raise not_running
     run.mkdir(parents=True, exist_ok=True)
-    await _hold(run / LOCK, 0.0 if nobody else _TIMEOUT)
-    left = await end_left(settings, runtime)
-    if nobody is not None and not left:
-        raise nobody
+    await _wait_for_lock(run / LOCK, 0.0 if not_running else _TIMEOUT)
+    left = await stop_leftovers(settings, runtime)
+    if not_running is not None and not left:
+        raise not_running
     if left:
-        click.echo(f"no `blog up` was running any more; ended what it had left: {', '.join(left)}")
+        click.echo(f"no `blog up` was running; stopped the replicas it had left: {', '.join(left)}")
     kind = runtime or (record.runtime if record else "process")
-    click.echo(f"nothing is left running{kept(settings, kind)}")
+    click.echo(f"nothing is left running{retained_note(settings, kind)}")
 
 
-async def _ask_for_the_end() -> SettingsError | None:
-    """Return the error when there is nobody to ask."""
+async def _request_stop() -> SettingsError | None:
+    """Ask the master to stop; return the error if none runs."""
     try:
         await ask("POST", "/down")
     except SettingsError as error:
@@ -51,11 +53,15 @@ async def _ask_for_the_end() -> SettingsError | None:
     return None
 
 
-async def _hold(lock: Path, patience: float) -> None:
+async def _wait_for_lock(lock: Path, timeout: float) -> None:
     """Wait until the master has ended, and keep the next one from starting meanwhile."""
     try:
-        async with asyncio.timeout(patience):
-            while not lock_for_life(lock):  # noqa: ASYNC110 - another process frees it at its end
-                await asyncio.sleep(_LOOK_EVERY)
+        async with asyncio.timeout(timeout):
+            while True:
+                with suppress(LockedError):
+                    return lock_for_life(lock, mode=LOCK_MODE)
+                await asyncio.sleep(_POLL_INTERVAL)
     except TimeoutError:
-        raise SettingsError(f"A `blog up` has {lock}, but does not end; it may be starting.") from None
+        raise SettingsError(
+            f"A `blog up` holds {lock} and does not end; it may be starting: try again."
+        ) from None

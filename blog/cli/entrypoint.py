@@ -1,16 +1,16 @@
-"""Entry point of the image: what is a command of ours is that; anything else is executed as it is."""
+"""Entry point of the image: our commands are run, any other program is executed as it is."""
 
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 
-from blog.cli.health import is_asked
+from blog.cli.health import is_healthcheck
 from blog.cli.health import main as check
 
 
 def foreign(words: Sequence[str]) -> str | None:
-    """Return the program to execute for `words` (`sh -c …`); None where they are for `blog`."""
+    """Return the path of the program to execute for `words` (`sh -c …`); None if they are for `blog`."""
     from blog.cli.commands import cli  # noqa: PLC0415 - heavy
 
     if not words or words[0].startswith("-"):
@@ -21,8 +21,8 @@ def foreign(words: Sequence[str]) -> str | None:
 
 
 def start() -> int:
-    """Become that program, or run our command; return its exit code."""
-    if is_asked(sys.argv[1:]):
+    """Replace this process by that program, or run our command and return its exit code."""
+    if is_healthcheck(sys.argv[1:]):
         return check(sys.argv[2:])
     program = foreign(sys.argv[1:])
     if program is not None:

@@ -4,35 +4,35 @@ from pathlib import Path
 
 import click
 
-from blog.bus import maintenance
+from blog.bus.log import maintenance
 from blog.bus.service import log_path
 from blog.core.settings import Settings, load
-from blog.gateway.known_log import LOG_ID, remember_at
+from blog.gateway.known_log import LOG_ID, write_log_id
 
 
 def verify(file: Path | None) -> int:
-    """Say what is wrong with a log; return 0 if nothing is, else 1."""
+    """Print the problems of a log; return 0 if there are none, else 1."""
     path = file or _path()
-    return _tell(path, maintenance.verify(path))
+    return _show(path, maintenance.verify(path))
 
 
 def back_up(file: Path) -> int:
     """Copy the log; return 0 if the copy is sound, else 1."""
-    return _tell(file, maintenance.backup(_path(), file))
+    return _show(file, maintenance.backup(_path(), file))
 
 
 def restore(file: Path) -> None:
     """Put a copy back in place."""
     path = _path()
     report = maintenance.restore(file, path)
-    # a registry that is kept in the same data directory need not be told; one elsewhere has to be
+    # registries in the same data directory are updated here; others need `--adopt`
     for known in path.parent.parent.glob(f"*/{LOG_ID}"):
-        remember_at(known)(report.identity)
+        write_log_id(known, report.identity)
     click.echo(f"{path}: {report.events} events, now as log {report.identity}.")
     click.echo("A registry elsewhere, or one that runs, knows the log before: `blog bus --adopt` once.")
 
 
-def _tell(path: Path, report: maintenance.Report) -> int:
+def _show(path: Path, report: maintenance.VerificationReport) -> int:
     for problem in report.problems:
         click.echo(f"{path}: {problem}", err=True)
     sound = "broken" if report.problems else "sound"

@@ -15,23 +15,23 @@ from blog.core import logs
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.master.copy_lock import claim
 from blog.master.programs import program
+from blog.master.runtimes.lock import claim
 
 SLOW_IMPORT = 10.0
-"""Seconds after which it is said that a program is still being imported."""
+"""Seconds after which a warning says that a program is still being imported."""
 
 
 def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: object) -> None:
-    """Run the program `name` until SIGTERM or SIGINT; `lock` is the descriptor of a copy's lock.
+    """Run the program `name` until SIGTERM or SIGINT; `lock` is the descriptor of the replica's lock.
 
-    `overrides` win over the settings of the environment.
-    Raises SettingsError. What nobody expected is logged and ends the process with code 1.
+    `overrides` take precedence over the environment. Raises SettingsError. Any other error is logged and
+    ends the process with exit code 1.
     """
     if lock is not None:
         claim(lock)
     settings = load_and_warn(overrides, service=name)
-    with _said_when_slow(name):
+    with _warn_when_slow(name):
         run = program(name, adopt=adopt)
 
     async def live() -> None:
@@ -49,7 +49,7 @@ def run_instance(name: str, *, lock: int | None, adopt: bool, **overrides: objec
 
 
 def in_loop(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` in a uvloop. A SettingsError of one of its tasks is raised as itself."""
+    """Run `work` in a uvloop event loop. A SettingsError of one of its tasks is raised as itself."""
 
     async def main() -> None:
         await work()
@@ -58,10 +58,10 @@ def in_loop(work: Callable[[], Awaitable[None]]) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())
     except BaseExceptionGroup as failures:
-        wrong = _settings_error(failures)
-        if wrong is None:
+        found = _settings_error(failures)
+        if found is None:
             raise
-        raise wrong from None
+        raise found from None
 
 
 def on_signals(stop: Callable[[], None]) -> None:
@@ -72,8 +72,8 @@ def on_signals(stop: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _said_when_slow(name: str) -> Iterator[None]:
-    """Say that a file takes long to import: one that never ends would look like one that starts."""
+def _warn_when_slow(name: str) -> Iterator[None]:
+    """Warn when an import takes long: one that never ends would look like a normal start."""
     log = logs.get_logger()
     fields = {"service": name, "seconds": SLOW_IMPORT}
     timer = threading.Timer(SLOW_IMPORT, partial(log.warning, "service.slow_import", **fields))
@@ -86,7 +86,7 @@ def _said_when_slow(name: str) -> Iterator[None]:
 
 
 def _settings_error(error: BaseException) -> SettingsError | None:
-    """Find a SettingsError in the group that a task of the program ended with."""
+    """Return the first SettingsError in a group of errors, or None."""
     if isinstance(error, SettingsError):
         return error
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()

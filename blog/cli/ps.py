@@ -1,4 +1,4 @@
-"""`blog ps`: who runs, and how many of each and why; once, or again and again."""
+"""`blog ps`: what runs, how many replicas of each service and why; once, or again and again."""
 
 import asyncio
 import time
@@ -14,14 +14,14 @@ from blog.cli.control import ask, instances
 from blog.cli.rows import show_rows, wide_console
 from blog.core.settings import Settings, load
 
-_EVERY = 1.0
-_ROOMY = 100  # columns of a terminal from which on there is room for wider gaps
+_REFRESH_INTERVAL = 1.0
+_WIDE = 100  # columns of a terminal that allow wider gaps
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_RIGHT = frozenset({"ready", "flight", "req/s", "p99 ms", "behind", "since", "restarts"})
+_RIGHT = frozenset({"ready", "flight", "req/s", "p99 ms", "lag", "since", "restarts"})
 
 
 def show(*, as_json: bool, watch: bool) -> None:
-    """Print what there is; with `watch` keep it up to date until Ctrl-C."""
+    """Print the tables; with `watch` refresh them until Ctrl-C."""
     if as_json:
         show_rows(asyncio.run(instances(load(Settings).data_dir)), (), as_json=True)
     elif watch:
@@ -36,24 +36,24 @@ def _watch() -> None:
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             live.update(_screen(*asyncio.run(_read()), console.width), refresh=True)
-            time.sleep(_EVERY)
+            time.sleep(_REFRESH_INTERVAL)
 
 
 async def _read() -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
-    """Return the rows of the instances, and what is known of the services."""
+    """Return the rows of the instances, and those of the services."""
     return await instances(load(Settings).data_dir), await ask("GET", "/services")
 
 
-def _screen(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any], width: int) -> Group:
-    """Lay out both tables, the last words of who crashes, and what is wrong with the file."""
+def _screen(rows: Sequence[Mapping[str, Any]], services: Mapping[str, Any], width: int) -> Group:
+    """Lay out both tables, the last lines of failing replicas, and the problem of the file."""
     lines = [Text(f"{row['name']} | {line}") for row in rows for line in row.get("last_lines", ())]
-    wrong = [Text(f"not taken up: {told['problem']}")] if told["problem"] else []
-    gap = 2 if width >= _ROOMY else 1
-    return Group(_services(told["services"], gap), Text(), _instances(rows, gap), *lines, *wrong)
+    problem = [Text(f"not applied: {services['problem']}")] if services["problem"] else []
+    gap = 2 if width >= _WIDE else 1
+    return Group(_services(services["services"], gap), Text(), _instances(rows, gap), *lines, *problem)
 
 
 def _services(rows: Sequence[Mapping[str, Any]], gap: int) -> Table:
-    table = _table(gap, "service", "ready", "flight", "req/s", "p99 ms", "behind", "why")
+    table = _table(gap, "service", "ready", "flight", "req/s", "p99 ms", "lag", "why")
     for row in rows:
         table.add_row(
             row["service"],
@@ -68,9 +68,7 @@ def _services(rows: Sequence[Mapping[str, Any]], gap: int) -> Table:
 
 
 def _instances(rows: Sequence[Mapping[str, Any]], gap: int) -> Table:
-    table = _table(
-        gap, "instance", "state", "since", "address", "version", "flight", "behind", "restarts"
-    )
+    table = _table(gap, "instance", "state", "since", "address", "version", "flight", "lag", "restarts")
     for row in rows:
         table.add_row(
             row["name"] or _short(row),
@@ -93,16 +91,16 @@ def _table(gap: int, *columns: str) -> Table:
 
 
 def _short(row: Mapping[str, Any]) -> str:
-    """Return a name for an instance that this master did not start."""
+    """Return a short name for an instance that this master did not start."""
     return f"{row['service']}…{row['id'][-6:]}"
 
 
 def age(seconds: int) -> str:
-    """Return seconds as people say them, in the largest unit that fits: 90 → 1m."""
+    """Return seconds in the largest unit that fits: 90 → 1m."""
     unit, name = next(((unit, name) for unit, name in _UNITS if seconds >= unit), (1, "s"))
     return f"{seconds // unit}{name}"
 
 
 def _number(value: float | None) -> str:
-    """Return a number without a useless .0; what is not known is a dash."""
+    """Return a number without a trailing .0; a dash if it is unknown."""
     return "-" if value is None else f"{value:g}"

@@ -1,4 +1,4 @@
-"""Rows as people and scripts see them."""
+"""Rows, as a table for people or as JSON for scripts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _WIDE = 250
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print a table of `columns`; with `as_json` everything there is, for scripts."""
+    """Print a table of `columns`; with `as_json` all keys, for scripts."""
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -23,7 +23,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
 
 
 def wide_console() -> Console:
-    """Make a console that cuts nothing off where the output is no terminal, and takes text as it is."""
+    """Return a console without markup, wide enough to cut nothing off if the output is not a terminal."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE

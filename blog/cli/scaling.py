@@ -1,4 +1,4 @@
-"""`blog scale`, `blog schedule`, `blog rollout`: how many there should be, and that they are new."""
+"""`blog scale`, `blog schedule`, `blog rollout`: the number of replicas, and their replacement."""
 
 import asyncio
 import json
@@ -10,57 +10,57 @@ from typing import Any
 import aiohttp
 import click
 
-from blog.cli.control import answered, ask, connected, is_running
+from blog.cli.control import ask, connected, is_running, read_result
 from blog.cli.rows import show_rows
 from blog.cli.up import FILE
 from blog.core.settings import Settings, load
-from blog.master.control_loop import rows_of
-from blog.master.desired import AUTO, parse, read
 from blog.master.programs import defaults
-from blog.master.scaler import Scaler
-from blog.master.table import CANNOT_RUN
+from blog.master.scaling.loop import rows_of
+from blog.master.scaling.scaler import Scaler
+from blog.master.scaling.spec import AUTO, parse_counts, read
+from blog.master.status import CANNOT_RUN
 
-_LOOK_EVERY = 0.2
+_POLL_INTERVAL = 0.2
 _COLUMNS = ("time", "service", "replicas", "at", "timezone", "note")
 
 
 def scale(words: tuple[str, ...], *, wait: bool, timeout: float) -> int:
-    """Ask for another number of copies; with `wait` return 1 when it is not so within `timeout` s."""
-    said = {name: AUTO if count is None else count for name, count in parse(words).items()}
-    return asyncio.run(_scale(said, timeout if wait else None))
+    """Set the number of replicas; with `wait` return 1 if they are not ready within `timeout` seconds."""
+    counts = {name: AUTO if count is None else count for name, count in parse_counts(words).items()}
+    return asyncio.run(_scale(counts, timeout if wait else None))
 
 
 def show_schedule(count: int, *, as_json: bool) -> None:
-    """Print the next `count` changes of each schedule: of the blog that runs, else of the file here."""
+    """Print the next `count` changes of each schedule: of the running blog, else of blog.toml here."""
     if is_running():
-        told = asyncio.run(ask("GET", f"/schedule?count={count}"))
+        schedule = asyncio.run(ask("GET", f"/schedule?count={count}"))
     else:
-        coming = Scaler(read(FILE, defaults())).coming(datetime.now(UTC), count)
-        told = {"coming": rows_of(coming), "problem": ""}
-    if told["problem"]:
-        click.echo(f"blog: not taken up: {told['problem']}", err=True)
+        upcoming = Scaler(read(FILE, defaults())).upcoming(datetime.now(UTC), count)
+        schedule = {"coming": rows_of(upcoming), "problem": ""}
+    if schedule["problem"]:
+        click.echo(f"blog: not applied: {schedule['problem']}", err=True)
     if as_json:
-        show_rows(told["coming"], (), as_json=True)
-    elif told["coming"]:
-        show_rows([_for_people(row) for row in told["coming"]], _COLUMNS, as_json=False)
+        show_rows(schedule["coming"], (), as_json=True)
+    elif schedule["coming"]:
+        show_rows([_for_people(row) for row in schedule["coming"]], _COLUMNS, as_json=False)
     else:
         click.echo(f"No service has a schedule in {FILE}.")
 
 
 def roll_out(service: str, timeout: float) -> int:
-    """Replace the copies of a service one by one; return 1 when that failed."""
+    """Replace the replicas of a service one by one; return 1 if that fails."""
     return asyncio.run(_roll_out(service, timeout))
 
 
-async def _scale(said: Mapping[str, int | str], timeout: float | None) -> int:
-    counts: dict[str, int] = await ask("PUT", "/scale", json=said)
-    for name, count in counts.items():
-        click.echo(f"{name}: {count} wanted")
-    return 0 if timeout is None else await _wait(tuple(counts), timeout)
+async def _scale(counts: Mapping[str, int | str], timeout: float | None) -> int:
+    desired: dict[str, int] = await ask("PUT", "/scale", json=counts)
+    for name, count in desired.items():
+        click.echo(f"{name}: {count} desired")
+    return 0 if timeout is None else await _wait(tuple(desired), timeout)
 
 
 async def _wait(names: Sequence[str], timeout: float) -> int:
-    """Return 0 once there are as many ready as wanted and no others, 1 with the reason when not."""
+    """Return 0 once exactly the desired replicas are ready; print the reason and return 1 if not."""
     deadline = time.monotonic() + timeout
     while True:
         rows = [row for row in (await ask("GET", "/services"))["services"] if row["service"] in names]
@@ -68,7 +68,7 @@ async def _wait(names: Sequence[str], timeout: float) -> int:
         loops = [one for row in late if row["ready"] < row["wanted"] for one in row["crash_loops"]]
         if not late or loops or time.monotonic() > deadline:
             break
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(_POLL_INTERVAL)
     for one in loops:
         problem = "cannot run" if one["state"] == CANNOT_RUN else "crashes again and again"
         click.echo(f"{one['name']} {problem}; its last lines:", err=True)
@@ -84,17 +84,17 @@ async def _roll_out(service: str, timeout: float) -> int:
     endless = aiohttp.ClientTimeout(total=None)
     async with (
         connected(load(Settings).data_dir) as http,
-        http.post("http://blog/rollouts", json=body, timeout=endless) as answer,
+        http.post("http://blog/rollouts", json=body, timeout=endless) as response,
     ):
-        await answered(answer)
+        await read_result(response)
         failure = "the blog was stopped"
-        async for line in answer.content:
-            told = json.loads(line)
-            if "said" in told:
-                click.echo(told["said"])
-            failure = told.get("failure", failure)
+        async for line in response.content:
+            progress = json.loads(line)
+            if "said" in progress:
+                click.echo(progress["said"])
+            failure = progress.get("failure", failure)
     if failure:
-        click.echo(f"{service} was not rolled out: {failure}; the others go on.", err=True)
+        click.echo(f"{service} was not rolled out: {failure}; the old replicas keep running.", err=True)
         return 1
     click.echo(f"{service} is rolled out")
     return 0

@@ -1,4 +1,4 @@
-"""`blog posts`: alone it runs an instance of the service; with a word after it, an operator command.
+"""`blog posts` runs an instance of the service; with a command after it, an operator command.
 
 The service is imported only for its operator commands, or to list them.
 """
@@ -10,19 +10,19 @@ import click
 
 
 class ServiceGroup(click.Group):
-    """What runs a service, and its operator commands, found in what it declares."""
+    """Runs a service, and has the operator commands that the service declares."""
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, invoke_without_command=True, subcommand_metavar="[COMMAND ...]", **options)
         self._service = name
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Say what it is run with, and what its commands are for, if it has any."""
+        """Write the help, and what the operator commands are for, if there are any."""
         super().format_help_text(ctx, formatter)
         if self._operators():
             formatter.write_paragraph()
             with formatter.indentation():
-                formatter.write_text("With a command, delete or moderate what it holds.")
+                formatter.write_text("With a command, delete or moderate its content.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the operator commands in the order in which they are declared."""
@@ -49,14 +49,14 @@ def _operator_command(service: str, name: str, summary: str) -> click.Command:
 
     parameters: list[click.Parameter] = [
         click.Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-        click.Option(["--reason"], callback=_reason, help="Why: kept in the log with what is done."),
-        click.Option(["-y", "--yes"], is_flag=True, help="Do not ask first."),
+        click.Option(["--reason"], callback=_reason, help="Why; it is kept in the log."),
+        click.Option(["-y", "--yes"], is_flag=True, help="Do not ask for confirmation."),
     ]
     return click.Command(name, callback=run, params=parameters, help=summary)
 
 
 def _reason(ctx: click.Context, option: click.Parameter, text: str | None) -> str | None:
-    """Take what `--reason` says as the service would; nothing, where it says nothing."""
+    """Validate `--reason` as the service would; return None if it is empty."""
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - heavy
 
     from blog.core.operator import Reason  # noqa: PLC0415 - heavy
@@ -64,5 +64,5 @@ def _reason(ctx: click.Context, option: click.Parameter, text: str | None) -> st
     try:
         return TypeAdapter[str | None](Reason).validate_python(text) or None
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise click.BadParameter(said, ctx, option) from None
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(message, ctx, option) from None

@@ -1,4 +1,4 @@
-"""Settings as people see them: read, warned about, listed."""
+"""Settings for people: read with warnings, and listed."""
 
 import os
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import click
 from rich.table import Table
 
-from blog.cli.aside import aside
+from blog.cli.isolated import run_isolated
 from blog.cli.rows import wide_console
 from blog.core import logs
 from blog.core.errors import SettingsError
@@ -18,7 +18,7 @@ from blog.runtime.declared import setting_names
 def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -> Settings:
     """Read the settings, set up logging (`bound` is on every line), warn about unknown variables.
 
-    `overrides` win over the environment. Raises SettingsError for a bad value.
+    `overrides` take precedence over the environment. Raises SettingsError for a bad value.
     """
     settings = load(Settings, **(overrides or {}))
     logs.configure(settings.log_level, settings.log_format, **bound)
@@ -28,20 +28,20 @@ def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -
 
 
 def show() -> None:
-    """Print every setting; of a service that is broken, why. Raises SettingsError for a bad value."""
+    """Print every setting; for a broken service, why. Raises SettingsError for an invalid value."""
     table = Table("variable", "value", "default", "meaning", box=None, header_style="bold")
     for line in describe(load(Settings)):
         table.add_row(*line)
     problems: list[tuple[str, str]] = []
     for name in catalog.names():
-        told = aside(lambda name=name: _of_service(name))  # type: ignore[misc]
-        if told.failure:
-            problems.append((name, told.failure))
+        outcome = run_isolated(lambda name=name: _of_service(name))  # type: ignore[misc]
+        if outcome.failure:
+            problems.append((name, outcome.failure))
             continue
-        if told.value["wrong"]:
-            raise SettingsError(told.value["wrong"])
-        problems += [(name, why) for why in told.value["broken"]]
-        for row in told.value["settings"]:
+        if outcome.value["wrong"]:
+            raise SettingsError(outcome.value["wrong"])
+        problems += [(name, why) for why in outcome.value["broken"]]
+        for row in outcome.value["settings"]:
             table.add_row(*row)
     wide_console().print(table)
     for name, why in problems:
@@ -49,7 +49,7 @@ def show() -> None:
 
 
 def _of_service(name: str) -> dict[str, object]:
-    """Describe the settings of one service; or say why it is `broken`, or which value is `wrong`."""
+    """Describe the settings of one service, or why it is `broken`, or which value is `wrong`."""
     rows: list[Setting] = []
     try:
         model = catalog.load(name).settings
@@ -59,6 +59,6 @@ def _of_service(name: str) -> dict[str, object]:
         rows += describe(load(model)) if model else ()
     except SettingsError as error:
         return {"settings": rows, "broken": [], "wrong": error.detail}
-    except Exception as error:  # noqa: BLE001 - what a model raises when it is made is its service's fault
+    except Exception as error:  # noqa: BLE001 - any error of a service's model is that service's
         return {"settings": rows, "broken": [catalog.broken(name, error).detail], "wrong": ""}
     return {"settings": rows, "broken": [], "wrong": ""}

@@ -1,4 +1,4 @@
-"""`blog up`: the whole blog in front of a person: progress, addresses, an orderly end."""
+"""`blog up`: runs the whole blog and shows its progress, its URLs and its end."""
 
 import asyncio
 import signal
@@ -11,86 +11,88 @@ from pathlib import Path
 from rich.console import Console
 
 from blog.cli.control import instances
-from blog.cli.down import kept
+from blog.cli.down import retained_note
 from blog.cli.process import in_loop, on_signals
 from blog.cli.settings import load_and_warn
 from blog.core.background import background
 from blog.core.clock import SystemClock
-from blog.core.data_dir import needed
 from blog.core.errors import SettingsError
+from blog.core.files.data_dir import needed
 from blog.core.instance import State
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
-from blog.master.desired import checked, parse
-from blog.master.policy_file import PolicyFile
-from blog.master.programs import defaults, ignored
-from blog.master.resume import Kind
-from blog.master.table import CANNOT_RUN, CRASH_LOOP
-from blog.master.up import Blog, registry_url
+from blog.master.programs import check_counts, defaults, ignored
+from blog.master.recovery import RuntimeKind
+from blog.master.scaling.spec import parse_counts
+from blog.master.scaling.spec_file import SpecFileWatch
+from blog.master.status import CANNOT_RUN, CRASH_LOOP
+from blog.master.up import BlogProcesses, registry_url
 from blog.master.up import up as running_blog
 
 FILE = Path("blog.toml")
 _DETACHED_TIMEOUT = 60.0
-_LOOK_EVERY = 0.05
+_POLL_INTERVAL = 0.05
 
 
-def start(scales: tuple[str, ...], *, detach: bool, kind: Kind) -> int:
+def start(scales: tuple[str, ...], *, detach: bool, kind: RuntimeKind) -> int:
     """Run the blog here, or in the background; return the exit code. Raises SettingsError."""
     settings = load_and_warn(service="master")
     for folder, why in ignored().items():
         get_logger().warning("service.ignored", folder=folder, why=why)
-    file = PolicyFile(FILE, defaults())
-    said = checked(parse(scales), defaults())
+    file = SpecFileWatch(FILE, defaults())
+    counts = check_counts(parse_counts(scales), defaults())
     if detach:
         return asyncio.run(_detached(settings))
-    in_loop(lambda: _attached(settings, file, said, kind))
+    in_loop(lambda: _attached(settings, file, counts, kind))
     return 0
 
 
 async def _attached(
-    settings: Settings, file: PolicyFile, said: dict[str, int | None], kind: Kind
+    settings: Settings, file: SpecFileWatch, counts: dict[str, int | None], kind: RuntimeKind
 ) -> None:
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     stopping = asyncio.Event()
     on_signals(stopping.set)
     _on_hangup(stopping.set)
-    async with running_blog(settings, file, SystemClock(), stopping, said=said, kind=kind) as blog:
-        async with background(_tell(blog, console, began)):
+    async with running_blog(settings, file, SystemClock(), stopping, counts=counts, kind=kind) as blog:
+        async with background(_show_progress(blog, console, began)):
             await stopping.wait()
         console.print("draining and stopping …")
     took = time.monotonic() - began
-    console.print(f"stopped after {took:.1f} s; nothing is left running{kept(settings, kind)}")
+    console.print(f"stopped after {took:.1f} s; nothing is left running{retained_note(settings, kind)}")
 
 
 def _on_hangup(stop: Callable[[], None]) -> None:
-    """End in order when the terminal is closed, unless `nohup` asks to go on."""
+    """Stop in order when the terminal is closed, unless `nohup` asks to go on."""
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop)
 
 
-async def _tell(blog: Blog, console: Console, began: float) -> None:
-    """Print each instance's way to ready, then where everything is."""
-    console.print(f"starting {', '.join(f'{n} x {name}' for name, n in blog.master.desired.items())} …")
+async def _show_progress(blog: BlogProcesses, console: Console, began: float) -> None:
+    """Print each change of an instance until all are ready, then the URLs."""
+    console.print(
+        f"starting {', '.join(f'{n} x {name}' for name, n in blog.reconciler.desired.items())} …"
+    )
     seen: dict[str, State] = {}
 
-    def look() -> None:
-        for item in blog.session.discovery.instances.values():
+    def show_changes() -> None:
+        for item in blog.registry_client.discovery.instances.values():
             if seen.get(item.id) is not item.state:
                 seen[item.id] = item.state
                 console.print(f"{time.monotonic() - began:6.2f} s  {item.state:9} {item.id}")
 
-    stop = blog.session.discovery.on_change(look)
+    stop = blog.registry_client.discovery.on_change(show_changes)
     try:
-        given_up = await blog.wait_until_ready()
-        for copy in given_up:
-            why = copy.refusal or "it crashes again and again (`blog ps`)"
-            console.print(f"{copy.name} cannot run, the others do: {why}", markup=False)
+        failing = await blog.wait_until_ready()
+        for replica in failing:
+            why = replica.config_error or "it crashes again and again (`blog ps`)"
+            console.print(f"{replica.name} cannot run, the others do: {why}", markup=False)
         console.print(f"ready after {time.monotonic() - began:.2f} s")
         console.print(f"  pages       {blog.public_url}/")
         console.print(f"  posts       {blog.public_url}/posts")
         console.print(f"  live        {blog.public_url}/live")
-        console.print(f"  registry    {registry_url(blog.settings)}  (inner door, needs the token)")
+        console.print(f"  registry    {registry_url(blog.settings)}  (admin API, needs the token)")
         console.print(f"  data        {blog.settings.data_dir.absolute()}")
         ends = "Ctrl-C" if sys.stdin.isatty() else "`blog down`"
         console.print(f"{ends} drains and stops everything.")
@@ -100,7 +102,7 @@ async def _tell(blog: Blog, console: Console, began: float) -> None:
 
 
 async def _detached(settings: Settings) -> int:
-    """Start the same command in the background; return once every copy is ready, or it failed."""
+    """Start the same command in the background; return once every replica is ready, or it fails."""
     log = settings.data_dir / "run" / "up.log"
     words = [word for word in sys.argv[1:] if word not in ("-d", "--detach")]
     with needed(settings.data_dir):
@@ -122,10 +124,12 @@ async def _detached(settings: Settings) -> int:
             errors.print(log.read_text().rstrip(), markup=False)
             if is_over:
                 return process.returncode
-            errors.print(f"not ready after {_DETACHED_TIMEOUT:g} s; it goes on: `blog ps`, `blog down`")
+            errors.print(
+                f"not ready after {_DETACHED_TIMEOUT:g} s; it keeps running: `blog ps`, `blog down`"
+            )
             return 1
-        await asyncio.sleep(_LOOK_EVERY)
-    print(log.read_text().rstrip())  # noqa: T201 - what the blog in the background has said
+        await asyncio.sleep(_POLL_INTERVAL)
+    print(log.read_text().rstrip())  # noqa: T201 - the output of the blog in the background
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Work beside a body: owned by a context, its failure is the body's failure, its end the body's end."""
+"""Background tasks: owned by a context that ends them, and their failures are seen."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -30,10 +30,26 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         raise
 
 
-class Crew:
-    """Short work that callbacks start and nobody waits for. Leaving the context cancels what is left.
+async def first_of(*work: Coroutine[Any, Any, Any]) -> None:
+    """Run `work` until one of it is done, and cancel the rest; a failure is raised as itself."""
+    is_done = asyncio.Event()
 
-    A failure is logged; it ends nothing else.
+    async def run(item: Coroutine[Any, Any, Any]) -> None:
+        await item
+        is_done.set()
+
+    try:
+        async with background(*(run(item) for item in work)):
+            await is_done.wait()
+    finally:
+        for item in work:  # one that was cancelled before it started was never awaited
+            item.close()
+
+
+class TaskSupervisor:
+    """Owns short tasks that callbacks start and do not await. Leaving the context cancels the rest.
+
+    A failure is logged, and ends no other task.
     """
 
     def __init__(self, name: str) -> None:
@@ -41,7 +57,7 @@ class Crew:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin `work` in the running loop."""
+        """Start `work` in the running loop."""
         task = asyncio.get_running_loop().create_task(work, name=self._name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -61,9 +77,9 @@ class Crew:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def __len__(self) -> int:
-        """Return how much is under way."""
+        """Return how many tasks are running."""
         return len(self._tasks)
 
     def __repr__(self) -> str:
-        """Show how much is under way."""
-        return f"<Crew {self._name}: {len(self._tasks)}>"
+        """Show how many tasks are running."""
+        return f"<TaskSupervisor {self._name}: {len(self._tasks)}>"

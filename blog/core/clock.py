@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings, because they answer different questions."""
+    """Two readings, for different purposes."""
 
     def now(self) -> datetime:
         """Wall-clock time in UTC: what people and events see. May jump."""
@@ -24,5 +24,5 @@ class SystemClock:
         """Wall-clock time in UTC."""
         return datetime.now(UTC)
 
-    # asked several times per request: no function of ours in between
+    # called several times per request: no function of ours in between
     monotonic = staticmethod(time.monotonic)

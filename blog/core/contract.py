@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_type_hints
 
-from blog.core.decision import Answer
+from blog.core.decision import ResponseBuilder
+from blog.core.deprecated import renamed_fields, renamed_names, renamed_parameters
 from blog.core.events import Event
 from blog.core.ids import new_id
-from blog.core.instance import TURN_KEY, Route
+from blog.core.instance import LB_POLICY_KEY, Route
 from blog.core.operator import OperatorCommand
 from blog.core.peers import Peer as Peer  # noqa: PLC0414 - services know all of it from here
-from blog.core.peers import PeerAnswer as PeerAnswer  # noqa: PLC0414
+from blog.core.peers import PeerResponse as PeerResponse  # noqa: PLC0414
 from blog.core.peers import Peers as Peers  # noqa: PLC0414
 from blog.core.settings import ServiceSettings
 from blog.core.view import View
@@ -27,7 +28,7 @@ R = TypeVar("R")
 Kind = Literal["command", "query", "stream", "page", "action"]
 
 PAGES: frozenset[Kind] = frozenset({"page", "action"})
-"""What answers with HTML."""
+"""Endpoints that respond with HTML."""
 
 AUTHOR_COOKIE = "blog_author"
 """Where a browser keeps the author's token: in `meta.author_token` of pages and actions."""
@@ -63,7 +64,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """An answer that is no JSON: `class Feed(Document, content_type="application/atom+xml")`."""
+    """A response that is not JSON: `class Feed(Document, content_type="application/atom+xml")`."""
 
     content: bytes
     content_type: ClassVar[str] = "application/octet-stream"
@@ -114,7 +115,7 @@ class Applied(NamedTuple):
 class Changes(Protocol):
     """What a stream handler gets as `changes`: the view's events, in order, each once.
 
-    From now on, or from where a client was cut off; the runtime tells one that missed too much: `reset`.
+    It begins now, or where the client was cut off; one that missed too much gets `reset` first.
     """
 
     def __aiter__(self) -> AsyncIterator[Applied]:
@@ -126,19 +127,21 @@ class Changes(Protocol):
         ...
 
 
+@renamed_fields(answer="response", is_hot="is_cached")
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A handler behind a public route. `answer` makes a command's answer from its event.
+    """A handler behind a public route. `response` makes the content of a command's response.
 
-    `location`: where what a command made is found, a template of its event's fields; `is_hot`: `query`.
+    `location` is the path of what a command made, a template of its event's fields. `is_cached`: see
+    `Service.query`.
     """
 
     kind: Kind
     route: Route
     handler: Handler
-    answer: Answer | None = None
+    response: ResponseBuilder | None = None
     location: str | None = None
-    is_hot: bool = False
+    is_cached: bool = False
 
     @property
     def status(self) -> int:
@@ -155,6 +158,7 @@ class Reaction:
     handler: Handler
 
 
+@renamed_fields(turn="lb_policy", values={"lb_policy": {"rotation": "round-robin"}})
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service of the blog: a name, handlers, and at most one view and one settings class.
@@ -168,44 +172,46 @@ class Service:
     name: str
     view: type[View] | None = None
     settings: type[ServiceSettings] | None = None
-    turn: Literal["rotation", "least-request"] = "rotation"
-    """How the gateway chooses among its instances: served longest ago, or the less busy of two."""
+    lb_policy: Literal["round-robin", "least-request"] = "round-robin"
+    """How the gateway selects an instance: one after the other, or the less busy of two."""
     endpoints: list[Endpoint] = field(default_factory=list)
     reactions: dict[str, Reaction] = field(default_factory=dict)
     operators: dict[str, OperatorCommand] = field(default_factory=dict)
 
+    @renamed_parameters(answer="response")
     def command(
         self,
         method: str,
         *patterns: str,
-        answer: Answer | None = None,
+        response: ResponseBuilder | None = None,
         location: str | None = None,
         body_limit: int | None = None,
     ) -> Callable[[H], H]:
-        """Declare a command: request → decision → event(s), answered after the log has them.
+        """Declare a command: request → decision → event(s); the response waits until the log has them.
 
-        The answer is `answer(event, written)`, or the event's data, of the first event: 201 for POST,
-        204 without it for DELETE, else 200. `body_limit` (bytes) is for bodies larger than what is
-        taken elsewhere.
+        Its content is `response(event, written)` of the first event, or else that event's data: 201 for
+        POST, 204 without content for DELETE, else 200. `body_limit` (bytes) allows larger bodies than
+        elsewhere.
 
-        It returns an event, a list of events (`[]` → 204), `Append` or `Unchanged`, or raises a
-        `DomainError`. With a view, what appends nothing is final only when the view has the log's
-        head: it may be called again, and so it is when what an `Append` expected did not hold.
+        The handler returns an event, a list of events (`[]` → 204), `Append` or `Unchanged`, or raises a
+        `DomainError`. With a view, a decision that appends nothing is final only when the view has the
+        log's head: the handler may be called again, as it is when what an `Append` expected did not hold.
         """
         limits = {"body_limit": body_limit}
-        return self._endpoint("command", method, patterns, limits, answer=answer, location=location)
+        return self._endpoint("command", method, patterns, limits, response=response, location=location)
 
+    @renamed_parameters(hot="cache", answer_timeout="response_timeout")
     def query(
-        self, method: str, *patterns: str, answer_timeout: float | None = None, hot: bool = False
+        self, method: str, *patterns: str, response_timeout: float | None = None, cache: bool = False
     ) -> Callable[[H], H]:
-        """Declare a query: request → rows → answer (model, list, dict, `Page` or `Document`).
+        """Declare a query: request → rows → response (model, list, dict, `Page` or `Document`).
 
-        `answer_timeout` (seconds) is how long the gateway waits for it, if not as long as for others.
-        `hot` promises that the answer depends only on rows, path, query string, `meta.author_hash` and
-        `meta.base_url`: what readers without a token get is then kept as bytes until the view changes.
+        `response_timeout` (seconds) replaces the gateway's own. `cache` promises that the response
+        depends only on rows, path, query string, `meta.author_hash` and `meta.base_url`: the response to
+        readers without a token is then cached as bytes until the view changes.
         """
-        limits = {"answer_timeout": answer_timeout}
-        return self._endpoint("query", method, patterns, limits, is_hot=hot)
+        limits = {"answer_timeout": response_timeout}  # the name on the wire
+        return self._endpoint("query", method, patterns, limits, is_cached=cache)
 
     def stream(self, method: str, *patterns: str) -> Callable[[H], H]:
         """Declare a stream: an async generator of `ServerSent`, ended when the instance drains."""
@@ -214,12 +220,12 @@ class Service:
     def page(self, method: str, *patterns: str) -> Callable[[H], H]:
         """Declare a page: an async function that returns `Html`, `Redirect` or `Asset`.
 
-        What goes wrong is shown by the template `error.html`, with `status`, `title` and `detail`.
+        Errors are shown by the template `error.html`, with `status`, `title` and `detail`.
         """
         return self._endpoint("page", method, patterns)
 
     def action(self, method: str, *patterns: str) -> Callable[[H], H]:
-        """Declare what a form is sent to: a page, refused to other sites; see `blog.core.refusals`."""
+        """Declare where a form is sent: a page, forbidden to other sites; see `blog.core.refusals`."""
         return self._endpoint("action", method, patterns, {"shows_refusals": True})
 
     def reaction(self, handler: H) -> H:
@@ -260,7 +266,7 @@ class Service:
     @property
     def metadata(self) -> dict[str, str]:
         """What else its instances announce."""
-        return {} if self.turn == "rotation" else {TURN_KEY: self.turn}
+        return {} if self.lb_policy == "round-robin" else {LB_POLICY_KEY: self.lb_policy}
 
     def _endpoint(
         self,
@@ -279,3 +285,7 @@ class Service:
             return handler
 
         return declare
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, PeerAnswer="PeerResponse", Answer="ResponseBuilder")

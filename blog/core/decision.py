@@ -1,29 +1,32 @@
-"""Decision: what a command comes to, and what became of it. Plain data."""
+"""Decision: what a command decides, and what became of it. Plain data."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from blog.core.deprecated import renamed_fields, renamed_names
 from blog.core.events import Event
 
 
+@renamed_fields(among="types")
 class Append(NamedTuple):
-    """Events that a command decided on, and what the decision stands on.
+    """Events that a command decided on, and what the decision is based on.
 
-    With `expect` (`view.applied`) the log takes them only if nothing of the first event's key came
-    behind that sequence, or, with types in `among`, none of these; else the command decides again.
-    `before` is what the events change, where the answer needs it.
+    With `expect` (`view.applied`) the log takes them only if it has no later event of the first event's
+    key; with `types`, only if it has none of these types. Otherwise the command decides again.
+    `before` is what the events change, where the response needs it.
     """
 
     events: Sequence[Event]
     expect: int | None = None
-    among: tuple[type[Event], ...] = ()
+    types: tuple[type[Event], ...] = ()
     before: Any = None
 
 
+@renamed_fields(answer="content")
 class Unchanged(NamedTuple):
-    """A command found everything as it should be: `answer`, and the sequence where it became so."""
+    """There was nothing to change: `content` of the response, and the sequence that made it so."""
 
-    answer: Any = None
+    content: Any = None
     sequence: int | None = None
 
 
@@ -35,5 +38,8 @@ class Written(NamedTuple):
     before: Any = None
 
 
-Answer = Callable[[Any, Written], Any]
-"""How the answer is made of a command's first event."""
+ResponseBuilder = Callable[[Any, Written], Any]
+"""Makes the content of the response from a command's first event."""
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, Answer="ResponseBuilder")

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class BlogError(Exception):
-    """Base of every error of ours. `detail` is written for the person who reads the answer."""
+    """Base of every error of ours. `detail` is written for the person who reads the response."""
 
     def __init__(
         self, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: Any
@@ -20,19 +20,19 @@ class BlogError(Exception):
 
 
 class SettingsError(BlogError):
-    """A setting is wrong, or what it names is taken; the process ends with exit code 2."""
+    """A setting is invalid, or what it names is in use; the process ends with exit code 2."""
 
 
 class DomainError(BlogError):
-    """What a service's own rules say no to. Handlers raise these."""
+    """A service's own rules do not allow it. Handlers raise these."""
 
 
 class NotFound(DomainError):
-    """There is no such thing (after catching up with the log)."""
+    """It does not exist (after catching up with the log)."""
 
 
 class Conflict(DomainError):
-    """It changed in the meantime, or it is there already."""
+    """It changed in the meantime, or exists already."""
 
 
 class Invalid(DomainError):
@@ -40,11 +40,11 @@ class Invalid(DomainError):
 
 
 class Forbidden(DomainError):
-    """Not yours."""
+    """It belongs to another author, or is not allowed from where the request comes."""
 
 
 class Unavailable(DomainError):
-    """Something that is needed does not answer now; nothing was done, try again."""
+    """Something that is needed does not respond now; nothing was done, try again."""
 
 
 class RequestError(BlogError):
@@ -52,7 +52,7 @@ class RequestError(BlogError):
 
 
 class Malformed(RequestError):
-    """The bytes cannot be read as what they claim to be."""
+    """The bytes are not valid for what they claim to be."""
 
 
 class Unauthorized(RequestError):
@@ -76,7 +76,7 @@ class HeadTooLarge(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """The content type is not one that is understood here."""
+    """The content type is not supported here."""
 
 
 class Misdirected(RequestError):
@@ -84,7 +84,7 @@ class Misdirected(RequestError):
 
 
 class NotSupported(RequestError):
-    """The method is one that nobody here knows."""
+    """The method is not implemented."""
 
 
 class VersionNotSupported(RequestError):
@@ -92,27 +92,27 @@ class VersionNotSupported(RequestError):
 
 
 class ExpectationFailed(RequestError):
-    """The request expects something that is not done here (RFC 9110 §10.1.1)."""
+    """The request expects something that is not supported (RFC 9110 §10.1.1)."""
 
 
 class TooSlow(RequestError):
-    """The request did not come in time (RFC 9110 §15.5.9)."""
+    """The request was not complete in time (RFC 9110 §15.5.9)."""
 
 
 class TooMany(RequestError):
-    """More than is taken at once; the headers carry `Retry-After`."""
+    """Too many requests; the headers carry `Retry-After`."""
 
 
 class StorageFull(BlogError):
-    """The disk has no room for another event."""
+    """The disk has no space for another event."""
 
 
 class BadGateway(BlogError):
-    """An instance answered with something that is no answer, or broke off."""
+    """The response of an instance is not valid, or incomplete."""
 
 
 class GatewayTimeout(BlogError):
-    """An instance did not answer in time."""
+    """An instance did not respond in time."""
 
 
 STATUS: dict[type[BlogError], int] = {

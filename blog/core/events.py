@@ -15,9 +15,9 @@ class Event(BaseModel):
     """Base of every event class: `class CommentCreated(Event, key="post_id")`.
 
     `key` names the field whose value orders events: events of one key are handled in log order.
-    Unknown fields are ignored, so that an older reader understands what a newer writer adds. What an
-    older reader must not take for what it knows is another `version=` (1 if not named): it is then
-    left to those who know it. A class reads the data of its own version and of all before.
+    Unknown fields are ignored, so that an older reader understands what a newer writer adds. A change
+    that an older reader must not misread needs another `version=` (default 1): readers skip later
+    versions than their own. A class reads the data of its own version and of all before.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -27,7 +27,7 @@ class Event(BaseModel):
     version: ClassVar[int] = 1
 
     def __init_subclass__(cls, **_: Any) -> None:
-        """Let keywords of the class line through to where the fields are known."""
+        """Pass keywords of the class line on to where the fields are known."""
         super().__init_subclass__()
 
     @classmethod
@@ -38,7 +38,7 @@ class Event(BaseModel):
         cls.version = version
         cls.key_field = key or cls.key_field
         if "key" in cls.model_fields:
-            raise TypeError(f"{cls.__name__}: no field can be called key: that is what orders it")
+            raise TypeError(f"{cls.__name__}: no field can be called key: it is what orders events")
         if cls.key_field not in cls.model_fields:
             raise TypeError(f"{cls.__name__} needs key=..., the name of one of its fields")
         if version < 1:
@@ -107,7 +107,7 @@ class Envelope(BaseModel):
 
 
 class Recorded(NamedTuple):
-    """What of an event in the log its readers need: an `Envelope`'s fields, by the same names.
+    """The part of an event in the log that readers need: an `Envelope`'s fields, by the same names.
 
     Following the log makes one per event, and a whole envelope would cost most of that work.
     """
@@ -120,5 +120,5 @@ class Recorded(NamedTuple):
 
 
 def is_later(event: Envelope | Recorded, known: type[Event]) -> bool:
-    """Tell whether `event` is of a later version than the class `known` can read."""
+    """Return whether `event` is of a later version than the class `known` can read."""
     return (event.dataversion or 1) > known.version

@@ -1,23 +1,24 @@
-"""Instance: one running copy of a service, as it announces itself and as others see it."""
+"""Instance: one running replica of a service, as it announces itself and as others see it."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
+from blog.core.frozen import FrozenModel
 from blog.core.ids import new_id
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 InstanceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-Address = Annotated[
+AddressStr = Annotated[
     str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}$")
 ]
 """`host:port`; an IPv6 host stands in brackets."""
 
 
-TURN_KEY = "turn"
-"""In an instance's metadata: how the turns of its service are taken, if not in rotation."""
+LB_POLICY_KEY = "turn"
+"""In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""
 
 
 class State(StrEnum):
@@ -31,27 +32,23 @@ class State(StrEnum):
 
 
 class Departure(StrEnum):
-    """Leaving and dying are different words."""
+    """Why an instance is gone: it left in order, or it was lost."""
 
     LEFT = "left"
     LOST = "lost"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Load(_Frozen):
-    """What an instance has to do now: requests in flight, and how late its loop runs (ms)."""
+class Load(FrozenModel):
+    """The load of an instance: requests in flight, and how late its event loop runs (ms)."""
 
     in_flight: int = Field(default=0, ge=0)
     loop_lag_ms: float = Field(default=0.0, ge=0)
 
 
-class Route(_Frozen):
+class Route(FrozenModel):
     """A public route: what the gateway may send. `{name}` in `pattern` stands for one segment.
 
-    `body_limit` (bytes) and `answer_timeout` (seconds until the answer's head) are for routes that
+    `body_limit` (bytes) and `answer_timeout` (seconds until the response's head) are for routes that
     need others than the gateway's own. `shows_refusals`: what the gateway refuses of it may be sent to
     the instance all the same, to be shown in a page (`blog.core.refusals`).
     """
@@ -63,12 +60,15 @@ class Route(_Frozen):
     shows_refusals: bool = False
 
 
-class Instance(_Frozen):
-    """One running copy of a service. `id` is unique per start; `address` is what others dial."""
+class Instance(FrozenModel):
+    """One running replica of a service. `id` is unique per start; `address` is what others dial.
+
+    `weight` has no effect; it is on the wire.
+    """
 
     id: InstanceId
     service: ServiceName
-    address: Address
+    address: AddressStr
     state: State = State.STARTING
     version: str = Field(default="", max_length=64)
     started_at: AwareDatetime
@@ -76,7 +76,7 @@ class Instance(_Frozen):
     reactions: tuple[str, ...] = ()
     load: Load = Load()
     weight: int = Field(default=1, ge=0, le=1000)
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def announce(  # noqa: PLR0913 - it is the whole announcement
@@ -103,5 +103,5 @@ class Instance(_Frozen):
         )
 
     def is_serving(self) -> bool:
-        """Tell whether it may get traffic when its turn comes (suspects only if nobody else can)."""
+        """Return whether it may get traffic (a suspect only if no instance is ready)."""
         return self.state in (State.READY, State.SUSPECT)

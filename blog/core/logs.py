@@ -8,8 +8,8 @@ from typing import TextIO, cast
 import structlog
 
 
-class Lines:
-    """Where lines go. One that cannot be written (a full disk) is lost, and nothing else is."""
+class LogOutput:
+    """Where lines are written. One that cannot be written (a full disk) is lost, without an error."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -20,7 +20,7 @@ class Lines:
             self._file.write(text)
 
     def flush(self) -> None:
-        """Let it be seen, if possible."""
+        """Flush, if possible."""
         with suppress(OSError):
             self._file.flush()
 
@@ -46,19 +46,19 @@ def configure(level: str = "info", log_format: str = "auto", **bound: str) -> No
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Lines(sys.stdout))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", LogOutput(sys.stdout))),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(**bound)
 
 
 def is_json(log_format: str) -> bool:
-    """Tell whether lines are JSON with this setting: `auto` is JSON unless stdout is a terminal."""
+    """Return whether lines are JSON with this setting: `auto` is JSON unless stdout is a terminal."""
     return log_format == "json" or (log_format == "auto" and not sys.stdout.isatty())
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Return a logger; it takes its set-up from `configure` when it is used."""
+    """Return a logger; it uses the set-up of `configure` at the time of each line."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
 

@@ -1,4 +1,4 @@
-"""Operator commands: what the person who runs the blog may do to things by id, whoever wrote them.
+"""Operator commands: what the person who runs the blog may do to things by id, whoever their author is.
 
 Plain data: how a service declares one, and what goes over the wire to an instance and back. No public
 route ever leads to `PATH`.
@@ -8,20 +8,21 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
+from blog.core.deprecated import renamed_names
 from blog.core.text import Line
 
 PATH = "/v1/operator"
-"""At every instance of a service: `GET` lists the commands, `POST PATH/NAME` carries one out."""
+"""At every instance of a service: `GET` lists the commands, `POST PATH/NAME` runs one."""
 
 OPERATOR = "operator"
 """In an event's `by`: an operator decided this."""
 
 Reason = Annotated[Line, Field(max_length=500)] | None
-"""Why, in a line of the operator's; None where nothing was said."""
+"""Why, in one line of text by the operator; None if no reason was given."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -50,8 +51,8 @@ class OperatorCommand:
         return (self.handler.__doc__ or self.name).strip().splitlines()[0]
 
 
-class Order(BaseModel):
-    """What an operator sends. `seen` is the `Report.seen` of the preview that the operator agreed to."""
+class OperatorRequest(BaseModel):
+    """What an operator sends. `seen` is the `OperatorReport.seen` of the preview that was confirmed."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
     reason: Reason = None
@@ -59,11 +60,11 @@ class Order(BaseModel):
     dry_run: bool = False
 
 
-class Report(BaseModel):
-    """What came of an order; of a dry run, what would.
+class OperatorReport(BaseModel):
+    """The outcome of an operator command; of a dry run, what it would be.
 
-    `changed` is false where everything was so already. `before` is what it was, as the service shows
-    it to its author, and `seen` names exactly that and the types of the events.
+    `changed` is false if there was nothing to change. `before` is the state before, as the service shows
+    it to its author, and `seen` identifies exactly that and the types of the events.
     """
 
     changed: bool
@@ -74,5 +75,9 @@ class Report(BaseModel):
 
 
 def is_absent(value: object) -> bool:
-    """Return whether an optional field of an event has nothing to say, and need not be in the log."""
+    """Return whether an optional field of an event is absent, and need not be in the log."""
     return value is None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, Order="OperatorRequest", Report="OperatorReport")

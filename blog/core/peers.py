@@ -1,11 +1,13 @@
-"""Peers: how a handler calls other services, as its author sees it. The runtime carries the calls."""
+"""Peers: how a handler calls other services, as its author sees it. The runtime makes the calls."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from blog.core.deprecated import renamed_names
 
 
-class PeerAnswer(NamedTuple):
-    """What a peer answered: JSON, the sequence it wrote, and the parameters of the next page."""
+class PeerResponse(NamedTuple):
+    """A peer's response: JSON, the sequence it wrote, and the parameters of the next page."""
 
     content: Any
     sequence: int | None = None
@@ -14,28 +16,28 @@ class PeerAnswer(NamedTuple):
 
 
 class Peer(Protocol):
-    """Another service, whichever instance of it has its turn. Its problems are raised as our errors."""
+    """Another service: the load balancer selects the instance. Its problems are raised as our errors."""
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """Read; with `after`, from a view that has this sequence, or is marked as stale.
 
-        Raises the DomainError that the peer answered with, Unavailable when nobody answers.
+        Raises the DomainError that the peer responded with, Unavailable when no instance responds.
         """
         ...
 
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
-        """Write `content`, once, however often the same `key` is sent. Raises as `get` does."""
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
+        """Write `content`, once, however often the same idempotency `key` is sent. Raises as `get`."""
         ...
 
-    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
-        """Put `content` in the place of what is at `path`. Otherwise as `post`."""
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
+        """Replace the content at `path`. Otherwise as `post`."""
         ...
 
     async def delete(
         self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """Delete what is at `path`. Otherwise as `post`."""
         ...
 
@@ -46,3 +48,7 @@ class Peers(Protocol):
     def __getattr__(self, service: str) -> Peer:
         """Return the service of this name."""
         ...
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, PeerAnswer="PeerResponse")

@@ -1,30 +1,30 @@
-"""The wire between bus and reacting instance: what is delivered, and what comes of it.
+"""The wire between bus and reacting instance: deliveries, and their outcomes.
 
-`POST /reactions` at the instance: `Delivery` → 200 `DeliveryAnswer`, one `Result` per event, same order.
+`POST /reactions` at the instance: `DeliveryRequest` → 200 `DeliveryResponse`, one `Result` per event, in
+the same order.
 """
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from blog.core.deprecated import renamed_names
 from blog.core.events import Envelope
+from blog.core.frozen import FrozenModel
 
 PATH = "/reactions"
 
 
 class Outcome(StrEnum):
-    """What came of one event."""
+    """The outcome of one event."""
 
     DONE = "done"
     RETRY = "retry"
     DEAD = "dead"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Delivery(_Frozen):
+class DeliveryRequest(FrozenModel):
     """Events for one instance of the subscription's service; `attempt` counts from 1."""
 
     subscription: str
@@ -32,10 +32,10 @@ class Delivery(_Frozen):
     events: tuple[Envelope, ...]
 
 
-class Result(_Frozen):
-    """What came of the event `id`: on `done`, `events` follow from it and are appended with the ack.
+class Result(FrozenModel):
+    """The outcome of the event `id`: on `done`, `events` follow from it and are appended with the ack.
 
-    On `retry` and `dead`, `reason` says why; `retry_after` (seconds) may ask for a longer wait.
+    On `retry` and `dead`, `reason` says why; `retry_after` (seconds) may ask for a longer delay.
     """
 
     id: str
@@ -45,7 +45,11 @@ class Result(_Frozen):
     retry_after: float | None = Field(default=None, ge=0)
 
 
-class DeliveryAnswer(_Frozen):
+class DeliveryResponse(FrozenModel):
     """One result per delivered event, in the same order."""
 
     results: tuple[Result, ...]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, Delivery="DeliveryRequest", DeliveryAnswer="DeliveryResponse")

@@ -21,10 +21,18 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blog.core.errors import SettingsError
-from blog.core.instance import Address
+from blog.core.instance import AddressStr
+from blog.core.net.address import Address, bare
 
 PREFIX = "BLOG_"
 _LEAST_RATE = 0.000001
+
+
+def _host(text: str) -> str:
+    host = bare(text)
+    if not host:  # it would be every address, by accident
+        raise ValueError("no host is given; 0.0.0.0 is every address")
+    return Address.of(host, 0).host
 
 
 def _network(text: str) -> str:
@@ -34,7 +42,7 @@ def _network(text: str) -> str:
 
 
 def _rate(per_second: float) -> float:
-    """Refuse a rate that stands for never: that is no limit anybody could wait for."""
+    """Reject a rate that is practically never: a client cannot wait for that."""
     if 0 < per_second < _LEAST_RATE:
         raise ValueError(f"must be 0, or at least {_LEAST_RATE:f}")
     return per_second
@@ -69,27 +77,30 @@ class ServiceSettings(BaseSettings):
 
 
 class Settings(ServiceSettings):
-    """What every process of ours may be told."""
+    """The settings of every process of ours."""
 
     registry: Annotated[
         tuple[RegistryUrl, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
     ] = Field(
         default=("http://127.0.0.1:4000",),
-        description="where to announce; several, comma-separated: announce at each",
+        description="URLs of the registries to announce at, comma-separated",
     )
     embed_registry: bool = Field(
-        default=True, description="the gateway holds a registry of its own at its inner door"
+        default=True, description="the gateway holds a registry of its own in its admin API"
     )
-    host: str = Field(default="127.0.0.1", min_length=1, description="where to listen")
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        default="127.0.0.1", description="the host to listen on"
+    )
     port: Port = Field(default=0, description="the port of an instance; 0 = any free one")
-    advertise: Address | None = Field(
+    advertise: AddressStr | None = Field(
         default=None,
         description="host:port that others should dial; default: the local end of the"
         " connection to the registry, with the bound port",
     )
-    public_port: Port = Field(default=8080, description="the gateway's door for readers")
+    public_port: Port = Field(default=8080, description="the public port of the gateway, for readers")
     admin_port: Port = Field(
-        default=4000, description="the gateway's inner door: registry, metrics; never published"
+        default=4000,
+        description="port of the gateway's admin API (registry, metrics); never publish it",
     )
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,30}$")] = Field(
         default="blog", description="what containers, network and volume are called: blog-comments-2"
@@ -99,50 +110,51 @@ class Settings(ServiceSettings):
     )
     data_dir: Path = Field(default=Path("data"), description="the bus's log; views; run files")
     token: SecretStr | None = Field(
-        default=None, description="shared secret for registry, bus and inner endpoints"
+        default=None, description="shared secret for registry, bus and internal endpoints"
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="console on a terminal, else json"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="the least level that is logged"
+        default="info", description="the lowest level that is logged"
     )
     cors_origins: Words = Field(
-        default=(), description="origins that may read answers across sites; * = any"
+        default=(), description="origins that may read responses across sites (CORS); * = any"
     )
     workers: int = Field(
         default=1, ge=1, le=64, description="processes that share the gateway's public port"
     )
     tls_cert: Path | None = Field(
-        default=None, description="certificate chain (PEM) of the public door; needs BLOG_TLS_KEY"
+        default=None, description="certificate chain (PEM) of the public port; needs BLOG_TLS_KEY"
     )
     tls_key: Path | None = Field(default=None, description="its private key (PEM)")
     retry: bool = Field(
-        default=True, description="the gateway sends again what may be sent again; false to see why"
+        default=True,
+        description="the gateway retries what is safe to retry; false to see the errors",
     )
     access_log: Literal["all", "errors"] = Field(
         default="all", description="a line per request at the gateway, or only for server errors"
     )
     max_connections: int = Field(
-        default=10000, ge=1, description="clients that the gateway's public door has at once"
+        default=10000, ge=1, description="connections that the gateway's public port has at once"
     )
     max_connections_per_address: int = Field(
-        default=2000, ge=1, description="connections of one client's address at the public door"
+        default=2000, ge=1, description="connections of one client address at the public port"
     )
     trusted_proxies: Networks = Field(
-        default=(), description="networks (CIDR) whose X-Forwarded-For and -Proto are believed"
+        default=(), description="networks (CIDR) whose X-Forwarded-For and -Proto are trusted"
     )
     write_rate: Annotated[float, AfterValidator(_rate)] = Field(
         default=10,
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="writes per second and client's address; 0 = no limit",
+        description="writes per second and client address; 0 = no limit",
     )
     write_burst: int = Field(
-        default=40, ge=1, le=1_000_000, description="writes of one client's address at once"
+        default=40, ge=1, le=1_000_000, description="writes of one client address at once"
     )
-    served_by: bool = Field(default=True, description="answers carry Blog-Served-By")
+    served_by: bool = Field(default=True, description="responses carry Blog-Served-By")
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -1,4 +1,4 @@
-"""Text from people: what may be in it. Shared by the models that services take in."""
+"""Text from people: which characters it may have. Shared by the models of services' inputs."""
 
 import unicodedata
 from typing import Annotated
@@ -9,7 +9,7 @@ _LAYOUT = frozenset("\t\n\r")
 
 
 def _printable(text: str, allowed: frozenset[str] = frozenset()) -> str:
-    """Refuse control characters (Unicode Cc, NUL among them) and lone surrogates."""
+    """Reject control characters (Unicode Cc, NUL among them) and lone surrogates."""
     for character in text:
         if character not in allowed and unicodedata.category(character) in ("Cc", "Cs"):
             raise ValueError(f"contains the control character U+{ord(character):04X}")

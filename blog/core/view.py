@@ -15,7 +15,7 @@ Method = Callable[[Any, sqlite3.Connection, E], None]
 
 
 class Applier(NamedTuple):
-    """How a view takes one type of event."""
+    """The method of a view that applies one type of event."""
 
     event: type[Event]
     method: str
@@ -34,8 +34,8 @@ def applies(event: type[E]) -> Callable[[Method[E]], Method[E]]:
 class View:
     """Rows made of events. Subclasses give `schema` (SQL text) and methods.
 
-    The runtime makes one with a read-only connection for the reading methods. Whoever changes what
-    the same events become changes the schema text too, if only by a comment: see `schema_hash`.
+    The runtime makes one with a read-only connection for the reading methods. A change of what the same
+    events become needs a change of the schema text too, if only of a comment: see `schema_hash`.
     """
 
     schema: ClassVar[str] = ""
@@ -53,11 +53,11 @@ class View:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         self.sequence = 0
-        """While an event is applied: its place in the log."""
+        """While an event is applied: its sequence in the log."""
 
     @property
     def applied(self) -> int:
-        """The sequence up to which the rows hold everything: as of the rows that are read with it."""
+        """The sequence up to which all events are in the rows, as of the rows that are read with it."""
         row = self.db.execute("SELECT applied FROM view_position").fetchone()
         return row[0] if row else 0
 
@@ -66,7 +66,7 @@ class View:
         """Identify what the file is made of: the tables, and the events that become rows.
 
         Another hash is another file, built from the start: a view that learns a type or a version of
-        an event has not got what came of it before, although its tables are the same.
+        an event lacks the rows of earlier ones, although its tables are the same.
         """
         events = sorted((item.event.type, item.event.version) for item in cls.appliers.values())
         return sha256_hex(f"{cls.schema}\n{events}")
@@ -74,8 +74,8 @@ class View:
     def apply(self, db: sqlite3.Connection, recorded: Envelope | Recorded) -> Event | None:
         """Turn one event into rows of `db`; return it, or None if this view does not know it.
 
-        That is by its type, or because it is of a later version than the one that is known here.
-        Raises pydantic.ValidationError when the data is not what this version of the event holds.
+        That is its type, or a later version than this class knows. Raises pydantic.ValidationError when
+        the data is not valid for this version of the event.
         """
         applier = self.appliers.get(recorded.type)
         if applier is None or is_later(recorded, applier.event):

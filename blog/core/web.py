@@ -1,6 +1,6 @@
-"""What every aiohttp door of ours does the same way: problems, the token, the instance that is meant.
+"""What all our aiohttp servers have in common: problems, the token, the instance that is meant.
 
-Errors leave as RFC 9457 `application/problem+json`. The contract rooms never import this module.
+Errors are sent as RFC 9457 `application/problem+json`. The contract rooms never import this module.
 """
 
 import hashlib
@@ -40,9 +40,11 @@ STALE_HEADER = "Blog-Stale"
 AUTHOR_HEADER = "Blog-Author-Token"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 PROBLEM_TYPE = "application/problem+json"
-_NOT_OF_OPERATORS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
+UNEXPECTED = "Internal error; your request is not the cause."
+"""The detail of an error that nobody expected."""
+_FROM_BROWSERS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
 EXPECTATION = web.RequestKey("expectation", str)
-"""What a request expects before it sends its body, until that is met."""
+"""What a request expects (`Expect`) before it sends its body, until that is met."""
 _BY_STATUS: dict[int, type[BlogError]] = {
     status: kind for kind, status in STATUS.items() if kind is not NoRoute
 } | {HTTPStatus.NOT_FOUND: NoRoute}
@@ -73,13 +75,13 @@ def problem_body(error: BlogError, request_id: str | None = None) -> bytes:
         **({"instance": f"urn:request:{request_id}"} if request_id else {}),
         **error.extensions,
     }
-    # what a client sent, in a header say, need not be text: it must not break the answer about it
+    # what a client sent, in a header for example, need not be text: it must not break this response
     return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error as a problem. What nobody expected is logged with its traceback, as 500."""
+    """Respond to every error with a problem. An unexpected one is logged with its traceback, as 500."""
     try:
         return await handler(request)
     except BlogError as error:
@@ -87,11 +89,11 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        return problem(_ours(error), request.headers.get(REQUEST_ID_HEADER))
+        return problem(_translated(error), request.headers.get(REQUEST_ID_HEADER))
     except Exception:
         log.exception("request.failed", method=request.method, path=request.path)
         return problem(
-            BlogError("Something went wrong here; it is not your request."),
+            BlogError(UNEXPECTED),
             request.headers.get(REQUEST_ID_HEADER),
         )
 
@@ -99,9 +101,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 def requires_token(
     secret: str | None, applies_to: Callable[[web.Request], bool] = lambda _: True
 ) -> Middleware:
-    """Make the middleware that lets in only `Authorization: Bearer <secret>`; None lets in everybody.
+    """Make the middleware that requires `Authorization: Bearer <secret>`; nothing if that is None.
 
-    Compared in constant time. `applies_to` tells which requests need it.
+    Compared in constant time. `applies_to` returns whether a request needs it.
     """
     expected = f"Bearer {secret}".encode()
 
@@ -117,38 +119,39 @@ def requires_token(
 
 
 def must_be_operator(headers: Mapping[str, str]) -> None:
-    """Raise Forbidden for what comes from a web page, or through a gateway; with or without the token.
+    """Raise Forbidden for requests of a web page or through a gateway, with or without the token.
 
-    Browsers put `Origin` on every POST and `Sec-Fetch-Site` on everything (Fetch §3.2, Fetch Metadata
-    §2.2): a page that a person on this network looks at cannot decide what only an operator may.
+    Browsers send `Origin` with every POST and `Sec-Fetch-Site` with everything (Fetch §3.2, Fetch
+    Metadata §2.2): a web page that is open on this network must not do what only an operator may.
     """
-    found = next((name for name in headers if name.lower().startswith(_NOT_OF_OPERATORS)), None)
+    found = next((name for name in headers if name.lower().startswith(_FROM_BROWSERS)), None)
     if found is not None:
-        raise Forbidden(f"Operator commands are not taken with the header {found}: use the command line.")
+        raise Forbidden(f"Operator commands with the header {found} are forbidden: use the command line.")
 
 
 def unauthorized() -> Unauthorized:
-    """Make the error that says that a door needs the token."""
+    """Make the error for a missing or wrong token."""
     return Unauthorized(
-        "This door needs the token of this blog (BLOG_TOKEN).", headers={hdrs.WWW_AUTHENTICATE: "Bearer"}
+        "Send the token of this blog (BLOG_TOKEN) as a bearer token.",
+        headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
     )
 
 
 def bearer(secret: str | None) -> dict[str, str]:
-    """Return the header that `requires_token` asks for; none without a secret."""
+    """Return the header that `requires_token` requires; none without a secret."""
     return {hdrs.AUTHORIZATION: f"Bearer {secret}"} if secret else {}
 
 
 def requires_instance(instance_id: str) -> Middleware:
-    """Make the middleware that refuses requests meant for another instance: 421, unprocessed.
+    """Make the middleware that rejects requests meant for another instance: 421, unprocessed.
 
-    Addresses are reused; a caller that names no instance in `Blog-Instance` is let through.
+    Addresses are reused; a request that names no instance in `Blog-Instance` passes.
     """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        meant = request.headers.get(INSTANCE_HEADER)
-        if meant is not None and meant != instance_id:
+        requested = request.headers.get(INSTANCE_HEADER)
+        if requested is not None and requested != instance_id:
             raise misdirected(instance_id)
         return await handler(request)
 
@@ -156,30 +159,31 @@ def requires_instance(instance_id: str) -> Middleware:
 
 
 def misdirected(instance_id: str) -> Misdirected:
-    """Make the error that says which instance this is."""
+    """Make the error for a request that means another instance."""
     return Misdirected(
-        f"This is {instance_id}, not the one that is meant.", headers={INSTANCE_HEADER: instance_id}
+        f"This is the instance {instance_id}, another one is meant.",
+        headers={INSTANCE_HEADER: instance_id},
     )
 
 
 def unsupported(content_type: str, *content_types: str) -> UnsupportedMedia:
-    """Make the error that says which of `content_types` to send."""
+    """Make the error for a content type that is not one of `content_types`."""
     return UnsupportedMedia(
         f"Send {' or '.join(content_types)}, not {content_type}.",
         headers={hdrs.ACCEPT: ", ".join(content_types)},
     )
 
 
-def unmet() -> ExpectationFailed:
-    """Make the error that says which expectation is met."""
-    return ExpectationFailed("The only expectation that is met here is 100-continue.")
+def expectation_failed() -> ExpectationFailed:
+    """Make the error for an `Expect` other than 100-continue."""
+    return ExpectationFailed("The only expectation that is supported is 100-continue.")
 
 
 def revalidated(request: web.Request, response: web.Response) -> web.Response:
-    """Give the answer an ETag; make it 304 for who has it already (RFC 9110 §13.1.2, §15.4.5)."""
+    """Give the response an ETag; make it 304 if the client has it (RFC 9110 §13.1.2, §15.4.5)."""
     assert isinstance(response.body, bytes)
     response.etag = etag = etag_of(response.body)
-    if has_already(request, etag):
+    if matches_etag(request, etag):
         response.body = None
         response.set_status(HTTPStatus.NOT_MODIFIED)
         response.headers.popall(hdrs.CONTENT_TYPE, None)
@@ -187,12 +191,12 @@ def revalidated(request: web.Request, response: web.Response) -> web.Response:
 
 
 def etag_of(body: bytes) -> str:
-    """Name these bytes (RFC 9110 §8.8.3)."""
+    """Return the entity tag of `body` (RFC 9110 §8.8.3)."""
     return hashlib.sha256(body).hexdigest()[:32]
 
 
-def has_already(request: web.Request, etag: str) -> bool:
-    """Tell whether the client says that it has what `etag` names (RFC 9110 §13.1.2)."""
+def matches_etag(request: web.Request, etag: str) -> bool:
+    """Return whether the client has the representation `etag` already (RFC 9110 §13.1.2)."""
     known = {tag.value for tag in request.if_none_match or ()}
     return etag in known or "*" in known
 
@@ -200,39 +204,39 @@ def has_already(request: web.Request, etag: str) -> bool:
 async def read_body(request: web.Request, *content_types: str) -> bytes:
     """Read the body of a request whose content type is one of `content_types`.
 
-    Raises UnsupportedMedia, and what `read_whole` raises.
+    Raises UnsupportedMedia, and what `read_all` raises.
     """
     if request.content_type not in content_types:
         raise unsupported(request.content_type, *content_types)
-    return await read_whole(request)
+    return await read_all(request)
 
 
-async def read_whole(request: web.Request) -> bytes:
-    """Read the body of a request. Whatever goes wrong with that is its sender's.
+async def read_all(request: web.Request) -> bytes:
+    """Read the body of a request. All errors are the client's.
 
-    Raises TooLarge when it is over the app's `client_max_size`, Malformed when it breaks before its end.
+    Raises TooLarge when it is over the app's `client_max_size`, Malformed when it ends early.
     """
     try:
-        await _say_continue(request)
+        await _send_continue(request)
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge("The body is larger than what is taken here.") from error
+        raise TooLarge("The body is too large.") from error
     except (web.RequestPayloadError, HttpProcessingError, OSError) as error:
-        raise Malformed("The body broke off, or its chunks are not valid (RFC 9112 §7.1).") from error
+        raise Malformed("The body is incomplete, or its chunks are not valid (RFC 9112 §7.1).") from error
 
 
-async def _say_continue(request: web.Request) -> None:
-    """Tell a client that waits for it to send its body (RFC 9110 §10.1.1)."""
+async def _send_continue(request: web.Request) -> None:
+    """Send 100 Continue to a client that waits for it (RFC 9110 §10.1.1)."""
     if request.pop(EXPECTATION, None) is not None and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
+        request.writer.output_size = 0  # the final response has not begun
 
 
 def parsed(model: type[M], body: bytes | str) -> M:
     """Read JSON `body` as `model`.
 
-    Raises Malformed when it is no JSON (broken UTF-8 and too deep nesting included), Invalid with
-    `errors: [{loc, msg}]` when it does not fit the model.
+    Raises Malformed when it is not valid JSON (invalid UTF-8 and too deep nesting included), Invalid
+    with `errors: [{loc, msg}]` when it does not fit the model.
     """
     try:
         return model.model_validate_json(body)
@@ -259,25 +263,25 @@ def number(request: web.Request, name: str, default: int | None = None) -> int |
 def whole_number(name: str, text: str) -> int:
     """Read the parameter `name` as a whole number. Raises Invalid."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - fits in 64 bits
-        raise Invalid(f"{name}: is a whole number")
+        raise Invalid(f"{name}: must be a whole number")
     return int(text)
 
 
 def invalid(error: ValidationError) -> BlogError:
-    """Turn pydantic's finding into ours, without echoing the input."""
+    """Translate pydantic's error into ours, without echoing the input."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     if found[0]["type"] == "json_invalid":
-        return Malformed(f"The body is no JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.")
+        return Malformed(f"The body is not valid JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.")
     errors = [{"loc": [str(part) for part in item["loc"]], "msg": item["msg"]} for item in found]
     first = errors[0]
     return Invalid(f"{'.'.join(first['loc']) or 'input'}: {first['msg']}", errors=errors)
 
 
-def _ours(error: web.HTTPException) -> BlogError:
-    """Translate aiohttp's own refusals, which come before any handler of ours."""
+def _translated(error: web.HTTPException) -> BlogError:
+    """Translate aiohttp's own errors, which are raised before any handler of ours."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return MethodNotAllowed(f"Allowed here: {allowed}.", headers={hdrs.ALLOW: allowed})
+        return MethodNotAllowed(f"Allowed methods: {allowed}.", headers={hdrs.ALLOW: allowed})
     kind = _BY_STATUS.get(
         error.status, BlogError if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Malformed
     )

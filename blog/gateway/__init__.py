@@ -1,1 +1,1 @@
-"""One door: a reverse proxy over whoever is alive."""
+"""The gateway: a reverse proxy over the instances that are alive."""

@@ -1,6 +1,6 @@
 """Known services: how many instances of each service a registry knew, kept over its restart.
 
-It is a hint of who has to come back: what cannot be read or written costs a few seconds after a restart.
+It is a hint of what has to come back: where it cannot be used, a restart takes a few seconds more.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from blog.core.files.atomic import write_atomically
 from blog.core.instance import ServiceName
 from blog.core.logs import get_logger
 
@@ -18,41 +19,35 @@ SERVICES = "services"
 
 _counts: TypeAdapter[dict[ServiceName, int]] = TypeAdapter(dict[ServiceName, int])
 
-_NEXT = "let this user write there; until then the gateway does not know after a restart whom to wait for"
+_NEXT = "let this user write there; until then the gateway does not know after a restart what to wait for"
 
 log = get_logger()
 
 
-def recall_services(path: Path) -> dict[str, int]:
-    """Read what `remember_services_at` wrote; nothing where that is missing or damaged."""
+def read_services(path: Path) -> dict[str, int]:
+    """Return what `services_writer` wrote; nothing where that is missing or damaged."""
     with suppress(OSError, ValidationError):
         return _counts.validate_json(path.read_bytes())
     return {}
 
 
-def remember_services_at(path: Path) -> Callable[[Mapping[str, int]], None]:
-    """Return what writes counts to `path` when they have changed: the file is there whole, or not at all.
+def services_writer(path: Path) -> Callable[[Mapping[str, int]], None]:
+    """Return what writes counts to `path` when they have changed.
 
-    It does not wait for the disk: after a power cut there may be an older one.
+    It does not wait for the disk: after a power cut there may be older counts.
     """
     written: Mapping[str, int] | None = None
 
-    def remember(counts: Mapping[str, int]) -> None:
+    def write(counts: Mapping[str, int]) -> None:
         nonlocal written
         if counts == written:
             return
         try:
-            _write(path, counts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(counts), is_durable=False)
         except OSError as error:
             if written is None:
-                log.warning("services.not_remembered", path=str(path), why=str(error), next=_NEXT)
+                log.warning("known_services.not_saved", path=str(path), reason=str(error), next=_NEXT)
         written = dict(counts)
 
-    return remember
-
-
-def _write(path: Path, counts: Mapping[str, int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(counts))
-    fresh.replace(path)
+    return write

@@ -1,21 +1,20 @@
-"""OpenAPI: one description of the whole blog, merged from what each service says. Merging is pure.
+"""OpenAPI: one description of the whole blog, merged from those of its services. Merging is pure.
 
-An operation is taken over only from the service that the gateway would send the request to.
+An operation is merged only from the service that the gateway would send the request to.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
-import aiohttp
 from pydantic_core import from_json, to_json
 
-from blog.core.http_client import read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.core.web import INSTANCE_HEADER
-from blog.gateway.routing import Match, Router
-from blog.registry.discovery import Discovery
+from blog.core.net.instance_client import InstanceClient, InstanceError
+from blog.gateway.routing import RouteMatch, Router
+from blog.registry.client.discovery import Discovery
 
 PATH = "/openapi.json"
 _TIMEOUT = 2.0
@@ -26,7 +25,7 @@ log = get_logger()
 
 
 def merge(documents: Mapping[str, Mapping[str, Any]], router: Router) -> dict[str, Any]:
-    """Merge `documents` (service → its OpenAPI 3.1) into one; `router` tells who has which route."""
+    """Merge `documents` (service → its OpenAPI 3.1) into one; `router` has the service of each."""
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {}
     for service, document in sorted(documents.items()):
@@ -43,46 +42,42 @@ def merge(documents: Mapping[str, Mapping[str, Any]], router: Router) -> dict[st
     }
 
 
-def render(document: Mapping[str, Any]) -> bytes:
-    """Write a description as JSON."""
-    return to_json(document)
+async def describe(client: InstanceClient, discovery: Discovery, router: Router) -> bytes:
+    """Return the description of all services in `router`, as JSON."""
+    services = {match.service for _, match in router.routes()}
+    return to_json(merge(await collect(client, discovery, services), router))
 
 
 async def collect(
-    http: aiohttp.ClientSession, discovery: Discovery, services: Iterable[str]
+    client: InstanceClient, discovery: Discovery, services: Iterable[str]
 ) -> dict[str, Mapping[str, Any]]:
-    """Ask one live instance of each of `services` what it offers; who does not say is left out."""
+    """Fetch the description of each of `services` from one live instance; failures are left out."""
     documents: dict[str, Mapping[str, Any]] = {}
 
-    async def ask(instance: Instance) -> None:
-        if document := await _fetch(http, instance):
+    async def fetch(instance: Instance) -> None:
+        if document := await _fetch(client, instance):
             documents[instance.service] = document
 
     async with asyncio.TaskGroup() as group:
         for service in services:
             if serving := discovery.serving(service):
-                group.create_task(ask(serving[0]))
+                group.create_task(fetch(serving[0]))
     return documents
 
 
-async def _fetch(http: aiohttp.ClientSession, instance: Instance) -> Mapping[str, Any] | None:
+async def _fetch(client: InstanceClient, instance: Instance) -> Mapping[str, Any] | None:
     try:
-        async with (
-            asyncio.timeout(_TIMEOUT),
-            http.get(
-                f"http://{instance.address}{PATH}",
-                headers={INSTANCE_HEADER: instance.id},
-                allow_redirects=False,
-                raise_for_status=True,
-            ) as answer,
-        ):
-            document = from_json(await read_response(answer, _LIMIT))
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        log.warning("openapi.missing", id=instance.id, why=repr(error))
+        response = await client.request(instance, "GET", PATH, timeout=_TIMEOUT, limit=_LIMIT)
+        if response.status != HTTPStatus.OK:
+            log.warning("openapi.missing", id=instance.id, reason=f"status {response.status}")
+            return None
+        document = from_json(response.body)
+    except (InstanceError, ValueError) as error:
+        log.warning("openapi.missing", id=instance.id, reason=repr(error))
         return None
     return document if isinstance(document, dict) else None
 
 
 def _has(router: Router, service: str, method: str, pattern: str) -> bool:
     match = router.match(method.upper(), pattern)
-    return isinstance(match, Match) and match.service == service
+    return isinstance(match, RouteMatch) and match.service == service

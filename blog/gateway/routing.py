@@ -12,24 +12,24 @@ from urllib.parse import unquote
 
 from blog.core.instance import Instance, Route
 
-_INNER = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "refused", "v1"})
+_INTERNAL = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "refused", "v1"})
 _DOTS = frozenset({".", ".."})
-_REMEMBERED = 4096
+_CACHE_LIMIT = 4096
 _PARAMETER = re.compile(r"\{[^{}]+\}")
 
 
-class Match(NamedTuple):
+class RouteMatch(NamedTuple):
     """A route was found: who declares it, and how it is written there."""
 
     service: str
     pattern: str
     body_limit: int | None = None
-    answer_timeout: float | None = None
+    response_timeout: float | None = None
     shows_refusals: bool = False
 
 
 class NoSuchPath(NamedTuple):
-    """Nobody declares this path."""
+    """No service declares this path."""
 
 
 class NoSuchMethod(NamedTuple):
@@ -38,7 +38,7 @@ class NoSuchMethod(NamedTuple):
     allowed: tuple[str, ...]
 
 
-class Conflict(NamedTuple):
+class RouteConflict(NamedTuple):
     """Two services declare the same route; `kept_by` has it, `refused` does not get it."""
 
     method: str
@@ -53,7 +53,7 @@ class _Node:
 
     literals: dict[str, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
-    methods: dict[str, Match] = field(default_factory=dict)
+    methods: dict[str, RouteMatch] = field(default_factory=dict)
 
     def below(self, segment: str) -> "_Node":
         """Return the node for one segment of a pattern, made if it is not there yet."""
@@ -76,87 +76,87 @@ class _Node:
 class Router:
     """The routes of `instances`. A route belongs to the service that declared it first.
 
-    First is whose earliest instance was started first, unless `seniority` (service → rank, lower
-    comes first) knows better.
+    That is the service whose earliest instance was started first, unless `seniority` (service → rank,
+    lower comes first) says otherwise.
     """
 
     def __init__(
         self, instances: Iterable[Instance], seniority: Mapping[str, "Seniority"] | None = None
     ) -> None:
-        self.conflicts: list[Conflict] = []
+        self.conflicts: list[RouteConflict] = []
         self._root = _Node()
-        self._routes: dict[Match, set[str]] = {}
-        self._found: dict[tuple[str, str], Match] = {}
+        self._routes: dict[RouteMatch, set[str]] = {}
+        self._cache: dict[tuple[str, str], RouteMatch] = {}
         known = list(instances)
         ranks = _seniority(known) if seniority is None else seniority
         for instance in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
             for route in instance.routes:
                 self._declare(instance.service, route)
 
-    def match(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
-        """Find who answers `method` at `path`, the raw one, percent-encoded and without query.
+    def match(self, method: str, path: str) -> RouteMatch | NoSuchPath | NoSuchMethod:
+        """Find the route of `method` at `path`, the raw one, percent-encoded and without query.
 
-        Inner paths of instances are never found, nor are paths with dot segments.
+        Internal paths of instances are never found, nor are paths with dot segments.
         """
-        known = self._found.get((method, path))
-        if known is not None:
-            return known
+        cached = self._cache.get((method, path))
+        if cached is not None:
+            return cached
         found = self._find(method, path)
-        if isinstance(found, Match):
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
-            self._found[method, path] = found
+        if isinstance(found, RouteMatch):
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            self._cache[method, path] = found
         return found
 
-    def _find(self, method: str, path: str) -> Match | NoSuchPath | NoSuchMethod:
+    def _find(self, method: str, path: str) -> RouteMatch | NoSuchPath | NoSuchMethod:
         segments = path.split("/")
         if segments.pop(0) or not segments:
             return NoSuchPath()
         if "%" in path:
             segments = [unquote(segment) for segment in segments]
-        if segments[0] in _INNER or not _DOTS.isdisjoint(segments):
+        if segments[0] in _INTERNAL or not _DOTS.isdisjoint(segments):
             return NoSuchPath()
-        wanted = "GET" if method == "HEAD" else method
+        fallback = "GET" if method == "HEAD" else method
         allowed: set[str] = set()
         for node in self._root.find(segments):
-            if found := node.methods.get(method) or node.methods.get(wanted):
+            if found := node.methods.get(method) or node.methods.get(fallback):
                 return found
             allowed |= node.methods.keys()
         if "GET" in allowed:
             allowed.add("HEAD")
         return NoSuchMethod(tuple(sorted(allowed))) if allowed else NoSuchPath()
 
-    def routes(self) -> list[tuple[str, Match]]:
+    def routes(self) -> list[tuple[str, RouteMatch]]:
         """List (method, match) of every route, by pattern."""
         listed = [(method, match) for match, methods in self._routes.items() for method in methods]
         return sorted(listed, key=lambda one: (one[1].pattern, one[0]))
 
     def _declare(self, service: str, route: Route) -> None:
         segments = route.pattern.split("/")[1:]
-        if segments[0] in _INNER:
+        if segments[0] in _INTERNAL:
             return
         node = self._root
         for segment in segments:
             node = node.below(segment)
-        declared = Match(
+        declared = RouteMatch(
             service, route.pattern, route.body_limit, route.answer_timeout, route.shows_refusals
         )
         match = node.methods.setdefault(route.method, declared)
         if match.service == service:
             self._routes.setdefault(match, set()).add(route.method)
             return
-        conflict = Conflict(route.method, route.pattern, match.service, service)
+        conflict = RouteConflict(route.method, route.pattern, match.service, service)
         if conflict not in self.conflicts:
             self.conflicts.append(conflict)
 
     def __repr__(self) -> str:
-        """Show every route and who has it."""
+        """Show every route and its service."""
         shown = (f"{method} {match.pattern} → {match.service}" for method, match in self.routes())
         return f"<Router: {', '.join(shown) or 'nothing'}>"
 
 
 class Seniority(NamedTuple):
-    """Who comes first: services that live before those that are only remembered, then the older."""
+    """Which service comes first: live ones before those that are only remembered, then the older."""
 
     is_gone: bool
     first_started: datetime
@@ -164,9 +164,9 @@ class Seniority(NamedTuple):
 
 
 class RouteTable:
-    """The routes as instances come and go. A service keeps its routes while no instance of it lives.
+    """The routes as instances come and go. A service keeps its routes while it has no live instance.
 
-    That is how the gateway can say *nobody there now* instead of *no such thing*.
+    So the gateway can respond with 503 instead of 404.
     """
 
     def __init__(self) -> None:
@@ -175,15 +175,15 @@ class RouteTable:
         self._last: dict[str, list[Instance]] = {}
 
     def update(self, instances: Iterable[Instance]) -> bool:
-        """Take in who is known now; tell whether any route or conflict changed."""
-        alive: dict[str, list[Instance]] = {}
+        """Apply the instances known now; return whether any route or conflict changed."""
+        live: dict[str, list[Instance]] = {}
         for instance in instances:
-            alive.setdefault(instance.service, []).append(instance)
+            live.setdefault(instance.service, []).append(instance)
             first = self._first.get(instance.service, instance.started_at)
             self._first[instance.service] = min(first, instance.started_at)
-        self._last |= alive
+        self._last |= live
         ranks = {
-            service: Seniority(service not in alive, first, service)
+            service: Seniority(service not in live, first, service)
             for service, first in self._first.items()
         }
         before = (self.router.routes(), self.router.conflicts)

@@ -1,4 +1,4 @@
-"""Gateway: the composition of the one door: registry, inner door, public door, session, drain."""
+"""Gateway: the composition of registry, admin API, public port, registry client and drain."""
 
 import os
 import socket
@@ -6,14 +6,15 @@ from contextlib import AsyncExitStack
 
 from blog.core.background import background
 from blog.core.logs import get_logger
+from blog.core.net.address import Address
 from blog.core.settings import Settings, environ_of
-from blog.gateway.inner import inner_app, show_routes, show_stats
+from blog.gateway.admin import admin_app, show_routes, show_stats
 from blog.gateway.known_log import registry_of
-from blog.gateway.public import Public, certificate_of
+from blog.gateway.process.public import PublicPort, certificate_of
+from blog.gateway.process.workers import WorkerProcesses
 from blog.gateway.routing import RouteTable
-from blog.gateway.stats import StatsCollector
-from blog.gateway.turns import follow_routes
-from blog.gateway.workers import Workers
+from blog.gateway.telemetry.collector import StatsCollector
+from blog.gateway.upstream.balancer import follow_routes
 from blog.http.limits import server_options
 from blog.http.listener import address_of, bind
 from blog.lifecycle.lifecycle import Lifecycle
@@ -22,7 +23,7 @@ from blog.lifecycle.ports import cannot_listen
 
 SERVICE = "gateway"
 PUBLIC = "public"
-"""The key in the instance's metadata that holds the address of the public door."""
+"""The key in the instance's metadata that holds the address of the public port."""
 
 log = get_logger()
 
@@ -37,53 +38,53 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         if settings.embed_registry:
             registry = await stack.enter_async_context(registry_of(SERVICE, settings, lifecycle))
         routes = RouteTable()
-        inner = inner_app(settings, registry)
-        counted = StatsCollector()
-        inner.add_routes([show_routes(routes), show_stats(counted)])
+        admin = admin_app(settings, registry)
+        collector = StatsCollector()
+        admin.add_routes([show_routes(routes), show_stats(collector)])
         bound = _bind(settings)
         stack.callback(bound.close)
         address = address_of(bound)
-        doors = await stack.enter_async_context(AsyncExitStack())
+        public_stack = await stack.enter_async_context(AsyncExitStack())
         public = None
         if settings.workers == 1:
-            public = Public(settings, lifecycle.clock, routes)
+            public = PublicPort(settings, lifecycle.clock, routes)
         else:
             certificate_of(settings)  # to fail here, not in every worker
         member = await stack.enter_async_context(
             Member.join(
                 lifecycle,
                 settings,
-                inner,
+                admin,
                 service=SERVICE,
                 metadata={PUBLIC: address},
                 follow=("*",),
-                door=server_options(),
+                runner_options=server_options(),
                 port=("BLOG_ADMIN_PORT", settings.admin_port),
                 own_registry=settings.embed_registry,
             )
         )
-        member.metrics.register(counted)
-        # what still uses the member's connections ends before they do
-        stack.push_async_callback(doors.aclose)
+        member.metrics.register(collector)
+        # what uses the member's connections ends before they do
+        stack.push_async_callback(public_stack.aclose)
         if registry is not None:
             member.metrics.register(registry.metrics())
-        # a gateway that comes back beside another one knows from its registry who is there
-        if not await lifecycle.until_stopping(member.session.wait_until_tried()):
+        # a gateway that restarts beside another one learns the instances from its registry
+        if not await lifecycle.until_stopping(member.registry_client.wait_until_tried()):
             return
-        log.info("gateway.opened", public=address, inner=member.instance.address)
+        log.info("gateway.listening", public=address, admin=member.instance.address)
         if public is not None:
-            counted.snapshots = lambda: [public.stats.snapshot()]
-            await doors.enter_async_context(public.listening(bound))
+            collector.snapshots = lambda: [public.stats.snapshot()]
+            await public_stack.enter_async_context(public.listening(bound))
             await _serve_here(stack, public, member, lifecycle)
         else:
-            await _serve_by_workers(stack, settings, address, routes, counted, member, lifecycle)
+            await _serve_by_workers(stack, settings, address, routes, collector, member, lifecycle)
 
 
 async def _serve_here(
-    stack: AsyncExitStack, public: Public, member: Member, lifecycle: Lifecycle
+    stack: AsyncExitStack, public: PublicPort, member: Member, lifecycle: Lifecycle
 ) -> None:
     """Serve the public port in this process."""
-    await stack.enter_async_context(public.open(member.session, member.http, member.operations))
+    await stack.enter_async_context(public.open(member.registry_client, member.http, member.health))
     await stack.enter_async_context(background(public.drain(member.unlisted, member.draining)))
     if await lifecycle.until_stopping(_get_ready(member)):
         await member.serve_until_stopped()
@@ -94,19 +95,19 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
     settings: Settings,
     address: str,
     routes: RouteTable,
-    counted: StatsCollector,
+    collector: StatsCollector,
     member: Member,
     lifecycle: Lifecycle,
 ) -> None:
-    """Keep processes that serve the public port; this one knows who is there, and tells them."""
-    told = settings.model_copy(
+    """Run processes that serve the public port; they follow the registry of this one."""
+    worker_settings = settings.model_copy(
         update={
-            "public_port": int(address.rpartition(":")[2]),
+            "public_port": Address.parse(address).port,
             "registry": member.registries,
         }
     )
-    workers = Workers(told, os.environ | environ_of(told), member.operations)
-    counted.snapshots = workers.snapshots
+    workers = WorkerProcesses(worker_settings, os.environ | environ_of(worker_settings), member.health)
+    collector.snapshots = workers.snapshots
     stack.callback(follow_routes(member.discovery, routes))
     await stack.enter_async_context(workers.running())
 
@@ -128,7 +129,7 @@ def _bind(settings: Settings) -> socket.socket:
 
 
 async def _get_ready(member: Member) -> None:
-    """Be ready once the table is complete: until then what is not known may still come."""
-    await member.session.wait_until_joined()
+    """Be ready once the table is complete: until then routes may be missing."""
+    await member.registry_client.wait_until_joined()
     await member.discovery.wait_until(lambda discovery: discovery.is_complete)
     await member.ready()

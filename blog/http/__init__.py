@@ -1,1 +1,1 @@
-"""HTTP/1.1 at our doors: what goes in, and how much of it."""
+"""HTTP/1.1, strictly: servers, client connections, and their limits."""

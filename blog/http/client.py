@@ -1,57 +1,56 @@
-"""Client: one connection to an instance. A request's bytes go out, its answer comes back as events.
+"""Client: one connection to an upstream. A request's bytes go out, its response comes back as events.
 
-It is read as strictly as a client's: an instance that lies or stammers breaks its own answer, never
-the next one on the same connection.
+Responses are parsed as strictly as requests: an upstream that sends something malformed breaks its own
+response, never the next one on the same connection.
 """
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import Protocol
 
 from blog.core.errors import BlogError, Malformed
 from blog.http.connection import Connection
-from blog.http.framing import BodyReader, ChunkedBody, UntilClose, answer_body
-from blog.http.heads import END, AnswerHead, parse_answer
-from blog.http.limits import ANSWER_HEAD_LIMIT
-from blog.http.outbox import Outbox
+from blog.http.framing import BodyReader, ChunkedBody, UntilClose, response_body
+from blog.http.heads import END, ResponseHead, parse_response
+from blog.http.limits import RESPONSE_HEAD_LIMIT
+from blog.http.write_coalescer import WriteCoalescer
 
 _BODILESS = frozenset({*range(100, 200), 204, 304})
 
 
-class Receiver(Protocol):
-    """Who waits for the answer."""
+class ResponseReceiver(Protocol):
+    """What waits for the response."""
 
-    def answer_interim(self, head: AnswerHead) -> None:
-        """Take a 1xx answer; the final one is still to come."""
+    def response_interim(self, head: ResponseHead) -> None:
+        """Receive a 1xx response; the final one is still to come."""
 
-    def answer_whole(self, head: AnswerHead, body: bytes) -> None:
-        """Take an answer that came in one piece (most do); the connection is free again."""
+    def response_complete(self, head: ResponseHead, body: bytes) -> None:
+        """Receive a response that arrived in one piece (most do); the connection is free again."""
 
-    def answer_began(self, head: AnswerHead) -> None:
-        """Take the head of the final answer; 101 hands the connection over (see `detach`)."""
+    def response_started(self, head: ResponseHead) -> None:
+        """Receive the head of the final response; 101 hands the connection over (see `detach`)."""
 
-    def answer_came(self, data: bytes) -> None:
-        """Take a piece of its body."""
+    def response_data(self, data: bytes) -> None:
+        """Receive a piece of its body."""
 
-    def answer_flushed(self) -> None:
-        """Take note that this is all that has come for now."""
+    def response_flushed(self) -> None:
+        """Note that this is all that has arrived for now."""
 
-    def answer_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
-        """Take note that it is whole; the connection is free again."""
+    def response_ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """Note that the response is complete; the connection is free again."""
 
-    def answer_broke(self, why: str) -> None:
-        """Take note that no more comes of it; the connection is closed."""
+    def response_failed(self, why: str) -> None:
+        """Note that no more of it will arrive; the connection is closed."""
 
-    def instance_paused(self) -> None:
-        """Stop sending the body: the instance does not read as fast."""
+    def upstream_paused(self) -> None:
+        """Stop sending the body: the upstream does not read as fast."""
 
-    def instance_resumed(self) -> None:
-        """Go on sending."""
+    def upstream_resumed(self) -> None:
+        """Continue sending."""
 
 
 class ClientConnection(Connection):
-    """One connection. `lost` is called with it when it closes while nobody uses it."""
+    """One connection. `lost` is called with it when it closes while it is idle."""
 
     __slots__ = (
         "_body",
@@ -64,16 +63,16 @@ class ClientConnection(Connection):
         "idle_since",
     )
 
-    def __init__(self, lost: Callable[["ClientConnection"], None], outbox: Outbox) -> None:
-        super().__init__(outbox)
+    def __init__(self, lost: Callable[["ClientConnection"], None], coalescer: WriteCoalescer) -> None:
+        super().__init__(coalescer)
         self.idle_since = 0.0
         """Monotonic seconds since when it waits for another request."""
         self._lost = lost
-        self._receiver: Receiver | None = None
+        self._receiver: ResponseReceiver | None = None
         self._method = b""
         self._buffer = b""
         self._body: BodyReader | None = None
-        self._head: AnswerHead | None = None
+        self._head: ResponseHead | None = None
         self._keeps_alive = True
 
     @property
@@ -87,7 +86,7 @@ class ClientConnection(Connection):
             and not self.transport.is_closing()
         )
 
-    def send(self, receiver: Receiver, method: bytes, data: bytes) -> None:
+    def send(self, receiver: ResponseReceiver, method: bytes, data: bytes) -> None:
         """Send a request's head, and as much of its body as there is."""
         self._receiver = receiver
         self._method = method
@@ -95,42 +94,37 @@ class ClientConnection(Connection):
         self.write(data)
 
     def abort(self) -> None:
-        """Break off; the receiver hears no more."""
+        """Close at once; the receiver is not called any more."""
         self._receiver = None
         self._keeps_alive = False
         self._out = []
         self.transport.abort()
 
     def detach(self) -> bytes:
-        """Leave the transport to another protocol; return what came behind the head."""
+        """Leave the transport to another protocol; return what arrived after the head."""
         self._receiver = None
         self._keeps_alive = False
-        self.send_now()
+        self.flush()
         rest, self._buffer = self._buffer, b""
         return rest
 
     # -- what asyncio calls --------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hold little: whatever the kernel does not take at once stops whoever writes."""
-        self.transport = cast("asyncio.Transport", transport)
-        self._hold_little()
-
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Read what has arrived."""
         receiver = self._receiver
         if receiver is None:
-            self.abort()  # nobody has asked
+            self.abort()  # no request was sent
             return
         try:
-            if self._body is not None or self._buffer or not self._read_whole(receiver, data):
+            if self._body is not None or self._buffer or not self._read_complete(receiver, data):
                 self._read(receiver, data)
         except BlogError as error:
             if self._receiver is receiver:
-                self._break(f"not HTTP/1.1: {error.detail}")
+                self._fail(f"not HTTP/1.1: {error.detail}")
             return
         if self._receiver is receiver:
-            receiver.answer_flushed()
+            receiver.response_flushed()
 
     def eof_received(self) -> None:
         """End a body that ends with its connection; any other breaks when the connection is lost."""
@@ -139,46 +133,46 @@ class ClientConnection(Connection):
             self._end(self._receiver, [])
 
     def pause_writing(self) -> None:
-        """Tell whoever writes to stop."""
+        """Pause the receiver."""
         self.is_paused = True
         if self._receiver is not None:
-            self._receiver.instance_paused()
+            self._receiver.upstream_paused()
 
     def resume_writing(self) -> None:
-        """Tell whoever writes to go on."""
+        """Resume the receiver."""
         self.is_paused = False
         if self._receiver is not None:
-            self._receiver.instance_resumed()
+            self._receiver.upstream_resumed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Break the answer off, if one is waited for."""
+        """Fail the response, if one is awaited."""
         self._keeps_alive = False
         self._out = []
         if self._receiver is not None:
             why = f"the connection broke: {exc}" if exc else "the connection was closed"
-            self._break(why)
+            self._fail(why)
         else:
             self._lost(self)
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def _read_whole(self, receiver: Receiver, data: bytes) -> bool:
-        """Read an answer that is here as a whole, head and body; tell whether it was."""
+    def _read_complete(self, receiver: ResponseReceiver, data: bytes) -> bool:
+        """Read a response that is here completely, head and body; return whether it was."""
         end = data.find(END)
-        if end < 0 or end > ANSWER_HEAD_LIMIT:
+        if end < 0 or end > RESPONSE_HEAD_LIMIT:
             return False
         end += len(END)
-        head = self._head = parse_answer(data[:end], self._head)
-        block = head.block
+        head = self._head = parse_response(data[:end], self._head)
+        parsed = head.parsed
         if head.length != len(data) - end or head.status in _BODILESS or self._method == b"HEAD":
             return False
         self._receiver = None
-        if not block.keeps_alive:
+        if not parsed.keeps_alive:
             self._keeps_alive = False
-        receiver.answer_whole(head, data[end:])
+        receiver.response_complete(head, data[end:])
         return True
 
-    def _read(self, receiver: Receiver, data: bytes) -> None:
+    def _read(self, receiver: ResponseReceiver, data: bytes) -> None:
         if self._body is None:
             data = self._buffer + data if self._buffer else data
             self._buffer = b""
@@ -190,50 +184,50 @@ class ClientConnection(Connection):
         assert body is not None
         piece, rest = body.feed(data)
         if piece:
-            receiver.answer_came(piece)
+            receiver.response_data(piece)
         if body.is_complete and self._receiver is receiver:
             if rest:
                 self._keeps_alive = False  # more than was announced
             self._end(receiver, body.trailers if isinstance(body, ChunkedBody) else [])
 
-    def _read_head(self, receiver: Receiver, data: bytes) -> bytes | None:
-        """Read heads up to the final one; return what is behind it, None when that is not for us."""
+    def _read_head(self, receiver: ResponseReceiver, data: bytes) -> bytes | None:
+        """Read heads up to the final one; return what is after it, None if that is not for here."""
         while True:
             end = data.find(END)
-            if (len(data) if end < 0 else end) > ANSWER_HEAD_LIMIT:
+            if (len(data) if end < 0 else end) > RESPONSE_HEAD_LIMIT:
                 raise Malformed("the head is too large")
             if end < 0:
                 self._buffer = data
                 return None
             end += len(END)
-            head = self._head = parse_answer(data[:end], self._head)
+            head = self._head = parse_response(data[:end], self._head)
             data = data[end:]
             if head.status >= HTTPStatus.OK:
                 break
             if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 self._buffer = data
-                receiver.answer_began(head)
+                receiver.response_started(head)
                 return None
-            receiver.answer_interim(head)
+            receiver.response_interim(head)
             if self._receiver is not receiver:
                 return None
-        self._body = answer_body(head, self._method)
+        self._body = response_body(head, self._method)
         if not head.keeps_alive or isinstance(self._body, UntilClose):
             self._keeps_alive = False
-        receiver.answer_began(head)
+        receiver.response_started(head)
         return data if self._receiver is receiver else None
 
-    def _end(self, receiver: Receiver, trailers: list[tuple[bytes, bytes]]) -> None:
+    def _end(self, receiver: ResponseReceiver, trailers: list[tuple[bytes, bytes]]) -> None:
         self._receiver = None
         self._body = None
-        receiver.answer_ended(trailers)
+        receiver.response_ended(trailers)
 
-    def _break(self, why: str) -> None:
+    def _fail(self, why: str) -> None:
         receiver = self._receiver
         self.abort()
         if receiver is not None:
-            receiver.answer_broke(why)
+            receiver.response_failed(why)
 
     def __repr__(self) -> str:
-        """Show what it does."""
+        """Show whether it is in use."""
         return f"<ClientConnection {'busy' if self._receiver else 'idle'}>"

@@ -1,68 +1,63 @@
 """Deadlines: what must happen within a fixed time, the oldest first. Pure.
 
-There is no timer per connection: beginning and ending cost one entry in a dictionary, and somebody
-asks now and then what is due. All that share one table have the same time, so that the order in
-which they began is the order in which they are due.
+There is no timer per connection: starting and cancelling cost one entry in a dictionary, and the caller
+asks now and then what has expired. All items of one table have the same time, so the order in which they
+started is the order in which they expire.
 """
 
-from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
 
 
 class Deadlines(Generic[T]):
-    """Who has `seconds` from when they began. `now` is monotonic seconds."""
+    """Items that have `seconds` from when they started. `now` is monotonic seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._began: dict[T, float] = {}
+        self._started: dict[T, float] = {}
 
-    def begin(self, who: T, now: float) -> None:
-        """Begin, or begin again, the time of `who`."""
-        self._began.pop(who, None)
-        self._began[who] = now
+    def start(self, item: T, now: float) -> None:
+        """Start, or restart, the time of `item`."""
+        self._started.pop(item, None)
+        self._started[item] = now
 
-    def end(self, who: T) -> None:
-        """Forget `who`, if it is there: it was in time."""
-        self._began.pop(who, None)
+    def cancel(self, item: T) -> None:
+        """Remove `item`, if it is there: it was in time."""
+        self._started.pop(item, None)
 
-    def due(self, now: float) -> list[T]:
-        """Take out and return whose time is up, the oldest first."""
-        late: list[T] = []
-        for who, began in self._began.items():
-            if now - began < self.seconds:
+    def pop_expired(self, now: float) -> list[T]:
+        """Remove and return the items whose time is up, the oldest first."""
+        expired: list[T] = []
+        for item, started in self._started.items():
+            if now - started < self.seconds:
                 break
-            late.append(who)
-        for who in late:
-            del self._began[who]
-        return late
+            expired.append(item)
+        for item in expired:
+            del self._started[item]
+        return expired
 
-    def begun_before(self, then: float) -> list[T]:
-        """Return whose time runs since `then` or longer, the oldest first."""
+    def started_before(self, then: float) -> list[T]:
+        """Return the items that started at `then` or earlier, the oldest first."""
         early: list[T] = []
-        for who, began in self._began.items():
-            if began > then:
+        for item, started in self._started.items():
+            if started > then:
                 break
-            early.append(who)
+            early.append(item)
         return early
 
     def oldest(self) -> T | None:
-        """Return who has waited longest, None when there is nobody."""
-        return next(iter(self._began), None)
+        """Return the item that started first, None when there is none."""
+        return next(iter(self._started), None)
 
-    def all(self) -> list[T]:
-        """List everybody, the oldest first."""
-        return list(self._began)
-
-    def __contains__(self, who: T) -> bool:
-        """Tell whether the time of `who` runs."""
-        return who in self._began
+    def __contains__(self, item: T) -> bool:
+        """Return whether the time of `item` runs."""
+        return item in self._started
 
     def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._began)
+        """Return how many items there are."""
+        return len(self._started)
 
     def __repr__(self) -> str:
         """Show how many there are, and their time."""
-        return f"<Deadlines of {self.seconds:g} s: {len(self._began)}>"
+        return f"<Deadlines of {self.seconds:g} s: {len(self._started)}>"

@@ -1,14 +1,14 @@
 """Framing: where a body ends, and how it is written. Pure; one reading or none (RFC 9112 §6, §7.1).
 
 A reader gets the bytes that follow a head, in any pieces, and gives the body's own bytes and what
-is left over behind its end.
+is left after its end.
 """
 
 import re
 from typing import Protocol
 
 from blog.core.errors import Malformed
-from blog.http.heads import AnswerHead, RequestHead
+from blog.http.heads import RequestHead, ResponseHead
 
 _LINE_LIMIT = 256
 _TRAILER_LIMIT = 8192
@@ -25,12 +25,12 @@ _TRAILER = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
 
 
 class BodyReader(Protocol):
-    """What reads a body. `is_complete` once its end was seen."""
+    """Reads a body. `is_complete` once its end was seen."""
 
     is_complete: bool
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Read on; return the body's bytes, and what is left behind its end.
+        """Read on; return the body's bytes, and what is left after its end.
 
         Raises Malformed where the framing is broken.
         """
@@ -72,7 +72,7 @@ class LengthBody:
 
 
 class UntilClose:
-    """A body that ends with its connection: only answers have such."""
+    """A body that ends with its connection: only responses have one."""
 
     is_complete = False
 
@@ -104,7 +104,7 @@ class ChunkedBody:
         self._trailer_size = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Decode. Sizes are hexadecimal; extensions are read and forgotten (RFC 9112 §7.1.1)."""
+        """Decode. Sizes are hexadecimal; extensions are checked and dropped (RFC 9112 §7.1.1)."""
         data = self._partial + data if self._partial else data
         at = 0
         found: list[bytes] = []
@@ -126,7 +126,7 @@ class ChunkedBody:
         return b"".join(found), data[at:]
 
     def _end_chunk(self, data: bytes, at: int) -> int:
-        """Pass the line end behind a chunk; return where that is, `at` when more is needed."""
+        """Skip the line end after a chunk; return where that is, `at` when more is needed."""
         ending = data[at : at + 2]
         if not b"\r\n".startswith(ending):
             raise Malformed("A chunk is longer than it says (RFC 9112 §7.1).")
@@ -155,7 +155,7 @@ class ChunkedBody:
     def _read_size(self, line: bytes) -> None:
         match = _SIZE_LINE.fullmatch(line)
         if match is None:
-            raise Malformed("A chunk size is none (RFC 9112 §7.1).")
+            raise Malformed("A chunk size is not valid (RFC 9112 §7.1).")
         self._left = int(match[1], 16)
         self._in_trailers = self._left == 0
 
@@ -166,7 +166,7 @@ class ChunkedBody:
         match = _TRAILER.fullmatch(line)
         self._trailer_size += len(line)
         if match is None or self._trailer_size > _TRAILER_LIMIT:
-            raise Malformed("A trailer is none, or too long (RFC 9112 §7.1.2).")
+            raise Malformed("A trailer is not valid, or too long (RFC 9112 §7.1.2).")
         self.trailers.append((match[1], match[2].rstrip(b" \t")))
 
 
@@ -188,8 +188,8 @@ def request_body(head: RequestHead) -> BodyReader:
     return LengthBody(head.length) if head.length else NO_BODY
 
 
-def answer_body(head: AnswerHead, method: bytes) -> BodyReader:
-    """Return the reader of the body of an answer to `method` (RFC 9112 §6.3)."""
+def response_body(head: ResponseHead, method: bytes) -> BodyReader:
+    """Return the reader of the body of a response to `method` (RFC 9112 §6.3)."""
     if head.has_no_body(method):
         return NO_BODY
     if head.is_chunked:

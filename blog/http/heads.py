@@ -1,26 +1,26 @@
-"""Heads: the bytes of a request's or answer's head → what it says, or a refusal. Pure.
+"""Heads: the bytes of a request's or response's head → what it says, or an error. Pure.
 
-A head is given whole, up to and with its empty line, so that nothing of what follows is ever parsed
-with it. Most have come before: see `known`.
+A head is given as a whole, up to and with its empty line, so that nothing of what follows is ever parsed
+with it. Most were parsed before: see `head_cache`.
 """
 
 import re
 
 from blog.core.errors import Malformed
-from blog.http.block import Block, Field, length_of
-from blog.http.grammar import is_host, read_answer, read_request
-from blog.http.known import NOTHING_LOOSE, KnownHeads, Loose
+from blog.http.head_cache import NO_VOLATILE_FIELDS, HeadCache, VolatileFields
+from blog.http.parsed_head import Field, ParsedHead, length_of
+from blog.http.parser import is_host, parse_request_head, parse_response_head
 
 END = b"\r\n\r\n"
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _PLAIN = re.compile(rb"/[!\"$-~]*")
-# Their values differ from head to head, and mean nothing to whoever passes them on.
+# Their values differ from head to head, and mean nothing to a proxy.
 _LENGTH_NAMES = (b"Content-Length", b"content-length")
-_LOOSE_IN_REQUESTS = (
+_VOLATILE_IN_REQUESTS = (
     *(b"Cookie", b"cookie", b"Referer", b"referer", b"Authorization", b"authorization"),
     *(b"If-None-Match", b"if-none-match", b"If-Modified-Since", b"if-modified-since"),
 )
-_LOOSE_IN_ANSWERS = (
+_VOLATILE_IN_RESPONSES = (
     *_LENGTH_NAMES,
     *(b"ETag", b"Etag", b"etag", b"Last-Modified", b"last-modified"),
     *(b"Set-Cookie", b"set-cookie", b"X-Request-Id", b"x-request-id"),
@@ -28,43 +28,43 @@ _LOOSE_IN_ANSWERS = (
 
 
 class _Head:
-    """What both kinds of heads can be asked."""
+    """What both kinds of heads have."""
 
-    __slots__ = ("block", "loose", "said")
+    __slots__ = ("parsed", "source", "volatile")
 
-    block: Block
-    loose: Loose
-    """Fields that are not in the block."""
-    said: bytes
-    """What it was read from; of a request without the target. Empty where that is no matter."""
+    parsed: ParsedHead
+    volatile: VolatileFields
+    """Fields that are not in `parsed`."""
+    source: bytes
+    """What it was parsed from; of a request without the target. Empty where that does not matter."""
 
     @property
     def fields(self) -> list[Field]:
         """The header fields, in the order of each name."""
         return [
-            *self.block.fields,
-            *((name.lower(), name, value) for name, value in self.loose.fields),
+            *self.parsed.fields,
+            *((name.lower(), name, value) for name, value in self.volatile.fields),
         ]
 
     @property
     def is_chunked(self) -> bool:
-        """Tell whether the body is chunked (RFC 9112 §7.1)."""
-        return self.block.is_chunked
+        """Whether the body is chunked (RFC 9112 §7.1)."""
+        return self.parsed.is_chunked
 
     @property
     def is_http_1_0(self) -> bool:
-        """Tell whether HTTP/1.0 is spoken."""
-        return self.block.is_http_1_0
+        """Whether the version is HTTP/1.0."""
+        return self.parsed.is_http_1_0
 
     @property
     def options(self) -> frozenset[bytes]:
         """The options of `Connection`, in lower case."""
-        return self.block.options
+        return self.parsed.options
 
     @property
     def keeps_alive(self) -> bool:
-        """Tell whether the connection may be used again (RFC 9112 §9.3)."""
-        return self.block.keeps_alive
+        """Whether the connection may be used again (RFC 9112 §9.3)."""
+        return self.parsed.keeps_alive
 
     def get(self, key: bytes) -> bytes | None:
         """Return the first value of the field `key` (lower case), None when it is not there."""
@@ -78,117 +78,119 @@ class _Head:
 class RequestHead(_Head):
     """A request's head (RFC 9112 §3).
 
-    `target` is path and query, byte for byte as they came; an absolute form has lost its host, which
-    is then in `host` (§3.2.2). `raw_path` is `target` without the query.
+    `target` is path and query, byte for byte as received; of an absolute form the host is in
+    `host` (§3.2.2). `raw_path` is `target` without the query.
     """
 
     __slots__ = ("host", "method", "raw_path", "target")
 
     def __init__(
         self,
-        block: Block,
+        parsed: ParsedHead,
         target: bytes,
         host: bytes,
-        loose: Loose = NOTHING_LOOSE,
-        said: bytes = b"",
+        volatile: VolatileFields = NO_VOLATILE_FIELDS,
+        source: bytes = b"",
     ) -> None:
-        self.block = block
-        self.loose = loose
-        self.said = said
-        self.method = block.method
+        self.parsed = parsed
+        self.volatile = volatile
+        self.source = source
+        self.method = parsed.method
         self.target = target
         self.raw_path = target.partition(b"?")[0].decode("ascii")
         self.host = host
 
     @property
     def has_body(self) -> bool:
-        """Tell whether body bytes follow."""
-        return self.block.has_body
+        """Whether body bytes follow."""
+        return self.parsed.has_body
 
     @property
     def length(self) -> int | None:
         """The declared length of the body in bytes, None where none is declared."""
-        return self.block.length
+        return self.parsed.length
 
     def __repr__(self) -> str:
         """Show the request line."""
         return f"<RequestHead {self.method.decode()} {self.target.decode()}>"
 
 
-class AnswerHead(_Head):
-    """An answer's head (RFC 9112 §4)."""
+class ResponseHead(_Head):
+    """A response's head (RFC 9112 §4)."""
 
     __slots__ = ("length", "reason", "status")
 
-    def __init__(self, block: Block, loose: Loose = NOTHING_LOOSE, said: bytes = b"") -> None:
-        self.block = block
-        self.loose = loose
-        self.said = said
-        self.length = block.length
+    def __init__(
+        self, parsed: ParsedHead, volatile: VolatileFields = NO_VOLATILE_FIELDS, source: bytes = b""
+    ) -> None:
+        self.parsed = parsed
+        self.volatile = volatile
+        self.source = source
+        self.length = parsed.length
         """The declared length of the body in bytes, None where none is declared."""
-        for name, value in loose.fields:
+        for name, value in volatile.fields:
             if name in _LENGTH_NAMES:
                 if self.length is not None:
                     raise Malformed("There is more than one Content-Length (RFC 9112 §6.3).")
                 self.length = length_of(value)
-        self.status = block.status
-        self.reason = block.reason
+        self.status = parsed.status
+        self.reason = parsed.reason
 
     def has_no_body(self, method: bytes) -> bool:
-        """Tell whether no body follows whatever the fields say (RFC 9112 §6.3, 1)."""
+        """Return whether no body follows whatever the fields say (RFC 9112 §6.3, 1)."""
         return method == b"HEAD" or self.status in (204, 304)
 
     def __repr__(self) -> str:
         """Show the status line."""
-        return f"<AnswerHead {self.status} {self.reason.decode('latin-1')}>"
+        return f"<ResponseHead {self.status} {self.reason.decode('latin-1')}>"
 
 
-_requests = KnownHeads(read_request, _LOOSE_IN_REQUESTS)
-_answers = KnownHeads(read_answer, _LOOSE_IN_ANSWERS)
+_requests = HeadCache(parse_request_head, _VOLATILE_IN_REQUESTS)
+_responses = HeadCache(parse_response_head, _VOLATILE_IN_RESPONSES)
 
 
 def parse_request(raw: bytes, before: RequestHead | None = None) -> RequestHead:
-    """Read a request's head. `before` is the one before it on the same connection: most are equal.
+    """Parse a request's head. `before` is the one before it on the same connection: most are equal.
 
-    Raises Malformed, HeadTooLarge, NotSupported (a method nobody knows) or VersionNotSupported.
+    Raises Malformed, HeadTooLarge, NotSupported (an unknown method) or VersionNotSupported.
     """
     method_end = raw.find(b" ")
     target_end = raw.find(b" ", method_end + 1)
     target = raw[method_end + 1 : target_end]
     if not _PLAIN.fullmatch(target):
-        return _with_target(read_request(raw))
+        return _with_target(parse_request_head(raw))
     # heads that differ in nothing but such a target are equal
-    said = raw[:method_end] + b" /" + raw[target_end:]
-    if before is not None and said == before.said:
-        return RequestHead(before.block, target, before.host, before.loose, said)
-    block, loose = _requests.find(said)
-    return RequestHead(block, target, block.hosts[0] if block.hosts else b"", loose, said)
+    source = raw[:method_end] + b" /" + raw[target_end:]
+    if before is not None and source == before.source:
+        return RequestHead(before.parsed, target, before.host, before.volatile, source)
+    parsed, volatile = _requests.find(source)
+    return RequestHead(parsed, target, parsed.hosts[0] if parsed.hosts else b"", volatile, source)
 
 
-def parse_answer(raw: bytes, before: AnswerHead | None = None) -> AnswerHead:
-    """Read an answer's head. `before` is the one before it on the same connection.
+def parse_response(raw: bytes, before: ResponseHead | None = None) -> ResponseHead:
+    """Parse a response's head. `before` is the one before it on the same connection.
 
-    Raises Malformed when it is none.
+    Raises Malformed.
     """
-    if before is not None and raw == before.said:
+    if before is not None and raw == before.source:
         return before
-    return AnswerHead(*_answers.find(raw), raw)
+    return ResponseHead(*_responses.find(raw), raw)
 
 
-def _with_target(block: Block) -> RequestHead:
+def _with_target(parsed: ParsedHead) -> RequestHead:
     """Take the path; the authority of an absolute form is the host (RFC 9112 §3.2.2)."""
-    target = block.target
-    host = block.hosts[0] if block.hosts else b""
+    target = parsed.target
+    host = parsed.hosts[0] if parsed.hosts else b""
     if absolute := _ABSOLUTE.fullmatch(target):
         host, target = absolute[1], absolute[2]
         if not is_host(host):
-            raise Malformed("The target's host is none (RFC 9110 §4.2).")
+            raise Malformed("The host of the target is not valid (RFC 9110 §4.2).")
         target = target if target.startswith(b"/") else b"/" + target
-    if not (_PLAIN.fullmatch(target) or _is_for_all(block)):
-        raise Malformed("The target is no path and query (RFC 9112 §3.2.1).")
-    return RequestHead(block, target, host)
+    if not (_PLAIN.fullmatch(target) or _is_for_all(parsed)):
+        raise Malformed("The target is not a path with a query (RFC 9112 §3.2.1).")
+    return RequestHead(parsed, target, host)
 
 
-def _is_for_all(block: Block) -> bool:
-    """Tell whether a request is about the server as a whole (RFC 9112 §3.2.4)."""
-    return block.target == b"*" and block.method == b"OPTIONS"
+def _is_for_all(parsed: ParsedHead) -> bool:
+    """Return whether a request is about the server as a whole (RFC 9112 §3.2.4)."""
+    return parsed.target == b"*" and parsed.method == b"OPTIONS"

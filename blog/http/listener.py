@@ -1,4 +1,4 @@
-"""Listener: the open port of a door, and the clock that sweeps it."""
+"""Listener: an open HTTP port, and the timer that sweeps it."""
 
 import asyncio
 import socket
@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from blog.core.background import background
+from blog.core.net.address import Address
 from blog.http.application import Application
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT
-from blog.http.outbox import Outbox
-from blog.http.places import Places
 from blog.http.server import ServerConnection
+from blog.http.write_coalescer import WriteCoalescer
 
 BACKLOG = 4096
 SWEEP_INTERVAL = 0.1
-"""Seconds; deadlines are kept so exactly."""
+"""Seconds; the accuracy of deadlines."""
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -41,38 +42,37 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 def address_of(bound: socket.socket) -> str:
     """Return `host:port` of a bound socket, an IPv6 host in brackets."""
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(Address.of(*bound.getsockname()[:2]))
 
 
 class Listener:
-    """An open port. `stop` takes no new connections; those that are open go on."""
+    """An open port. `stop` accepts no new connections; those that are open continue."""
 
-    def __init__(self, server: asyncio.Server, places: Places) -> None:
+    def __init__(self, server: asyncio.Server, limiter: ConnectionLimiter[ServerConnection]) -> None:
         self._server = server
-        self._places = places
+        self._limiter = limiter
 
     def stop(self) -> None:
-        """Take no new connections, and end those that are open with their next answer."""
+        """Accept no new connections; those that are open close after their next response."""
         self._server.close()
-        self._places.close_idle()
+        self._limiter.close_idle()
 
 
 @asynccontextmanager
-async def listening(  # noqa: PLR0913 - what a door is made of
+async def listening(  # noqa: PLR0913 - a port has these parts
     bound: socket.socket,
-    application: Application,
-    places: Places,
+    application: Application[ServerConnection],
+    limiter: ConnectionLimiter[ServerConnection],
     *,
     now: Callable[[], float],
     sweep: Callable[[], None],
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Listener]:
-    """Listen on `bound` while the body runs, and `sweep` now and then; break off what is open after."""
+    """Listen on `bound` and `sweep` now and then while the body runs; then abort what is open."""
     loop = asyncio.get_running_loop()
-    outbox = Outbox(loop)
+    coalescer = WriteCoalescer(loop)
     server = await loop.create_server(
-        lambda: ServerConnection(application, places, now, outbox),
+        lambda: ServerConnection(application, limiter, now, coalescer),
         sock=bound,
         backlog=BACKLOG,
         ssl=tls,
@@ -82,10 +82,10 @@ async def listening(  # noqa: PLR0913 - what a door is made of
     )
     try:
         async with background(_sweep_for_ever(sweep)):
-            yield Listener(server, places)
+            yield Listener(server, limiter)
     finally:
         server.close()
-        places.abort_all()
+        limiter.abort_all()
 
 
 async def _sweep_for_ever(sweep: Callable[[], None]) -> None:

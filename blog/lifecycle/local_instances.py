@@ -1,8 +1,8 @@
-"""Local instances: which run on this machine, as their run files say.
+"""Local instances: those that run on this machine, according to their run files.
 
 `blog healthcheck` starts every few seconds in every container, and pays for each import of this file:
 only the light part of the standard library. A run file may be half written, left behind by a
-killed process, or hold anything at all: one that does not describe a running process is passed over.
+killed process, or hold anything at all: one that does not describe a running process is skipped.
 """
 
 import json
@@ -13,17 +13,16 @@ import stat
 import zlib
 from collections.abc import Iterator
 
-from blog.core.regular_file import content
+from blog.core.files.regular_file import read_regular_file
+from blog.core.net.address import Address
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - how it is written, not bound
 _UNIQUE = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-"""What is after the service in an id."""
+"""The part of an id after the service."""
 _MAX_SIZE = 16 << 10
-# nested too deep is RecursionError, no object TypeError or AttributeError
-_WRONG = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-_MAX_PID, _MAX_PORT = 2**31 - 1, 65535
+# JSON that is nested too deep is a RecursionError; one that is not an object, TypeError or AttributeError
+_INVALID = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_MAX_PID = 2**31 - 1
 _START_TIME = 22 - 3  # of the fields after the name, which begin with the third
 _ENDED = ("Z", "X")  # it only waits for its parent to ask how it ended
 
@@ -40,22 +39,21 @@ class LocalInstance:
 
     @property
     def service(self) -> str:
-        """The service that it is an instance of: `posts-archive` is not `posts`."""
+        """The service of the instance; `posts-archive` is not `posts`."""
         return _UNIQUE.sub("", self.id)
 
     @property
     def own_address(self) -> str:
-        """Where this machine dials it: one that listens everywhere is at the loopback address too."""
-        host, _, port = self.address.rpartition(":")
-        return f"{_LOOPBACK.get(host, host)}:{port}"
+        """Where this machine dials it: at loopback, if it listens on every address."""
+        return str(Address.parse(self.address).local)
 
     def __repr__(self) -> str:
-        """Show which, and where."""
+        """Show the id and the address."""
         return f"<LocalInstance {self.id} at {self.address}>"
 
 
 def running(data_dir: str) -> list[LocalInstance]:
-    """List the instances that run here, of the blog that keeps its data in `data_dir`."""
+    """List the instances that run here, of the blog whose data is in `data_dir`."""
     folders = [folder_in(data_dir)]
     spare = spare_dir(data_dir)
     if is_ours(spare):
@@ -65,7 +63,7 @@ def running(data_dir: str) -> list[LocalInstance]:
 
 
 def folder_in(data_dir: str) -> str:
-    """Return where the run files are."""
+    """Return the folder of the run files."""
     return os.path.join(data_dir, "run", "instances")  # noqa: PTH118 - pathlib is slow to import
 
 
@@ -81,7 +79,7 @@ def spare_dir(data_dir: str) -> str:
 
 
 def is_ours(folder: str) -> bool:
-    """Return whether `folder` is one that nobody but this user can have written to."""
+    """Return whether only this user can have written to `folder`."""
     try:
         found = os.lstat(folder)
     except OSError:
@@ -102,36 +100,33 @@ def files(folder: str) -> Iterator[str]:
 
 
 def read(path: str) -> LocalInstance | None:
-    """Read one run file; None where it does not describe a process that runs here."""
+    """Read one run file; None if it does not describe a process that runs here."""
     try:
-        told = json.loads(content(path, _MAX_SIZE))
-        id_, address = told["id"], told["address"]
-        runs_here = _is_here(told) and _runs(told)
-        was_ready = told.get("was_ready") is True
-    except _WRONG:
+        record = json.loads(read_regular_file(path, _MAX_SIZE))
+        id_, address = record["id"], record["address"]
+        Address.parse(address)
+        is_valid = _ID.fullmatch(id_) and _is_here(record) and _is_running(record)
+        was_ready = record.get("was_ready") is True
+    except _INVALID:
         return None
-    if not (runs_here and _fits(_ID, id_) and _fits(_ADDRESS, address)):
-        return None
-    if int(address.rpartition(":")[2]) > _MAX_PORT:
-        return None
-    return LocalInstance(id_, address, was_ready=was_ready)
+    return LocalInstance(id_, address, was_ready=was_ready) if is_valid else None
 
 
 def is_left_behind(path: str) -> bool:
-    """Return whether a run file describes a process of this machine that runs no more."""
+    """Return whether a run file describes a process of this machine that has ended."""
     try:
-        told = json.loads(content(path, _MAX_SIZE))
-        return isinstance(told["pid"], int) and _is_here(told) and not _runs(told)
-    except _WRONG:
+        record = json.loads(read_regular_file(path, _MAX_SIZE))
+        return isinstance(record["pid"], int) and _is_here(record) and not _is_running(record)
+    except _INVALID:
         return False
 
 
-def _is_here(told: dict[str, object]) -> bool:
-    return told["host"] == socket.gethostname()
+def _is_here(record: dict[str, object]) -> bool:
+    return record["host"] == socket.gethostname()
 
 
-def _runs(told: dict[str, object]) -> bool:
-    return began(told["pid"]) == told["began"] != ""
+def _is_running(record: dict[str, object]) -> bool:
+    return began(record["pid"]) == record["began"] != ""
 
 
 def began(pid: object) -> str:
@@ -146,7 +141,3 @@ def began(pid: object) -> str:
     # the name before them, in parentheses, may hold spaces
     fields = text.rpartition(")")[2].split()
     return "" if not fields or fields[0] in _ENDED else fields[_START_TIME]
-
-
-def _fits(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None

@@ -1,4 +1,4 @@
-"""Ports: where an instance listens, and what may stand in front of its aiohttp door there."""
+"""Ports: where an instance listens, and the fast path that may handle requests there before aiohttp."""
 
 import asyncio
 import errno
@@ -8,69 +8,74 @@ from typing import Protocol, TypeAlias
 from aiohttp import web
 
 from blog.core.errors import SettingsError
+from blog.core.net.address import Address
 
-_IN_USE = "{name}={port}: {host}:{port} is taken; another blog may run here, or set another {name}."
+_IN_USE = "{name}={port}: {address} is taken; another blog may run here, or set another {name}."
 _SWEEP_INTERVAL = 0.25
 
 ProtocolFactory: TypeAlias = Callable[[], asyncio.Protocol]
 
 
-class Front(Protocol):
-    """A door in front of the aiohttp app, on the same port: it answers what it can answer faster."""
+class FastPath(Protocol):
+    """Takes the connections of a port before the aiohttp app, and handles what it can answer faster."""
 
-    def in_front_of(self, behind: ProtocolFactory) -> ProtocolFactory:
-        """Return what makes the protocol of each connection; `behind` makes one of aiohttp's."""
+    def wrap(self, fallback: ProtocolFactory) -> ProtocolFactory:
+        """Return what makes the protocol of each connection; `fallback` makes one of aiohttp's."""
         ...
 
     def sweep(self) -> None:
-        """Do now and then what is to be done."""
+        """Do periodic work: close connections that are past a deadline."""
 
     def close(self) -> None:
-        """End the connections that were not handed over."""
+        """Close the connections that were not handed over."""
 
 
-class _Site(web.TCPSite):
-    """A port whose connections come to `front` first."""
+class _FastPathSite(web.TCPSite):
+    """A port whose connections come to `fast_path` first."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, front: Front) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, fast_path: FastPath) -> None:
         super().__init__(runner, host, port)
         self._where = (host, port)
-        self._front = front
+        self._fast_path = fast_path
 
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
         assert self._runner.server is not None
-        protocol = self._front.in_front_of(self._runner.server)
+        protocol = self._fast_path.wrap(self._runner.server)
         self._server = await asyncio.get_running_loop().create_server(protocol, *self._where)
 
 
 async def listen(
-    runner: web.AppRunner, host: str, setting: str, port: int, *, front: Front | None = None
+    runner: web.AppRunner, host: str, setting: str, port: int, *, fast_path: FastPath | None = None
 ) -> str:
     """Bind `runner` on host and port (0: any free one); return the address, `host:port`.
 
     Raises SettingsError that names `setting` when the port is taken or may not be bound.
     """
-    site = web.TCPSite(runner, host, port) if front is None else _Site(runner, host, port, front)
+    if fast_path is None:
+        site = web.TCPSite(runner, host, port)
+    else:
+        site = _FastPathSite(runner, host, port, fast_path)
     try:
         await site.start()
     except OSError as error:
         raise cannot_listen(error, host, setting, port) from None
-    bound = runner.addresses[0]
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return f"{shown}:{bound[1]}"
+    return str(Address.of(*runner.addresses[0][:2]))
 
 
-async def sweep(front: Front) -> None:
-    """Let `front` do now and then what is to be done, for ever."""
+async def sweep(fast_path: FastPath) -> None:
+    """Call `sweep` of `fast_path` periodically, until cancelled."""
     while True:
         await asyncio.sleep(_SWEEP_INTERVAL)
-        front.sweep()
+        fast_path.sweep()
 
 
 def cannot_listen(error: OSError, host: str, setting: str, port: int) -> SettingsError:
     """Make the error that says which setting to change."""
     if error.errno == errno.EADDRINUSE:
-        return SettingsError(_IN_USE.format(name=setting, port=port, host=host))
-    return SettingsError(f"{setting}={port}: cannot listen on {host}: {error}")
+        return SettingsError(_IN_USE.format(name=setting, port=port, address=Address.of(host, port)))
+    problem = f"cannot listen on {host}: {error.strerror or error}"
+    if error.errno == errno.EACCES:
+        return SettingsError(f"{setting}={port}: {problem}; set another {setting}.")
+    return SettingsError(f"BLOG_HOST={host}: {problem}; set another BLOG_HOST.")

@@ -1,24 +1,25 @@
-"""Registries: where an instance announces itself, and as what, if one of them is its own."""
+"""Registries: where an instance announces itself, and at which address, if one of them is its own."""
 
 import socket
 from contextlib import suppress
 
+from blog.core.net.address import Address
 from blog.core.settings import Settings
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - how it is written, not bound
-_ELSEWHERE = ("192.0.2.1", 9)  # an address of documentation (RFC 5737): nothing is sent, only routed
+_ROUTED = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses of documentation (RFC 5737, RFC 3849): nothing is sent, only a route is looked up."""
+_DISCARD = 9
 
 
 def own_url(address: str) -> str:
-    """Return the URL of a door of this process; bound to every address, it is reached at loopback."""
-    host, _, port = address.rpartition(":")
-    return f"http://{_ANYWHERE.get(host, host)}:{port}"
+    """Return the URL of a port of this process; one bound to every address is reached at loopback."""
+    return Address.parse(address).local.url()
 
 
 def registries_of(settings: Settings, own: str | None) -> tuple[str, ...]:
-    """Return where to announce. Who has a registry of its `own` is in those of its peers as well.
+    """Return where to announce; an instance with a registry of its `own` is in those of its peers too.
 
-    Several in BLOG_REGISTRY are everybody's: one of them is our own, by the name that others know.
+    Several in BLOG_REGISTRY are shared: one of them is our own, by the name that others know.
     """
     if own is None:
         return settings.registry
@@ -26,11 +27,11 @@ def registries_of(settings: Settings, own: str | None) -> tuple[str, ...]:
 
 
 def outward(address: str) -> str | None:
-    """Return where others find a door that is bound to every address; None if it is not, or nowhere."""
-    host, _, port = address.rpartition(":")
-    if host not in _ANYWHERE:
+    """Return where others reach a port that is bound to every address; None if it is not, or nowhere."""
+    where = Address.parse(address)
+    if not where.is_unspecified:
         return None
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(_ELSEWHERE)
-        return f"{probe.getsockname()[0]}:{port}"
+    with suppress(OSError), socket.socket(where.family, socket.SOCK_DGRAM) as probe:
+        probe.connect((_ROUTED[where.family], _DISCARD))
+        return str(Address.of(probe.getsockname()[0], where.port))
     return None

@@ -1,4 +1,4 @@
-"""Control of a running blog: HTTP over a Unix socket in its data directory."""
+"""Control API of a running blog: HTTP over a Unix socket in its data directory."""
 
 import asyncio
 import json
@@ -13,36 +13,41 @@ from pydantic import BaseModel, Field, RootModel
 
 from blog.core.errors import Invalid, SettingsError
 from blog.core.events import NDJSON_TYPE
-from blog.core.http_server import app_runner
+from blog.core.net.http_server import app_runner
 from blog.core.web import number, parsed, problems, read_body
-from blog.master.control_loop import ControlLoop
-from blog.master.copy_log import files, news
-from blog.master.rollout import PATIENCE
-from blog.master.rollouts import Rollouts
-from blog.master.table import Table
+from blog.master.replicas.rollout import READY_TIMEOUT
+from blog.master.replicas.rollout_runner import RolloutRunner
+from blog.master.runtimes.logs import log_files, read_new_lines
+from blog.master.scaling.loop import ScalingLoop
+from blog.master.status import StatusTable
 
 _MAX_PATH = 100  # a Unix socket's address has 108 bytes
-_LOOK_EVERY = 0.2
-_MAX_COMING = 100  # changes of each schedule that are shown
+_POLL_INTERVAL = 0.2
+_MAX_UPCOMING = 100  # changes of each schedule that are shown
 _CLOSE_TIMEOUT = 0.1
 
 
-class _Said(RootModel[dict[str, int | Literal["auto"]]]):
+class _ScaleRequest(RootModel[dict[str, int | Literal["auto"]]]):
     """`{"comments": 3, "posts": "auto"}`."""
 
 
-class _Asked(BaseModel):
-    """A rollout: of which service, and the seconds that a new copy has to get ready."""
+class RolloutRequest(BaseModel):
+    """A rollout: of which service, and the seconds that a new replica has to become ready."""
 
     service: str
-    timeout: float = Field(default=PATIENCE, gt=0, le=3600)
+    timeout: float = Field(default=READY_TIMEOUT, gt=0, le=3600)
 
 
-class Control:
-    """The routes."""
+class ControlAPI:
+    """The routes of the control API."""
 
     def __init__(
-        self, loop: ControlLoop, table: Table, rollouts: Rollouts, logs: Path, stopping: asyncio.Event
+        self,
+        loop: ScalingLoop,
+        table: StatusTable,
+        rollouts: RolloutRunner,
+        logs: Path,
+        stopping: asyncio.Event,
     ) -> None:
         self._loop = loop
         self._table = table
@@ -75,31 +80,31 @@ class Control:
         )
 
     async def _scale(self, request: web.Request) -> web.Response:
-        said = parsed(_Said, await read_body(request, "application/json")).root
+        asked = parsed(_ScaleRequest, await read_body(request, "application/json")).root
+        counts = {name: count if isinstance(count, int) else None for name, count in asked.items()}
         try:
-            counts = self._loop.say({name: None if n == "auto" else n for name, n in said.items()})
+            return web.json_response(self._loop.set_manual(counts))
         except SettingsError as error:
             raise Invalid(error.detail) from None
-        return web.json_response(counts)
 
     async def _schedule(self, request: web.Request) -> web.Response:
-        count = min(number(request, "count", 1), _MAX_COMING)
-        coming = self._loop.coming(count)
-        return web.json_response({"coming": coming, "problem": self._loop.file.problem})
+        count = min(number(request, "count", 1), _MAX_UPCOMING)
+        upcoming = self._loop.upcoming(count)
+        return web.json_response({"coming": upcoming, "problem": self._loop.file.problem})
 
     async def _roll_out(self, request: web.Request) -> web.StreamResponse:
-        """Begin one; send what happens, a line of JSON each, and at the end whether it failed and why."""
-        asked = parsed(_Asked, await read_body(request, "application/json"))
-        rollout = self._rollouts.begin(asked.service, asked.timeout)
+        """Start one; send its progress, a line of JSON each, and at the end why it failed, or ""."""
+        rollout_request = parsed(RolloutRequest, await read_body(request, "application/json"))
+        rollout = self._rollouts.start(rollout_request.service, rollout_request.timeout)
         response = web.StreamResponse(headers={"Content-Type": NDJSON_TYPE})
         await response.prepare(request)
-        told = 0
-        with suppress(ConnectionError):  # who does not wait for it does not stop it
-            while rollout.failure is None or told < len(rollout.said):
-                for line in rollout.said[told:]:
+        sent = 0
+        with suppress(ConnectionError):  # a client that goes away does not stop the rollout
+            while rollout.failure is None or sent < len(rollout.lines):
+                for line in rollout.lines[sent:]:
                     await response.write(json.dumps({"said": line}).encode() + b"\n")
-                    told += 1
-                await asyncio.sleep(_LOOK_EVERY)
+                    sent += 1
+                await asyncio.sleep(_POLL_INTERVAL)
             await response.write(json.dumps({"failure": rollout.failure}).encode() + b"\n")
         return response
 
@@ -108,40 +113,40 @@ class Control:
         return web.Response(status=202)
 
     async def _show_logs(self, request: web.Request) -> web.StreamResponse:
-        """Send the last lines, then with `follow=true` what is added, each with the copy's name."""
+        """Send the last lines, and with `follow=true` new ones, each after the replica's name."""
         services = frozenset(request.query.getall("service", ()))
         follow = request.query.get("follow") == "true"
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
-        read: dict[Path, int] = {}
+        offsets: dict[Path, int] = {}
         with suppress(ConnectionError):
             while True:
-                for file in files(self._logs, services):
-                    await response.write(news(file, read))
+                for file in log_files(self._logs, services):
+                    await response.write(read_new_lines(file, offsets))
                 if not follow or self._stopping.is_set():
                     break
-                await asyncio.sleep(_LOOK_EVERY)
+                await asyncio.sleep(_POLL_INTERVAL)
         return response
 
 
 @asynccontextmanager
-async def served(app: web.Application, path: Path) -> AsyncIterator[None]:
+async def serve(app: web.Application, path: Path) -> AsyncIterator[None]:
     """Serve `app` at the Unix socket `path`, for this user only."""
-    _make_room(path)
+    _remove_socket(path)
     runner = app_runner(app, shutdown_timeout=_CLOSE_TIMEOUT)
     await runner.setup()
     try:
-        with short(path) as address:
+        with short_name(path) as address:
             await web.UnixSite(runner, address).start()
         _keep_private(path)
         yield
     finally:
         await runner.cleanup()
-        _make_room(path)
+        _remove_socket(path)
 
 
-def _make_room(path: Path) -> None:
-    """Make the folder; a socket that a killed blog left behind is in the way."""
+def _remove_socket(path: Path) -> None:
+    """Make the folder, and remove the socket that a killed blog left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
 
@@ -151,8 +156,8 @@ def _keep_private(path: Path) -> None:
 
 
 @contextmanager
-def short(path: Path) -> Iterator[str]:
-    """Give a name of the socket `path` that fits into an address, however deep the folder is."""
+def short_name(path: Path) -> Iterator[str]:
+    """Yield a name for the socket `path` that is short enough for an address, in any folder."""
     if len(str(path)) <= _MAX_PATH:
         yield str(path)
         return

@@ -1,1 +1,1 @@
-"""Who is alive, and whose turn it is."""
+"""The registry: which instances are alive, their addresses, and a client for it."""

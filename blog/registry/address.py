@@ -1,49 +1,37 @@
-"""Address: what others should dial, and what to set when that does not work. Pure."""
+"""Address: what an instance announces as its address, and advice when it cannot be dialled. Pure."""
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
+
+from blog.core.net.address import Address
 
 _SET = "set BLOG_ADVERTISE to the host:port that others can dial"
 
 
-def guess(bound: str, local: str) -> str:
-    """Return the address to announce: the local end of the connection to the registry.
+def announced_address(bound: str, local_host: str) -> str:
+    """Return the address to announce to a registry, `host:port`.
 
-    `bound` is the host:port that the instance listens on, `local` the host of that end. Who listens
-    on one address of the network only, is there and nowhere else.
+    `bound` is the address that the instance listens on, `local_host` the host of our end of the
+    connection to the registry: others reach us there, unless we listen on one other address only.
     """
-    host, _, port = bound.rpartition(":")
-    host = host.strip("[]")
-    listens = ip_address(host)
-    chosen = local if listens.is_unspecified or listens.is_loopback else host
-    return joined(chosen, port)
-
-
-def joined(host: str, port: str) -> str:
-    """Write `host:port`: IPv6 in brackets, and IPv4 that came as IPv6 as what it is."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return f"{host}:{port}"
-    if isinstance(address, IPv6Address):
-        return f"{address.ipv4_mapped}:{port}" if address.ipv4_mapped else f"[{address}]:{port}"
-    return f"{address}:{port}"
+    where = Address.parse(bound)
+    is_reachable = not (where.is_unspecified or where.is_loopback)
+    return str(where if is_reachable else Address.of(local_host, where.port))
 
 
 def advice(tried: str, peer: str) -> str:
-    """Say what to set after the dial-back to `tried` failed, for an instance that comes from `peer`."""
-    host, _, port = tried.rpartition(":")
-    host = host.strip("[]")
+    """Return what to set after the dial-back to `tried` failed; the instance connects from `peer`."""
     try:
-        address, seen = ip_address(host), ip_address(peer)
-    except ValueError:  # a name, or nothing is known of where it comes from
+        where = Address.parse(tried)
+        address, seen = ip_address(where.host), ip_address(peer)
+    except ValueError:  # a name, or it is not known where the instance connects from
         return _SET
     if address.is_loopback and not seen.is_loopback:
         return (
-            f"{host} is only for the registry's own machine, and you come from {peer}: listen for others"
-            f" (BLOG_HOST=0.0.0.0) and set BLOG_ADVERTISE={joined(peer, port)}"
+            f"{address} is only for the registry's own machine, and you connect from {peer}: listen for"
+            f" others (BLOG_HOST=0.0.0.0) and set BLOG_ADVERTISE={Address.of(peer, where.port)}"
         )
     if address.is_link_local and address.version == 6:  # noqa: PLR2004 - IPv6
-        return f"{host} means another machine on every link: {_SET}, by an address that is routed"
+        return f"{address} means another machine on every link: {_SET}, by an address that is routed"
     if address != seen and not seen.is_loopback:
-        return f"you come from {peer}: with NAT between, forward port {port} there and {_SET}"
-    return f"listen for others (BLOG_HOST=0.0.0.0), let port {port} through, or {_SET}"
+        return f"you connect from {peer}: with NAT between, forward port {where.port} there and {_SET}"
+    return f"listen for others (BLOG_HOST=0.0.0.0), let port {where.port} through, or {_SET}"

@@ -1,18 +1,24 @@
-"""The session's wire: one frozen model per message, JSON with its `type`."""
+"""Messages of a session: one frozen model each, JSON with a `type`."""
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from blog.core.frozen import FrozenModel
 from blog.core.instance import Departure, Instance, Load
 
 EVERY_SERVICE = "*"
-"""In `follow`: every service."""
+"""In `follow`: all services."""
+
+NEVER_AWAITED = frozenset({"gateway", "registry"})
+"""Services that a registry never waits for after its start, and that no follower names in `known`.
+
+A gateway is ready only when the table is complete, so waiting for it would never end. A registry on its
+own announces itself at itself, which says nothing about other instances.
+"""
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class _Message(FrozenModel):
     def to_json(self) -> str:
         """Encode for the wire."""
         return self.model_dump_json()
@@ -21,8 +27,8 @@ class _Message(BaseModel):
 class Join(_Message):
     """First message of a session. Without an instance it only follows.
 
-    `known` are the ids in its table: a registry that has just started waits for them. A master says how
-    many of each service it keeps running (`expects`): such a registry waits until they are ready.
+    `known` are the ids in its table: a registry that has just started waits for them. `expects` is how
+    many instances of each service a master keeps running: that registry waits until they are ready.
     """
 
     type: Literal["join"] = "join"
@@ -32,53 +38,54 @@ class Join(_Message):
     expects: dict[str, int] | None = None
 
 
-class SayReady(_Message):
-    """The instance can answer: dial back, please."""
+class ReadyRequest(_Message):
+    """The instance can take requests, and asks to be dialled back."""
 
     type: Literal["ready"] = "ready"
 
 
-class Beat(_Message):
-    """Alive, and this busy."""
+class Heartbeat(_Message):
+    """The instance is alive, with this load."""
 
     type: Literal["beat"] = "beat"
     load: Load = Load()
 
 
 class Ack(_Message):
-    """The follower acts on the table as of `version`."""
+    """The follower uses the table as of `version`."""
 
     type: Literal["ack"] = "ack"
     version: int
 
 
-class Report(_Message):
-    """Somebody met an instance that did not answer."""
+class UnhealthyReport(_Message):
+    """The instance `id` did not respond to the sender."""
 
     type: Literal["report"] = "report"
     id: str
     why: str
 
 
-class Drain(_Message):
-    """No new traffic, please."""
+class DrainRequest(_Message):
+    """The instance asks for no new traffic."""
 
     type: Literal["drain"] = "drain"
 
 
-class Leave(_Message):
-    """Goodbye, in order."""
+class LeaveNotice(_Message):
+    """The instance leaves in order."""
 
     type: Literal["leave"] = "leave"
 
 
 FromInstance = Annotated[
-    Join | SayReady | Beat | Ack | Report | Drain | Leave, Field(discriminator="type")
+    Join | ReadyRequest | Heartbeat | Ack | UnhealthyReport | DrainRequest | LeaveNotice,
+    Field(discriminator="type"),
 ]
 
 
 class Joined(_Message):
-    """Welcome: the registry's epoch, the log it knows, and the address as registered."""
+    """Response to `Join`: the registry's epoch, the log it knows, and the address as registered."""
 
     type: Literal["joined"] = "joined"
     epoch: str
@@ -86,13 +93,13 @@ class Joined(_Message):
     address: str | None = None
 
 
-class Agreed(_Message):
-    """The dial-back worked: others see the instance as ready."""
+class ReadyAck(_Message):
+    """The dial-back succeeded: others see the instance as ready."""
 
     type: Literal["ready"] = "ready"
 
 
-class Refused(_Message):
+class DialBackFailed(_Message):
     """The dial-back to `tried` failed."""
 
     type: Literal["refused"] = "refused"
@@ -100,8 +107,8 @@ class Refused(_Message):
     why: str
 
 
-class Snapshot(_Message):
-    """The whole table, of the services asked for. `complete`: nobody is missing from it."""
+class TableSnapshot(_Message):
+    """The whole table of the services followed. `complete`: no instance is missing from it."""
 
     type: Literal["snapshot"] = "snapshot"
     epoch: str
@@ -110,36 +117,37 @@ class Snapshot(_Message):
     instances: tuple[Instance, ...]
 
 
-class Gone(_Message):
-    """Who is not there any more, and whether it left or was lost."""
+class GoneInstance(_Message):
+    """An instance that left or was lost."""
 
     id: str
     why: Departure
 
 
-class Delta(_Message):
-    """What changed since the version before."""
+class TableDelta(_Message):
+    """The changes since the version before."""
 
     type: Literal["delta"] = "delta"
     version: int
     put: tuple[Instance, ...] = ()
-    gone: tuple[Gone, ...] = ()
+    gone: tuple[GoneInstance, ...] = ()
 
 
 class Drained(_Message):
-    """Every follower has acknowledged that it will not pick the instance any more."""
+    """Every follower has acknowledged that it selects the instance no more."""
 
     type: Literal["drained"] = "drained"
 
 
-class Alive(_Message):
-    """The registry is there: every second to everybody, so that a dead one is noticed."""
+class KeepAlive(_Message):
+    """Sent every second in every session, so that a dead registry is noticed."""
 
     type: Literal["alive"] = "alive"
 
 
 FromRegistry = Annotated[
-    Joined | Agreed | Refused | Snapshot | Delta | Drained | Alive, Field(discriminator="type")
+    Joined | ReadyAck | DialBackFailed | TableSnapshot | TableDelta | Drained | KeepAlive,
+    Field(discriminator="type"),
 ]
 
 _from_instance: TypeAdapter[FromInstance] = TypeAdapter(FromInstance)
@@ -147,10 +155,10 @@ _from_registry: TypeAdapter[FromRegistry] = TypeAdapter(FromRegistry)
 
 
 def parse_from_instance(text: str) -> FromInstance:
-    """Read what an instance said. Raises pydantic.ValidationError."""
+    """Parse a message of an instance. Raises pydantic.ValidationError."""
     return _from_instance.validate_json(text)
 
 
 def parse_from_registry(text: str) -> FromRegistry:
-    """Read what the registry said. Raises pydantic.ValidationError."""
+    """Parse a message of the registry. Raises pydantic.ValidationError."""
     return _from_registry.validate_json(text)

@@ -1,4 +1,4 @@
-"""Access: one canonical log line and one measurement per request that a service answers."""
+"""Access: one canonical log line and one measurement per request to a service."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -10,35 +10,35 @@ from prometheus_client import Histogram
 
 from blog.core.logs import get_logger
 from blog.core.web import REQUEST_ID_HEADER
+from blog.lifecycle.health_endpoints import is_health_endpoint
 from blog.lifecycle.member import Member
-from blog.lifecycle.operations import is_operation
 
-_CLIENT_GONE = 499  # nginx's word for a client that went away before the answer
+_CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response
 
 log = get_logger()
 
 
 def access(service: str, member: Callable[[], Member]) -> Middleware:
     """Make the middleware; `member()` is there once the app is bound."""
-    meter = _Meter(service, member)
+    meter = _RequestMeter(service, member)
 
     @web.middleware
     async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if is_operation(request.path):
+        if is_health_endpoint(request.path):
             return await handler(request)
-        began = perf_counter()
-        status = _CLIENT_GONE
+        started = perf_counter()
+        status = _CLIENT_CLOSED_REQUEST
         try:
             response = await handler(request)
             status = response.status
         finally:
-            meter.note(request, status, perf_counter() - began)
+            meter.record(request, status, perf_counter() - started)
         return response
 
     return measure
 
 
-class _Meter:
+class _RequestMeter:
     """The histogram of a service, made with the first request, and the log line."""
 
     def __init__(self, service: str, member: Callable[[], Member]) -> None:
@@ -49,13 +49,13 @@ class _Meter:
     def _seconds(self) -> Histogram:
         return Histogram(
             "blog_request_seconds",
-            "Time to answer a request, by route and status.",
+            "Time to respond to a request, by route and status.",
             ("service", "method", "route", "status"),
             registry=self._member().metrics,
         )
 
-    def note(self, request: web.Request, status: int, seconds: float) -> None:
-        """Put down one request."""
+    def record(self, request: web.Request, status: int, seconds: float) -> None:
+        """Record one request."""
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "none"
         self._seconds.labels(self._service, request.method, route, str(status)).observe(seconds)

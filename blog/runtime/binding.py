@@ -1,6 +1,6 @@
 """Binding: how a handler's parameters are filled, worked out once from its signature.
 
-Pure: it takes what a request brought as plain data, and gives keyword arguments.
+Pure: it takes the parts of a request as plain data, and returns keyword arguments.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from blog.core.settings import ServiceSettings
 from blog.core.view import View
 
 
-class Source(Enum):
+class ArgumentSource(Enum):
     """Where a parameter comes from."""
 
     PATH = auto()
@@ -32,10 +32,16 @@ class Source(Enum):
 
 
 REASON = "reason"
-"""The parameter of an operator command that takes what `--reason` said."""
+"""The parameter of an operator command that gets the text of `--reason`."""
 
-_BY_NAME = {"changes": Source.CHANGES, "peers": Source.PEERS}
-_OF_OPERATORS = (Source.PATH, Source.QUERY, Source.VIEW, Source.META, Source.SETTINGS)
+_BY_NAME = {"changes": ArgumentSource.CHANGES, "peers": ArgumentSource.PEERS}
+_OF_OPERATORS = (
+    ArgumentSource.PATH,
+    ArgumentSource.QUERY,
+    ArgumentSource.VIEW,
+    ArgumentSource.META,
+    ArgumentSource.SETTINGS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Parameter:
     """One parameter of a handler. `adapter` reads text of the path or query string."""
 
     name: str
-    source: Source
+    source: ArgumentSource
     annotation: Any
     adapter: TypeAdapter[Any] | None = None
     default: Any = inspect.Parameter.empty
@@ -58,19 +64,19 @@ class Binding:
 
     @property
     def body(self) -> type[BaseModel] | None:
-        """The model that the body must fit, if it takes one."""
-        return next((p.annotation for p in self.parameters if p.source is Source.BODY), None)
+        """The model of the body, if the handler has a parameter for one."""
+        return next((p.annotation for p in self.parameters if p.source is ArgumentSource.BODY), None)
 
-    def has(self, source: Source) -> bool:
-        """Tell whether a parameter comes from `source`."""
+    def has(self, source: ArgumentSource) -> bool:
+        """Return whether a parameter comes from `source`."""
         return any(parameter.source is source for parameter in self.parameters)
 
     def query_names(self) -> frozenset[str]:
         """Name the query parameters that the handler takes."""
-        return frozenset(p.name for p in self.parameters if p.source is Source.QUERY)
+        return frozenset(p.name for p in self.parameters if p.source is ArgumentSource.QUERY)
 
     def arguments(
-        self, path: Mapping[str, str], query: Mapping[str, str], given: Mapping[Source, Any]
+        self, path: Mapping[str, str], query: Mapping[str, str], given: Mapping[ArgumentSource, Any]
     ) -> dict[str, Any]:
         """Fill the parameters; `given` has those that do not come from text.
 
@@ -92,7 +98,7 @@ def bind_operator(command: OperatorCommand) -> Binding:
     binding = bind_handler(command.handler, f"{{{command.subject}}}")
     for parameter in binding.parameters:
         if parameter.source not in _OF_OPERATORS or (
-            parameter.source is Source.QUERY and parameter.name != REASON
+            parameter.source is ArgumentSource.QUERY and parameter.name != REASON
         ):
             raise TypeError(f"operator command {command.name} cannot be given {parameter.name}")
     return binding
@@ -105,46 +111,46 @@ def bind_handler(handler: Callable[..., Any], pattern: str) -> Binding:
         _parameter(name, hints.get(name), item.default, pattern)
         for name, item in inspect.signature(handler).parameters.items()
     )
-    if sum(parameter.source is Source.BODY for parameter in parameters) > 1:
+    if sum(parameter.source is ArgumentSource.BODY for parameter in parameters) > 1:
         raise TypeError(f"{handler.__name__} takes two bodies")
     return Binding(handler, parameters)
 
 
 def _parameter(name: str, annotation: Any, default: Any, pattern: str) -> Parameter:
     source = _source(name, annotation, pattern)
-    text = source in (Source.PATH, Source.QUERY)
+    text = source in (ArgumentSource.PATH, ArgumentSource.QUERY)
     adapter = TypeAdapter(annotation) if text else None
     return Parameter(name, source, annotation, adapter, default)
 
 
-def _source(name: str, annotation: Any, pattern: str) -> Source:
-    by_class: tuple[tuple[type, Source], ...] = (
-        (View, Source.VIEW),
-        (Meta, Source.META),
-        (ServiceSettings, Source.SETTINGS),
-        (BaseModel, Source.BODY),
+def _source(name: str, annotation: Any, pattern: str) -> ArgumentSource:
+    by_class: tuple[tuple[type, ArgumentSource], ...] = (
+        (View, ArgumentSource.VIEW),
+        (Meta, ArgumentSource.META),
+        (ServiceSettings, ArgumentSource.SETTINGS),
+        (BaseModel, ArgumentSource.BODY),
     )
     if name in _BY_NAME:
         return _BY_NAME[name]
     if f"{{{name}}}" in pattern:
-        return Source.PATH
+        return ArgumentSource.PATH
     if isinstance(annotation, type):
         for kind, source in by_class:
             if issubclass(annotation, kind):
                 return source
-    return Source.QUERY
+    return ArgumentSource.QUERY
 
 
 def _argument(
     parameter: Parameter,
     path: Mapping[str, str],
     query: Mapping[str, str],
-    given: Mapping[Source, Any],
+    given: Mapping[ArgumentSource, Any],
 ) -> Any:
     match parameter.source:
-        case Source.PATH:
+        case ArgumentSource.PATH:
             return _from_path(parameter, path)
-        case Source.QUERY:
+        case ArgumentSource.QUERY:
             return _from_query(parameter, query)
         case source:
             return given[source]

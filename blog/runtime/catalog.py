@@ -1,7 +1,7 @@
-"""Catalog: a folder with a service.py is runnable. Imports only the one that is asked for.
+"""Catalog: a folder with a service.py is runnable. Imports only the one that is loaded.
 
-Services are found by name, so that the platform depends on none of them. One that is broken is said in
-one line, and concerns nobody but those who ask for it.
+Services are found by name, so that the platform depends on none of them. One that is broken is reported
+in one line, and affects no other.
 """
 
 import importlib
@@ -17,21 +17,21 @@ if TYPE_CHECKING:  # heavy; listing does without
 
 PACKAGE = "blog.services"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")  # as core/instance.py has it
-_SHOWN = 400
+_MAX_MESSAGE = 400
 
 
 def names() -> list[str]:
-    """List the services there are, by name, without importing any."""
+    """List the names of all services, without importing any."""
     return sorted({folder.name for folder in folders() if _NAME.fullmatch(folder.name)})
 
 
 def ignored() -> dict[str, str]:
-    """Return the folders with a service.py that are no service, and why."""
+    """Return the folders with a service.py that are not a service, and why."""
     found: dict[str, str] = {}
     seen: set[str] = set()
     for folder in folders():
         if not _NAME.fullmatch(folder.name):
-            found[str(folder)] = "a service is called by small letters, digits and -, a letter first"
+            found[str(folder)] = "a service name has lowercase letters, digits and -, a letter first"
         elif folder.name in seen:
             found[str(folder)] = f"there is a service {folder.name} already"
         seen.add(folder.name)
@@ -68,30 +68,30 @@ def load(name: str) -> "Service":
 
 def broken(name: str, error: BaseException) -> SettingsError:
     """Make the error of a service that cannot be imported or run: file:line: what is wrong."""
-    return SettingsError(f"{_place(name, error)}: {type(error).__name__}{message(error)}")
+    return SettingsError(f"{_location(name, error)}: {type(error).__name__}{message(error)}")
 
 
-def _place(name: str, error: BaseException) -> str:
+def _location(name: str, error: BaseException) -> str:
     """Return file and line: of a syntax error, else the last one in the service's own folder."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno or 1}"
     file = _file(name)
-    place, step = str(file), error.__traceback__
-    while step is not None:
-        source = step.tb_frame.f_code.co_filename
+    location, traceback = str(file), error.__traceback__
+    while traceback is not None:
+        source = traceback.tb_frame.f_code.co_filename
         if Path(source).is_relative_to(file.parent):
-            place = f"{source}:{step.tb_lineno}"
-        step = step.tb_next
-    return place
+            location = f"{source}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return location
 
 
 def message(error: BaseException) -> str:
-    """Return what an error says, in one line, with a colon before it; "" when it says nothing."""
+    """Return the message of an error, in one line, with a colon before it; "" without one."""
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # noqa: BLE001 - an error that cannot even say what it is
+    except Exception:  # noqa: BLE001 - an error whose own message fails
         text = ""
-    line = printable(text, _SHOWN)
+    line = printable(text, _MAX_MESSAGE)
     return f": {line}" if line else ""
 
 

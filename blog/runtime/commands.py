@@ -1,8 +1,8 @@
-"""Commands: request → decision → event → log → answer. Nothing is half done when one fails.
+"""Commands: request → decision → event → log → response. Nothing is half done when one fails.
 
 A retry of the same request, by us or with the same `Idempotency-Key` by the client, through any
-copy, appends the same event id, which the log takes once. A decision that the log has overtaken is
-made again.
+replica, appends the same event id, which the log takes once. A decision that is based on outdated rows
+is made again.
 """
 
 import itertools
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from blog.bus.client import Appended
 from blog.core.clock import Clock
 from blog.core.contract import Meta
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
 from blog.core.ids import derived_id, new_id, sha256_hex
+from blog.eventlog.wire import Appended
 
 DEADLINE = 5.0
-"""Seconds that a command has in all."""
+"""Seconds that a command may take in all."""
 
 Decide = Callable[[Meta], Awaitable[Any]]
 CatchUp = Callable[[float], Awaitable[None]]
 
-_BY_THE_ROWS = (NotFound, Conflict, Forbidden)  # what other rows might have been decided otherwise by
+_PERHAPS_STALE = (NotFound, Conflict, Forbidden)  # newer rows might lead to another decision
 
 
-class Log(Protocol):
+class EventAppender(Protocol):
     """What a command needs of the bus."""
 
     async def append(
@@ -36,7 +36,7 @@ class Log(Protocol):
         envelopes: list[Envelope],
         *,
         expect: int | None = None,
-        among: Collection[str] = (),
+        types: Collection[str] = (),
         timeout: float = DEADLINE,
     ) -> list[Appended]:
         """Append, and return once the log has the events on disk. Raises Conflict, Unavailable."""
@@ -49,7 +49,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
-    """What of a request decides about ids: the same of these is the same command."""
+    """The parts of a request that determine the ids of its events: equal parts are the same command."""
 
     method: str
     path: str
@@ -61,7 +61,7 @@ class CommandRequest:
 
     @property
     def hash(self) -> str | None:
-        """Identify what was asked for with the idempotency key; None without a key."""
+        """Identify the request that the idempotency key belongs to; None without a key."""
         if self.idempotency_key is None:
             return None
         return sha256_hex(f"{self.method} {self.path}\n{self.body.hex()}")
@@ -87,10 +87,10 @@ class CommandRequest:
         return lambda: derived_id(*scope, next(position))
 
 
-class Commands:
-    """Carries out the commands of one service."""
+class CommandRunner:
+    """Runs the commands of one service."""
 
-    def __init__(self, service: str, log: Log, clock: Clock) -> None:
+    def __init__(self, service: str, log: EventAppender, clock: Clock) -> None:
         self._service = service
         self._log = log
         self._clock = clock
@@ -101,25 +101,25 @@ class Commands:
         """Decide, append, and return what was written, or that there was nothing to write.
 
         `catch_up(timeout)` brings the view to the log's head. Raises what `decide` raises, Unavailable
-        when the log does not answer in time, Conflict when what the decision stands on moved on until
-        there was no time left, or Invalid for another request with the same idempotency key.
+        when the log does not respond in time, Conflict when the rows that the decision is based on kept
+        changing until the deadline, or Invalid for another request with the same idempotency key.
         """
-        attempt = _Attempt(request, decide, catch_up, self._clock, self._clock.now())
-        decision = await attempt.first()
+        attempt = _CommandAttempt(request, decide, catch_up, self._clock, self._clock.now())
+        decision = await attempt.decide()
         while isinstance(decision, Append):
             try:
                 return await self._write(attempt, decision)
             except Conflict as conflict:
-                decision = await attempt.again(decision, conflict)
+                decision = await attempt.redecide(decision, conflict)
         return decision
 
     async def preview(
         self, request: CommandRequest, decide: Decide, catch_up: CatchUp | None = None
     ) -> Append | Unchanged:
         """Decide as `run` does, and append nothing."""
-        return await _Attempt(request, decide, catch_up, self._clock, self._clock.now()).first()
+        return await _CommandAttempt(request, decide, catch_up, self._clock, self._clock.now()).decide()
 
-    async def _write(self, attempt: "_Attempt", append: Append) -> Written:
+    async def _write(self, attempt: "_CommandAttempt", append: Append) -> Written:
         request = attempt.request
         event_id = request.event_ids()
         envelopes = [
@@ -136,8 +136,8 @@ class Commands:
         appended = await self._log.append(
             envelopes,
             expect=append.expect,
-            among=[kind.type for kind in append.among],
-            timeout=attempt.left(),
+            types=[kind.type for kind in append.types],
+            timeout=attempt.time_left(),
         )
         events = list(append.events)
         if request.idempotency_key is not None and any(item.duplicate for item in appended):
@@ -151,14 +151,14 @@ class Commands:
         """Read back what the same key wrote before; it must have been the same request."""
         stored = await self._log.get(appended.id)
         if stored is None:
-            raise Unavailable("The log cannot show what it has.", headers={"Retry-After": "1"})
+            raise Unavailable("The log cannot return a stored event.", headers={"Retry-After": "1"})
         if stored.requesthash != request.hash or stored.type not in kinds:
             raise Invalid("This Idempotency-Key was used for another request.")
         return kinds[stored.type].model_validate(stored.data)
 
 
-class _Attempt:
-    """One command on its way to a decision that the log takes. Its time runs from when this is made."""
+class _CommandAttempt:
+    """One command until the log accepts a decision. Its deadline begins when this is made."""
 
     def __init__(
         self,
@@ -175,49 +175,49 @@ class _Attempt:
         self._clock = clock
         self._deadline = clock.monotonic() + DEADLINE
 
-    def left(self) -> float:
-        """Return the seconds that are left; none when it is 0 or less."""
+    def time_left(self) -> float:
+        """Return the seconds until the deadline; 0 or less after it."""
         return self._deadline - self._clock.monotonic()
 
-    async def first(self) -> Append | Unchanged:
-        """Decide; on rows that may be behind, only what the log will check is final.
+    async def decide(self) -> Append | Unchanged:
+        """Decide; with rows that may be stale, only a decision that the log will check is final.
 
         An edit that seems to be there already may have been overwritten since.
         """
         try:
-            decision = await self._decided()
+            decision = await self._decide_once()
             if isinstance(decision, Append) or self._catch_up is None:
                 return decision
-        except _BY_THE_ROWS:
+        except _PERHAPS_STALE:
             if self._catch_up is None:
                 raise
-        await self._catch_up(self.left())
-        return await self._decided()
+        await self._catch_up(self.time_left())
+        return await self._decide_once()
 
-    async def again(self, refused: Append, conflict: Conflict) -> Append | Unchanged:
-        """Decide again once the view has what the log refused it for; raise `conflict` if that is futile.
+    async def redecide(self, rejected: Append, conflict: Conflict) -> Append | Unchanged:
+        """Decide again once the view has the events that caused `conflict`; raise that if it is futile.
 
-        The next decision must stand on more than the one before: a round for each time that the log
-        moved on, and no other.
+        The next decision must be based on more than the one before: one round for each time that the
+        log moved on, and no other.
         """
-        if refused.expect is None or self._catch_up is None:
+        if rejected.expect is None or self._catch_up is None:
             raise conflict
         try:
-            await self._catch_up(self.left())
+            await self._catch_up(self.time_left())
         except Unavailable:
             raise conflict from None
-        decision = await self._decided()
-        if isinstance(decision, Append) and (self.left() <= 0 or decision.expect == refused.expect):
+        decision = await self._decide_once()
+        if isinstance(decision, Append) and (self.time_left() <= 0 or decision.expect == rejected.expect):
             raise conflict
         return decision
 
-    async def _decided(self) -> Append | Unchanged:
+    async def _decide_once(self) -> Append | Unchanged:
         # a new meta each time: the ids begin again
         return as_decision(await self._decide(self.request.meta(self.now)))
 
 
 def as_decision(decision: Any) -> Append | Unchanged:
-    """Read what a command returned."""
+    """Convert what a command returned."""
     match decision:
         case Append() | Unchanged():
             append = decision

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from blog.core.regular_file import content
+from blog.core.files.regular_file import read_regular_file
 from blog.runtime.catalog import folders
 
 _BASE = "ServiceSettings"
@@ -38,7 +38,7 @@ def fields_in(folder: Path) -> set[str]:
 def _classes(path: Path) -> Iterator[ast.ClassDef]:
     """Find the classes in a file; none in one that cannot be read."""
     try:
-        source = content(str(path), _MAX_SIZE + 1)
+        source = read_regular_file(str(path), _MAX_SIZE + 1)
         tree = ast.parse(source if len(source) <= _MAX_SIZE else b"")
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return

@@ -9,7 +9,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from blog.core.contract import Document, Endpoint, Page, Service
 from blog.core.web import PROBLEM_TYPE, SEQUENCE_HEADER
-from blog.runtime.binding import Binding, Parameter, Source, bind
+from blog.runtime.binding import ArgumentSource, Binding, Parameter, bind
 from blog.runtime.streams import LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER
 
 _MEDIA = {"stream": "text/event-stream", "page": "text/html", "action": "text/html"}
@@ -20,13 +20,13 @@ _RESUMES = [
         "name": name,
         "in": where,
         "required": False,
-        "description": "The id of the last event that was heard: what was missed comes first.",
+        "description": "The id of the last event that was received: missed events come first.",
         "schema": {"type": "string"},
     }
     for name, where in ((LAST_EVENT_ID, "header"), (LAST_EVENT_ID_PARAMETER, "query"))
 ]
 _SEQUENCE = {
-    "description": "Where the log has what was written: reads that send it as Blog-After see it.",
+    "description": "The sequence of what was written: reads that send it as Blog-After include it.",
     "schema": {"type": "integer", "minimum": 1},
 }
 
@@ -57,7 +57,7 @@ def _operation(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) ->
         "responses": {
             str(endpoint.status): _response(service, endpoint, schemas),
             "default": {
-                "description": "What went wrong (RFC 9457).",
+                "description": "An error (RFC 9457).",
                 "content": {PROBLEM_TYPE: {"schema": {"type": "object"}}},
             },
         },
@@ -75,12 +75,12 @@ def _parameters(binding: Binding) -> list[dict[str, Any]]:
     return [
         {
             "name": parameter.name,
-            "in": "path" if parameter.source is Source.PATH else "query",
-            "required": parameter.source is Source.PATH,
+            "in": "path" if parameter.source is ArgumentSource.PATH else "query",
+            "required": parameter.source is ArgumentSource.PATH,
             "schema": _parameter_schema(parameter),
         }
         for parameter in binding.parameters
-        if parameter.source in (Source.PATH, Source.QUERY)
+        if parameter.source in (ArgumentSource.PATH, ArgumentSource.QUERY)
     ]
 
 
@@ -92,14 +92,14 @@ def _parameter_schema(parameter: Parameter) -> dict[str, Any]:
 def _response(service: Service, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     headers = {"headers": {SEQUENCE_HEADER: _SEQUENCE}} if endpoint.kind == "command" else {}
     if endpoint.status == HTTPStatus.NO_CONTENT:
-        return {"description": "It is so.", **headers}
+        return {"description": "Done.", **headers}
     media, schema = _MEDIA.get(endpoint.kind, "application/json"), {}
-    answer = get_type_hints(endpoint.answer or endpoint.handler).get("return")
-    if isinstance(answer, type) and issubclass(answer, Document):
-        media, schema = answer.content_type, {"type": "string"}
-    elif endpoint.kind not in _MEDIA and answer is not Page:
-        schema = _schema(service, answer, schemas)
-    return {"description": "The answer.", **headers, "content": {media: {"schema": schema}}}
+    returned = get_type_hints(endpoint.response or endpoint.handler).get("return")
+    if isinstance(returned, type) and issubclass(returned, Document):
+        media, schema = returned.content_type, {"type": "string"}
+    elif endpoint.kind not in _MEDIA and returned is not Page:
+        schema = _schema(service, returned, schemas)
+    return {"description": "The response.", **headers, "content": {media: {"schema": schema}}}
 
 
 def _schema(service: Service, annotation: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from yarl import URL
 from blog.core.contract import AUTHOR_COOKIE, Asset, Endpoint, Html, Redirect
 from blog.core.errors import BlogError, Forbidden, Malformed, status_of
 from blog.core.logs import get_logger
-from blog.core.web import AUTHOR_HEADER, invalid, read_body
+from blog.core.web import AUTHOR_HEADER, UNEXPECTED, invalid, read_body
 from blog.runtime.assets import send, version_of
-from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.host import Host
+from blog.runtime.binding import ArgumentSource, Binding, bind
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.refusals import ReadOnlyPeers, refusal_of
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -45,11 +45,11 @@ _MAX_TOKEN = 256
 log = get_logger()
 
 
-class Pages:
+class PageHandler:
     """Renders the pages of one service from the folders `templates` and `static` beside its code."""
 
-    def __init__(self, host: Host, endpoint: Endpoint) -> None:
-        self._host = host
+    def __init__(self, context: HandlerContext, endpoint: Endpoint) -> None:
+        self._context = context
         self._binding = bind(endpoint)
         self._is_action = endpoint.kind == "action"
         folder = Path(inspect.getfile(inspect.unwrap(endpoint.handler))).parent
@@ -57,27 +57,27 @@ class Pages:
         self._templates = _environment(folder)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request; what goes wrong is a page as well."""
+        """Respond to one request; errors are pages as well."""
         return await self._handle(request)
 
-    async def handle_refused(self, request: web.Request) -> web.StreamResponse:
-        """Answer one that the gateway refuses: as any other, but nothing is written."""
+    async def handle_rejected(self, request: web.Request) -> web.StreamResponse:
+        """Respond to one that the gateway rejects: as to any other, but nothing is written."""
         return await self._handle(request, refusal_of(request))
 
     async def _handle(self, request: web.Request, refusal: BlogError | None = None) -> web.StreamResponse:
         try:
-            self._host.must_be_open()
-            return await self._answer(request, refusal)
+            self._context.must_be_open()
+            return await self._respond(request, refusal)
         except BlogError as error:
             return self._show_error(error)
         except web.HTTPException:
             raise
         except Exception:
             log.exception("page.failed", method=request.method, path=request.path)
-            return self._show_error(BlogError("Something went wrong here; it is not your request."))
+            return self._show_error(BlogError(UNEXPECTED))
 
-    async def _answer(self, request: web.Request, refusal: BlogError | None) -> web.StreamResponse:
-        match await self._host.call(self._binding, request, await self._given(request, refusal)):
+    async def _respond(self, request: web.Request, refusal: BlogError | None) -> web.StreamResponse:
+        match await self._context.call(self._binding, request, await self._given(request, refusal)):
             case Html(template, context, status):
                 headers = refusal.headers if refusal and status == status_of(refusal) else {}
                 return self._render(template, context, status, headers)
@@ -90,17 +90,17 @@ class Pages:
             case other:
                 raise TypeError(f"a page returned {other!r}")
 
-    async def _given(self, request: web.Request, refusal: BlogError | None) -> dict[Source, Any]:
-        """Return what the handler is called with. Raises `refusal` where it would not notice it."""
-        meta = self._host.meta(request, _author(request))
-        given: dict[Source, Any] = {Source.META: meta}
+    async def _given(self, request: web.Request, refusal: BlogError | None) -> dict[ArgumentSource, Any]:
+        """Return what the handler is called with. Raises `refusal` if the handler would not notice it."""
+        meta = self._context.meta(request, _author(request))
+        given: dict[ArgumentSource, Any] = {ArgumentSource.META: meta}
         if self._is_action:
-            refuse_other_sites(request.headers, request.host)
+            require_same_origin(request.headers, request.host)
             given |= await _form(self._binding, request)
         if refusal is not None:
-            if not self._binding.has(Source.PEERS):
+            if not self._binding.has(ArgumentSource.PEERS):
                 raise refusal
-            given[Source.PEERS] = ReadOnlyPeers(self._host.peers(request, meta), refusal)
+            given[ArgumentSource.PEERS] = ReadOnlyPeers(self._context.peers(request, meta), refusal)
         return given
 
     def _show_error(self, error: BlogError) -> web.Response:
@@ -113,7 +113,7 @@ class Pages:
     ) -> web.Response:
         text = self._templates.get_template(template).render(context)
         headers = SECURITY_HEADERS | {
-            # who wrote a comment sees more of it than others
+            # the author of a comment sees more of it than others
             hdrs.CACHE_CONTROL: "private, no-cache",
             hdrs.VARY: hdrs.COOKIE,
             **more,
@@ -121,21 +121,21 @@ class Pages:
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
 
-def page(host: Host, endpoint: Endpoint) -> Handler:
+def page(context: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a page or an action."""
-    return Pages(host, endpoint).handle
+    return PageHandler(context, endpoint).handle
 
 
-def refused_page(host: Host, endpoint: Endpoint) -> Handler:
-    """Make the aiohttp handler of what the gateway refuses of an action."""
-    return Pages(host, endpoint).handle_refused
+def refused_page(context: HandlerContext, endpoint: Endpoint) -> Handler:
+    """Make the aiohttp handler of an action's requests that the gateway rejects."""
+    return PageHandler(context, endpoint).handle_rejected
 
 
-def refuse_other_sites(headers: Mapping[str, str], host: str) -> None:
-    """Let in only what our own pages send, and what is no browser. Raises Forbidden.
+def require_same_origin(headers: Mapping[str, str], host: str) -> None:
+    """Let in only what our own pages send, and clients that are not browsers. Raises Forbidden.
 
     `Sec-Fetch-Site` (W3C Fetch Metadata §2.3) decides; browsers without it send `Origin` (RFC 6454
-    §7), which has to name the host that was asked for. Whoever sends neither has no cookies of a reader.
+    §7), which has to name the requested host. A client that sends neither has no cookies of a reader.
     """
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -153,12 +153,12 @@ def _netloc(origin: str) -> str | None:
 
 
 def _author(request: web.Request) -> str | None:
-    """Return the author's token, from the header or the cookie; None if it is none that we made."""
+    """Return the author's token, from the header or the cookie; None if it is not one of ours."""
     token = request.headers.get(AUTHOR_HEADER) or request.cookies.get(AUTHOR_COOKIE) or ""
     return token if token.isascii() and token.isprintable() and 0 < len(token) <= _MAX_TOKEN else None
 
 
-async def _form(binding: Binding, request: web.Request) -> dict[Source, Any]:
+async def _form(binding: Binding, request: web.Request) -> dict[ArgumentSource, Any]:
     """Read the form (WHATWG URL §5.1) as the handler's model. Raises Malformed or Invalid."""
     if binding.body is None:
         return {}
@@ -168,8 +168,8 @@ async def _form(binding: Binding, request: web.Request) -> dict[Source, Any]:
             body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
         )
     except ValueError:
-        raise Malformed("The form is no UTF-8, or has too many fields.") from None
-    return {Source.BODY: _model(binding.body, pairs)}
+        raise Malformed("The form is not valid UTF-8, or has too many fields.") from None
+    return {ArgumentSource.BODY: _model(binding.body, pairs)}
 
 
 def _model(model: type[BaseModel], pairs: list[tuple[str, str]]) -> BaseModel:
@@ -194,9 +194,9 @@ def _redirect(redirect: Redirect, *, is_secure: bool) -> web.Response:
 
 @cache
 def _environment(folder: Path) -> jinja2.Environment:
-    """Everything that a template shows is escaped, unless it is Markup; a missing name is an error.
+    """Make the environment: output is escaped unless it is Markup; a missing name is an error.
 
-    `static_version` is what the paths of static files have in them.
+    `static_version` is part of the paths of static files.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder / "templates"),

@@ -1,4 +1,4 @@
-"""Peers: how a handler calls other services: over the same rotation, and again where that is harmless.
+"""Peers: how a handler calls other services: load-balanced by the table, and retried.
 
 Every call may be repeated: reads change nothing, and writes carry an `Idempotency-Key`.
 """
@@ -10,37 +10,35 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
 import pydantic_core
 from aiohttp import hdrs
-from multidict import CIMultiDictProxy
 from yarl import URL
 
-from blog.core.contract import PeerAnswer
+from blog.core.contract import PeerResponse
 from blog.core.errors import STATUS, BlogError, DomainError, Malformed, TooLarge, TooMany, Unavailable
-from blog.core.http_client import RESPONSE_LIMIT, parse_json, read_response
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
+from blog.core.net.http_client import RESPONSE_LIMIT, parse_json
+from blog.core.net.instance_client import InstanceClient, InstanceError, InstanceResponse
 from blog.core.web import (
     AFTER_HEADER,
     AUTHOR_HEADER,
     IDEMPOTENCY_HEADER,
-    INSTANCE_HEADER,
     SEQUENCE_HEADER,
     STALE_HEADER,
 )
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
+from blog.registry.client.discovery import Discovery
 
 TIMEOUT = 6.0
-"""Seconds for one try: a little longer than a command has (5 s)."""
+"""Seconds for one attempt: a little longer than a command may take (5 s)."""
 LIMIT = RESPONSE_LIMIT
-"""Bytes of an answer."""
-TRIES = 3
-PATIENCE = 1.0
-"""Seconds to wait for an instance where none is left to ask."""
+"""Bytes of a response."""
+MAX_ATTEMPTS = 3
+DISCOVERY_TIMEOUT = 1.0
+"""Seconds to wait for an instance that was not tried yet."""
 
-# what a peer may say for itself; any other 5xx is its failure, not its answer
+# errors that a peer raises itself; any other 5xx is its failure, not its response
 _BY_STATUS = {
     status: kind for kind, status in STATUS.items() if issubclass(kind, (DomainError, TooLarge, TooMany))
 }
@@ -49,24 +47,24 @@ _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 log = get_logger()
 
 
-class _Failed(Exception):
-    """This instance did not do it; another one may."""
+class _PeerFailed(Exception):
+    """This instance failed; another one may not."""
 
 
-class Calls:
-    """The peers of one request: what they are asked carries its id, its trace and its author."""
+class PeerClients:
+    """The peers of one request: calls carry its id, its trace and its author."""
 
     def __init__(self, member: Member, headers: Mapping[str, str]) -> None:
         self._member = member
         self._headers = headers
 
-    def __getattr__(self, service: str) -> "Call":
+    def __getattr__(self, service: str) -> "PeerClient":
         """Return the service of this name."""
-        return Call(self._member, service, self._headers)
+        return PeerClient(self._member, service, self._headers)
 
 
-class Call:
-    """One service, whichever of its instances has its turn."""
+class PeerClient:
+    """One service; each call selects an instance."""
 
     def __init__(self, member: Member, service: str, headers: Mapping[str, str]) -> None:
         self._member = member
@@ -75,95 +73,87 @@ class Call:
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """See `Peer.get`."""
         headers = {} if after is None else {AFTER_HEADER: str(after)}
-        return await self._ask(hdrs.METH_GET, path, headers, params=params)
+        return await self._call(hdrs.METH_GET, path, headers, params=params)
 
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """See `Peer.post`."""
         return await self._write(hdrs.METH_POST, path, content, author_token, key)
 
-    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """See `Peer.put`."""
         return await self._write(hdrs.METH_PUT, path, content, author_token, key)
 
     async def delete(
         self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """See `Peer.delete`."""
         headers = {AUTHOR_HEADER: author_token, IDEMPOTENCY_HEADER: key}
-        return await self._ask(hdrs.METH_DELETE, path, headers, params=params)
+        return await self._call(hdrs.METH_DELETE, path, headers, params=params)
 
     async def _write(
         self, method: str, path: str, content: Any, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         headers = {
             hdrs.CONTENT_TYPE: "application/json",
             AUTHOR_HEADER: author_token,
             IDEMPOTENCY_HEADER: key,
         }
-        return await self._ask(method, path, headers, data=pydantic_core.to_json(content))
+        return await self._call(method, path, headers, data=pydantic_core.to_json(content))
 
-    async def _ask(self, method: str, path: str, headers: Mapping[str, str], **what: Any) -> PeerAnswer:
-        """Ask one instance after the other until one answers."""
+    async def _call(
+        self, method: str, path: str, headers: Mapping[str, str], **parts: Any
+    ) -> PeerResponse:
+        """Call one instance after the other until one responds."""
         tried: set[str] = set()
-        while len(tried) < TRIES:
-            instance = await self._next(tried)
+        while len(tried) < MAX_ATTEMPTS:
+            instance = await self._select(tried)
             if instance is None:
                 break
             tried.add(instance.id)
             try:
-                return await self._try(instance, method, path, headers, **what)
-            except _Failed as failure:
-                log.info("peer.failed", id=instance.id, address=instance.address, why=str(failure))
-        why = "does not answer" if tried else "is not running"
+                return await self._attempt(instance, method, path, headers, **parts)
+            except (_PeerFailed, InstanceError) as failure:
+                log.info("peer.failed", id=instance.id, address=instance.address, reason=str(failure))
+        why = "does not respond" if tried else "is not running"
         raise Unavailable(f"The service {self._service} {why}.", headers={"Retry-After": "1"})
 
-    async def _next(self, tried: set[str]) -> Instance | None:
-        """Return whose turn it is; wait a little where there is nobody: they may just be coming."""
+    async def _select(self, tried: set[str]) -> Instance | None:
+        """Return the next instance; wait a little if there is none: it may just be starting."""
         discovery = self._member.discovery
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(DISCOVERY_TIMEOUT):
                 await discovery.wait_until(lambda table: _has_other(table, self._service, tried))
         return discovery.next(self._service, tried)
 
-    async def _try(
-        self, instance: Instance, method: str, path: str, headers: Mapping[str, str], **what: Any
-    ) -> PeerAnswer:
-        try:
-            async with self._member.http.request(
-                method,
-                f"http://{instance.address}{path}",
-                headers={**self._headers, **headers, INSTANCE_HEADER: instance.id},
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=1.0),
-                allow_redirects=False,
-                **what,
-            ) as response:
-                body = await read_response(response, LIMIT)
-        except aiohttp.ClientConnectorError as error:
-            self._member.session.report(instance.id, str(error))
-            raise _Failed(str(error)) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _Failed(repr(error)) from error
-        return _read(response.status, response.headers, body)
+    async def _attempt(
+        self, instance: Instance, method: str, path: str, headers: Mapping[str, str], **parts: Any
+    ) -> PeerResponse:
+        client = InstanceClient(self._member.http, report=self._member.registry_client.report_unhealthy)
+        headers = {**self._headers, **headers}
+        response = await client.request(
+            instance, method, path, timeout=TIMEOUT, headers=headers, limit=LIMIT, **parts
+        )
+        return _parse(response)
 
 
 def _has_other(table: Discovery, service: str, tried: set[str]) -> bool:
     return any(instance.id not in tried for instance in table.serving(service))
 
 
-def _read(status: int, headers: CIMultiDictProxy[str], body: bytes) -> PeerAnswer:
-    """Read an answer; problems are raised as the errors that they were."""
-    is_elsewhere = status == HTTPStatus.MISDIRECTED_REQUEST
-    if is_elsewhere or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS):
-        raise _Failed(f"it answered {status}")
+def _parse(response: InstanceResponse) -> PeerResponse:
+    """Read a response; problems are raised as the errors that they were made from."""
+    status, headers, body = response
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS:
+        raise _PeerFailed(f"its response has the status {status}")
     content = _content(body)
     if status >= HTTPStatus.BAD_REQUEST:
         raise _problem(status, content, is_stale=STALE_HEADER in headers)
     link = _NEXT.search(headers.get(hdrs.LINK, ""))
     sequence = headers.get(SEQUENCE_HEADER)
-    return PeerAnswer(
+    return PeerResponse(
         content,
         sequence=int(sequence) if sequence else None,
         is_stale=STALE_HEADER in headers,
@@ -175,7 +165,7 @@ def _content(body: bytes) -> Any:
     try:
         return parse_json(body) if body else None
     except ValueError as error:
-        raise _Failed("what it answered is no JSON") from error
+        raise _PeerFailed("its response is not valid JSON") from error
 
 
 def _problem(status: int, content: Any, *, is_stale: bool) -> BlogError:
@@ -184,4 +174,5 @@ def _problem(status: int, content: Any, *, is_stale: bool) -> BlogError:
     kinds: Mapping[int, type[BlogError]] = _BY_STATUS
     kind = kinds.get(status, Malformed)
     known = {"errors": problem["errors"]} if "errors" in problem else {}
-    return kind(str(problem.get("detail", f"It answered {status}.")), is_stale=is_stale, **known)
+    detail = str(problem.get("detail", f"The status of the response is {status}."))
+    return kind(detail, is_stale=is_stale, **known)

@@ -1,7 +1,7 @@
-"""Queries: request → rows → answer. Hot ones are answered from bytes while the view stands still.
+"""Queries: request → rows → response. Those declared with `cache` are cached until the view changes.
 
-A hot answer costs no thread, no SQL and no rendering. It is never older than what `ViewHost.applied`
-says, and never an author's own.
+A cached response costs no thread, no SQL and no rendering. It is never older than what
+`ViewHost.applied` says, and never an author's own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,68 +14,75 @@ from yarl import URL
 
 from blog.core.contract import Document, Endpoint, Page
 from blog.core.errors import BlogError, Invalid
-from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, SEQUENCE_HEADER, STALE_HEADER, etag_of, has_already
-from blog.runtime.binding import Binding, Source, bind
-from blog.runtime.host import Host, base_url
-from blog.runtime.rendered import HotAnswers, Rendered
-from blog.runtime.view import ViewHost
+from blog.core.web import (
+    AFTER_HEADER,
+    AUTHOR_HEADER,
+    SEQUENCE_HEADER,
+    STALE_HEADER,
+    etag_of,
+    matches_etag,
+)
+from blog.runtime.binding import ArgumentSource, Binding, bind
+from blog.runtime.handler_context import HandlerContext, base_url
+from blog.runtime.view.cache import CachedResponse, ResponseCache
+from blog.runtime.view.host import ViewHost
 
 JSON_TYPE = "application/json"
 
 _AFTER_TIMEOUT = 1.0
-_MAX_PATH = 1000  # characters of a path with its query that an answer is kept under
+_MAX_PATH = 1000  # characters of a path with its query that can be a key of the cache
 _MAX_DIGITS = 18  # of a sequence: it fits in 64 bits
 
 
-def query(host: Host, endpoint: Endpoint) -> Handler:
+def query(context: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a query."""
     binding = bind(endpoint)
-    hot = HotAnswers() if endpoint.is_hot else None
+    cache = ResponseCache() if endpoint.is_cached else None
 
-    async def answer(request: web.Request) -> Rendered:
-        found = await host.call(binding, request, {Source.META: host.meta(request)})
-        return render(found, request.path)
+    async def compute(request: web.Request) -> CachedResponse:
+        result = await context.call(binding, request, {ArgumentSource.META: context.meta(request)})
+        return render(result, request.path)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        wanted = wanted_sequence(binding, request)
-        view = host.view
+        required = required_sequence(binding, request)
+        view = context.view
         if view is None:
-            return as_response(await answer(request), request)
-        is_common = AUTHOR_HEADER not in request.headers and len(request.raw_path) <= _MAX_PATH
-        if hot is not None and is_common:
-            return await _hot_answer(hot, view, wanted, request, answer)
-        return await _answer_after(view, wanted, request, answer)
+            return as_response(await compute(request), request)
+        is_cacheable = AUTHOR_HEADER not in request.headers and len(request.raw_path) <= _MAX_PATH
+        if cache is not None and is_cacheable:
+            return await _cached_response(cache, view, required, request, compute)
+        return await _response_after(view, required, request, compute)
 
     return handle
 
 
-Answer = Callable[[web.Request], Awaitable[Rendered]]
+Compute = Callable[[web.Request], Awaitable[CachedResponse]]
 
 
-async def _hot_answer(
-    hot: HotAnswers, view: ViewHost, wanted: int, request: web.Request, answer: Answer
+async def _cached_response(
+    cache: ResponseCache, view: ViewHost, required: int, request: web.Request, compute: Compute
 ) -> web.StreamResponse:
     key = (base_url(request), request.raw_path)
-    if wanted > view.applied:
-        # a late view is late for this reader only: what it shows is not kept under this key
-        return await _answer_after(view, wanted, request, answer)
-    # before the rows are read: what changes meanwhile makes the answer a thing of the past
-    changed = view.changed
-    rendered = hot.find(key, changed)
-    if rendered is None:
-        rendered = await answer(request)
-        hot.keep(key, changed, rendered)
-    return as_response(rendered, request)
+    if required > view.applied:
+        # a stale view is stale for this reader only: the response is not cached
+        return await _response_after(view, required, request, compute)
+    # before the rows are read: a change meanwhile makes the response outdated
+    generation = view.generation
+    response = cache.get(key, generation)
+    if response is None:
+        response = await compute(request)
+        cache.put(key, generation, response)
+    return as_response(response, request)
 
 
-async def _answer_after(
-    view: ViewHost, wanted: int, request: web.Request, answer: Answer
+async def _response_after(
+    view: ViewHost, required: int, request: web.Request, compute: Compute
 ) -> web.StreamResponse:
-    """Answer once the view has the sequence `wanted`; if it is late, say so."""
-    is_late = wanted > view.applied and not await view.wait_for(wanted, _AFTER_TIMEOUT)
-    stale = {STALE_HEADER: "true"} if is_late else {}
+    """Respond once the view has the sequence `required`, or mark the response as stale."""
+    is_stale = required > view.applied and not await view.wait_for(required, _AFTER_TIMEOUT)
+    stale = {STALE_HEADER: "true"} if is_stale else {}
     try:
-        response = as_response(await answer(request), request)
+        response = as_response(await compute(request), request)
     except BlogError as error:
         # not there, or not there yet
         error.headers.update(stale)
@@ -84,45 +91,45 @@ async def _answer_after(
     return response
 
 
-def wanted_sequence(binding: Binding, request: web.Request) -> int:
-    """Return the sequence that the client has seen written: its answer has to know it; 0 for none.
+def required_sequence(binding: Binding, request: web.Request) -> int:
+    """Return the sequence that the response has to include, because the client saw it; 0 for none.
 
-    Raises Invalid when it is no number.
+    Raises Invalid when it is not a number.
     """
-    wanted = request.headers.get(AFTER_HEADER)
-    if wanted is None and "after" not in binding.query_names():
-        wanted = request.query.get("after")
-    if wanted is None:
+    required = request.headers.get(AFTER_HEADER)
+    if required is None and "after" not in binding.query_names():
+        required = request.query.get("after")
+    if required is None:
         return 0
-    if not (wanted.isascii() and wanted.isdigit() and len(wanted) <= _MAX_DIGITS):
-        raise Invalid(f"{AFTER_HEADER}: give the number from {SEQUENCE_HEADER}")
-    return int(wanted)
+    if not (required.isascii() and required.isdigit() and len(required) <= _MAX_DIGITS):
+        raise Invalid(f"{AFTER_HEADER}: send the number from {SEQUENCE_HEADER}")
+    return int(required)
 
 
-def render(answer: Any, path: str) -> Rendered:
-    """Make the bytes and headers of what a query returned; pages say where the next one is."""
-    # what an author may see differs from what others see
+def render(result: Any, path: str) -> CachedResponse:
+    """Make the bytes and headers of what a query returned; pages link to the next one."""
+    # an author may see more than others
     headers: dict[str, str] = {
         hdrs.CACHE_CONTROL: "no-cache",
         hdrs.VARY: AUTHOR_HEADER,
         hdrs.CONTENT_TYPE: JSON_TYPE,
     }
-    if isinstance(answer, Document):
-        body = answer.content
-        headers[hdrs.CONTENT_TYPE] = answer.content_type
+    if isinstance(result, Document):
+        body = result.content
+        headers[hdrs.CONTENT_TYPE] = result.content_type
     else:
-        body = pydantic_core.to_json(answer.content if isinstance(answer, Page) else answer)
-    if isinstance(answer, Page) and answer.next:
-        headers[hdrs.LINK] = f'<{URL(path).with_query(answer.next)}>; rel="next"'
-    return Rendered(body, etag_of(body), headers)
+        body = pydantic_core.to_json(result.content if isinstance(result, Page) else result)
+    if isinstance(result, Page) and result.next:
+        headers[hdrs.LINK] = f'<{URL(path).with_query(result.next)}>; rel="next"'
+    return CachedResponse(body, etag_of(body), headers)
 
 
-def as_response(rendered: Rendered, request: web.Request) -> web.Response:
-    """Send it, or say that the client has it already (RFC 9110 §15.4.5)."""
-    if has_already(request, rendered.etag):
-        headers = {name: value for name, value in rendered.headers.items() if name != hdrs.CONTENT_TYPE}
+def as_response(cached: CachedResponse, request: web.Request) -> web.Response:
+    """Make the response, 304 if the client has it already (RFC 9110 §15.4.5)."""
+    if matches_etag(request, cached.etag):
+        headers = {name: value for name, value in cached.headers.items() if name != hdrs.CONTENT_TYPE}
         response = web.Response(status=304, headers=headers)
     else:
-        response = web.Response(body=rendered.body, headers=rendered.headers)
-    response.etag = rendered.etag
+        response = web.Response(body=cached.body, headers=cached.headers)
+    response.etag = cached.etag
     return response

@@ -1,6 +1,6 @@
-"""Refusals: how an action runs of which nothing may come but a page: its peers read, and refuse to write.
+"""Refusals: how an action runs that may only render a page: its peers read, but raise on writes.
 
-So whatever an action does about a peer's problem it does about this one, with no case of its own.
+So an action handles the gateway's rejection as it handles any problem of a peer: there is no case for it.
 """
 
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from typing import Any, Never
 
 from aiohttp import web
 
-from blog.core.contract import Peer, PeerAnswer, Peers
+from blog.core.contract import Peer, PeerResponse, Peers
 from blog.core.errors import BlogError
 from blog.core.refusals import SECONDS, too_many_writes
 
 
 def refusal_of(request: web.Request) -> BlogError | None:
-    """Return why the gateway refuses a request that it sent here to be shown, None for all others."""
+    """Return the gateway's reason to reject a request that it sent here to be shown, else None."""
     seconds = request.match_info.get(SECONDS)
     return None if seconds is None else too_many_writes(int(seconds))
 
 
 class ReadOnlyPeers:
-    """`peers`, of which none takes a write: each raises `refusal` instead."""
+    """`peers` that cannot write: a write raises `refusal` instead."""
 
     def __init__(self, peers: Peers, refusal: BlogError) -> None:
         self._peers = peers
@@ -32,7 +32,7 @@ class ReadOnlyPeers:
 
 
 class ReadOnlyPeer:
-    """One of them."""
+    """A peer that cannot write."""
 
     def __init__(self, peer: Peer, refusal: BlogError) -> None:
         self._peer = peer
@@ -40,7 +40,7 @@ class ReadOnlyPeer:
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """See `Peer.get`."""
         return await self._peer.get(path, params=params, after=after)
 

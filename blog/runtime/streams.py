@@ -1,9 +1,9 @@
-"""Streams: what happens, as server-sent events, and what a client missed that was cut off.
+"""Streams: events as server-sent events, and what a disconnected client missed.
 
-Each event's id says where it stands in which log. A client that comes back with the last one
-(`Last-Event-ID`, WHATWG HTML §9.2.4) gets what came behind it, in order, each once, from the log;
-one that missed too much, or comes from another log, gets an event `reset` and goes on from now.
-A new EventSource cannot send that header: it may say the same as `?last_event_id=`.
+Each event's id names its log and its sequence. A client that reconnects with the last one
+(`Last-Event-ID`, WHATWG HTML §9.2.4) gets what came after it, in order, each once, from the log;
+one that missed too much, or knows another log, gets an event `reset` and continues from now.
+A new EventSource cannot send that header: it may send the same as `?last_event_id=`.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
-from blog.bus.client import BusLost
 from blog.core.background import background
 from blog.core.contract import Applied, Endpoint, ServerSent
 from blog.core.events import Recorded, is_later
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.runtime.binding import Source, bind
-from blog.runtime.host import Host
-from blog.runtime.view import Listener
+from blog.eventlog.client import BusDisconnected
+from blog.runtime.binding import ArgumentSource, bind
+from blog.runtime.handler_context import HandlerContext
+from blog.runtime.view.host import ChangeListener
 
 HEARTBEAT = 15.0
-"""Seconds between events `beat`, so that nobody on the way, and no client, thinks the stream is dead."""
-MOST_MISSED = 1000
-"""Places of the log that a client may be behind and still go on."""
-PATIENCE = 1.0
-"""Seconds to wait for a view that is behind the client, and for the log to say what was missed."""
+"""Seconds between events `beat`, so that no proxy and no client takes the stream for dead."""
+MAX_MISSED = 1000
+"""Sequences that a client may have missed and still resume."""
+RESUME_TIMEOUT = 1.0
+"""Seconds to wait for a view that lags behind the client, and for the log to send what was missed."""
 LAST_EVENT_ID = "Last-Event-ID"
 LAST_EVENT_ID_PARAMETER = "last_event_id"
 
@@ -44,8 +44,8 @@ R = TypeVar("R")
 log = get_logger()
 
 
-class Place(NamedTuple):
-    """Where a client is: it knows everything of the log `log` up to `sequence`."""
+class StreamPosition(NamedTuple):
+    """The position of a client: it has everything of the log `log` up to `sequence`."""
 
     log: str
     sequence: int
@@ -55,37 +55,37 @@ class Place(NamedTuple):
         return f"{self.log}:{self.sequence}"
 
     @staticmethod
-    def parse(text: str) -> "Place | None":
-        """Read an id; None for what never was one of ours: an EventSource would not survive an error."""
+    def parse(text: str) -> "StreamPosition | None":
+        """Read an id; None if it is not one of ours: an EventSource would not survive an error."""
         match = _ID.fullmatch(text)
-        return Place(match[1], int(match[2])) if match else None
+        return StreamPosition(match[1], int(match[2])) if match else None
 
 
-class Start(NamedTuple):
-    """How a stream begins: what it says first, what was missed, and behind what it goes on live."""
+class StreamStart(NamedTuple):
+    """How a stream begins: its first bytes, what was missed, and the position after which it is live."""
 
     first: bytes
     missed: list[Applied]
-    place: Place
+    position: StreamPosition
 
 
-class Changes:
+class ViewChanges:
     """The `changes` of one stream: what was missed, then what the view applies; each once."""
 
-    def __init__(self, host: Host, listener: Listener, start: Start) -> None:
-        self._host = host
+    def __init__(self, context: HandlerContext, listener: ChangeListener, start: StreamStart) -> None:
+        self._context = context
         self._listener = listener
         self._start = start
 
     async def __aiter__(self) -> AsyncIterator[Applied]:
-        """Iterate in the order of the log; end with it, if the view begins with another one."""
-        _, missed, place = self._start
+        """Iterate in the order of the log; end if the view follows another one."""
+        _, missed, position = self._start
         for item in missed:
             yield item
         async for item in self._listener:
-            if self._host.view is None or self._host.view.log != place.log:
+            if self._context.view is None or self._context.view.log != position.log:
                 return
-            if item.sequence > place.sequence:
+            if item.sequence > position.sequence:
                 yield item
 
     def read(self, method: Callable[..., R], *args: Any) -> Awaitable[R]:
@@ -93,16 +93,19 @@ class Changes:
         return self._listener.read(method, *args)
 
 
-def stream(host: Host, endpoint: Endpoint) -> Handler:
+def stream(context: HandlerContext, endpoint: Endpoint) -> Handler:
     """Make the aiohttp handler of a stream."""
     binding = bind(endpoint)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        assert host.view is not None
-        with host.view.changes() as listener, host.member.streaming():
-            start = await _start(host, _came_from(request))
-            given = {Source.META: host.meta(request), Source.CHANGES: Changes(host, listener, start)}
-            items = await host.call(binding, request, given)
+        assert context.view is not None
+        with context.view.changes() as listener, context.member.streaming():
+            start = await _resume(context, _last_position(request))
+            given = {
+                ArgumentSource.META: context.meta(request),
+                ArgumentSource.CHANGES: ViewChanges(context, listener, start),
+            }
+            items = await context.call(binding, request, given)
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-store"}
             )
@@ -111,75 +114,75 @@ def stream(host: Host, endpoint: Endpoint) -> Handler:
                 return response
             with suppress(ConnectionError):
                 await response.write(start.first)
-                await _send(response, items, start.place.log, host.member.draining)
+                await _send(response, items, start.position.log, context.member.draining)
             return response
 
     return handle
 
 
-def _came_from(request: web.Request) -> Place | None:
-    """Return where the client was cut off; the header is what a browser that comes back knows last."""
+def _last_position(request: web.Request) -> StreamPosition | None:
+    """Return the last position of the client; the header, of a browser that reconnects, is newer."""
     parameter = request.query.get(LAST_EVENT_ID_PARAMETER, "")
-    return Place.parse(request.headers.get(LAST_EVENT_ID) or parameter)
+    return StreamPosition.parse(request.headers.get(LAST_EVENT_ID) or parameter)
 
 
-async def _start(host: Host, came_from: Place | None) -> Start:
-    """Work out where a client goes on whose listener is there already."""
-    here = await _here(host)
-    if came_from is None:
+async def _resume(context: HandlerContext, last: StreamPosition | None) -> StreamStart:
+    """Work out where a client resumes; its listener has to exist already."""
+    current = await _current(context)
+    if last is None:
         # an id without data is no event, but is remembered (WHATWG HTML §9.2.6)
-        return Start(f"id: {here}\n\n".encode(), [], here)
-    if came_from.log == here.log and await _has(host, came_from):
-        if came_from.sequence >= here.sequence:
-            return Start(b"", [], came_from)
-        missed = await _missed(host, came_from.sequence, here)
+        return StreamStart(f"id: {current}\n\n".encode(), [], current)
+    if last.log == current.log and await _is_reached(context, last):
+        if last.sequence >= current.sequence:
+            return StreamStart(b"", [], last)
+        missed = await _missed(context, last.sequence, current)
         if missed is not None:
-            return Start(b"", missed, here)
-    here = await _here(host)
-    return Start(_encode(ServerSent("reset", {}, here.sequence), here.log), [], here)
+            return StreamStart(b"", missed, current)
+    current = await _current(context)
+    return StreamStart(_encode(ServerSent("reset", {}, current.sequence), current.log), [], current)
 
 
-async def _here(host: Host) -> Place:
-    """Say how far the view is: whoever listens already gets all that comes behind it."""
-    assert host.view is not None
-    # the view tells its listeners before it says how far it is: wait until it has said so
-    await host.view.wait_for(0, None)
-    return Place(host.view.log or "", host.view.applied)
+async def _current(context: HandlerContext) -> StreamPosition:
+    """Return the position of the view: a listener that exists already gets everything after it."""
+    assert context.view is not None
+    # the view passes events to its listeners before it publishes its position: wait for that
+    await context.view.wait_for(0, None)
+    return StreamPosition(context.view.log or "", context.view.applied)
 
 
-async def _has(host: Host, place: Place) -> bool:
-    """Wait for a view that is behind what the client has seen elsewhere; but not for what never was."""
-    assert host.view is not None
-    return await host.view.wait_for(place.sequence, PATIENCE, place.log)
+async def _is_reached(context: HandlerContext, position: StreamPosition) -> bool:
+    """Wait for a view that lags behind what the client saw elsewhere; not long: it may not exist."""
+    assert context.view is not None
+    return await context.view.wait_for(position.sequence, RESUME_TIMEOUT, position.log)
 
 
-async def _missed(host: Host, after: int, here: Place) -> list[Applied] | None:
-    """Read from the log what is behind `after`, up to `here`; None if it is too much or not to be had."""
-    view = host.service.view
+async def _missed(context: HandlerContext, after: int, current: StreamPosition) -> list[Applied] | None:
+    """Read the events after `after`, up to `current`, from the log; None if they are too many or fail."""
+    view = context.service.view
     assert view is not None
-    if here.sequence - after > MOST_MISSED:
+    if current.sequence - after > MAX_MISSED:
         return None
     missed: list[Recorded] = []
     try:
         async with (
-            asyncio.timeout(PATIENCE),
-            aclosing(host.bus.follow(after, frozenset(view.appliers))) as batches,
+            asyncio.timeout(RESUME_TIMEOUT),
+            aclosing(context.bus.follow(after, frozenset(view.appliers))) as batches,
         ):
             async for batch in batches:
-                if batch.log != here.log:
+                if batch.log != current.log:
                     return None
                 missed += batch.events
-                if batch.through >= here.sequence:
+                if batch.through >= current.sequence:
                     break
-    except (BusLost, TimeoutError) as error:
-        log.info("stream.not_resumed", after=after, why=str(error))
+    except (BusDisconnected, TimeoutError) as error:
+        log.info("stream.not_resumed", after=after, reason=str(error))
         return None
     found = [_applied(view, recorded) for recorded in missed]
-    return [item for item in found if item is not None and item.sequence <= here.sequence]
+    return [item for item in found if item is not None and item.sequence <= current.sequence]
 
 
 def _applied(view: type[View], recorded: Recorded) -> Applied | None:
-    """Read an event; None for what the view has skipped as well."""
+    """Read an event; None for one that the view has skipped as well."""
     kind = view.appliers[recorded.type].event
     if is_later(recorded, kind):
         return None
@@ -221,5 +224,5 @@ def _encode(item: ServerSent, log_id: str) -> bytes:
     """Encode one event (WHATWG HTML §9.2.6). JSON has no line breaks of its own."""
     lines = [f"event: {item.event}".encode(), b"data: " + pydantic_core.to_json(item.data)]
     if item.sequence is not None:
-        lines.insert(0, f"id: {Place(log_id, item.sequence)}".encode())
+        lines.insert(0, f"id: {StreamPosition(log_id, item.sequence)}".encode())
     return b"\n".join(lines) + b"\n\n"

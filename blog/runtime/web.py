@@ -1,6 +1,6 @@
 """From contract to aiohttp app: parse, call, render, map errors. Handlers never see aiohttp.
 
-Until the instance is open (see `Host`) the door answers 503.
+Until the instance is open (see `HandlerContext`) its routes respond with 503.
 """
 
 from collections.abc import Callable
@@ -15,114 +15,114 @@ from aiohttp.typedefs import Handler
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
 from blog.core.operator import PATH as OPERATOR_PATH
-from blog.core.reactions import PATH, Delivery
+from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.refusals import refused_pattern
 from blog.core.web import (
     SEQUENCE_HEADER,
     parsed,
     problems,
+    read_all,
     read_body,
-    read_whole,
     requires_token,
 )
 from blog.runtime.access import access
-from blog.runtime.binding import Source, bind
-from blog.runtime.host import Host, command_request
+from blog.runtime.binding import ArgumentSource, bind
+from blog.runtime.handler_context import HandlerContext, command_request_of
 from blog.runtime.openapi import describe
-from blog.runtime.operator import OperatorApi
+from blog.runtime.operator import OperatorAPI
 from blog.runtime.pages import page, refused_page
 from blog.runtime.queries import query
-from blog.runtime.siblings import PATH as SNAPSHOT
-from blog.runtime.siblings import Giver
 from blog.runtime.streams import stream
+from blog.runtime.view.transfer import PATH as SNAPSHOT
+from blog.runtime.view.transfer import SnapshotServer
 
 JSON_TYPE = "application/json"
 
-_INNER = (PATH, SNAPSHOT, "/metrics")
+_PROTECTED = (PATH, SNAPSHOT, "/metrics")
 
 
-def make_app(host: Host, token: str | None, body_limit: int) -> web.Application:
-    """Make the app of a service: its declared routes, the bus's door, and its own description."""
+def make_app(context: HandlerContext, token: str | None, body_limit: int) -> web.Application:
+    """Make the app of a service: its declared routes, those for the platform, and its description."""
     app = web.Application(
         middlewares=[
-            access(host.service.name, lambda: host.member),
+            access(context.service.name, lambda: context.member),
             problems,
-            requires_token(token, _is_inner),
+            requires_token(token, _is_protected),
         ],
         client_max_size=body_limit,
     )
-    kinds: dict[str, Callable[[Host, Endpoint], Handler]] = {
+    kinds: dict[str, Callable[[HandlerContext, Endpoint], Handler]] = {
         "command": _command,
         "query": query,
         "stream": stream,
         "page": page,
         "action": page,
     }
-    for endpoint in host.service.endpoints:
-        handler = kinds[endpoint.kind](host, endpoint)
+    for endpoint in context.service.endpoints:
+        handler = kinds[endpoint.kind](context, endpoint)
         if endpoint.kind not in PAGES:
-            handler = _when_open(host, handler)
+            handler = _when_open(context, handler)
         app.router.add_route(endpoint.route.method, endpoint.route.pattern, handler)
         if endpoint.route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, endpoint.route.pattern, handler)
         if endpoint.route.shows_refusals:
             pattern = refused_pattern(endpoint.route.pattern)
-            app.router.add_route(endpoint.route.method, pattern, refused_page(host, endpoint))
-    app.router.add_post(PATH, _when_open(host, partial(_react, host)))
-    app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(host, Giver(host).handle))
-    app.router.add_get("/openapi.json", _describe(host.service))
-    app.add_routes(OperatorApi(host).routes())
+            app.router.add_route(endpoint.route.method, pattern, refused_page(context, endpoint))
+    app.router.add_post(PATH, _when_open(context, partial(_react, context)))
+    app.router.add_route(hdrs.METH_GET, SNAPSHOT, _when_open(context, SnapshotServer(context).handle))
+    app.router.add_get("/openapi.json", _describe(context.service))
+    app.add_routes(OperatorAPI(context).routes())
     return app
 
 
-def _is_inner(request: web.Request) -> bool:
-    return request.path in _INNER or request.path.startswith(OPERATOR_PATH)
+def _is_protected(request: web.Request) -> bool:
+    return request.path in _PROTECTED or request.path.startswith(OPERATOR_PATH)
 
 
-def _when_open(host: Host, handler: Handler) -> Handler:
+def _when_open(context: HandlerContext, handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        host.must_be_open()
+        context.must_be_open()
         return await handler(request)
 
     return handle
 
 
-def _command(host: Host, endpoint: Endpoint) -> Handler:
+def _command(context: HandlerContext, endpoint: Endpoint) -> Handler:
     binding = bind(endpoint)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         body = await read_body(request, JSON_TYPE) if binding.body else b""
-        given = {Source.BODY: parsed(binding.body, body)} if binding.body else {}
-        command = command_request(request, body)
+        given = {ArgumentSource.BODY: parsed(binding.body, body)} if binding.body else {}
+        command = command_request_of(request, body)
 
         async def decide(meta: Meta) -> Any:
-            return await host.call(binding, request, given | {Source.META: meta})
+            return await context.call(binding, request, given | {ArgumentSource.META: meta})
 
-        catch_up = host.view.catch_up if host.view else None
-        return _answered(endpoint, await host.commands.run(command, decide, catch_up))
+        catch_up = context.view.catch_up if context.view else None
+        return _response(endpoint, await context.commands.run(command, decide, catch_up))
 
     return handle
 
 
-def _answered(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
-    """Render what came of a command; where there is nothing to show it is 204."""
+def _response(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
+    """Render the outcome of a command; 204 if it has no content."""
     headers = {} if outcome.sequence is None else {SEQUENCE_HEADER: str(outcome.sequence)}
     if isinstance(outcome, Unchanged):
-        answer, status = outcome.answer, HTTPStatus.OK
+        content, status = outcome.content, HTTPStatus.OK
     else:
         event, status = outcome.events[0], HTTPStatus(endpoint.status)
-        answer = endpoint.answer(event, outcome) if endpoint.answer else event
+        content = endpoint.response(event, outcome) if endpoint.response else event
         if endpoint.location:
             headers[hdrs.LOCATION] = endpoint.location.format_map(event.model_dump())
-    if answer is None or status is HTTPStatus.NO_CONTENT:
+    if content is None or status is HTTPStatus.NO_CONTENT:
         return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
-    return _json(answer, status=status, headers=headers)
+    return _json(content, status=status, headers=headers)
 
 
-async def _react(host: Host, request: web.Request) -> web.StreamResponse:
-    delivery = parsed(Delivery, await read_whole(request))
-    answer = await host.reactor.handle(delivery)
-    return web.Response(text=answer.model_dump_json(exclude_none=True), content_type=JSON_TYPE)
+async def _react(context: HandlerContext, request: web.Request) -> web.StreamResponse:
+    delivery = parsed(DeliveryRequest, await read_all(request))
+    response = await context.reactor.handle(delivery)
+    return web.Response(text=response.model_dump_json(exclude_none=True), content_type=JSON_TYPE)
 
 
 def _describe(service: Service) -> Handler:
@@ -134,6 +134,6 @@ def _describe(service: Service) -> Handler:
     return handle
 
 
-def _json(answer: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = pydantic_core.to_json(answer)
+def _json(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    body = pydantic_core.to_json(content)
     return web.Response(status=status, body=body, content_type=JSON_TYPE, headers=headers)

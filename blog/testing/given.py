@@ -11,7 +11,7 @@ from blog.core.view import View
 
 V = TypeVar("V", bound=View)
 
-# what a view knows of its place in the log (`View.applied`); in a file, the runtime keeps it
+# the position of a view in the log (`View.applied`); in a file, the runtime keeps it
 _POSITION = (
     "CREATE TABLE view_position (applied INTEGER NOT NULL) STRICT; INSERT INTO view_position VALUES (0);"
 )

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.test_utils import BaseTestServer
 from aiohttp.web_runner import BaseRunner
@@ -14,91 +14,96 @@ from pydantic import SecretStr
 from yarl import URL
 
 from blog.core.clock import SystemClock
+from blog.core.deprecated import RenamedAttribute, renamed_names
 from blog.core.instance import Instance, State
+from blog.core.net.address import Address
 from blog.core.settings import Settings
-from blog.master.doors import with_ports
-from blog.master.in_process import InProcess
+from blog.master.ports import with_ports
 from blog.master.programs import defaults
-from blog.master.up import Blog, running
-from blog.registry.discovery import Discovery
+from blog.master.runtimes.in_process import InProcessRuntime
+from blog.master.up import BlogProcesses, running
+from blog.registry.client.discovery import Discovery
 
 _TOKEN = "test-token"  # noqa: S105 - of a blog that lives as long as a test
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 
 
 class RunningBlog:
     """A running blog that a test can scale, kill and pause."""
 
-    def __init__(self, blog: Blog, runtime: InProcess) -> None:
+    def __init__(self, blog: BlogProcesses, runtime: InProcessRuntime) -> None:
         self._blog = blog
         self._runtime = runtime
 
     @property
     def url(self) -> str:
-        """Where readers go."""
+        """The URL of the public port."""
         return self._blog.public_url
 
     @property
     def registry_url(self) -> str:
-        """Where the registry is; its API needs `token`."""
-        return f"http://{self._blog.settings.host}:{self._blog.settings.admin_port}"
+        """The URL of the registry; its API needs `token`."""
+        return Address.of(self._blog.settings.host, self._blog.settings.admin_port).local.url()
 
     @property
     def token(self) -> str:
-        """The secret of the inner doors."""
+        """The token of the admin API."""
         return _TOKEN
 
     def instances(self, service: str | None = None, state: State | None = None) -> list[Instance]:
-        """List who is known, of one service or in one state if asked for."""
+        """List the instances that are registered, of one service or in one state if given."""
         return [
             item
-            for item in self._blog.session.discovery.instances.values()
+            for item in self._blog.registry_client.discovery.instances.values()
             if service in (None, item.service) and state in (None, item.state)
         ]
 
-    async def scale(self, **wanted: int) -> None:
-        """Run another number of copies; return when it is so."""
-        self._blog.master.scale(wanted)
-        await self.until(
+    async def scale(self, **replicas: int) -> None:
+        """Run another number of replicas; return when they are ready."""
+        self._blog.reconciler.scale(replicas)
+        await self.wait_until(
             lambda blog: all(
                 len(blog.instances(name)) == len(blog.instances(name, State.READY)) == count
-                for name, count in wanted.items()
+                for name, count in replicas.items()
             )
         )
-        await self.until_known()
+        await self.wait_until_converged()
 
-    async def until_known(self) -> None:
-        """Wait until every instance that follows others knows of the same ready ones as we do.
+    async def wait_until_converged(self) -> None:
+        """Wait until the tables of all instances have converged: they know the same ready instances.
 
-        Who takes turns over instances (gateway, bus, peers) hears of a change milliseconds apart.
+        Load balancers (gateway, bus, peers) hear of a change milliseconds apart.
         """
         ready = {item.id: item.service for item in self.instances(state=State.READY)}
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             for id_ in ready:
                 table = self._runtime.member(id_).discovery
-                wanted = {one for one, service in ready.items() if {service, "*"} & set(table.follow)}
-                await table.wait_until(partial(_knows, ids=wanted, services=set(ready.values())))
+                expected = {one for one, service in ready.items() if {service, "*"} & set(table.follow)}
+                await table.wait_until(partial(_knows, ids=expected, services=set(ready.values())))
 
     def kill(self, instance_id: str) -> None:
-        """End an instance without a goodbye; the master starts another one."""
+        """End an instance as kill -9 does; the master starts another one."""
         self._runtime.kill(instance_id)
 
     def pause(self, instance_id: str) -> None:
-        """Make an instance silent, like a stopped process."""
+        """Make an instance unresponsive, as SIGSTOP does."""
         self._runtime.member(instance_id).pause()
 
     def resume(self, instance_id: str) -> None:
-        """Let a paused instance go on."""
+        """Let a paused instance continue, as SIGCONT does."""
         self._runtime.member(instance_id).resume()
 
-    async def until(self, predicate: Callable[["RunningBlog"], bool]) -> None:
+    async def wait_until(self, predicate: Callable[["RunningBlog"], bool]) -> None:
         """Wait until `predicate` holds of what the registry knows. Raises TimeoutError after 10 s."""
-        async with asyncio.timeout(_PATIENCE):
-            await self._blog.session.discovery.wait_until(lambda _: predicate(self))
+        async with asyncio.timeout(_TIMEOUT):
+            await self._blog.registry_client.discovery.wait_until(lambda _: predicate(self))
+
+    until = RenamedAttribute("wait_until")
+    until_known = RenamedAttribute("wait_until_converged")
 
     def __repr__(self) -> str:
-        """Show who is running."""
-        return f"<RunningBlog {self._blog.session.discovery!r}>"
+        """Show the instances."""
+        return f"<RunningBlog {self._blog.registry_client.discovery!r}>"
 
 
 def _knows(table: Discovery, *, ids: set[str], services: set[str]) -> bool:
@@ -108,9 +113,9 @@ def _knows(table: Discovery, *, ids: set[str], services: set[str]) -> bool:
 
 @asynccontextmanager
 async def running_blog(
-    folder: Path, options: Mapping[str, Any] = MappingProxyType({}), /, **copies: int
+    folder: Path, options: Mapping[str, Any] = MappingProxyType({}), /, **replicas: int
 ) -> AsyncIterator[RunningBlog]:
-    """Run a blog with its data in `folder`; yield it once every copy is ready.
+    """Run a blog with its data in `folder`; yield it once every replica is ready.
 
     Tests write as fast as they can (`write_rate` is 0), unless the settings `options` say otherwise.
     """
@@ -118,28 +123,31 @@ async def running_blog(
     settings = with_ports(Settings(data_dir=folder, **given))
     clock = SystemClock()
     async with (
-        InProcess.open(settings, clock) as runtime,
-        running(runtime, settings, defaults() | copies, clock) as blog,
+        InProcessRuntime.open(settings, clock) as runtime,
+        running(runtime, settings, defaults() | replicas, clock) as blog,
     ):
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             await blog.wait_until_ready()
         running_one = RunningBlog(blog, runtime)
-        await running_one.until_known()
+        await running_one.wait_until_converged()
         yield running_one
 
 
-class GatewayServer(BaseTestServer):
-    """What aiohttp's TestClient takes for a server: the public door of a blog that runs already."""
+class GatewayTestServer(BaseTestServer):
+    """A server for aiohttp's TestClient: the public port of a blog that is running already."""
 
     def __init__(self, url: str) -> None:
-        host, _, port = url.removeprefix("http://").rpartition(":")
-        super().__init__(scheme="http", host=host, port=int(port))
-        self._url = url
+        self._url = URL(url)
+        super().__init__(scheme="http", host=self._url.host or "", port=self._url.port)
 
     async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any) -> None:
-        """Only point there: it is running, and not ours to stop."""
+        """Do nothing but set the URL: it is running already, and stopped by its owner."""
         del loop, kwargs
-        self._root = URL(self._url)
+        self._root = self._url
 
     async def _make_runner(self, **kwargs: Any) -> BaseRunner:
-        raise RuntimeError(f"there is nothing to run with {kwargs}")
+        raise RuntimeError(f"the blog is running already, without {kwargs}")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, GatewayServer="GatewayTestServer")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def blog(tmp_path: Path) -> AsyncIterator["RunningBlog"]:
-    """Give a whole running blog, one copy of each service, in the test's own event loop."""
+    """Give a whole running blog, one replica of each service, in the test's own event loop."""
     from blog.testing.harness import running_blog  # noqa: PLC0415 - heavy
 
     async with running_blog(tmp_path / "blog") as running:
@@ -26,11 +26,11 @@ async def blog(tmp_path: Path) -> AsyncIterator["RunningBlog"]:
 
 @pytest_asyncio.fixture
 async def gateway_client(blog: "RunningBlog") -> AsyncIterator["TestClient[Any, Any]"]:
-    """Give aiohttp's test client, pointed at the public door of `blog`."""
+    """Give aiohttp's test client, pointed at the public port of `blog`."""
     from aiohttp.test_utils import TestClient  # noqa: PLC0415 - heavy
 
-    from blog.testing.harness import GatewayServer  # noqa: PLC0415 - heavy
+    from blog.testing.harness import GatewayTestServer  # noqa: PLC0415 - heavy
 
-    client: TestClient[Any, Any] = TestClient(GatewayServer(blog.url))
+    client: TestClient[Any, Any] = TestClient(GatewayTestServer(blog.url))
     async with client:
         yield client

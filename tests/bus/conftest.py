@@ -11,22 +11,22 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from blog.bus.client import BusClient
 from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.events import Envelope
-from blog.core.reactions import PATH, Delivery
+from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.settings import Settings
 from blog.core.web import bearer, problems
-from blog.gateway.registry_only import run_registry
+from blog.eventlog.client import EventLogClient
+from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.session import Session
+from blog.registry.client.client import RegistryClient
 
 TOKEN = "bus-token"
 Reacted = dict[str, Any] | web.Response
-React = Callable[[Delivery], Reacted | Awaitable[Reacted]]
+React = Callable[[DeliveryRequest], Reacted | Awaitable[Reacted]]
 
 
 class Rig:
@@ -34,8 +34,8 @@ class Rig:
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.http: aiohttp.ClientSession
-        self.session: Session
-        self.client: BusClient
+        self.registry_client: RegistryClient
+        self.client: EventLogClient
         self.registry: str
         self.bus: Lifecycle
         self.folder = folder
@@ -45,7 +45,7 @@ class Rig:
     @property
     def url(self) -> str:
         """Where the bus is."""
-        [instance] = self.session.discovery.serving("bus")
+        [instance] = self.registry_client.discovery.serving("bus")
         return f"http://{instance.address}"
 
     def settings(self, folder: str = "data") -> Settings:
@@ -61,16 +61,16 @@ class Rig:
         """Start a registry, and follow it."""
         life = Lifecycle(SystemClock())
         await self._stack.enter_async_context(background(run_registry(self.settings(), life)))
-        await _until_bound(life)
-        assert life.member is not None
-        self.registry = f"http://{life.member.instance.address}"
+        async with asyncio.timeout(5):
+            member = await life.bound()
+        self.registry = f"http://{member.instance.address}"
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
-        session = Session(
+        registry_client = RegistryClient(
             http=self.http, registries=[self.registry], clock=SystemClock(), follow=["*"], token=TOKEN
         )
-        self.session = await self._stack.enter_async_context(session)
+        self.registry_client = await self._stack.enter_async_context(registry_client)
         self.client = await self._stack.enter_async_context(
-            BusClient(self.session.discovery, self.http, SystemClock(), TOKEN)
+            EventLogClient(self.registry_client.discovery, self.http, SystemClock(), TOKEN)
         )
 
     async def start_bus(self, folder: str = "data") -> None:
@@ -80,25 +80,25 @@ class Rig:
         await stack.enter_async_context(background(run(self.settings(folder), self.bus)))
         self._stack.push_async_callback(stack.aclose)
         self._running.append(stack)
-        await self.session.discovery.wait_until(lambda table: bool(table.serving("bus")))
+        await self.registry_client.discovery.wait_until(lambda table: bool(table.serving("bus")))
 
     async def crash_bus(self) -> None:
         """End the bus without a goodbye."""
         assert self.bus.member is not None
         self.bus.member.crash()
         await self._running.pop().aclose()
-        await self.session.discovery.wait_until(lambda table: not table.serving("bus"))
+        await self.registry_client.discovery.wait_until(lambda table: not table.serving("bus"))
 
     async def reactor(
         self, service: str, types: list[str], react: React, *, is_ready: bool = True
     ) -> Member:
-        """Run an instance of `service` that answers deliveries with what `react` returns."""
+        """Run an instance of `service` that responds to deliveries with what `react` returns."""
 
         async def handle(request: web.Request) -> web.Response:
-            answer = react(Delivery.model_validate_json(await request.read()))
-            if not isinstance(answer, dict | web.Response):
-                answer = await answer
-            return answer if isinstance(answer, web.Response) else web.json_response(answer)
+            response = react(DeliveryRequest.model_validate_json(await request.read()))
+            if not isinstance(response, dict | web.Response):
+                response = await response
+            return response if isinstance(response, web.Response) else web.json_response(response)
 
         app = web.Application(middlewares=[problems])
         app.router.add_post(PATH, handle)
@@ -118,17 +118,17 @@ class Rig:
     async def send(
         self, body: bytes | str, content_type: str = "application/cloudevents-batch+json", **query: str
     ) -> tuple[int, Any]:
-        """Post to `/events`; return status and answer."""
+        """Post to `/events`; return status and response."""
         headers = {"Content-Type": content_type, **bearer(TOKEN)}
         async with self.http.post(
             f"{self.url}/events", data=body, headers=headers, params=query
-        ) as answer:
-            return answer.status, await answer.json(content_type=None)
+        ) as response:
+            return response.status, await response.json(content_type=None)
 
     async def get(self, path: str) -> Any:
         """Read JSON from the bus."""
-        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as answer:
-            return await answer.json(content_type=None)
+        async with self.http.get(self.url + path, headers=bearer(TOKEN)) as response:
+            return await response.json(content_type=None)
 
     async def events(self, **query: str) -> list[Envelope]:
         """Read the log."""
@@ -137,18 +137,12 @@ class Rig:
 
 
 async def hang_up(member: Member) -> None:
-    """Let nobody listen at an instance's port any more, without a goodbye."""
+    """Close the port of an instance that does not leave."""
     for site in member._runner.sites:
         await site.stop()
-    for _ in range(10):  # whoever was just let in is somebody's to close
+    for _ in range(10):  # a connection that was just accepted is to be closed as well
         await asyncio.sleep(0)
     await member._runner.cleanup()
-
-
-async def _until_bound(life: Lifecycle) -> None:
-    async with asyncio.timeout(5):
-        while life.member is None:
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

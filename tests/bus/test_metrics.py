@@ -3,17 +3,17 @@
 import asyncio
 from contextlib import aclosing
 
-from blog.core.reactions import Delivery
+from blog.core.reactions import DeliveryRequest
 from blog.core.web import bearer
+from tests.bus.api.test_admin import Reactor, post, subscription
 from tests.bus.conftest import TOKEN, Rig
-from tests.bus.test_admin import Reactor, post, subscription
-from tests.bus.test_delivery import CAUSE, cause, effects_of
+from tests.bus.delivery.test_delivery import CAUSE, cause, effects_of
 
 
 async def metrics(rig: Rig) -> dict[str, float]:
     """Read them, by name and labels."""
-    async with rig.http.get(f"{rig.url}/metrics", headers=bearer(TOKEN)) as answer:
-        lines = (await answer.text()).splitlines()
+    async with rig.http.get(f"{rig.url}/metrics", headers=bearer(TOKEN)) as response:
+        lines = (await response.text()).splitlines()
     return {
         name: float(value)
         for name, _, value in (line.rpartition(" ") for line in lines)
@@ -26,13 +26,13 @@ async def test_subscriptions_are_counted(rig: Rig) -> None:
     tries = 0
 
     class Flaky(Reactor):
-        def __call__(self, delivery: Delivery) -> dict[str, object]:
+        def __call__(self, delivery: DeliveryRequest) -> dict[str, object]:
             nonlocal tries
             tries += 1
-            answer = super().__call__(delivery)
+            response = super().__call__(delivery)
             if tries == 1:
-                answer["results"][0] |= {"outcome": "retry", "events": []}
-            return answer
+                response["results"][0] |= {"outcome": "retry", "events": []}
+            return response
 
     await rig.reactor("reactor", [CAUSE], Flaky("c1"))
     await rig.client.append([cause(0, "a")])

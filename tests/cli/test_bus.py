@@ -1,4 +1,4 @@
-"""Commands to the bus: what another program at its address answers is one line."""
+"""Commands to the bus: the response of another program at its address is one line."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ async def test_what_is_not_json_is_one_line(
 ) -> None:
     """With its address."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.Response(text=says)
 
     app = web.Application()
-    app.router.add_get("/dead-letters", answer)
+    app.router.add_get("/dead-letters", respond)
     monkeypatch.setenv("BLOG_DATA_DIR", str(tmp_path))
     async with TestServer(app) as server:
         with run_file(tmp_path, f"bus-{new_id()}", f"127.0.0.1:{server.port}"):
             with pytest.raises(SettingsError) as wrong:
                 await _call("GET", "/dead-letters")
-            says_so = f"The bus at 127.0.0.1:{server.port}: its answer is not JSON"
+            says_so = f"The bus at 127.0.0.1:{server.port}: its response is not JSON"
     assert wrong.value.detail.startswith(says_so)

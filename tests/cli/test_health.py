@@ -75,21 +75,21 @@ def instance(paths: dict[str, bytes], host: str = "127.0.0.1") -> Iterator[str]:
 async def test_an_instance_is_asked(status: int, id_: str, expected: tuple[bool, bool]) -> None:
     """It is well, it is not, or another one has its address now."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.Response(status=status, text="ready", headers={INSTANCE_HEADER: id_})
 
     app = web.Application()
-    app.router.add_get("/readyz", answer)
+    app.router.add_get("/readyz", respond)
     async with TestServer(app) as server:
         item = LocalInstance("a", f"0.0.0.0:{server.port}")
         found = await asyncio.to_thread(ask, item, "/readyz")
-    assert (found.is_well, found.is_it) == expected
-    assert found.says == "ready"
-    assert not ask(item, "/readyz").is_well
+    assert (found.is_healthy, found.is_same) == expected
+    assert found.detail == "ready"
+    assert not ask(item, "/readyz").is_healthy
 
 
 def test_nobody_here_is_not_well(tmp_path: Path) -> None:
-    """Nor is one that does not answer."""
+    """Nor is one that does not respond."""
     assert check(ready=False) == 1
     with run_file(tmp_path, "a", "127.0.0.1:1"):
         assert check(ready=False) == 1
@@ -107,7 +107,7 @@ def test_readiness_counts_until_it_was_ready_once(tmp_path: Path) -> None:
             assert main(["--startup"]) == 1
 
 
-def test_one_more_copy_that_starts_is_no_illness_of_the_others(tmp_path: Path) -> None:
+def test_one_more_replica_that_starts_is_no_illness_of_the_others(tmp_path: Path) -> None:
     """Where several run in one container: the service has been ready here."""
     paths = {"/readyz": answering(503, POSTS_2), "/healthz": answering(200, POSTS_2)}
     with (
@@ -123,7 +123,7 @@ def test_one_more_copy_that_starts_is_no_illness_of_the_others(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         pytest.param(b"", id="silent"),
         pytest.param(b"HTTP/1.1 200", id="half a head"),
@@ -135,20 +135,20 @@ def test_one_more_copy_that_starts_is_no_illness_of_the_others(tmp_path: Path) -
     ],
 )
 def test_what_is_no_answer_is_not_well_within_its_time(
-    answer: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    response: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A stopped process takes connections as well, and answers nothing."""
     monkeypatch.setattr(health, "TIMEOUT", 0.2)
-    with instance({"/healthz": answer}) as address, run_file(tmp_path, "a", address):
+    with instance({"/healthz": response}) as address, run_file(tmp_path, "a", address):
         assert check(ready=False) == 1
-    assert "does not answer" in capsys.readouterr().out
+    assert "does not respond" in capsys.readouterr().out
 
 
 def test_all_together_have_less_time_than_an_engine_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many hang, and however long each of them might: minutes here."""
-    monkeypatch.setattr(health, "PATIENCE", 0.3)
+    monkeypatch.setattr(health, "TOTAL_TIMEOUT", 0.3)
     monkeypatch.setattr(health, "TIMEOUT", 60.0)
     began = time.monotonic()
     with (
@@ -161,15 +161,15 @@ def test_all_together_have_less_time_than_an_engine_waits(
 
 
 @pytest.mark.parametrize(
-    ("bound", "asked"), [("::1", "[::1]"), ("::1", "[::]"), ("127.0.0.1", "0.0.0.0")]
+    ("bound", "advertised"), [("::1", "[::1]"), ("::1", "[::]"), ("127.0.0.1", "0.0.0.0")]
 )
-def test_an_instance_may_listen_anywhere(bound: str, asked: str, tmp_path: Path) -> None:
+def test_an_instance_may_listen_anywhere(bound: str, advertised: str, tmp_path: Path) -> None:
     """IPv6, and at every address of the machine."""
     if ":" in bound and not Path("/proc/net/if_inet6").exists():
         pytest.skip("no IPv6 here")
     with instance({"/healthz": answering(200, "a")}, bound) as address:
         port = address.rpartition(":")[2]
-        with run_file(tmp_path, "a", f"{asked}:{port}"):
+        with run_file(tmp_path, "a", f"{advertised}:{port}"):
             assert check(ready=False) == 0
 
 
@@ -250,7 +250,8 @@ WAYS = {
 }
 OURS = {
     "blog", "blog.__main__", "blog.cli", "blog.cli.entrypoint", "blog.cli.health", "blog.core",
-    "blog.core.printable", "blog.core.regular_file", "blog.lifecycle", "blog.lifecycle.local_instances",
+    "blog.core.printable", "blog.core.files", "blog.core.files.regular_file", "blog.core.net",
+    "blog.core.net.address", "blog.lifecycle", "blog.lifecycle.local_instances",
 }  # fmt: skip
 HEAVY = {"asyncio", "email", "http", "inspect", "logging", "ssl", "typing", "urllib.request", "_hashlib"}
 

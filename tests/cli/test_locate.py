@@ -12,13 +12,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from blog.cli.bus import _url as bus_url
-from blog.cli.locate import Located, instances_of, registries, why
+from blog.cli.locate import LocatedInstance, instances_of, problem_detail, registries
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.instance import Instance, State
 from blog.core.settings import Settings
 from blog.lifecycle.run_file import run_file
-from blog.master.resume import Record
+from blog.master.recovery import RecoveryRecord
 from tests.fakes import FakeClock
 
 HERE, OTHER = f"posts-{new_id()}", f"posts-archive-{new_id()}"
@@ -30,7 +30,7 @@ def row(name: str, state: State) -> Any:
     return made.model_copy(update={"id": name, "state": state}).model_dump(mode="json")
 
 
-async def found(folder: Path, *registries_: str) -> list[Located]:
+async def found(folder: Path, *registries_: str) -> list[LocatedInstance]:
     """Look for posts."""
     settings = Settings(data_dir=folder, registry=registries_)
     async with aiohttp.ClientSession() as http:
@@ -60,9 +60,9 @@ async def test_those_here_come_first_and_those_that_do_not_serve_never(tmp_path:
         ):
             listed = await found(tmp_path, "http://127.0.0.1:1", url)
         assert listed == [
-            Located(HERE, "http://127.0.0.1:8000"),
-            Located("ready", "http://10.0.0.7:8000"),
-            Located("suspect", "http://10.0.0.7:8000"),
+            LocatedInstance(HERE, "http://127.0.0.1:8000"),
+            LocatedInstance("ready", "http://10.0.0.7:8000"),
+            LocatedInstance("suspect", "http://10.0.0.7:8000"),
         ]
     assert await found(tmp_path, "http://127.0.0.1:1") == []
 
@@ -82,8 +82,12 @@ async def test_a_registry_that_refuses_says_why(tmp_path: Path) -> None:
 
 def test_what_another_process_says_is_one_line() -> None:
     """Whatever it sends: nothing that a terminal obeys."""
-    assert why(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
-    assert why(500, b'{"detail": "\\n"}') == why(500, b"<html>") == "it answered 500"
+    assert problem_detail(500, rb'{"detail": "a\u001b[2J\nb"}') == "a [2J b"
+    assert (
+        problem_detail(500, b'{"detail": "\\n"}')
+        == problem_detail(500, b"<html>")
+        == "it responded with 500"
+    )
 
 
 def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_of_a_blog_that_runs_in_containers_the_registry_is_known(tmp_path: Path)
     settings = Settings(data_dir=tmp_path, registry=("http://elsewhere:4000",))
     assert registries(settings) == ("http://elsewhere:4000",)
     (tmp_path / "run").mkdir()
-    Record(runtime="docker", host="127.0.0.1", public_port=1, admin_port=4711).write(tmp_path)
+    RecoveryRecord(runtime="docker", host="127.0.0.1", public_port=1, admin_port=4711).write(tmp_path)
     assert registries(settings) == ("http://127.0.0.1:4711",)
 
 
@@ -115,10 +119,10 @@ async def registry() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 def says(text: str, status: int = 200) -> Handler:
     """Answer so."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.Response(text=text, status=status)
 
-    return answer
+    return respond
 
 
 async def silent(request: web.Request) -> web.StreamResponse:
@@ -152,7 +156,7 @@ async def test_where_some_run_here_no_registry_has_to_answer(
     """One that refuses, answers something else, or never."""
     with run_file(tmp_path, HERE, "127.0.0.1:8000"):
         listed = await found(tmp_path, await registry(strange))
-    assert listed == [Located(HERE, "http://127.0.0.1:8000")]
+    assert listed == [LocatedInstance(HERE, "http://127.0.0.1:8000")]
 
 
 @pytest.mark.parametrize("strange", STRANGE)
@@ -166,7 +170,7 @@ async def test_one_strange_registry_does_not_hide_the_next(
 
     first = await registry(strange)
     assert await found(tmp_path, first, await registry(knows)) == [
-        Located("ready", "http://10.0.0.7:8000")
+        LocatedInstance("ready", "http://10.0.0.7:8000")
     ]
     if strange is silent:
         assert await found(tmp_path, first) == []
@@ -177,12 +181,12 @@ async def test_one_strange_registry_does_not_hide_the_next(
 
 
 async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
-    """No registry is asked, whatever it would say."""
-    asked = 0
+    """No registry is asked, whatever it would respond."""
+    requests = 0
 
     async def never(_: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         return web.Response(status=500)
 
     app = web.Application()
@@ -191,4 +195,4 @@ async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
         settings = Settings(data_dir=tmp_path, registry=(f"http://127.0.0.1:{server.port}",))
         with run_file(tmp_path, f"bus-{new_id()}", "127.0.0.1:8000"):
             assert await bus_url(http, settings) == "http://127.0.0.1:8000"
-    assert asked == 0
+    assert requests == 0

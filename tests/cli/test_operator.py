@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.cli.locate import Located
-from blog.cli.operator import Operator, Refused, _operator, _tell, described
+from blog.cli.locate import LocatedInstance
+from blog.cli.operator import OperatorClient, OperatorRefusal, _operator, _send, described
 from blog.core.errors import SettingsError
 from blog.core.ids import new_id
-from blog.core.operator import PATH, Order
+from blog.core.operator import PATH, OperatorRequest
 from blog.lifecycle.run_file import run_file
 from tests.cli.terminal import terminal_of, wait_for
 
@@ -82,22 +82,25 @@ def test_wrong_words_are_refused_before_anything_is_done(
 
 def test_help_lists_what_a_service_is_run_with_and_what_operators_do(tmp_path: Path) -> None:
     """Both of them; a service without operator commands has only the one."""
-    said = blog(tmp_path, "comments", "--help").stdout
+    output = blog(tmp_path, "comments", "--help").stdout
     for word in ("Run one instance of comments", "delete", "reject", "approve"):
-        assert word in said
-    assert "With a command, delete or moderate what it holds." in said
-    assert "Ask for readiness until it was ready once" in blog(tmp_path, "healthcheck", "--help").stdout
-    said = blog(tmp_path, "query", "--help").stdout
-    assert "Run one instance of query." in said
-    assert "Commands:" not in said
-    assert "ith a command" not in said
+        assert word in output
+    assert "With a command, delete or moderate its content." in output
+    assert (
+        "Check readiness until an instance was ready once"
+        in blog(tmp_path, "healthcheck", "--help").stdout
+    )
+    output = blog(tmp_path, "query", "--help").stdout
+    assert "Run one instance of query." in output
+    assert "Commands:" not in output
+    assert "ith a command" not in output
     assert "--reason" in blog(tmp_path, "comments", "reject", "--help").stdout
 
 
 class Fake(NamedTuple):
     """An instance that answers as a test says, and what it was sent."""
 
-    located: Located
+    located: LocatedInstance
     orders: list[tuple[str | None, dict[str, Any]]]
 
 
@@ -111,17 +114,17 @@ async def instance() -> AsyncIterator[Callable[..., Awaitable[Fake]]]:
 
             async def take(request: web.Request) -> web.Response:
                 orders.append((request.headers.get("Idempotency-Key"), await request.json()))
-                answer = answers[min(len(orders), len(answers)) - 1]
-                if answer is None:
+                response = answers[min(len(orders), len(answers)) - 1]
+                if response is None:
                     assert request.transport is not None
                     request.transport.abort()
                     return web.Response()
-                return web.json_response(answer[1], status=answer[0])
+                return web.json_response(response[1], status=response[0])
 
             app = web.Application()
             app.router.add_post(f"{PATH}/burn", take)
             server = await stack.enter_async_context(TestServer(app))
-            return Fake(Located("i", str(server.make_url("")).rstrip("/")), orders)
+            return Fake(LocatedInstance("i", str(server.make_url("")).rstrip("/")), orders)
 
         yield start
 
@@ -129,8 +132,8 @@ async def instance() -> AsyncIterator[Callable[..., Awaitable[Fake]]]:
 async def sent(*fakes: Fake) -> Any:
     """Send one order to the instances; return the report."""
     async with aiohttp.ClientSession() as http:
-        operator = Operator(http, "burn", [fake.located for fake in fakes])
-        return (await operator.send(Order(id="b1", reason="old"))).report
+        operator = OperatorClient(http, "burn", [fake.located for fake in fakes])
+        return (await operator.send(OperatorRequest(id="b1", reason="old"))).report
 
 
 DONE = (200, {"changed": True, "sequence": 7})
@@ -155,9 +158,9 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_key(
 async def test_one_that_cannot_now_is_passed_over(
     instance: Callable[..., Awaitable[Fake]], elsewhere: tuple[int, Any]
 ) -> None:
-    """Another one may; when none can, what the last one said is told."""
+    """Another one may; if none can, what the last one reported is shown."""
     assert (await sent(await instance(elsewhere), await instance(DONE))).changed
-    with pytest.raises(Refused, match=elsewhere[1]["detail"]):
+    with pytest.raises(OperatorRefusal, match=elsewhere[1]["detail"]):
         await sent(await instance(elsewhere))
 
 
@@ -169,15 +172,23 @@ async def test_a_try_without_an_answer_may_have_done_it(
     instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is so already then was this order's; not after one that was never sent, or a preview."""
-    nowhere, second = Located("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
+    nowhere, second = LocatedInstance("n", "http://127.0.0.1:1"), (await instance(UNCHANGED)).located
     for first, order, says in (
-        ((await instance(None, UNCHANGED)).located, Order(id="b"), "done (an earlier try had no answer)"),
-        ((await instance(None, UNCHANGED)).located, Order(id="b", dry_run=True), "already done"),
-        (nowhere, Order(id="b"), "already done"),
-        ((await instance(UNCHANGED)).located, Order(id="b"), "already done"),
+        (
+            (await instance(None, UNCHANGED)).located,
+            OperatorRequest(id="b"),
+            "done (an earlier attempt had no response)",
+        ),
+        (
+            (await instance(None, UNCHANGED)).located,
+            OperatorRequest(id="b", dry_run=True),
+            "already done",
+        ),
+        (nowhere, OperatorRequest(id="b"), "already done"),
+        ((await instance(UNCHANGED)).located, OperatorRequest(id="b"), "already done"),
     ):
         async with aiohttp.ClientSession() as http:
-            assert await _tell(Operator(http, "burn", [first, second]), order)
+            assert await _send(OperatorClient(http, "burn", [first, second]), order)
         assert capsys.readouterr().out == f"b: burn: {says}\n"
 
 
@@ -185,43 +196,43 @@ async def test_a_try_without_an_answer_may_have_done_it(
 async def test_an_answer_that_is_not_ours_is_one_line(
     instance: Callable[..., Awaitable[Fake]], capsys: pytest.CaptureFixture[str], strange: Any
 ) -> None:
-    """And the next order goes on; another instance may answer this one."""
+    """And the next order goes on; another instance may respond to this one."""
     assert (await sent(await instance(strange), await instance(DONE))).sequence == 7
     one = await instance(strange, strange, DONE)
     async with aiohttp.ClientSession() as http:
-        operator = Operator(http, "burn", [one.located])
-        reports = [await _tell(operator, Order(id=id_)) for id_ in ("a", "b")]
+        operator = OperatorClient(http, "burn", [one.located])
+        reports = [await _send(operator, OperatorRequest(id=id_)) for id_ in ("a", "b")]
     assert [report is None for report in reports] == [True, False]
-    said = capsys.readouterr()
-    assert said.out == "b: burn: done, event 7\n"
-    assert said.err.startswith("a: it answered 200, but not with a report")
-    assert len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.out == "b: burn: done, event 7\n"
+    assert output.err.startswith("a: its response is not a report")
+    assert len(output.err.splitlines()) == 1
 
 
 async def test_what_is_refused_is_not_sent_to_another(instance: Callable[..., Awaitable[Fake]]) -> None:
-    """Their answer would be the same."""
+    """Their response would be the same."""
     refusing, other = await instance((404, {"detail": "There is no b1."})), await instance(DONE)
-    with pytest.raises(Refused, match=r"There is no b1\."):
+    with pytest.raises(OperatorRefusal, match=r"There is no b1\."):
         await sent(refusing, other)
     assert other.orders == []
 
 
 async def test_an_instance_of_before_operators_is_told_apart(tmp_path: Path) -> None:
     """It has no such path: what helps is a rollout. One that has not this command is no other case."""
-    for answer, says in (
+    for response, says in (
         (web.Response(status=404), "run `blog rollout posts`"),
         (web.json_response({"water": "Water."}), "run `blog rollout posts`"),
-        (web.json_response(["delete"]), "not with its commands"),
-        (web.json_response(3), "not with its commands"),
-        (web.Response(text="<html>"), "not with its commands"),
-        (web.Response(text="[" * 100_000), "not with its commands"),
+        (web.json_response(["delete"]), "is not a list of commands"),
+        (web.json_response(3), "is not a list of commands"),
+        (web.Response(text="<html>"), "is not a list of commands"),
+        (web.Response(text="[" * 100_000), "is not a list of commands"),
     ):
 
-        async def told(_: web.Request, answer: web.Response = answer) -> web.Response:
-            return answer
+        async def respond(_: web.Request, response: web.Response = response) -> web.Response:
+            return response
 
         app = web.Application()
-        app.router.add_get(PATH, told)
+        app.router.add_get(PATH, respond)
         async with TestServer(app) as server:
             name, patch = f"posts-{new_id()}", pytest.MonkeyPatch.context()
             with run_file(tmp_path, name, f"127.0.0.1:{server.port}"), patch as environ:
@@ -288,15 +299,15 @@ def test_a_question_is_ended_by_the_first_ctrl_c(
 ) -> None:
     """Nothing is done then; a no does nothing either."""
     with terminal_of(tmp_path, "posts", "delete", ID) as (process, keyboard):
-        said = b""
-        while b"[y/N]: " not in said:
-            said += keyboard.read(1024)
+        output = b""
+        while b"[y/N]: " not in output:
+            output += keyboard.read(1024)
         stat = Path(f"/proc/{process.pid}/stat")
         wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")  # it reads by now
         keyboard.write(keys)
         with suppress(OSError):  # how Linux says that the other end is closed
             while part := keyboard.read(1024):
-                said += part
-        assert process.wait() == code, said
-    assert b"title: Hello" in said
+                output += part
+        assert process.wait() == code, output
+    assert b"title: Hello" in output
     assert [order["dry_run"] for order in served] == [True, False][:sent_orders]

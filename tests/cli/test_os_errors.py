@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blog.cli.os_errors import said_of
+from blog.cli.os_errors import message_of
 
 
 def ended(folder: Path, setting: str, error: str) -> subprocess.CompletedProcess[str]:
@@ -84,10 +84,10 @@ def test_what_has_to_do_with_no_file_of_ours_is_a_crash(
 ) -> None:
     """A connection, a file of somebody else, or settings that cannot be read."""
     monkeypatch.setenv("BLOG_DATA_DIR", str(tmp_path))
-    assert said_of(ConnectionRefusedError(111, "Connection refused")) is None
-    assert said_of(PermissionError(13, "Permission denied", "/etc/shadow")) is None
-    assert said_of(PermissionError(13, "Permission denied", f"{tmp_path}-other/x")) is None
-    assert said_of(PermissionError(13, "Permission denied", str(tmp_path / "x"))) is not None
+    assert message_of(ConnectionRefusedError(111, "Connection refused")) is None
+    assert message_of(PermissionError(13, "Permission denied", "/etc/shadow")) is None
+    assert message_of(PermissionError(13, "Permission denied", f"{tmp_path}-other/x")) is None
+    assert message_of(PermissionError(13, "Permission denied", str(tmp_path / "x"))) is not None
     monkeypatch.setenv("BLOG_PORT", "many")
-    assert said_of(PermissionError(13, "Permission denied", str(tmp_path / "x"))) is None
+    assert message_of(PermissionError(13, "Permission denied", str(tmp_path / "x"))) is None
     assert capfd.readouterr().out == ""

@@ -23,6 +23,6 @@ def test_ctrl_c_while_a_service_is_imported_is_no_fault_of_its(tmp_path: Path) -
         while not (tmp_path / "is-imported").exists() and process.poll() is None:
             os.sched_yield()
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output

@@ -62,7 +62,7 @@ def test_last_words_and_mistakes_are_below() -> None:
     """As they are: what an instance prints is no markup."""
     lines = screen(80, CRASHED, problem="blog.toml: services.x: no")
     assert "comments-1 | [/red] why" in lines
-    assert lines[-1].startswith("not taken up: blog.toml")
+    assert lines[-1].startswith("not applied: blog.toml")
 
 
 def test_who_was_started_elsewhere_has_a_short_name() -> None:

@@ -14,7 +14,7 @@ from blog.core.errors import SettingsError
 from blog.core.operator import OperatorCommand
 from blog.core.view import View
 from blog.runtime import catalog
-from blog.runtime.binding import Source, bind, bind_operator
+from blog.runtime.binding import ArgumentSource, bind, bind_operator
 from blog.runtime.openapi import describe
 from blog.runtime.pages import ERROR_TEMPLATE
 
@@ -95,9 +95,9 @@ def test_its_parameters_can_be_filled(service: Service, endpoint: Endpoint) -> N
     """Every parameter has a source, and views are the service's own."""
     binding = bind(endpoint)
     for parameter in binding.parameters:
-        if parameter.source is Source.VIEW:
+        if parameter.source is ArgumentSource.VIEW:
             assert parameter.annotation is service.view
-        if parameter.source is Source.CHANGES:
+        if parameter.source is ArgumentSource.CHANGES:
             assert endpoint.kind == "stream"
 
 
@@ -105,16 +105,16 @@ def test_its_parameters_can_be_filled(service: Service, endpoint: Endpoint) -> N
 def test_handlers_with_a_view_never_wait(service: Service, endpoint: Endpoint) -> None:
     """They run on the view's reading thread: plain functions."""
     del service
-    if bind(endpoint).has(Source.VIEW):
+    if bind(endpoint).has(ArgumentSource.VIEW):
         assert not inspect.iscoroutinefunction(endpoint.handler)
 
 
 @every_endpoint
 def test_who_asks_peers_waits_for_them(service: Service, endpoint: Endpoint) -> None:
     """Async and without a view, as are pages and actions, which can show what went wrong."""
-    if bind(endpoint).has(Source.PEERS) or endpoint.kind in PAGES:
+    if bind(endpoint).has(ArgumentSource.PEERS) or endpoint.kind in PAGES:
         assert inspect.iscoroutinefunction(endpoint.handler)
-        assert not bind(endpoint).has(Source.VIEW)
+        assert not bind(endpoint).has(ArgumentSource.VIEW)
     if endpoint.kind in PAGES:
         templates = Path(str(files("blog.services"))) / service.name / "templates"
         assert (templates / ERROR_TEMPLATE).is_file()
@@ -135,7 +135,7 @@ def test_operators_can_do_what_it_declares(service: Service, command: OperatorCo
     binding = bind_operator(command)
     assert binding.parameters[0].name == command.subject
     for parameter in binding.parameters:
-        if parameter.source is Source.VIEW:
+        if parameter.source is ArgumentSource.VIEW:
             assert parameter.annotation is service.view
     assert not inspect.iscoroutinefunction(command.handler)
     assert (command.handler.__doc__ or "").splitlines()[0].endswith(".")

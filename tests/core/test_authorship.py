@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from blog.core.authorship import Owned, must_be_current, own
+from blog.core.authorship import Owned, authorize, must_be_current
 from blog.core.contract import Meta
 from blog.core.errors import BlogError, Conflict, Forbidden, NotFound
 
@@ -34,16 +34,16 @@ def test_a_thing_is_its_authors_alone(
     """What was written without a token is nobody's, and what is deleted is not there."""
     found = Owned(thing, author, 1)
     if error is None:
-        assert own(found, asked_by(reader), "thing") == thing
+        assert authorize(found, asked_by(reader), "thing") == thing
     else:
         with pytest.raises(error):
-            own(found, asked_by(reader), "thing")
+            authorize(found, asked_by(reader), "thing")
 
 
 def test_what_never_was_is_not_found() -> None:
     """The answer names it."""
     with pytest.raises(NotFound, match="post p1"):
-        own(None, asked_by("mine"), "post p1")
+        authorize(None, asked_by("mine"), "post p1")
 
 
 @pytest.mark.parametrize(

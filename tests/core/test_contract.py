@@ -73,10 +73,10 @@ def test_a_document_knows_its_type() -> None:
     assert Document(b"x").content_type == "application/octet-stream"
 
 
-def test_a_query_may_be_hot() -> None:
+def test_a_query_may_be_cached() -> None:
     """Only one that says so."""
     service = Service("bells")
-    service.query("GET", "/bells", hot=True)(list)
-    service.query("GET", "/towers", answer_timeout=3.0)(list)
-    assert [endpoint.is_hot for endpoint in service.endpoints] == [True, False]
+    service.query("GET", "/bells", cache=True)(list)
+    service.query("GET", "/towers", response_timeout=3.0)(list)
+    assert [endpoint.is_cached for endpoint in service.endpoints] == [True, False]
     assert [route.answer_timeout for route in service.routes] == [None, 3.0]

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from blog.core.logs import Lines, configure, get_logger
+from blog.core.logs import LogOutput, configure, get_logger
 
 
 class FullDisk(io.StringIO):
@@ -32,7 +32,7 @@ def test_a_full_disk_costs_the_line_and_nothing_else(monkeypatch: pytest.MonkeyP
 
 def test_lines_arrive(capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is room."""
-    lines = Lines(io.StringIO())
+    lines = LogOutput(io.StringIO())
     lines.write("lost with its file\n")
     configure(log_format="json")
     get_logger().info("disk.emptied")

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from blog.core.contract import Service
-from blog.core.operator import OperatorCommand, Order
+from blog.core.operator import OperatorCommand, OperatorRequest
 
 
 def burn(book_id: str) -> None:
@@ -59,10 +59,10 @@ def test_mistakes_are_found_at_import(name: str, handler: Callable[..., Any], sa
 def test_an_order_names_one_thing_and_gives_a_reason_in_a_line(fields: dict[str, Any]) -> None:
     """Both within bounds, the reason without control characters."""
     with pytest.raises(ValidationError):
-        Order.model_validate(fields)
+        OperatorRequest.model_validate(fields)
 
 
 def test_a_reason_may_be_left_out() -> None:
     """Then it is None."""
-    assert Order.model_validate({"id": "-x\n"}).reason is None
-    assert Order.model_validate({"id": "b", "reason": " null "}).reason == "null"
+    assert OperatorRequest.model_validate({"id": "-x\n"}).reason is None
+    assert OperatorRequest.model_validate({"id": "b", "reason": " null "}).reason == "null"

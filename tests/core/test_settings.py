@@ -20,6 +20,9 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOG_REGISTRY", "gateway:4000"),
         ("BLOG_ADVERTISE", "nowhere"),
         ("BLOG_LOG_LEVEL", "loud"),
+        ("BLOG_HOST", "[]"),
+        ("BLOG_HOST", "a b"),
+        ("BLOG_HOST", "::g"),
         ("BLOG_WRITE_RATE", "-1"),
         ("BLOG_WRITE_RATE", "many"),
         ("BLOG_WRITE_RATE", "nan"),
@@ -38,6 +41,24 @@ def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, val
         load(Settings)
     assert caught.value.detail.startswith(f"{name}=")
     assert "\n" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [
+        ("[::1]", "::1"),
+        ("::", "::"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("my-host", "my-host"),
+    ],
+)
+def test_a_host_is_read_with_and_without_brackets(
+    monkeypatch: pytest.MonkeyPatch, written: str, host: str
+) -> None:
+    """IPv6 in brackets is how it stands in an address."""
+    monkeypatch.setenv("BLOG_HOST", written)
+    assert load(Settings).host == host
 
 
 def test_an_unknown_variable_gets_the_nearest_name() -> None:

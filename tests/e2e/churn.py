@@ -32,14 +32,14 @@ class Step(NamedTuple):
 
     what: str
     service: str
-    copies: int
+    replicas: int
     which: float
     stopped: float
     pause: float
 
     def __str__(self) -> str:
         """Show what matters of it."""
-        more = {"scale": f"={self.copies}", "stop": f" for {self.stopped:.1f} s"}
+        more = {"scale": f"={self.replicas}", "stop": f" for {self.stopped:.1f} s"}
         return f"{self.what} {self.service}{more.get(self.what, '')}"
 
 
@@ -51,7 +51,7 @@ def course(chance: random.Random) -> Iterator[Step]:
         yield Step(
             what=what,
             service="bus" if is_bus and what in ("kill", "stop") else service,
-            copies=chance.randint(1, MOST),
+            replicas=chance.randint(1, MOST),
             which=chance.random(),
             stopped=chance.uniform(0.5, 5),
             pause=chance.uniform(0, 1),
@@ -59,7 +59,7 @@ def course(chance: random.Random) -> Iterator[Step]:
 
 
 class Churn:
-    """Takes the steps, and knows how many copies are wanted meanwhile."""
+    """Takes the steps, and knows how many replicas are wanted meanwhile."""
 
     def __init__(self, blog: Blog) -> None:
         self.done: Counter[str] = Counter()
@@ -79,15 +79,15 @@ class Churn:
 
     def _take(self, step: Step) -> bool:
         if step.what == "scale":
-            return self.scale(step.service, step.copies)
+            return self.scale(step.service, step.replicas)
         if step.what == "rollout":
             return self._roll_out(step.service)
         return self._strike(step)
 
-    def scale(self, service: str, copies: int) -> bool:
-        """Want another number of copies, and do not wait: `--wait` gives up when it sees a crash loop."""
-        self._wanted[service] = copies
-        return self._called("scale", f"{service}={copies}")
+    def scale(self, service: str, replicas: int) -> bool:
+        """Scale, and do not wait: `--wait` gives up when it sees a crash loop."""
+        self._wanted[service] = replicas
+        return self._called("scale", f"{service}={replicas}")
 
     def _roll_out(self, service: str) -> bool:
         return bool(self._calm(service)) and self._called("rollout", service)

@@ -16,6 +16,7 @@ import pytest
 import requests
 from playwright.async_api import Browser, async_playwright
 
+from blog.core.net.address import Address
 from blog.testing.harness import RunningBlog
 from tests.e2e.readers import Open, Reader, chromium
 
@@ -51,7 +52,8 @@ class Blog:
 
     def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder = folder
-        self.url, self.admin = (f"http://127.0.0.1:{port}" for port in free_ports(2))
+        host = variables.get("BLOG_HOST", "127.0.0.1")
+        self.url, self.admin = (Address.of(host, port).local.url() for port in free_ports(2))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
         self.environ = clean | {
             "BLOG_PUBLIC_PORT": self.url.rpartition(":")[2],

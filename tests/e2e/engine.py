@@ -89,7 +89,7 @@ class Containers:
         wait_until(lambda: self.post_once() is not None, 60)
 
     def answers(self, path: str) -> bool:
-        """Tell whether the gateway answers with 200."""
+        """Return whether the gateway answers with 200."""
         try:
             return requests.get(self.url + path, timeout=5).status_code == 200
         except requests.RequestException:

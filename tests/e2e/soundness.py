@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from blog.bus.maintenance import verify
+from blog.bus.log.maintenance import verify
 from blog.core.events import Envelope
 from tests.e2e.notes import Told
 from tests.e2e.rows import differences, envelopes, log_file, view_files

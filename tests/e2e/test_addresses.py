@@ -1,4 +1,4 @@
-"""Where an instance is found: the guess is right, or the refusal says what to set. On real networks."""
+"""Instances are found at the address they announce, or the error says what to set. Real networks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ def address_of(state: str = "ready", registry: str = REGISTRY) -> str:
 
 def refusal(process: Process) -> str:
     """Return why the instance was refused, as it says itself."""
-    return str(wait_until(lambda: process.logged("instance.refused"), 20)[0]["why"])
+    return str(wait_until(lambda: process.logged("instance.dial_back_failed"), 20)[0]["reason"])
 
 
 def test_of_several_interfaces_it_is_the_one_that_leads_to_the_registry(hosts: Hosts) -> None:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from blog.master.processes import LOCK_OPTION
+from blog.master.runtimes.processes import LOCK_OPTION
 from tests.e2e.conftest import Blog, running_in, wait_until
 from tests.e2e.test_kill import SERVICES, Traffic, a_post
 
-COPIES = SERVICES | {"comments": 2, "web": 1}
+REPLICAS = SERVICES | {"comments": 2, "web": 1}
 UP = ("--scale", "comments=2")
 
 
@@ -30,7 +30,7 @@ def processes(blog: Blog) -> set[int]:
 
 
 def is_adopted(blog: Blog) -> bool:
-    """Tell whether the last `blog up` has taken over what ran."""
+    """Return whether the last `blog up` has taken over what ran."""
     _, adopted, then = blog.said().rpartition("blog.adopted")
     return bool(adopted) and "ready after" in then
 
@@ -54,7 +54,7 @@ def failing(blog: Blog, *words: str) -> tuple[int, str]:
 def killed(up: Callable[..., Blog]) -> Iterator[Blog]:
     """Run a blog and kill its master; what is left is ended, however the test ends."""
     blog = up(*UP)
-    blog.wait_until_ready(**COPIES)
+    blog.wait_until_ready(**REPLICAS)
     blog.kill()
     try:
         yield blog
@@ -68,7 +68,7 @@ def test_a_killed_master_leaves_a_blog_that_serves_and_the_next_one_adopts_it(
 ) -> None:
     """No failed request meanwhile; the same instances, none twice; scaling and an orderly end work."""
     blog = up(*UP)
-    blog.wait_until_ready(**COPIES)
+    blog.wait_until_ready(**REPLICAS)
     path, seen_it = a_post(blog)
     before, pids = ids(blog), processes(blog)
     traffic = Traffic(lambda session: session.get(blog.url + path, headers=seen_it, timeout=10))
@@ -100,7 +100,7 @@ def test_a_killed_master_leaves_a_blog_that_serves_and_the_next_one_adopts_it(
     assert not running_in(blog.folder)
 
 
-def test_an_adopted_copy_that_is_killed_comes_back(up: Callable[..., Blog]) -> None:
+def test_an_adopted_replica_that_is_killed_comes_back(up: Callable[..., Blog]) -> None:
     """It is watched like one of the master's own."""
     with killed(up) as blog:
         blog.start(*UP)
@@ -114,7 +114,7 @@ def test_an_adopted_copy_that_is_killed_comes_back(up: Callable[..., Blog]) -> N
 
 
 def restarts(blog: Blog, service: str) -> list[int]:
-    """Return how often each copy of a service was started again."""
+    """Return how often each replica of a service was started again."""
     return [row["restarts"] for row in json.loads(blog.cli("ps", "--json")) if row["service"] == service]
 
 
@@ -126,7 +126,7 @@ def test_what_died_meanwhile_is_started_again(up: Callable[..., Blog]) -> None:
         for row in dead:
             os.kill(blog.pid(row), signal.SIGKILL)
         blog.start(*UP)
-        blog.wait_until_ready(**COPIES)
+        blog.wait_until_ready(**REPLICAS)
         assert rest < ids(blog)
         assert not {row["id"] for row in dead} & ids(blog)
         a_post(blog)
@@ -143,9 +143,9 @@ def test_killed_while_it_starts_nothing_is_doubled(up: Callable[..., Blog], coun
     blog.kill()
     try:
         blog.start()
-        blog.wait_until_ready(**COPIES | {"comments": 1})
+        blog.wait_until_ready(**REPLICAS | {"comments": 1})
         running = [words.split() for words in running_in(blog.folder) if LOCK_OPTION in words]
-        assert sorted(words[3] for words in running) == sorted(COPIES)
+        assert sorted(words[3] for words in running) == sorted(REPLICAS)
         assert blog.stop() == 0
         assert not running_in(blog.folder)
     finally:

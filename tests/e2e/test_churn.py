@@ -48,7 +48,7 @@ class Size(NamedTuple):
         return Size(len(list((proc / "fd").iterdir())), int(status["Threads"]), kib / 1024)
 
     def has_grown(self, before: "Size") -> bool:
-        """Tell whether this is more than what comes and goes."""
+        """Return whether this is more than what comes and goes."""
         return (
             self.descriptors > before.descriptors + MORE_DESCRIPTORS
             or self.threads > before.threads + MORE_THREADS
@@ -112,7 +112,7 @@ def left_over(data: Path) -> list[Path | LocalInstance]:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a process has this file locked."""
+    """Return whether a process has this file locked."""
     with path.open("r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from blog.bus.maintenance import verify
+from blog.bus.log.maintenance import verify
 from tests.e2e.conftest import free_port, wait_until
 from tests.e2e.notes import Notes, Told, running
 

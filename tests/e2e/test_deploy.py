@@ -65,15 +65,15 @@ def test_compose_up_scale_and_down(compose: Compose, port: int) -> None:
         assert {answer.status_code for answer in answers} == {201}
         return {answer.headers["Blog-Served-By"] for answer in answers}
 
-    def shares(post: str, copies: int) -> bool:
-        return len(served(post)) == copies
+    def shares(post: str, replicas: int) -> bool:
+        return len(served(post)) == replicas
 
     compose("up", "-d", "--no-build", "--wait")
     assert requests.get(url, timeout=10).status_code == 200
     post = requests.post(f"{url}/posts", json={"title": "Hello"}, timeout=10).json()["id"]
-    for copies in (3, 1):
-        compose("up", "-d", "--no-build", "--wait", "--scale", f"comments={copies}")
-        wait_until(partial(shares, post, copies), 30)
+    for replicas in (3, 1):
+        compose("up", "-d", "--no-build", "--wait", "--scale", f"comments={replicas}")
+        wait_until(partial(shares, post, replicas), 30)
 
 
 def test_every_service_is_deployed() -> None:

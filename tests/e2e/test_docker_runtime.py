@@ -17,7 +17,7 @@ from tests.e2e.engine import IMAGE, build, connect
 from tests.e2e.test_adoption import failing, ids, is_adopted, restarts
 from tests.e2e.test_kill import SERVICES, Traffic, a_post, served_by
 
-COPIES = SERVICES | {"web": 1}
+REPLICAS = SERVICES | {"web": 1}
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -39,13 +39,13 @@ class Contained:
         self.variables = {"BLOG_NAME": self.name, "BLOG_IMAGE": IMAGE}
 
     def containers(self) -> dict[str, Any]:
-        """Return its containers by the names of their copies."""
+        """Return its containers by the names of their replicas."""
         label = f"blog.name={self.name}"
         found = self.client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
         return {one.labels["blog.copy"]: one for one in found}
 
     def is_gone(self) -> bool:
-        """Tell whether neither a container nor a network is left."""
+        """Return whether neither a container nor a network is left."""
         return not self.containers() and not self.client.networks.list(names=[self.name])
 
     def remove(self) -> None:
@@ -72,18 +72,18 @@ def contained(client: Any) -> Iterator[Contained]:
 def begun(contained: Contained, up: Callable[..., Blog], *options: str, **variables: str) -> Blog:
     """Start a blog in containers and wait until all are ready."""
     blog = up("--runtime", "docker", *options, **contained.variables, **variables)
-    blog.wait_until_ready(**COPIES)
+    blog.wait_until_ready(**REPLICAS)
     return blog
 
 
 def settled(blog: Blog, path: str) -> bool:
-    """Tell whether there are comments, and all are approved."""
+    """Return whether there are comments, and all are approved."""
     comments = requests.get(blog.url + path, timeout=10).json()
     return bool(comments) and all(comment["status"] == "approved" for comment in comments)
 
 
 def test_a_whole_blog_in_containers(contained: Contained, up: Callable[..., Blog]) -> None:
-    """The chain works, copies are scaled, one that is killed comes back; the log is kept."""
+    """The chain works, replicas are scaled, one that is killed comes back; the log is kept."""
     blog = begun(contained, up)
     path, seen_it = a_post(blog)
     requests.post(blog.url + path, json={"content": "I like it"}, timeout=10).raise_for_status()
@@ -179,7 +179,7 @@ def test_down_ends_what_a_killed_master_left(contained: Contained, up: Callable[
     (blog.folder / "data").rename(blog.folder / "moved")
     code, said = failing(blog, "down")
     assert (code, "No blog runs" in said) == (2, True)
-    assert len(contained.containers()) == len(COPIES)
+    assert len(contained.containers()) == len(REPLICAS)
     printed = blog.cli("down", "--runtime", "docker")
     assert "gateway-1" in printed
     assert f"{contained.name}-log" in printed

@@ -240,6 +240,6 @@ def test_nginx_for_comparison(up: Callable[..., Blog], tmp_path: Path) -> None:
 
 
 def is_open(port: int) -> bool:
-    """Tell whether somebody listens at `port`."""
+    """Return whether somebody listens at `port`."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

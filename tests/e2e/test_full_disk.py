@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from blog.bus.maintenance import verify
+from blog.bus.log.maintenance import verify
 from tests.e2e.conftest import free_port, wait_until
 from tests.e2e.notes import running
 from tests.e2e.test_crash import BUS, TOKEN

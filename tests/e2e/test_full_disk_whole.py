@@ -9,7 +9,7 @@ from tests.e2e.conftest import Blog, wait_until
 from tests.e2e.soundness import problems
 from tests.e2e.test_full_disk import filled, mounted
 from tests.e2e.test_whole import ROUNDS, SCALE, reading
-from tests.e2e.trouble import COPIES, wait_until_settled, writing
+from tests.e2e.trouble import REPLICAS, wait_until_settled, writing
 
 SIZE = 192 << 20
 REFUSED = 64
@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 def test_a_blog_on_a_full_disk(data: Path, up: Callable[..., Blog], tmp_path: Path) -> None:
     """Writers hear 507, or 503, and when to come again; nothing told is lost; readers see no error."""
     blog = up(*SCALE, BLOG_LOG_LEVEL="warning")
-    blog.wait_until_ready(**COPIES, gateway=1)
+    blog.wait_until_ready(**REPLICAS, gateway=1)
     with writing(blog, tmp_path) as notes, reading(blog).flowing(2) as reads:
         for _ in range(max(1, ROUNDS // 4)):
             refused = sum(notes.failed().values())

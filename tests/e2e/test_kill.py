@@ -53,7 +53,7 @@ class Traffic:
         return Counter(answer.status_code for _, answer in self.answers)
 
     def more_than(self, count: int) -> bool:
-        """Tell whether so many answers have come by now."""
+        """Return whether so many answers have come by now."""
         return len(self.answers) > count
 
 
@@ -86,7 +86,7 @@ def test_a_killed_instance_is_lost_within_a_second_and_a_new_one_gets_its_share(
             killed = time.monotonic()
             wait_until(lambda: victim["id"] not in {row["id"] for row in blog.table("comments")})
             lost_after = time.monotonic() - killed
-            # killed again and again, a copy is started again later and later (the master's back-off)
+            # killed again and again, a replica is started again later and later (the master's back-off)
             wait_until(lambda: len(blog.ready("comments")) == 3, 60)
             [new] = {row["id"] for row in blog.ready("comments")} - before
             seen = len(traffic.answers)

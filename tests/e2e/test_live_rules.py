@@ -40,14 +40,14 @@ ELECTIONS = """async (seed) => {
       if (stuck.get(member) > now) continue;
       if (!isQuiet && random() < 0.002) stuck.set(member, now + 6000 * random());
       else if (!isQuiet && random() < 0.002) send(member, now, member.withdraw());
-      else if (member.role === "away" && random() < 0.01) send(member, now, member.stand(now));
+      else if (member.role === "idle" && random() < 0.01) send(member, now, member.stand(now));
       send(member, now, member.tick(now));
       for (const letter of post.filter(({ at, to }) => to === member && at <= now)) {
         post.splice(post.indexOf(letter), 1);
-        send(member, now, member.hear(letter.message, now));
+        send(member, now, member.receive(letter.message, now));
       }
     }
-    if (now % 20000 === 19000) most.push(members.filter(({ role }) => role === "leading").length);
+    if (now % 20000 === 19000) most.push(members.filter(({ role }) => role === "leader").length);
   }
   return most;
 }"""

@@ -21,7 +21,7 @@ WORD = "zwieback"
 
 @pytest.fixture(scope="module")
 def blog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Blog]:
-    """One running blog, with two copies of comments."""
+    """One running blog, with two replicas of comments."""
     running = Blog(tmp_path_factory.mktemp("up"), "--scale", "comments=2")
     running.wait_until_ready(**SERVICES)
     yield running

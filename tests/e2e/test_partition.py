@@ -157,7 +157,7 @@ def test_a_killed_instance_gets_no_request_after_a_tenth_of_a_second(hosts: Host
             wait_until(lambda: id_ not in states(site.registry))
             flowed(traffic, 60)
         no_errors(traffic)
-        tries = [line for line in site.gateway.logged("upstream.not_reached") if line["id"] == id_]
+        tries = [line for line in site.gateway.logged("upstream.unreachable") if line["id"] == id_]
         last.append(max([became(site.gateway, id_, "lost"), *map(at, tries)]) - killed)
     assert max(last) < 0.1
     print(f"{TRIALS} kills: the last try or word after {sorted(round(one * 1000) for one in last)} ms")
@@ -254,7 +254,7 @@ def test_half_of_twenty_are_silent_at_once(hosts: Hosts) -> None:
     with traffic.flowing():
         flowed(traffic)
         cut = hosts.cut("b")
-        wait_until(lambda: site.gateway.logged("registry.guarded"), 6)
+        wait_until(lambda: site.gateway.logged("registry.self_preservation"), 6)
         # longer than it takes to lose one that is silent alone
         wait_until(lambda: time.time() - cut > (30 if IS_LONG else 11), 40)
         found = states(site.registry)

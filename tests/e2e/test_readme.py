@@ -13,9 +13,9 @@ import blog.services
 from blog.core.contract import Meta
 from blog.core.decision import Unchanged
 from blog.core.settings import Settings
-from blog.master.desired import read
 from blog.master.programs import defaults
-from blog.testing.harness import GatewayServer, running_blog
+from blog.master.scaling.spec import read
+from blog.testing.harness import GatewayTestServer, running_blog
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -38,7 +38,7 @@ async def test_its_service_runs_and_its_test_passes(tmp_path: Path) -> None:
     scope: dict[str, Any] = {}
     exec(BLOCKS[2], scope)  # noqa: S102 - README's own lines
     async with running_blog(tmp_path / "data") as running:
-        client: TestClient[Any, Any] = TestClient(GatewayServer(running.url))
+        client: TestClient[Any, Any] = TestClient(GatewayTestServer(running.url))
         async with client:
             await scope["test_claps_are_counted"](running, client)
 
@@ -46,8 +46,8 @@ async def test_its_service_runs_and_its_test_passes(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("claps")
 def test_its_functions_can_be_called() -> None:
     """Given events, when a command, then these events."""
-    scope: dict[str, Any] = {"NOW": datetime.now(UTC), "meta": Meta("r", datetime.now(UTC))}
-    exec("from blog.services.claps.service import *\n" + BLOCKS[1], scope)  # noqa: S102
+    scope: dict[str, Any] = {}
+    exec(BLOCKS[1], scope)  # noqa: S102 - README's own lines
     scope["test_clapping"]()
 
 
@@ -65,7 +65,7 @@ taken_back, left = reset("p1", some, meta), reset("p1", none, meta)
     exec(lines, scope)  # noqa: S102 - on README's own lines
     taken_back = scope["taken_back"]
     assert [event.times for event in taken_back.events] == [-2]
-    assert (taken_back.expect, taken_back.among) == (2, (scope["Clapped"],))
+    assert (taken_back.expect, taken_back.types) == (2, (scope["Clapped"],))
     assert scope["left"] == Unchanged()
 
 

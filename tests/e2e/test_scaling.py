@@ -96,7 +96,7 @@ def moderated(blog: Blog) -> Counter[str]:
 
 
 def all_are_moderated(blog: Blog, written: list[str]) -> bool:
-    """Tell whether each comment has its verdict."""
+    """Return whether each comment has its verdict."""
     return set(written) <= set(moderated(blog))
 
 
@@ -167,7 +167,7 @@ def test_a_rollout_of_what_does_not_get_ready_leaves_the_old_ones(
     blog = up("--scale", "wall=2", PYTHONPATH=services_beside(tmp_path, {"wall": WALL}))
     blog.wait_until_ready(**SERVICES | {"wall": 2})
     before = {row["id"] for row in blog.ready("wall")}
-    # from now on no new copy can make its tables
+    # from now on no new replica can make its tables
     (tmp_path / "services" / "wall" / "service.py").write_text(WALL.replace("CREATE", "MISMAKE"))
     done = run(blog, "rollout", "wall")
     assert done.returncode == 1

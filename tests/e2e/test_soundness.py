@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from blog.bus.schema import chained
+from blog.bus.log.schema import chain_hash
 from blog.testing.harness import running_blog
 from tests.e2e.notes import Told
 from tests.e2e.rows import applied, hashed, log_file, view_files
@@ -56,11 +56,11 @@ def change(path: Path, tamper: Tamper) -> None:
         tamper(db)
 
 
-def rechained(db: sqlite3.Connection) -> None:
+def rechain_hash(db: sqlite3.Connection) -> None:
     """Make the hashes fit again, as somebody would who knows how."""
     before = b""
     for sequence, envelope in db.execute("SELECT sequence, envelope FROM events ORDER BY 1").fetchall():
-        before = chained(before, envelope)
+        before = chain_hash(before, envelope)
         db.execute("UPDATE events SET hash = ? WHERE sequence = ?", (before, sequence))
 
 
@@ -73,7 +73,7 @@ def again(type_: str) -> Tamper:
         event: dict[str, Any] = json.loads(envelope) | {"id": "again", "sequence": head + 1}
         row = (head + 1, "again", type_, event["subject"], json.dumps(event), b"")
         db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
-        rechained(db)
+        rechain_hash(db)
 
     return tamper
 
@@ -91,7 +91,7 @@ def exchanged(type_: str) -> Tamper:
             text = json.dumps(event)
             db.execute("UPDATE events SET envelope = ? WHERE sequence = ?", (text, sequence))
         db.execute("UPDATE events SET id = json_extract(envelope, '$.id')")
-        rechained(db)
+        rechain_hash(db)
 
     return tamper
 

@@ -44,7 +44,7 @@ def test_broken_services_keep_nobody_else_from_running(up: Up, tmp_path: Path) -
     said = blog.said()
     syntax = str(tmp_path / "services" / "syntax" / "service.py") + ":2: SyntaxError"
     assert f"syntax-1 cannot run, the others do: {syntax}" in said
-    assert said.count('"copy": "syntax-1"') == 1
+    assert said.count('"replica": "syntax-1"') == 1
     assert "exits-1 cannot run, the others do:" in said
     assert "ambiguous-1 cannot run, the others do:" in said
     listed = run(blog, "ps")

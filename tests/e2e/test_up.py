@@ -83,7 +83,7 @@ def test_the_client_of_the_course_works_unchanged(blog: Blog) -> None:
 
 
 def test_ids_sort_by_time(blog: Blog) -> None:
-    """Whichever copy makes them."""
+    """Whichever replica makes them."""
     ids = [post(blog, "/posts", {"title": str(n)}).json()["id"] for n in range(5)]
     assert ids == sorted(ids)
 
@@ -255,7 +255,7 @@ def test_logs_are_kept_per_instance(blog: Blog) -> None:
 
 
 def test_scaling_up_and_down(up: Callable[..., Blog]) -> None:
-    """One more copy gets its share; fewer are drained, newest first; nobody sees an error."""
+    """One more replica gets its share; fewer are drained, newest first; nobody sees an error."""
     blog = up()
     blog.wait_until_ready(**SERVICES)
     [oldest] = blog.ready("query")

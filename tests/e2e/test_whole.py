@@ -15,8 +15,8 @@ from tests.e2e.conftest import Blog, wait_until
 from tests.e2e.soundness import problems
 from tests.e2e.test_kill import Traffic
 from tests.e2e.trouble import (
-    COPIES,
     KILLS,
+    REPLICAS,
     STOPS,
     UNANSWERED,
     Fault,
@@ -47,7 +47,7 @@ def test_whatever_happens_everything_holds(up: Callable[..., Blog], tmp_path: Pa
     faults = course(chance)
     print(f"seed {seed}: {', '.join(f'{fault.signum.name} {fault.service}' for fault in faults)}")
     blog = up(*SCALE, BLOG_LOG_LEVEL="warning")
-    blog.wait_until_ready(**COPIES, gateway=1)
+    blog.wait_until_ready(**REPLICAS, gateway=1)
     data = tmp_path / "data"
     with writing(blog, tmp_path) as notes, reading(blog).flowing(2) as reads:
         for fault in faults:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from playwright.async_api import Browser, expect
 
-from blog.testing.harness import GatewayServer, RunningBlog, running_blog
+from blog.testing.harness import GatewayTestServer, RunningBlog, running_blog
 from tests.e2e.readers import Reader
 
 Client = TestClient[Any, Any]
@@ -26,7 +26,7 @@ SAID = "Write rate limit exceeded; retry after "
 async def limited(folder: Path, **options: Any) -> AsyncIterator[tuple[RunningBlog, Client]]:
     """Run a blog with a limit, and a client of it."""
     async with running_blog(folder, options) as blog:
-        server, cookies = GatewayServer(blog.url), aiohttp.CookieJar(unsafe=True)
+        server, cookies = GatewayTestServer(blog.url), aiohttp.CookieJar(unsafe=True)
         client: Client = TestClient(server, cookie_jar=cookies)
         async with client:
             yield blog, client

@@ -17,7 +17,7 @@ from tests.e2e.notes import Notes, running
 from tests.e2e.rows import applied, log_file, opened, view_files
 from tests.e2e.soundness import STEPS
 
-COPIES = {"bus": 1, "comments": 2, "moderation": 2, "posts": 1, "query": 2}
+REPLICAS = {"bus": 1, "comments": 2, "moderation": 2, "posts": 1, "query": 2}
 """Who gets into trouble, and how many of each run."""
 CALLERS, UNANSWERED = 64, 32
 STOPPED = 5.0
@@ -32,8 +32,8 @@ class Fault(NamedTuple):
     service: str
 
 
-KILLS = [Fault(signal.SIGKILL, service) for service in COPIES]
-STOPS = [Fault(signal.SIGSTOP, service) for service in COPIES]
+KILLS = [Fault(signal.SIGKILL, service) for service in REPLICAS]
+STOPS = [Fault(signal.SIGSTOP, service) for service in REPLICAS]
 
 
 def shuffled(chance: random.Random, faults: Iterable[Fault]) -> list[Fault]:
@@ -45,7 +45,7 @@ def shuffled(chance: random.Random, faults: Iterable[Fault]) -> list[Fault]:
 
 def strike(blog: Blog, fault: Fault, chance: random.Random) -> None:
     """Let it happen to one of the ready instances; return when it runs again, or is lost."""
-    wait_until(lambda: len(blog.ready(fault.service)) == COPIES[fault.service], 60)
+    wait_until(lambda: len(blog.ready(fault.service)) == REPLICAS[fault.service], 60)
     victim = chance.choice(blog.ready(fault.service))
     os.kill(blog.pid(victim), fault.signum)
     if fault.signum == signal.SIGSTOP:
@@ -80,13 +80,13 @@ def new_post(blog: Blog, title: str) -> str:
     return str(wait_until(answer))
 
 
-def wait_until_settled(blog: Blog, data: Path, counts: Mapping[str, int] = COPIES) -> int:
+def wait_until_settled(blog: Blog, data: Path, counts: Mapping[str, int] = REPLICAS) -> int:
     """Wait until all are ready, no comment is pending, and every view has everything; return the head."""
     for service, count in counts.items():
         wait_until(lambda: len(blog.ready(service)) == count, 60)
     head: int = wait_until(lambda: settled_log(data), SETTLED_WITHIN, step=0.5)
-    copies = sum(len(blog.ready(service)) for service in ("comments", "query"))
-    wait_until(lambda: sum(applied(file) == head for file in view_files(data)) >= copies, 30)
+    replicas = sum(len(blog.ready(service)) for service in ("comments", "query"))
+    wait_until(lambda: sum(applied(file) == head for file in view_files(data)) >= replicas, 30)
     return head
 
 

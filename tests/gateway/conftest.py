@@ -1,4 +1,4 @@
-"""A public door over real sockets, before instances that a test makes as good or bad as it likes."""
+"""A public port over real sockets, in front of instances that a test makes as good or bad as it likes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,18 +14,19 @@ from aiohttp.typedefs import Handler
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
+from blog.core.net.instance_client import InstanceClient
 from blog.core.settings import Settings
-from blog.gateway.access_log import AccessLog
-from blog.gateway.door import Door, Inside
+from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
 from blog.gateway.routing import RouteTable
-from blog.gateway.stats import Stats
-from blog.gateway.turns import Turns
-from blog.http.limits import ANSWER_TIMEOUT
+from blog.gateway.telemetry.access_log import AccessLog
+from blog.gateway.telemetry.stats import GatewayStats
+from blog.gateway.upstream.balancer import LoadBalancer
+from blog.http.limits import RESPONSE_TIMEOUT
 from blog.http.listener import bind, listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.messages import Snapshot
-from blog.registry.session import Session
+from blog.registry.client.client import RegistryClient
+from blog.registry.messages import TableSnapshot
 from tests.certificates import Tls, tls_of
 from tests.loops import Factories, loops_of
 
@@ -43,7 +44,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> F
 
 
 class Rig:
-    """A door, the table it goes by, and instances. `reports` is what the registry was told."""
+    """A public port, its table of instances, and instances. `reports` is what the registry received."""
 
     def __init__(
         self, stack: AsyncExitStack, http: aiohttp.ClientSession, settings: Settings, tls: Tls | None
@@ -58,11 +59,13 @@ class Rig:
         self.clock = SystemClock()
         own = Instance.announce("gateway", address="127.0.0.1:1", started_at=self.clock.now())
         self.member = Member(Lifecycle(self.clock), own)
-        self.stats = Stats()
+        self.stats = GatewayStats()
         self.lines: list[bytes] = []
         self.member.http = http
-        self.member.session = Session(http=http, registries=(), clock=self.clock, follow=("*",))
-        self.turns = Turns(
+        self.member.registry_client = RegistryClient(
+            http=http, registries=(), clock=self.clock, follow=("*",)
+        )
+        self.balancer = LoadBalancer(
             self.member.discovery,
             lambda id_, why: self.reports.append((id_, why)),
             self.clock,
@@ -70,36 +73,42 @@ class Rig:
             RouteTable(),
         )
         access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
-        self.door = Door(settings, self.clock, self.stats, access_log)
+        self.handler = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
 
-    async def start(self, answer_timeout: float) -> None:
-        """Open the door."""
+    async def start(self, response_timeout: float) -> None:
+        """Open the port."""
         bound = bind("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        await self._stack.enter_async_context(self.door.crew)
+        await self._stack.enter_async_context(self.handler.tasks)
         self.listener = await self._stack.enter_async_context(
             listening(
                 bound,
-                self.door,
-                self.door.places,
+                self.handler,
+                self.handler.limiter,
                 now=self.clock.monotonic,
-                sweep=self.door.sweep,
+                sweep=self.handler.sweep,
                 tls=self.tls.server if self.tls else None,
             )
         )
         member = self.member
-        inside = Inside(member.http, member.discovery, member.operations, self.turns)
-        self.door.open(inside, answer_timeout=answer_timeout)
-        self._stack.callback(self.turns.follow())
-        self.tell()
+        client = InstanceClient(member.http, report=lambda id_, why: self.reports.append((id_, why)))
+        parts = HandlerParts(client, member.discovery, member.health, self.balancer)
+        self.handler.open(parts, response_timeout=response_timeout)
+        self._stack.callback(self.balancer.follow())
+        self.publish()
 
-    def tell(self) -> None:
+    @property
+    def in_flight(self) -> Any:
+        """The requests that are with an instance, or will be."""
+        return self.handler._proxy._active  # type: ignore[union-attr]
+
+    def publish(self) -> None:
         """Let discovery know of the instances as they are now."""
         discovery = self.member.discovery
         everybody = tuple(self._instances.values())
         discovery.apply(
-            Snapshot(epoch="e", version=discovery.version + 1, instances=everybody, complete=True)
+            TableSnapshot(epoch="e", version=discovery.version + 1, instances=everybody, complete=True)
         )
 
     def set_state(self, instance: Instance, state: State) -> None:
@@ -107,7 +116,7 @@ class Rig:
         self._instances[instance.id] = instance.model_copy(update={"state": state})
         if state is State.GONE:
             del self._instances[instance.id]
-        self.tell()
+        self.publish()
 
     def known(self, port: int, service: str = "things") -> Instance:
         """Make an instance known that listens at `port`."""
@@ -120,7 +129,7 @@ class Rig:
             routes=ROUTES if service == "things" else (),
         )
         self._instances[instance.id] = instance
-        self.tell()
+        self.publish()
         return instance
 
     async def instance(self, handler: Handler) -> Instance:
@@ -176,7 +185,7 @@ class Rig:
         return self.known(port)
 
     async def connect(self, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection to the door."""
+        """Open a connection to the port."""
         client = self.tls.client if self.tls else None
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=client, **options)
 
@@ -187,7 +196,7 @@ class Rig:
         return websockets.connect(url, max_size=None, ssl=client)
 
     async def send(self, data: bytes) -> bytes:
-        """Send bytes to the door; return all that comes until it closes."""
+        """Send bytes to the port; return all that comes until it closes."""
         reader, writer = await self.connect()
         try:
             writer.write(data)
@@ -199,25 +208,25 @@ class Rig:
 
 @pytest.fixture
 def settings() -> Settings:
-    """Give what the door is told; tests override it."""
+    """Give the settings; tests override it."""
     return Settings()
 
 
 @pytest.fixture
-def answer_timeout() -> float:
-    """Give how long the door waits for an instance; tests override it."""
-    return ANSWER_TIMEOUT
+def response_timeout() -> float:
+    """Give how long the gateway waits for an instance; tests override it."""
+    return RESPONSE_TIMEOUT
 
 
 @pytest.fixture
 def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | None:
-    """Give what the door speaks TLS with, None where it is plain; a test may ask for "TLS"."""
+    """Give the certificates, None where it is plain; a test may ask for "TLS"."""
     return tls_of(tls_files) if getattr(request, "param", "plain") == "TLS" else None
 
 
 @pytest.fixture
-async def rig(settings: Settings, answer_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
-    """Give a door with no instances yet."""
+async def rig(settings: Settings, response_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
+    """Give a public port with no instances yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
@@ -227,7 +236,7 @@ async def rig(settings: Settings, answer_timeout: float, tls: Tls | None) -> Asy
             )
         )
         rig = Rig(stack, http, settings, tls)
-        await rig.start(answer_timeout)
+        await rig.start(response_timeout)
         yield rig
 
 

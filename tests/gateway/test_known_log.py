@@ -8,17 +8,17 @@ from structlog.testing import capture_logs
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings
-from blog.gateway.known_log import recall, registry_of, remember_at
+from blog.gateway.known_log import read_log_id, registry_of, write_log_id
 from blog.lifecycle.lifecycle import Lifecycle
 
 
-def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
-    """The last one; nothing before the first."""
+def test_the_last_identity_is_read(tmp_path: Path) -> None:
+    """Nothing before the first."""
     path = tmp_path / "gateway" / "log-id"
-    assert recall(path) is None
-    remember_at(path)("one")
-    remember_at(path)("two")
-    assert recall(path) == "two"
+    assert read_log_id(path) is None
+    write_log_id(path, "one")
+    write_log_id(path, "two")
+    assert read_log_id(path) == "two"
     assert [file.name for file in path.parent.iterdir()] == ["log-id"]
 
 
@@ -34,13 +34,13 @@ def test_one_that_is_there_and_cannot_be_read_is_an_error(way: str, tmp_path: Pa
     else:
         path.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=f"BLOG_DATA_DIR={tmp_path}: {path} cannot be used by user"):
-        recall(path)
+        read_log_id(path)
 
 
 def test_below_a_file_there_is_none(tmp_path: Path) -> None:
     """As in a folder that is not there."""
     (tmp_path / "gateway").write_text("")
-    assert recall(tmp_path / "gateway" / "log-id") is None
+    assert read_log_id(tmp_path / "gateway" / "log-id") is None
 
 
 def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> None:
@@ -49,5 +49,5 @@ def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> 
     settings = Settings(data_dir=tmp_path)
     with capture_logs() as logs:
         registry = registry_of("gateway", settings, Lifecycle(SystemClock()))
-        registry._remember_log("one")
-    assert [line["event"] for line in logs] == ["known_log.not_kept"]
+        registry.log_identity._remember("one")
+    assert [line["event"] for line in logs] == ["log_id.not_saved"]

@@ -4,27 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from blog.gateway.known_services import recall_services, remember_services_at
+from blog.gateway.known_services import read_services, services_writer
 
 
-def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
+def test_the_last_counts_are_read(tmp_path: Path) -> None:
     """The last counts; nothing before the first."""
     path = tmp_path / "gateway" / "services"
-    assert recall_services(path) == {}
-    remember = remember_services_at(path)
+    assert read_services(path) == {}
+    write = services_writer(path)
     for counts in ({"posts": 1}, {"posts": 2, "my-shop": 1}):
-        remember(counts)
-        assert recall_services(path) == counts
+        write(counts)
+        assert read_services(path) == counts
     assert [file.name for file in path.parent.iterdir()] == ["services"]
 
 
 def test_nothing_is_written_that_is_there_already(tmp_path: Path) -> None:
     """It is called ten times a second."""
     path = tmp_path / "services"
-    remember = remember_services_at(path)
-    remember({"posts": 1})
+    write = services_writer(path)
+    write({"posts": 1})
     path.unlink()
-    remember({"posts": 1})
+    write({"posts": 1})
     assert not path.exists()
 
 
@@ -38,12 +38,12 @@ def test_a_damaged_file_says_nothing(tmp_path: Path, content: bytes | None) -> N
         path.mkdir()
     else:
         path.write_bytes(content)
-    assert recall_services(path) == {}
+    assert read_services(path) == {}
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     """It is a hint, and no more."""
     (tmp_path / "gateway").write_text("a file in its place")
-    remember = remember_services_at(tmp_path / "gateway" / "services")
-    remember({"posts": 1})
-    remember({"posts": 2})
+    write = services_writer(tmp_path / "gateway" / "services")
+    write({"posts": 1})
+    write({"posts": 2})

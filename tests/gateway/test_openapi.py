@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from blog.core.http_client import client_session
 from blog.core.instance import Instance, Route
+from blog.core.net.http_client import client_session
+from blog.core.net.instance_client import InstanceClient
 from blog.gateway import openapi
 from blog.gateway.openapi import collect, merge
 from blog.gateway.routing import Router
@@ -63,5 +64,5 @@ async def test_a_description_that_cannot_be_read_is_left_out(
     for service in answers:
         rig.known(int(instance.address.rpartition(":")[2]), service)
     async with client_session() as http:
-        found = await collect(http, rig.member.discovery, answers)
+        found = await collect(InstanceClient(http), rig.member.discovery, answers)
     assert found == {"fine": {"paths": {}}}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.core.instance import Instance, Route
-from blog.gateway.routing import Conflict, Match, NoSuchMethod, NoSuchPath, Router, RouteTable
+from blog.gateway.routing import NoSuchMethod, NoSuchPath, RouteConflict, RouteMatch, Router, RouteTable
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -56,7 +56,7 @@ BLOG = Router(
 )
 def test_the_most_specific_pattern_wins(method: str, path: str, service: str, pattern: str) -> None:
     """A literal segment comes before a parameter; HEAD goes where GET goes."""
-    assert BLOG.match(method, path) == Match(service, pattern)
+    assert BLOG.match(method, path) == RouteMatch(service, pattern)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_the_first_declaring_service_keeps_a_route() -> None:
             instance("old", "GET /posts/{id}", started=1),
         ]
     )
-    assert router.match("GET", "/posts/1") == Match("old", "/posts/{id}")
-    assert router.match("GET", "/new") == Match("new", "/new")
-    assert router.conflicts == [Conflict("GET", "/posts/{name}", "old", "new")]
+    assert router.match("GET", "/posts/1") == RouteMatch("old", "/posts/{id}")
+    assert router.match("GET", "/new") == RouteMatch("new", "/new")
+    assert router.conflicts == [RouteConflict("GET", "/posts/{name}", "old", "new")]
 
 
 def test_a_service_without_instances_keeps_its_routes() -> None:
@@ -110,7 +110,7 @@ def test_a_service_without_instances_keeps_its_routes() -> None:
     table = RouteTable()
     assert table.update([instance("posts", "POST /posts")])
     assert not table.update([])
-    assert table.router.match("POST", "/posts") == Match("posts", "/posts")
+    assert table.router.match("POST", "/posts") == RouteMatch("posts", "/posts")
 
 
 def test_a_restarted_service_keeps_its_seniority() -> None:
@@ -119,7 +119,7 @@ def test_a_restarted_service_keeps_its_seniority() -> None:
     rival = instance("rival", "GET /x", started=5)
     table.update([instance("first", "GET /x", started=1), rival])
     table.update([instance("first", "GET /x", started=9, number=2), rival])
-    assert table.router.match("GET", "/x") == Match("first", "/x")
+    assert table.router.match("GET", "/x") == RouteMatch("first", "/x")
 
 
 def test_a_living_service_takes_the_route_of_one_that_is_gone() -> None:
@@ -128,17 +128,17 @@ def test_a_living_service_takes_the_route_of_one_that_is_gone() -> None:
     rival = instance("rival", "GET /x", started=5)
     table.update([instance("first", "GET /x", started=1), rival])
     assert table.update([rival])
-    assert table.router.match("GET", "/x") == Match("rival", "/x")
+    assert table.router.match("GET", "/x") == RouteMatch("rival", "/x")
 
 
 @given(st.text())
 def test_any_path_has_an_answer(path: str) -> None:
     """No path breaks routing."""
-    assert isinstance(BLOG.match("GET", "/" + path), Match | NoSuchPath | NoSuchMethod)
+    assert isinstance(BLOG.match("GET", "/" + path), RouteMatch | NoSuchPath | NoSuchMethod)
 
 
 def test_the_routes_can_be_read() -> None:
     """Repr and list show who has what."""
     router = Router([instance("posts", "POST /posts")])
     assert repr(router) == "<Router: POST /posts → posts>"
-    assert router.routes() == [("POST", Match("posts", "/posts"))]
+    assert router.routes() == [("POST", RouteMatch("posts", "/posts"))]

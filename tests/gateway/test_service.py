@@ -18,12 +18,12 @@ from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import Route
 from blog.core.settings import Settings
-from blog.gateway.known_services import SERVICES, recall_services, remember_services_at
+from blog.gateway.known_services import SERVICES, read_services, services_writer
 from blog.gateway.service import run
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.completeness import RETURN_WITHIN
-from blog.registry.session import Session
+from blog.registry.client.client import RegistryClient
+from blog.registry.server.completeness import RETURN_WITHIN
 from tests.certificates import write_certificate
 
 TOKEN = "secret"
@@ -40,22 +40,22 @@ async def starting(settings: Settings) -> AsyncIterator[tuple[Lifecycle, Member]
     """Run a gateway; give it once others can join, which is before it is ready."""
     lifecycle = Lifecycle(SystemClock())
     async with asyncio.timeout(60), background(run(settings, lifecycle)):
-        while lifecycle.member is None:
-            await asyncio.sleep(0)
-        yield lifecycle, lifecycle.member
+        member = await lifecycle.bound()
+        assert isinstance(member, Member)
+        yield lifecycle, member
 
 
 @asynccontextmanager
 async def named(settings: Settings, member: Member, **counts: int) -> AsyncIterator[None]:
     """Tell the registry of the gateway `member`, as a master does, whom to wait for."""
-    async with Session(
+    async with RegistryClient(
         http=member.http,
         registries=[f"http://{member.instance.address}"],
         clock=SystemClock(),
         token=settings.secret,
-        expects=lambda: counts,
-    ) as session:
-        await session.wait_until_joined()
+        expected=lambda: counts,
+    ) as registry_client:
+        await registry_client.wait_until_joined()
         yield
 
 
@@ -92,13 +92,13 @@ async def service(
     async with Member.join(
         Lifecycle(SystemClock()), settings, app, service=name, routes=routes
     ) as member:
-        await member.session.wait_until_joined()
+        await member.registry_client.wait_until_joined()
         await member.ready()
         yield member
 
 
 async def test_an_instance_that_joins_is_served(tmp_path: Path) -> None:
-    """From one door to the other; when it crashes, its service is known but not there."""
+    """From the admin API to the public port; when it crashes, its service is known but not there."""
     settings = settings_in(tmp_path)
     async with gateway(settings) as (_, member), aiohttp.ClientSession() as client:
         url = f"http://{member.instance.metadata['public']}/things"
@@ -118,14 +118,14 @@ async def test_an_instance_that_joins_is_served(tmp_path: Path) -> None:
 async def test_the_inner_door_needs_the_token(tmp_path: Path) -> None:
     """All but the probes; it lists the routes."""
     async with gateway(settings_in(tmp_path)) as (_, member), aiohttp.ClientSession() as client:
-        inner = f"http://{member.instance.address}"
+        admin = f"http://{member.instance.address}"
         for path, status in {"/healthz": 200, "/readyz": 200, "/metrics": 401, "/v1/routes": 401}.items():
-            async with client.get(inner + path) as answer:
+            async with client.get(admin + path) as answer:
                 assert answer.status == status
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with client.get(f"{inner}/v1/routes", headers=headers) as answer:
+        async with client.get(f"{admin}/v1/routes", headers=headers) as answer:
             assert json.loads(await answer.read()) == {"routes": [], "conflicts": []}
-        async with client.get(f"{inner}/metrics", headers=headers) as answer:
+        async with client.get(f"{admin}/metrics", headers=headers) as answer:
             assert "blog_gateway_request_seconds" in await answer.text()
 
 
@@ -134,9 +134,8 @@ async def test_stopping_drains(tmp_path: Path) -> None:
     lifecycle = Lifecycle(SystemClock())
     async with asyncio.timeout(15), asyncio.TaskGroup() as group:
         running = group.create_task(run(settings_in(tmp_path), lifecycle))
-        while lifecycle.member is None:
-            await asyncio.sleep(0)
-        member = lifecycle.member
+        member = await lifecycle.bound()
+        assert isinstance(member, Member)
         async with named(settings_in(tmp_path), member):
             await member.discovery.wait_until(lambda table: bool(table.serving("gateway")))
         lifecycle.stop()
@@ -149,7 +148,7 @@ async def test_stopping_drains(tmp_path: Path) -> None:
 
 async def test_draining_finishes_requests_and_ends_streams(tmp_path: Path) -> None:
     """A request in flight gets its answer, an event stream its end."""
-    asked, say = asyncio.Event(), asyncio.Event()
+    received, say = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:
         if "live" in request.query:
@@ -157,7 +156,7 @@ async def test_draining_finishes_requests_and_ends_streams(tmp_path: Path) -> No
             await response.prepare(request)
             await response.write(b"data: 1\n\n")
             await asyncio.Event().wait()
-        asked.set()
+        received.set()
         await say.wait()
         return web.Response(text="late")
 
@@ -173,7 +172,7 @@ async def test_draining_finishes_requests_and_ends_streams(tmp_path: Path) -> No
         async with client.get(url, params={"live": "1"}) as stream:
             assert await stream.content.readuntil(b"\n\n") == b"data: 1\n\n"
             waiting = group.create_task(client.get(url).__aenter__())
-            await asked.wait()
+            await received.wait()
             lifecycle.stop()
             await member.discovery.wait_until(lambda table: not table.serving("gateway"))
             assert not member.draining.is_set()
@@ -221,17 +220,17 @@ async def test_the_public_door_speaks_tls(tmp_path: Path) -> None:
             assert (answer.status, await answer.text()) == (200, "https")
 
 
-Asked = tuple[str, str]
+Target = tuple[str, str]
 
 
 async def statuses(
-    client: aiohttp.ClientSession, member: Member, *asked: Asked, origin: str = ""
-) -> dict[Asked, int]:
+    client: aiohttp.ClientSession, member: Member, *targets: Target, origin: str = ""
+) -> dict[Target, int]:
     """Ask the public port of `member`; each 503 has to say when to come again."""
     url = f"http://{member.instance.metadata['public']}"
-    found: dict[Asked, int] = {}
+    found: dict[Target, int] = {}
     headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"} if origin else {}
-    for method, path in asked:
+    for method, path in targets:
         async with client.request(method, url + path, headers=headers) as answer:
             found[method, path] = answer.status
             assert answer.status != 503 or int(answer.headers["Retry-After"]) >= 1
@@ -264,12 +263,12 @@ async def test_what_is_not_known_yet_is_never_said_not_to_exist(
 
     What is known is served at once; then 404 and 405 are true, and the gateway is ready.
     """
-    unknown: list[Asked] = [("GET", "/others"), ("POST", "/nowhere"), ("PUT", "/things"), ("HEAD", "/")]
+    unknown: list[Target] = [("GET", "/others"), ("POST", "/nowhere"), ("PUT", "/things"), ("HEAD", "/")]
     site = "https://site.example"
     settings = settings_in(tmp_path, workers=workers, cors_origins=site)
     names = {"things": 1, "others": 1}
     if by_memory:
-        remember_services_at(tmp_path / "gateway" / SERVICES)(names)
+        services_writer(tmp_path / "gateway" / SERVICES)(names)
     async with (
         starting(settings) as (_, member),
         aiohttp.ClientSession() as client,
@@ -313,7 +312,7 @@ async def test_who_was_there_is_waited_for_after_a_restart(tmp_path: Path) -> No
     settings = settings_in(tmp_path)
     path = tmp_path / "gateway" / SERVICES
     async with gateway(settings) as (_, member), service(settings, f"http://{member.instance.address}"):
-        while "things" not in recall_services(path):
+        while "things" not in read_services(path):
             await asyncio.sleep(0.01)
     async with starting(settings) as (_, member), aiohttp.ClientSession() as client:
         await wait_until_open(client, member)

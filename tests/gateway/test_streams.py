@@ -1,20 +1,19 @@
-"""Streams through the door: WebSockets, events, slow and vanishing clients and instances."""
+"""Streams through the public port: WebSockets, events, slow and vanishing clients and instances."""
 
 import asyncio
 import resource
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from blog.core.instance import Route, State
+from tests.gateway.wire import Reader, Writer, until
 
 pytestmark = pytest.mark.parametrize("tls", ["plain", "TLS"], indirect=True)
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
 
 HELD = 256 * 1024
 REQUEST = b"GET /things HTTP/1.1\r\nHost: blog\r\n\r\n"
@@ -34,13 +33,6 @@ async def echo(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-async def until(condition: Any) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 def open_files() -> int:
     """Count the file descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
@@ -52,9 +44,9 @@ def resident() -> int:
 
 
 def is_at_rest(rig: Any) -> bool:
-    """Tell whether nothing is under way any more."""
-    operations = rig.member.operations
-    active = sum(target.active for target in rig.turns.targets.by_id.values())
+    """Return whether nothing is under way any more."""
+    operations = rig.member.health
+    active = sum(upstream.active for upstream in rig.balancer.upstreams.by_id.values())
     return (operations.requests.count, operations.streams.count, active) == (0, 0, 0)
 
 
@@ -67,7 +59,7 @@ async def test_websockets_of_aiohttp(rig: Any) -> None:
         assert await socket.receive_str() == "hello"
         await socket.send_bytes(b"x" * (1 << 20))
         assert await socket.receive_bytes() == b"x" * (1 << 20)
-        assert rig.member.operations.streams.count == 1
+        assert rig.member.health.streams.count == 1
         assert sum(one.streams for one in rig.stats.services.values()) == 1
     await until(lambda: is_at_rest(rig))
     assert sum(one.streams for one in rig.stats.services.values()) == 0
@@ -115,7 +107,7 @@ async def test_draining_ends_websockets(rig: Any) -> None:
     async with asyncio.timeout(5), rig.http.ws_connect(f"{rig.url}/things") as socket:
         await socket.send_str("hello")
         await socket.receive_str()
-        rig.door.end_streams()
+        rig.handler.end_streams()
         assert (await socket.receive()).type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE}
     await until(lambda: is_at_rest(rig))
 
@@ -165,7 +157,7 @@ async def test_events_outlive_the_drain_of_their_instance(rig: Any) -> None:
     first = await rig.instance(saying("first"))
     async with asyncio.timeout(10), rig.http.get(f"{rig.url}/things") as events:
         assert await events.content.readuntil(b"\n\n") == b"data: first\n\n"
-        assert rig.member.operations.streams.count == 1
+        assert rig.member.health.streams.count == 1
         rig.set_state(first, State.DRAINING)
         await rig.instance(saying("second"))
         leaving.set()
@@ -189,8 +181,8 @@ async def test_interim_answers_are_passed_on(rig: Any) -> None:
     assert (await rig.send(REQUEST.replace(b"1.1", b"1.0"))).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-@pytest.mark.parametrize("asked", [False, True])
-async def test_trailers_are_for_those_who_ask(rig: Any, asked: bool) -> None:  # noqa: FBT001 - a table
+@pytest.mark.parametrize("wants_trailers", [False, True])
+async def test_trailers_are_for_those_who_ask(rig: Any, wants_trailers: bool) -> None:  # noqa: FBT001 - a table
     """With TE: trailers (RFC 9110 §6.5.1)."""
 
     async def trail(reader: Reader, writer: Writer) -> None:
@@ -200,9 +192,9 @@ async def test_trailers_are_for_those_who_ask(rig: Any, asked: bool) -> None:  #
             )
 
     await rig.raw(trail)
-    te = b"Connection: te, close\r\nTE: trailers\r\n" if asked else b"Connection: close\r\n"
+    te = b"Connection: te, close\r\nTE: trailers\r\n" if wants_trailers else b"Connection: close\r\n"
     answered = await rig.send(REQUEST[:-2] + te + b"\r\n")
-    assert answered.endswith(b"0\r\nX-Sum: 1\r\n\r\n" if asked else b"0\r\n\r\n")
+    assert answered.endswith(b"0\r\nX-Sum: 1\r\n\r\n" if wants_trailers else b"0\r\n\r\n")
 
 
 async def test_a_client_that_reads_slowly_holds_little(rig: Any) -> None:
@@ -227,7 +219,7 @@ async def test_a_client_that_reads_slowly_holds_little(rig: Any) -> None:
     while got < size:
         data = await reader.read(1 << 20)
         got += len(data)
-        for connection in rig.door.places.open:
+        for connection in rig.handler.limiter.open:
             most = max(most, connection.transport.get_write_buffer_size())
     assert most <= HELD
     writer.close()
@@ -277,7 +269,7 @@ async def test_an_instance_that_reads_slowly_holds_little(rig: Any) -> None:
     instance = await rig.raw(sip)
     allowed = (Route(method="POST", pattern="/things", body_limit=size),)
     rig._instances = {instance.id: instance.model_copy(update={"id": "big", "routes": allowed})}
-    rig.tell()
+    rig.publish()
     reader, writer = await rig.connect()
     writer.write(b"POST /things HTTP/1.1\r\nHost: blog\r\nContent-Length: %d\r\n\r\n" % size)
     most = 0
@@ -289,10 +281,10 @@ async def test_an_instance_that_reads_slowly_holds_little(rig: Any) -> None:
             await writer.drain()
         else:
             await asyncio.sleep(0)
-        for target in rig.turns.targets.by_id.values():
-            assert not target.idle
-        for exchange in rig.door._proxy._active:
-            transport = exchange._connection.transport if exchange._connection else None
+        for upstream in rig.balancer.upstreams.by_id.values():
+            assert not upstream.idle
+        for proxied in rig.in_flight:
+            transport = proxied._connection.transport if proxied._connection else None
             most = max(most, transport.get_write_buffer_size() if transport else 0)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
     assert most <= HELD
@@ -324,13 +316,13 @@ async def test_a_client_that_vanishes_leaves_nothing(rig: Any, stage: str) -> No
     for _ in range(5):
         _, writer = await rig.connect()
         writer.write(STAGES[stage])
-        await until(lambda: len(rig.door.places.open) == 1)
+        await until(lambda: len(rig.handler.limiter.open) == 1)
         await asyncio.sleep(0)
         writer.transport.abort()
-        await until(lambda: not rig.door.places.open)
+        await until(lambda: not rig.handler.limiter.open)
     await until(lambda: is_at_rest(rig))
-    for target in rig.turns.targets.by_id.values():
-        rig.door._proxy.upstream.drop(target)
+    for upstream in rig.balancer.upstreams.by_id.values():
+        rig.handler._proxy.pool.close_idle(upstream)
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
     await until(lambda: open_files() <= files)
 
@@ -362,6 +354,6 @@ async def test_an_instance_that_vanishes_leaves_nothing(rig: Any, answer: str) -
         except ConnectionError:
             continue
         assert b" 502 " in answered or not answered.endswith(b"0\r\n\r\n")
-    await until(lambda: is_at_rest(rig) and not rig.door.places.open)
+    await until(lambda: is_at_rest(rig) and not rig.handler.limiter.open)
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
     await until(lambda: open_files() <= files)

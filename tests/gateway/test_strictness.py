@@ -6,12 +6,11 @@ that writes down every byte it gets sees nothing of it, but sees a legal request
 
 import asyncio
 import re
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
+from tests.gateway.wire import Reader, Writer
 
 LINE = b"POST /things/EVIL HTTP/1.1\r\n"
 GET = b"GET /things/EVIL HTTP/1.1\r\n"
@@ -259,13 +258,13 @@ async def test_what_is_ambiguous_does_not_get_in(rig: Any, name: str) -> None:
     control = b"GET /things/control HTTP/1.1\r\nHost: blog\r\nConnection: close\r\n\r\n"
     assert b" 200 " in await rig.send(control)
     assert b"/things/control" in recording.seen
-    assert not rig.door.places.open or await gone(rig)
+    assert not rig.handler.limiter.open or await gone(rig)
 
 
 async def gone(rig: Any) -> bool:
     """Wait until nobody is connected."""
     async with asyncio.timeout(5):
-        while rig.door.places.open:
+        while rig.handler.limiter.open:
             await asyncio.sleep(0)
     return True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Tls, tls_of
-from tests.http.doors import Door, open_door
+from tests.http.rig import OpenRig, opened_rig
 from tests.loops import Factories, loops_of
 
 
@@ -22,6 +22,6 @@ def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | N
 
 
 @pytest.fixture
-def door(tls: Tls | None) -> Door:
-    """Give what opens a door, plain or over TLS."""
-    return partial(open_door, tls)
+def open_rig(tls: Tls | None) -> OpenRig:
+    """Give what opens a port, plain or over TLS."""
+    return partial(opened_rig, tls)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from blog.http.connection import LARGE, Connection
-from blog.http.outbox import Outbox
+from blog.http.write_coalescer import WriteCoalescer
 from tests.certificates import Tls
-from tests.http.doors import until
+from tests.http.rig import until
 from tests.loops import broken_off, in_both_loops
 
 pytestmark = in_both_loops
@@ -20,7 +20,7 @@ class Speaker(Connection):
     """Writes down what it is told."""
 
     def __init__(self) -> None:
-        super().__init__(Outbox(asyncio.get_running_loop()))
+        super().__init__(WriteCoalescer(asyncio.get_running_loop()))
         self.heard: list[str] = []
         self.got = b""
         self.is_lost = False
@@ -28,7 +28,7 @@ class Speaker(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold little."""
         self.transport = cast("asyncio.Transport", transport)
-        self._hold_little()
+        self._limit_write_buffer()
 
     def data_received(self, data: bytes) -> None:
         """Keep it."""

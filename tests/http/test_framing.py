@@ -12,9 +12,9 @@ from blog.http.framing import BodyReader, ChunkedBody, LengthBody, NoBody, Until
 
 def read(body: BodyReader, data: bytes, cuts: list[int]) -> tuple[bytes, bytes]:
     """Feed `data` in pieces cut at `cuts`; return the body and what was left."""
-    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    limiter = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
     got, rest = b"", b""
-    for start, end in pairwise(places):
+    for start, end in pairwise(limiter):
         if body.is_complete:
             rest += data[start:end]
             continue

@@ -3,7 +3,7 @@
 import pytest
 
 from blog.core.errors import BlogError, HeadTooLarge, Malformed, NotSupported, VersionNotSupported
-from blog.http.heads import parse_answer, parse_request
+from blog.http.heads import parse_request, parse_response
 
 HOST = b"Host: blog\r\n"
 
@@ -26,7 +26,7 @@ def test_equal_heads_with_other_targets_are_told_apart() -> None:
     """What is remembered of a head is not its target."""
     first = [parse_request(request(b"GET /a HTTP/1.1")) for _ in range(3)][-1]
     second = parse_request(request(b"GET /b?c HTTP/1.1"))
-    assert first.block is second.block
+    assert first.parsed is second.parsed
     assert (first.target, second.target, second.raw_path) == (b"/a", b"/b?c", "/b")
     assert parse_request(request(b"HEAD /a HTTP/1.1")).method == b"HEAD"
     assert parse_request(request(b"GET /a HTTP/1.0")).is_http_1_0
@@ -122,9 +122,9 @@ def test_whether_a_connection_lives_on(line: bytes, fields: bytes, keeps: bool) 
 
 def test_an_answer_says_what_it_says() -> None:
     """With or without a reason."""
-    head = parse_answer(b"HTTP/1.1 404 Not there\r\nContent-Length: 5\r\n\r\n")
+    head = parse_response(b"HTTP/1.1 404 Not there\r\nContent-Length: 5\r\n\r\n")
     assert (head.status, head.reason, head.length, head.keeps_alive) == (404, b"Not there", 5, True)
-    assert parse_answer(b"HTTP/1.0 200\r\n\r\n").keeps_alive is False
+    assert parse_response(b"HTTP/1.0 200\r\n\r\n").keeps_alive is False
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_an_answer_says_what_it_says() -> None:
 def test_answers_that_are_none(raw: bytes) -> None:
     """As strictly as requests."""
     with pytest.raises(Malformed):
-        parse_answer(raw)
+        parse_response(raw)

@@ -1,4 +1,4 @@
-"""The doors take what the contract says they take."""
+"""The limits are those of the contract."""
 
 import asyncio
 

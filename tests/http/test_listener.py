@@ -12,7 +12,7 @@ import pytest
 from blog.http import listener
 from blog.http.limits import HEAD_TIMEOUT, LINGER_TIMEOUT
 from tests.certificates import Tls, tls_of
-from tests.http.doors import HEAD, Rig, open_door, until
+from tests.http.rig import HEAD, Rig, opened_rig, until
 from tests.loops import broken_off
 
 
@@ -34,7 +34,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.mark.parametrize("said", [HEAD % 1, b"\x00" * 100, b"\x16\x03\x01\xff\xff" + b"x" * 100])
 async def test_what_is_not_tls_is_let_go(tls: Tls, said: bytes) -> None:
     """Plain HTTP, or noise; those who speak TLS are served on."""
-    async with open_door(tls) as rig:
+    async with opened_rig(tls) as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(said)
         writer.write_eof()
@@ -50,7 +50,7 @@ async def test_what_is_not_tls_is_let_go(tls: Tls, said: bytes) -> None:
 async def test_a_handshake_that_never_ends_is_broken_off(tls: Tls, monkeypatch: Any) -> None:
     """As a head that does not come, and it takes no place until then."""
     monkeypatch.setattr(listener, "HEAD_TIMEOUT", 0.05)
-    async with open_door(tls) as rig:
+    async with opened_rig(tls) as rig:
         silent, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         begun, begun_writer = await asyncio.open_connection("127.0.0.1", rig.port)
         begun_writer.write(b"\x16\x03\x01\x02\x00")  # the first bytes of a handshake
@@ -58,7 +58,7 @@ async def test_a_handshake_that_never_ends_is_broken_off(tls: Tls, monkeypatch: 
             for reader in (silent, begun):
                 with contextlib.suppress(ConnectionResetError):
                     assert await reader.read() == b""
-        assert not rig.places.open
+        assert not rig.limiter.open
         await broken_off(writer)
         await broken_off(begun_writer)
 
@@ -108,12 +108,12 @@ async def mute(rig: Rig, tls: Tls) -> Mute:
 
 async def test_silent_clients_keep_nobody_out(tls: Tls) -> None:
     """They shake hands and say nothing more: after the time of a head their places are free."""
-    async with open_door(tls, total=2) as rig:
+    async with opened_rig(tls, total=2) as rig:
         for _ in range(2):
             await mute(rig, tls)
-        await until(lambda: len(rig.places.open) == 2)
+        await until(lambda: len(rig.limiter.open) == 2)
         rig.pass_time(HEAD_TIMEOUT + 0.1)
-        await until(lambda: not rig.places.open)
+        await until(lambda: not rig.limiter.open)
         reader, writer = await rig.connect()
         writer.write(HEAD % 1)
         await reader.readuntil(b"/1")
@@ -121,12 +121,12 @@ async def test_silent_clients_keep_nobody_out(tls: Tls) -> None:
 
 async def test_a_client_that_has_its_response_and_never_closes_gives_its_place_back(tls: Tls) -> None:
     """Its machine has acknowledged every byte: there is nothing to wait for."""
-    async with open_door(tls) as rig:
+    async with opened_rig(tls) as rig:
         client = await mute(rig, tls)
         said = await client.ask((HEAD % 1).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert said.endswith(b"/1")
-        await until(lambda: len(rig.places.closing) == 1)
-        [connection] = rig.places.open
+        await until(lambda: len(rig.limiter.closing) == 1)
+        [connection] = rig.limiter.open
         await until(connection.has_delivered)
         rig.pass_time(LINGER_TIMEOUT + 0.1)
-        await until(lambda: not rig.places.open)
+        await until(lambda: not rig.limiter.open)

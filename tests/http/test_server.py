@@ -7,16 +7,16 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import HEAD_TIMEOUT, IDLE_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_TIMEOUT
-from blog.http.outbox import Outbox
-from blog.http.places import Places
 from blog.http.server import ServerConnection
-from tests.http.doors import HEAD, Door, Echo, until
+from blog.http.write_coalescer import WriteCoalescer
+from tests.http.rig import HEAD, Echo, OpenRig, until
 
 
-async def test_pipelined_requests_are_answered_in_order(door: Door) -> None:
+async def test_pipelined_requests_are_answered_in_order(open_rig: OpenRig) -> None:
     """One after the other, bodies between them."""
-    async with door() as rig:
+    async with open_rig() as rig:
         rig.echo.gate.clear()
         reader, writer = await rig.connect()
         post = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
@@ -31,13 +31,13 @@ async def test_pipelined_requests_are_answered_in_order(door: Door) -> None:
         writer.close()
 
 
-async def test_a_trickled_head_is_408_and_a_silent_client_is_just_closed(door: Door) -> None:
+async def test_a_trickled_head_is_408_and_a_silent_client_is_just_closed(open_rig: OpenRig) -> None:
     """From the first byte on, whatever comes; a whole head in time is served."""
-    async with door() as rig:
+    async with open_rig() as rig:
         silent, _ = await rig.connect()
         trickling, writer = await rig.connect()
         writer.write(b"GET / HT")
-        await until(lambda: any(one._buffer for one in rig.places.open))
+        await until(lambda: any(one._buffer for one in rig.limiter.open))
         rig.pass_time(HEAD_TIMEOUT - 0.1)
         writer.write(b"TP/1.1")
         rig.pass_time(0.2)
@@ -45,9 +45,9 @@ async def test_a_trickled_head_is_408_and_a_silent_client_is_just_closed(door: D
         assert await silent.read() == b""
 
 
-async def test_idle_connections_are_closed_after_a_while(door: Door) -> None:
+async def test_idle_connections_are_closed_after_a_while(open_rig: OpenRig) -> None:
     """Not before."""
-    async with door() as rig:
+    async with open_rig() as rig:
         reader, writer = await rig.connect()
         writer.write(HEAD % 1)
         await reader.readuntil(b"/1")
@@ -58,9 +58,9 @@ async def test_idle_connections_are_closed_after_a_while(door: Door) -> None:
         assert await reader.read() == b""
 
 
-async def test_a_full_door_lets_the_oldest_without_a_head_go(door: Door) -> None:
+async def test_a_full_door_lets_the_oldest_without_a_head_go(open_rig: OpenRig) -> None:
     """And where everybody has one, says that it is full."""
-    async with door(total=2) as rig:
+    async with open_rig(total=2) as rig:
         first, _ = await rig.connect()
         second, writer = await rig.connect()
         third, third_writer = await rig.open()
@@ -77,9 +77,9 @@ async def test_a_full_door_lets_the_oldest_without_a_head_go(door: Door) -> None
         writer.close()
 
 
-async def test_one_address_does_not_get_all_places(door: Door) -> None:
+async def test_one_address_does_not_get_all_places(open_rig: OpenRig) -> None:
     """429 for one more than it may have."""
-    async with door(per_address=1) as rig:
+    async with open_rig(per_address=1) as rig:
         _, writer = await rig.connect()
         refused, refused_writer = await rig.open()
         assert b" 429 " in await refused.read()
@@ -87,21 +87,21 @@ async def test_one_address_does_not_get_all_places(door: Door) -> None:
         writer.close()
 
 
-async def test_a_refused_client_can_still_read_why(door: Door) -> None:
+async def test_a_refused_client_can_still_read_why(open_rig: OpenRig) -> None:
     """What it goes on sending is read for a while, and no longer."""
-    async with door() as rig:
+    async with open_rig() as rig:
         reader, writer = await rig.connect()
         writer.write(b"nonsense\r\n\r\n" + b"x" * 1_000_000)
         assert b" 400 " in await reader.read()
-        await until(lambda: len(rig.places.lingering) == 1)
+        await until(lambda: len(rig.limiter.lingering) == 1)
         rig.pass_time(LINGER_TIMEOUT)
-        await until(lambda: not rig.places.open)
+        await until(lambda: not rig.limiter.open)
         writer.close()
 
 
-async def test_http_1_0_is_answered_once(door: Door) -> None:
+async def test_http_1_0_is_answered_once(open_rig: OpenRig) -> None:
     """Unless it asks for more."""
-    async with door() as rig:
+    async with open_rig() as rig:
         reader, writer = await rig.connect()
         writer.write(b"GET /1 HTTP/1.0\r\n\r\n")
         assert (await reader.read()).endswith(b"/1")
@@ -112,9 +112,9 @@ async def test_http_1_0_is_answered_once(door: Door) -> None:
         assert (await reader.read()).endswith(b"/2")
 
 
-async def test_who_is_gone_is_told(door: Door) -> None:
+async def test_who_is_gone_is_told(open_rig: OpenRig) -> None:
     """In the middle of an answer."""
-    async with door() as rig:
+    async with open_rig() as rig:
         rig.echo.gate.clear()
         _, writer = await rig.connect()
         writer.write(HEAD % 1)
@@ -125,14 +125,14 @@ async def test_who_is_gone_is_told(door: Door) -> None:
             task.cancel()
 
 
-async def test_who_asks_and_does_not_read_is_not_served_on(door: Door) -> None:
+async def test_who_asks_and_does_not_read_is_not_served_on(open_rig: OpenRig) -> None:
     """Requests without end, answers unread: little is kept of either."""
-    async with door() as rig:
+    async with open_rig() as rig:
         _, writer = await rig.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         target = b"/" + b"x" * 20_000
         request = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target
-        [connection] = rig.places.open
+        [connection] = rig.limiter.open
         for _ in range(3000):
             writer.write(request)
             await asyncio.sleep(0)
@@ -142,12 +142,12 @@ async def test_who_asks_and_does_not_read_is_not_served_on(door: Door) -> None:
         writer.transport.abort()
 
 
-async def test_an_answer_that_is_not_read_does_not_keep_the_next_from_coming(door: Door) -> None:
+async def test_an_answer_that_is_not_read_does_not_keep_the_next_from_coming(open_rig: OpenRig) -> None:
     """It is over while the client is paused: what was sent behind it is answered once it reads on."""
-    async with door() as rig:
+    async with open_rig() as rig:
         size = 16 << 20
         reader, writer = await rig.connect()
-        [connection] = rig.places.open
+        [connection] = rig.limiter.open
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
         writer.write(b"x" * size + HEAD % 2)  # over TLS the second of two writes is the one that pauses
@@ -163,22 +163,22 @@ async def test_an_answer_that_is_not_read_does_not_keep_the_next_from_coming(doo
         assert not connection.is_paused
 
 
-async def test_a_client_that_says_nothing_more_is_taken_for_gone(door: Door) -> None:
+async def test_a_client_that_says_nothing_more_is_taken_for_gone(open_rig: OpenRig) -> None:
     """At once, whether or not it takes what was written."""
-    async with door() as rig:
+    async with open_rig() as rig:
         rig.echo.gate.clear()
         _, writer = await rig.connect()
         writer.write(HEAD % 1)
         await until(lambda: bool(rig.echo._tasks))
         writer.close()
-        await until(lambda: rig.echo.gone == 1 and not rig.places.open)
+        await until(lambda: rig.echo.gone == 1 and not rig.limiter.open)
         for task in tuple(rig.echo._tasks):
             task.cancel()
 
 
-async def test_a_connection_whose_end_nobody_reads_is_broken_off(door: Door) -> None:
+async def test_a_connection_whose_end_nobody_reads_is_broken_off(open_rig: OpenRig) -> None:
     """It may take as long as any body, and no longer."""
-    async with door() as rig:
+    async with open_rig() as rig:
         size = 16 << 20
         _, writer = await rig.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -186,12 +186,12 @@ async def test_a_connection_whose_end_nobody_reads_is_broken_off(door: Door) -> 
             b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
         )
         writer.write(b"x" * size)
-        await until(lambda: len(rig.places.closing) == 1)
+        await until(lambda: len(rig.limiter.closing) == 1)
         rig.pass_time(IDLE_TIMEOUT - 1)
         rig.pass_time(0.5)
-        assert len(rig.places.open) == 1
+        assert len(rig.limiter.open) == 1
         rig.pass_time(0.5)
-        await until(lambda: not rig.places.open)
+        await until(lambda: not rig.limiter.open)
 
 
 class Wire(asyncio.Transport):
@@ -276,10 +276,10 @@ def test_any_legal_request_arrives_the_same_however_it_is_cut(
     data = b"".join(raw for raw, _ in asked)
     turn, echo = Turn(), Echo()
     wire = Wire()
-    connection = ServerConnection(echo, Places(9, 9), lambda: 0.0, Outbox(turn))  # type: ignore[arg-type]
+    connection = ServerConnection(echo, ConnectionLimiter(9, 9), lambda: 0.0, WriteCoalescer(turn))  # type: ignore[arg-type]
     connection.connection_made(wire)
-    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    for start, end in zip(places, places[1:], strict=False):  # noqa: RUF007 - clearer side by side
+    limiter = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    for start, end in zip(limiter, limiter[1:], strict=False):  # noqa: RUF007 - clearer side by side
         if data[start:end]:
             connection.data_received(data[start:end])
             turn.end()

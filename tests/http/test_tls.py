@@ -1,4 +1,4 @@
-"""A door that speaks TLS, and takes up a new certificate while it is open."""
+"""A TLS port reloads its certificate while it is open."""
 
 import asyncio
 import ssl
@@ -35,13 +35,13 @@ async def test_new_connections_get_the_new_certificate(tmp_path: Path) -> None:
         port = server.sockets[0].getsockname()[1]
         first = await name_at(port)
         assert b"first.example" in first
-        assert not certificate.renew()
+        assert not certificate.reload()
         whole = chain.read_text()
         chain.write_text(whole[:100])
-        assert not certificate.renew()
+        assert not certificate.reload()
         assert await name_at(port) == first
         write_certificate(tmp_path, "second.example")
-        assert certificate.renew()
+        assert certificate.reload()
         assert b"second.example" in await name_at(port)
 
 

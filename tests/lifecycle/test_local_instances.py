@@ -101,7 +101,9 @@ def test_what_another_user_may_have_put_there_is_not_asked(
     spare = Path(spare_dir(str(tmp_path / "data")))
     folder = Path(folder_in(str(spare)))
     folder.mkdir(parents=True)
-    (folder / "posts-1.json").write_text(RunFile.mine("posts-1", "127.0.0.1:1").model_dump_json())
+    (folder / "posts-1.json").write_text(
+        RunFile.of_this_process("posts-1", "127.0.0.1:1").model_dump_json()
+    )
     for mode in (0o777, 0o750, 0o701):
         spare.chmod(mode)
         assert running(str(tmp_path / "data")) == []

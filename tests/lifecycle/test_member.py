@@ -17,12 +17,13 @@ from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
-from blog.core.settings import Settings
+from blog.core.net.address import Address
+from blog.core.settings import Settings, load
 from blog.core.web import problems, requires_token
-from blog.gateway.registry_only import run_registry
+from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, _client
-from blog.registry.session import Session
+from blog.registry.client.client import RegistryClient
 
 TOKEN = "member-token"
 
@@ -36,7 +37,7 @@ class Place:
         self.may_end = asyncio.Event()
         self.started = asyncio.Event()
         self.http: aiohttp.ClientSession
-        self.session: Session
+        self.registry_client: RegistryClient
 
     def app(self) -> web.Application:
         """Make an app with one slow route and one stream."""
@@ -51,10 +52,11 @@ class Place:
         return web.Response(text="done")
 
     async def _stream(self, _: web.Request) -> web.Response:
-        assert self.life.member is not None
-        with self.life.member.streaming():
+        member = await self.life.bound()
+        assert isinstance(member, Member)
+        with member.streaming():
             self.started.set()
-            await self.life.member.draining.wait()
+            await member.draining.wait()
         return web.Response(text="ended")
 
     def joined(self, **options: Any) -> Any:
@@ -63,13 +65,13 @@ class Place:
 
     def state(self) -> State | None:
         """Return the state of the one instance of `things`, None when there is none."""
-        found = [i for i in self.session.discovery.instances.values() if i.service == "things"]
+        found = [i for i in self.registry_client.discovery.instances.values() if i.service == "things"]
         return found[0].state if found else None
 
     async def until(self, state: State | None) -> None:
         """Wait until others see it in this state."""
         async with asyncio.timeout(5):
-            await self.session.discovery.wait_until(lambda _: self.state() is state)
+            await self.registry_client.discovery.wait_until(lambda _: self.state() is state)
 
 
 @asynccontextmanager
@@ -79,13 +81,13 @@ async def a_place(folder: Path) -> AsyncIterator[Place]:
         place = Place(folder)
         registry = Lifecycle(SystemClock())
         await stack.enter_async_context(background(run_registry(place.settings, registry)))
-        while registry.member is None:
-            await asyncio.sleep(0.001)
-        url = f"http://{registry.member.instance.address}"
+        url = f"http://{(await registry.bound()).instance.address}"
         place.settings = place.settings.model_copy(update={"registry": (url,)})
         place.http = await stack.enter_async_context(aiohttp.ClientSession())
-        place.session = await stack.enter_async_context(
-            Session(http=place.http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN)
+        place.registry_client = await stack.enter_async_context(
+            RegistryClient(
+                http=place.http, registries=[url], clock=SystemClock(), follow=["*"], token=TOKEN
+            )
         )
         yield place
 
@@ -191,3 +193,17 @@ async def test_a_registry_with_another_address_under_its_name_is_found_at_once()
             async with http.get(f"http://gateway:{server.port}/") as answer:
                 assert answer.status == 404
     assert len(looked_up) == 4
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+async def test_it_listens_on_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Its address has brackets; others reach it there."""
+    monkeypatch.setenv("BLOG_HOST", host)
+    async with a_place(tmp_path) as place:
+        place.settings = load(Settings, **{**dict(place.settings), "host": Settings().host})
+        async with place.joined() as member:
+            await member.ready()
+            address = Address.parse(member.instance.address)
+            assert address.family is socket.AF_INET6
+            answer = await place.http.get(address.local.url("/readyz"))
+            assert answer.status == 200

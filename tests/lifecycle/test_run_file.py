@@ -21,7 +21,7 @@ def test_it_is_there_as_long_as_the_instance(tmp_path: Path) -> None:
 def test_the_killed_and_those_of_other_machines_are_passed_over(tmp_path: Path) -> None:
     """As are half a file, and a process with the pid of a killed one; the next instance tidies up."""
     with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
-        mine = RunFile.mine("posts-1", "127.0.0.1:8000")
+        mine = RunFile.of_this_process("posts-1", "127.0.0.1:8000")
         folder = tmp_path / "run" / "instances"
         killed = mine.model_copy(update={"id": "posts-2", "pid": 2**22 + 1})
         other = mine.model_copy(update={"id": "posts-3", "host": "elsewhere"})
@@ -39,7 +39,7 @@ def test_only_what_was_left_behind_is_removed(tmp_path: Path) -> None:
     """Whatever a file says of others, and whatever else it holds."""
     folder = tmp_path / "run" / "instances"
     with run_file(tmp_path, "posts-1", "127.0.0.1:8000"):
-        mine = RunFile.mine("posts-1", "127.0.0.1:8000")
+        mine = RunFile.of_this_process("posts-1", "127.0.0.1:8000")
         killed = mine.model_copy(update={"pid": 2**22 + 1}).model_dump()
         for name, told in {
             "says-it-is-posts-1": killed,

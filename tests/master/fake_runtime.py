@@ -1,14 +1,14 @@
-"""A runtime without processes, and the instances that its copies would announce."""
+"""A runtime without processes, and the instances that its replicas would announce."""
 
 import asyncio
 from datetime import UTC, datetime
 
 from blog.core.instance import Instance, Load, State
-from blog.master.runtimes import CANNOT_RUN, Adopted
+from blog.master.runtimes.base import EXIT_CONFIG_ERROR, AdoptedReplica
 
 
-class FakeCopy:
-    """A copy that lives until it is asked to end, or crashes when a test says so."""
+class FakeReplica:
+    """A replica that lives until it is asked to end, or crashes when a test says so."""
 
     def __init__(self, service: str, name: str, pid: int) -> None:
         self.service = service
@@ -17,7 +17,7 @@ class FakeCopy:
         self.is_asked_to_end = False
         self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    def is_home_of(self, instance: Instance) -> bool:
+    def has_instance(self, instance: Instance) -> bool:
         """Tell by the process that the instance says it runs in."""
         return instance.metadata.get("pid") == str(self.pid)
 
@@ -25,7 +25,7 @@ class FakeCopy:
         """Wait for the end."""
         return await asyncio.shield(self._code)
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Drain, which takes no time."""
         self.is_asked_to_end = True
         self.crash(0)
@@ -37,7 +37,7 @@ class FakeCopy:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self._code.done()
 
     def last_lines(self) -> list[str]:
@@ -46,27 +46,31 @@ class FakeCopy:
 
 
 class FakeRuntime:
-    """Starts fake copies; those of the services in `crashing` and `refusing` end at once."""
+    """Starts fake replicas; those of the services in `crashing` and `refusing` end at once."""
 
     def __init__(self) -> None:
-        self.copies: list[FakeCopy] = []
+        self.replicas: list[FakeReplica] = []
         self.crashing: set[str] = set()
         self.refusing: set[str] = set()
-        self.adopted: list[Adopted] = []
+        self.adopted: list[AdoptedReplica] = []
 
-    async def start(self, service: str, name: str) -> FakeCopy:
+    async def start(self, service: str, name: str) -> FakeReplica:
         """Start one."""
-        copy = FakeCopy(service, name, 1000 + len(self.copies))
-        self.copies.append(copy)
+        replica = FakeReplica(service, name, 1000 + len(self.replicas))
+        self.replicas.append(replica)
         if service in self.crashing:
-            copy.crash()
+            replica.crash()
         if service in self.refusing:
-            copy.crash(CANNOT_RUN)
-        return copy
+            replica.crash(EXIT_CONFIG_ERROR)
+        return replica
 
     def living(self, service: str) -> list[str]:
         """Name those that have not ended."""
-        return [copy.name for copy in self.copies if copy.service == service and not copy.is_over]
+        return [
+            replica.name
+            for replica in self.replicas
+            if replica.service == service and not replica.is_over
+        ]
 
 
 def an_instance(

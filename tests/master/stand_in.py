@@ -1,4 +1,4 @@
-"""A stand-in for a copy: a process that holds a copy's lock as `blog NAME` does, and starts at once."""
+"""A stand-in for a replica: a process that holds its lock as `blog NAME` does, and starts at once."""
 
 import os
 import subprocess
@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from blog.master import copy_lock
+from blog.master.runtimes import lock as replica_lock
 from tests.e2e.conftest import wait_until
 
 CLAIMS = (
-    "import sys, time; from blog.master.copy_lock import claim; claim(int(sys.argv[1])); time.sleep(60)"
+    "import sys, time; from blog.master.runtimes.lock import claim;"
+    " claim(int(sys.argv[1])); time.sleep(60)"
 )
 SILENT = "import time; time.sleep(60)"
 
 
 def lock_of(data_dir: Path, name: str) -> Path:
-    """Tell where the lock of a copy is."""
+    """Tell where the lock of a replica is."""
     path = data_dir / "run" / "copies" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -26,7 +27,7 @@ def lock_of(data_dir: Path, name: str) -> Path:
 @contextmanager
 def stand_in(path: Path, program: str = CLAIMS) -> Iterator[subprocess.Popen[bytes]]:
     """Run one that holds the lock `path` while the body runs; it has claimed it, if it ever does."""
-    lock = copy_lock.take(path)
+    lock = replica_lock.acquire(path)
     assert lock is not None
     process = subprocess.Popen([sys.executable, "-c", program, str(lock)], pass_fds=(lock,))
     os.close(lock)
@@ -41,7 +42,7 @@ def stand_in(path: Path, program: str = CLAIMS) -> Iterator[subprocess.Popen[byt
 
 def pid_of(path: Path) -> int | None:
     """Return who has claimed a lock."""
-    holder = copy_lock.holder(path)
+    holder = replica_lock.find_holder(path)
     if holder is not None:
         os.close(holder.pidfd)
     return None if holder is None else holder.pid

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.registry.address import advice, guess, joined
+from blog.registry.address import advice, announced_address
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from blog.registry.address import advice, guess, joined
 )
 def test_the_guess(bound: str, local: str, expected: str) -> None:
     """The local end of the connection to the registry, with the port that it listens on."""
-    assert guess(bound, local) == expected
+    assert announced_address(bound, local) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,3 @@ def test_the_advice(tried: str, peer: str, says: str) -> None:
     """It names the setting, and where it can be known, the value."""
     assert says in advice(tried, peer)
     assert "BLOG_" in advice(tried, peer)
-
-
-def test_names_stay_names() -> None:
-    """Who advertises one is dialled by it."""
-    assert joined("my-host", "1") == "my-host:1"

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blog.bus.client import Head
-from blog.runtime.store import Store
+from blog.eventlog.wire import Head
+from blog.runtime.view.store import ViewStore
 from tests.runtime.garden import LOG, Wider, batch, sown
 
 COUNT, PAGE = 2000, 20
@@ -13,8 +13,8 @@ COUNT, PAGE = 2000, 20
 
 async def build(folder: Path) -> None:
     """Go on with what there is until it is whole, and swap that in."""
-    async with Store(Wider, folder) as store:
-        at = (await store.settle(Head(LOG, COUNT))).applied
+    async with ViewStore(Wider, folder) as store:
+        at = (await store.open_for(Head(LOG, COUNT))).applied
         print(at, flush=True)
         while at < COUNT:
             through = min(at + PAGE, COUNT)

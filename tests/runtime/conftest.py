@@ -1,4 +1,4 @@
-"""A registry, a bus, and gardens: instances of a service with a view, and siblings that lie about it."""
+"""A registry, a bus, and gardens: instances of a service with a view, and replicas that lie about it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,19 +12,19 @@ from blog.core.clock import SystemClock
 from blog.core.events import Envelope
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
-from blog.runtime import view
+from blog.registry.client.discovery import Discovery
 from blog.runtime.run import run
-from blog.runtime.siblings import PATH
+from blog.runtime.view import host as view
+from blog.runtime.view.transfer import PATH
 from tests.bus.conftest import Rig
 from tests.runtime.garden import Sown, garden
 
 FAR = 50
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Gardens(Rig):
-    """What the tests of siblings hold in their hands."""
+    """What the tests of replicas hold in their hands."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         super().__init__(folder, stack)
@@ -41,42 +41,41 @@ class Gardens(Rig):
         )
 
     async def start(self) -> Member:
-        """Start an instance of the garden in a slot of its own, and wait until it is ready."""
+        """Start an instance of the garden with files of its own, and wait until it is ready."""
         life = Lifecycle(SystemClock())
         stack = AsyncExitStack()
         await stack.enter_async_context(background(run(garden, self.settings(), life)))
         self._stack.push_async_callback(stack.aclose)
         self.ends.append(stack)
-        await self.session.discovery.wait_until(lambda table: _is_ready(table, life))
-        assert life.member is not None
-        return life.member
+        member = await life.bound()
+        assert isinstance(member, Member)
+        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, member))
+        return member
 
-    async def liar(self, answer: Answer) -> Member:
-        """Run a sibling that answers as a test says."""
+    async def fake_replica(self, respond: Respond) -> Member:
+        """Run a replica that answers as a test says."""
         app = web.Application()
-        app.router.add_get(PATH, answer)
+        app.router.add_get(PATH, respond)
         life = Lifecycle(SystemClock())
         joining = Member.join(life, self.settings(), app, service=garden.name)
         member = await self._stack.enter_async_context(joining)
         await member.ready()
-        await self.session.discovery.wait_until(lambda table: _is_ready(table, life))
+        await self.registry_client.discovery.wait_until(lambda table: _is_ready(table, member))
         return member
 
-    def slot(self, number: int) -> Path:
+    def view_file(self, number: int) -> Path:
         """Return the file that the nth instance reads."""
         return self.settings().data_dir / garden.name / f"{number}.db"
 
 
-def _is_ready(table: Discovery, life: Lifecycle) -> bool:
-    return life.member is not None and life.member.instance.id in {
-        item.id for item in table.serving(garden.name)
-    }
+def _is_ready(table: Discovery, member: Member) -> bool:
+    return member.instance.id in {item.id for item in table.serving(garden.name)}
 
 
 @pytest.fixture
 async def gardens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gardens]:
-    """Give a registry and a bus; who is 50 events behind asks a sibling."""
-    monkeypatch.setattr(view, "FAR_BEHIND", FAR)
+    """Give a registry and a bus; who is 50 events behind asks a replica."""
+    monkeypatch.setattr(view, "SNAPSHOT_THRESHOLD", FAR)
     async with AsyncExitStack() as stack:
         made = Gardens(tmp_path, stack)
         await made.start_registry()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from blog.bus.client import Batch
 from blog.core.contract import Service
 from blog.core.events import Event
 from blog.core.view import View, applies
+from blog.eventlog.client import EventBatch
 
 LOG = "log-1"
 
@@ -71,9 +71,9 @@ def row(sequence: int, seed: str | None, kind: type[Event] = Sown, **extensions:
     return {"sequence": sequence, "id": f"e{sequence}", "type": kind.type, "data": data} | extensions
 
 
-def batch(rows: Iterable[dict[str, Any]] = (), *, through: int, log: str = LOG) -> Batch:
+def batch(rows: Iterable[dict[str, Any]] = (), *, through: int, log: str = LOG) -> EventBatch:
     """Give what a follower gets."""
-    return Batch(log, "\n".join(json.dumps(item) for item in rows).encode(), through)
+    return EventBatch(log, "\n".join(json.dumps(item) for item in rows).encode(), through)
 
 
 def sown(first: int, last: int) -> list[dict[str, Any]]:

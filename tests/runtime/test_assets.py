@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from blog.runtime.assets import ASK_AGAIN, FOR_EVER, NOT_KEPT, caching, version_of
+from blog.runtime.assets import IMMUTABLE, NO_CACHE, NO_STORE, cache_control, version_of
 
 Client = TestClient[Any, Any]
 
@@ -29,10 +29,10 @@ def test_a_version_is_that_of_every_file(tmp_path: Path) -> None:
     assert len({first, *others}) == 5
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(None, ASK_AGAIN), ("v2", FOR_EVER), ("v1", NOT_KEPT)])
-def test_only_what_never_changes_is_kept(asked: str | None, kept: str) -> None:
+@pytest.mark.parametrize(("requested", "kept"), [(None, NO_CACHE), ("v2", IMMUTABLE), ("v1", NO_STORE)])
+def test_only_what_never_changes_is_kept(requested: str | None, kept: str) -> None:
     """While two deploys answer, what one gives under the other's version is kept by nobody."""
-    assert caching(asked, "v2") == kept
+    assert cache_control(requested, "v2") == kept
 
 
 async def test_every_file_of_a_page_is_kept_for_good(gateway_client: Client) -> None:
@@ -41,17 +41,17 @@ async def test_every_file_of_a_page_is_kept_for_good(gateway_client: Client) -> 
     paths = re.findall(r'(?:src|href)="(/assets/[^"]+)"', text)
     assert len(paths) == 3
     for path in paths:
-        answer = await gateway_client.get(path)
-        assert (answer.status, answer.headers["Cache-Control"]) == (200, FOR_EVER), path
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        response = await gateway_client.get(path)
+        assert (response.status, response.headers["Cache-Control"]) == (200, IMMUTABLE), path
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
         name = path.rpartition("/")[2]
         plain = await gateway_client.get(f"/assets/{name}")
         assert (plain.headers["Cache-Control"], plain.headers["ETag"]) == (
-            ASK_AGAIN,
-            answer.headers["ETag"],
+            NO_CACHE,
+            response.headers["ETag"],
         )
         other = await gateway_client.get(f"/assets/0123456789abcdef/{name}")
-        assert (other.status, other.headers["Cache-Control"]) == (200, NOT_KEPT)
+        assert (other.status, other.headers["Cache-Control"]) == (200, NO_STORE)
     for path in ("/assets/0123/none.js", "/assets/x-y/live.js", "/assets/0123/service.py"):
         assert (await gateway_client.get(path)).status == 404, path
 

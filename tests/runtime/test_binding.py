@@ -11,7 +11,7 @@ from blog.core.ids import Id, new_id
 from blog.core.instance import Route
 from blog.core.operator import OperatorCommand, Reason
 from blog.core.view import View
-from blog.runtime.binding import Binding, Source, bind, bind_operator
+from blog.runtime.binding import ArgumentSource, Binding, bind, bind_operator
 
 
 class Draft(BaseModel):
@@ -43,18 +43,18 @@ def test_every_parameter_has_its_source() -> None:
     """Path by name, body and view by class, the rest from the query string."""
     binding = bind(endpoint(everything))
     assert [(p.name, p.source) for p in binding.parameters] == [
-        ("book_id", Source.PATH),
-        ("draft", Source.BODY),
-        ("view", Source.VIEW),
-        ("meta", Source.META),
-        ("limit", Source.QUERY),
+        ("book_id", ArgumentSource.PATH),
+        ("draft", ArgumentSource.BODY),
+        ("view", ArgumentSource.VIEW),
+        ("meta", ArgumentSource.META),
+        ("limit", ArgumentSource.QUERY),
     ]
     assert binding.body is Draft
 
 
 def filled(path: dict[str, str], query: dict[str, str]) -> dict[str, Any]:
     """Fill the text parameters of `everything`."""
-    given = {Source.BODY: None, Source.VIEW: None, Source.META: None}
+    given = {ArgumentSource.BODY: None, ArgumentSource.VIEW: None, ArgumentSource.META: None}
     return bind(endpoint(everything)).arguments(path, query, given)
 
 
@@ -104,12 +104,12 @@ def test_an_operator_command_takes_an_id_and_a_reason() -> None:
     """The first parameter as a part of a path is, the reason as text; the rest is given as always."""
     binding = bind_operator(OperatorCommand.of("burn", burn))
     assert [(p.name, p.source) for p in binding.parameters] == [
-        ("book_id", Source.PATH),
-        ("view", Source.VIEW),
-        ("meta", Source.META),
-        ("reason", Source.QUERY),
+        ("book_id", ArgumentSource.PATH),
+        ("view", ArgumentSource.VIEW),
+        ("meta", ArgumentSource.META),
+        ("reason", ArgumentSource.QUERY),
     ]
-    given = {Source.VIEW: None, Source.META: None}
+    given = {ArgumentSource.VIEW: None, ArgumentSource.META: None}
     id_ = new_id()
     assert binding.arguments({"book_id": id_}, {}, given)["reason"] is None
     assert binding.arguments({"book_id": id_}, {"reason": "null"}, given)["reason"] == "null"

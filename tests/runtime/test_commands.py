@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from blog.bus.client import Appended
 from blog.core.contract import Meta
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, NotFound, Unavailable
 from blog.core.events import Envelope, Event
-from blog.runtime.commands import DEADLINE, CommandRequest, Commands, Decide
+from blog.eventlog.wire import Appended
+from blog.runtime.commands import DEADLINE, CommandRequest, CommandRunner, Decide
 from tests.fakes import FakeClock
 
 
@@ -54,7 +54,7 @@ class FakeLog:
         envelopes: Sequence[Envelope],
         *,
         expect: int | None = None,
-        among: Collection[str] = (),
+        types: Collection[str] = (),
         timeout: float = 5.0,
     ) -> list[Appended]:
         """Keep what is new, or refuse all of it."""
@@ -62,7 +62,7 @@ class FakeLog:
         self._meddle(self)
         if expect is not None and any(item.id not in self.stored for item in envelopes):
             behind = list(self.stored.values())[expect:]
-            if any(item.type in (among or {item.type}) for item in behind):
+            if any(item.type in (types or {item.type}) for item in behind):
                 raise Conflict("The key moved on.")
         return [self.put(envelope) for envelope in envelopes]
 
@@ -110,10 +110,10 @@ class FakeView:
         return Append([await plant(meta)], expect=self.applied, before=self.applied)
 
 
-async def test_a_decision_is_appended_and_answered() -> None:
+async def test_a_decision_is_appended_before_the_response() -> None:
     """The events, and the sequence of the last of them."""
     log = FakeLog()
-    written = await Commands("garden", log, FakeClock()).run(request(), plant)
+    written = await CommandRunner("garden", log, FakeClock()).run(request(), plant)
     assert written.sequence == 1
     [envelope] = log.stored.values()
     assert (envelope.source, envelope.type, envelope.subject) == ("/garden", "blog.Planted", "b1")
@@ -128,16 +128,16 @@ async def test_nothing_to_write_is_no_append(decision: Any) -> None:
         return decision
 
     log = FakeLog()
-    assert await Commands("garden", log, FakeClock()).run(request(), nothing) == Unchanged()
+    assert await CommandRunner("garden", log, FakeClock()).run(request(), nothing) == Unchanged()
     assert not log.timeouts
 
 
-async def test_the_same_key_gives_the_same_answer_through_any_copy() -> None:
+async def test_the_same_key_gives_the_same_response_through_any_replica() -> None:
     """Another instance, later, without the memory of the first one: the stored event answers."""
     log, clock = FakeLog(), FakeClock()
-    first = await Commands("garden", log, clock).run(request(key="k"), plant)
+    first = await CommandRunner("garden", log, clock).run(request(key="k"), plant)
     clock.advance(60)
-    again = await Commands("garden", log, clock).run(request(key="k"), plant)
+    again = await CommandRunner("garden", log, clock).run(request(key="k"), plant)
     assert isinstance(first, Written)
     assert again == first
     assert len(log.stored) == 1
@@ -147,7 +147,7 @@ async def test_the_same_key_gives_the_same_answer_through_any_copy() -> None:
 async def test_another_body_with_the_same_key_is_refused(other: CommandRequest) -> None:
     """The key belongs to what was first asked with it."""
     log = FakeLog()
-    commands = Commands("garden", log, FakeClock())
+    commands = CommandRunner("garden", log, FakeClock())
     await commands.run(request(key="k"), plant)
     with pytest.raises(Invalid, match="Idempotency-Key"):
         await commands.run(other, plant)
@@ -158,7 +158,7 @@ async def test_another_body_with_the_same_key_is_refused(other: CommandRequest) 
 async def test_other_keys_and_authors_do_not_meet(other: CommandRequest) -> None:
     """Ids come from method, path, author token, key and position together."""
     log = FakeLog()
-    commands = Commands("garden", log, FakeClock())
+    commands = CommandRunner("garden", log, FakeClock())
     await commands.run(request(key="k"), plant)
     await commands.run(other, plant)
     assert len(log.stored) == 2
@@ -186,7 +186,7 @@ async def test_what_the_log_does_not_check_is_final_only_after_catching_up(
     """The view may be behind the log: catch up, decide once more."""
     log = FakeLog()
     view = FakeView(log)
-    commands = Commands("garden", log, FakeClock())
+    commands = CommandRunner("garden", log, FakeClock())
     written = await commands.run(request(), at_first(view, outcome), view.catch_up)
     assert isinstance(written, Written)
     assert view.rounds == [DEADLINE]
@@ -200,7 +200,7 @@ async def test_a_refusal_stays_one(error: type[BlogError]) -> None:
         raise error("never")
 
     log = FakeLog()
-    commands = Commands("garden", log, FakeClock())
+    commands = CommandRunner("garden", log, FakeClock())
     for catch_up in (FakeView(log).catch_up, None):
         with pytest.raises(error):
             await commands.run(request(), decide, catch_up)
@@ -213,7 +213,7 @@ async def test_a_batch_is_appended_as_one() -> None:
         return Append([await plant(meta), await plant(meta)], expect=3, before="earth")
 
     log = FakeLog()
-    written = await Commands("garden", log, FakeClock()).run(request(key="k"), decide)
+    written = await CommandRunner("garden", log, FakeClock()).run(request(key="k"), decide)
     assert isinstance(written, Written)
     assert (written.sequence, written.before) == (len(log.stored), "earth") == (2, "earth")
     assert len(log.timeouts) == 1
@@ -224,7 +224,7 @@ async def test_what_the_log_has_overtaken_is_decided_again(key: str | None) -> N
     """A round for each time that the key moved on; what was written stands on the last one."""
     log = FakeLog(others(Watered(bed="b1"), times=3))
     view = FakeView(log)
-    commands = Commands("garden", log, FakeClock())
+    commands = CommandRunner("garden", log, FakeClock())
     written = await commands.run(request(key=key), view.plant, view.catch_up)
     assert isinstance(written, Written)
     assert (written.sequence, written.before) == (4, 3)
@@ -247,7 +247,7 @@ async def test_deciding_again_may_come_to_something_else() -> None:
         return await view.plant(meta)
 
     with pytest.raises(NotFound):
-        await Commands("garden", log, FakeClock()).run(request(), decide, view.catch_up)
+        await CommandRunner("garden", log, FakeClock()).run(request(), decide, view.catch_up)
     assert log.head == 1
 
 
@@ -257,9 +257,9 @@ async def test_what_does_not_count_is_no_reason_to_decide_again() -> None:
     view = FakeView(log)
 
     async def decide(meta: Meta) -> Append:
-        return (await view.plant(meta))._replace(among=(Planted,))
+        return (await view.plant(meta))._replace(types=(Planted,))
 
-    written = await Commands("garden", log, FakeClock()).run(request(), decide, view.catch_up)
+    written = await CommandRunner("garden", log, FakeClock()).run(request(), decide, view.catch_up)
     assert (written.sequence, view.rounds) == (2, [])
 
 
@@ -274,7 +274,7 @@ async def test_a_key_that_never_rests_is_a_conflict_at_the_deadline() -> None:
     log = FakeLog(meddle)
     view = FakeView(log)
     with pytest.raises(Conflict):
-        await Commands("garden", log, clock).run(request(), view.plant, view.catch_up)
+        await CommandRunner("garden", log, clock).run(request(), view.plant, view.catch_up)
     assert log.timeouts == [5.0, 3.5, 2.0, 0.5]
     assert {item.type for item in log.stored.values()} == {Watered.type}
 
@@ -296,5 +296,5 @@ async def test_a_decision_that_cannot_be_better_next_time_is_a_conflict(
     log = FakeLog(others(Watered(bed="b1"), times=99))
     view = FakeView(log)
     with pytest.raises(Conflict):
-        await Commands("garden", log, FakeClock()).run(request(), view.plant, catch_up)
+        await CommandRunner("garden", log, FakeClock()).run(request(), view.plant, catch_up)
     assert len(log.timeouts) == 1

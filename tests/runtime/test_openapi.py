@@ -17,7 +17,7 @@ def operation(service: str, method: str, path: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("service", "method", "path", "status", "body", "answer"),
+    ("service", "method", "path", "status", "body", "model"),
     [
         ("posts", "post", "/posts", "201", "PostDraft", "Post"),
         ("posts", "put", POST, "200", "PostEdit", "Post"),
@@ -27,16 +27,16 @@ def operation(service: str, method: str, path: str) -> Any:
         ("comments", "delete", COMMENT, "204", None, None),
     ],
 )
-def test_commands_say_what_they_take_and_answer(  # noqa: PLR0913, PLR0917 - columns of a table
-    service: str, method: str, path: str, status: str, body: str | None, answer: str | None
+def test_commands_describe_request_and_response(  # noqa: PLR0913, PLR0917 - columns of a table
+    service: str, method: str, path: str, status: str, body: str | None, model: str | None
 ) -> None:
     """One status for success, with the sequence in a header; no content where there is none."""
     said = operation(service, method, path)
     assert set(said["responses"]) == {status, "default"}
     response = said["responses"][status]
     assert response["headers"]["Blog-Sequence"]["schema"]["type"] == "integer"
-    named = {"$ref": f"#/components/schemas/{service}.{answer}"}
-    assert response.get("content") == ({"application/json": {"schema": named}} if answer else None)
+    named = {"$ref": f"#/components/schemas/{service}.{model}"}
+    assert response.get("content") == ({"application/json": {"schema": named}} if model else None)
     assert ("requestBody" in said) is (body is not None)
     if body is not None:
         schema = said["requestBody"]["content"]["application/json"]["schema"]
@@ -52,7 +52,7 @@ def test_deleting_may_name_a_version(service: str, path: str) -> None:
     assert (sequence["name"], sequence["required"]) == ("sequence", False)
 
 
-def test_answers_of_queries_name_no_sequence() -> None:
+def test_responses_of_queries_name_no_sequence() -> None:
     """They wrote nothing."""
     assert "headers" not in operation("query", "get", "/posts")["responses"]["200"]
 

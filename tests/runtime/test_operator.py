@@ -17,10 +17,10 @@ from blog.core.events import Event
 from blog.core.operator import PATH, Reason
 from blog.core.web import bearer
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.runtime.commands import Commands, Log
+from blog.runtime.commands import CommandRunner, EventAppender
 from blog.runtime.run import run
 from tests.bus.conftest import TOKEN
-from tests.fakes import hosted
+from tests.fakes import running_service
 from tests.runtime.conftest import Gardens
 from tests.runtime.garden import Picked, Sown, Tended
 
@@ -45,7 +45,7 @@ def weed(seed: str, view: Tended, meta: Meta, reason: Reason = None) -> Append |
     if seed not in known:
         return Unchanged(sequence=view.applied)
     events = [Picked(seed=seed), Weeded(seed=seed, why=reason)]
-    return Append(events, expect=view.applied, among=(Picked,), before={"seed": seed, "of": len(known)})
+    return Append(events, expect=view.applied, types=(Picked,), before={"seed": seed, "of": len(known)})
 
 
 @plot.operator("pick")
@@ -67,13 +67,13 @@ class Plot(NamedTuple):
     ) -> tuple[int, Any]:
         """Send an order with the token, unless other headers are given."""
         given = bearer(TOKEN) if headers is None else headers
-        async with self.gardens.http.post(self.url + path, json=order, headers=given) as answer:
-            return answer.status, await answer.json(content_type=None)
+        async with self.gardens.http.post(self.url + path, json=order, headers=given) as response:
+            return response.status, await response.json(content_type=None)
 
     async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         """Read."""
-        async with self.gardens.http.get(self.url + path, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+        async with self.gardens.http.get(self.url + path, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
 
     async def written(self) -> list[Any]:
         """List the types and data of what came behind what was sown."""
@@ -90,14 +90,15 @@ async def start(gardens: Gardens) -> AsyncIterator[Callable[..., Any]]:
         async def started() -> Plot:
             life = Lifecycle(SystemClock())
             await stack.enter_async_context(background(run(plot, gardens.settings(), life)))
-            await gardens.session.discovery.wait_until(lambda table: bool(table.serving(plot.name)))
-            assert life.member is not None
-            return Plot(gardens, f"http://{life.member.instance.address}")
+            discovery = gardens.registry_client.discovery
+            await discovery.wait_until(lambda table: bool(table.serving(plot.name)))
+            member = await life.bound()
+            return Plot(gardens, f"http://{member.instance.address}")
 
         yield started
 
 
-async def test_an_order_is_carried_out_and_answered_when_the_log_has_it(
+async def test_a_command_responds_when_the_log_has_it(
     start: Callable[..., Any],
 ) -> None:
     """What was appended and where; the same order again finds everything as it should be."""
@@ -114,7 +115,7 @@ async def test_an_order_is_carried_out_and_answered_when_the_log_has_it(
     assert len(await plot_.written()) == 2
 
 
-async def test_orders_that_come_twice_are_carried_out_once(start: Callable[..., Any]) -> None:
+async def test_commands_that_come_twice_are_run_once(start: Callable[..., Any]) -> None:
     """With one key, also at the same time: a command line that got no answer sends it again."""
     plot_ = await start()
     headers = bearer(TOKEN) | {"Idempotency-Key": "k"}
@@ -124,7 +125,7 @@ async def test_orders_that_come_twice_are_carried_out_once(start: Callable[..., 
     assert len(await plot_.written()) == 2
 
 
-async def test_a_dry_run_says_what_would_be_done_and_binds_the_order_to_it(
+async def test_a_dry_run_says_what_would_be_done_and_binds_the_command_to_it(
     start: Callable[..., Any],
 ) -> None:
     """Nothing is appended; and when it has changed by then, nothing is done."""
@@ -146,7 +147,7 @@ async def test_a_dry_run_says_what_would_be_done_and_binds_the_order_to_it(
     assert report["seen"] is None
 
 
-async def test_an_order_is_bound_to_the_events_that_were_shown(start: Callable[..., Any]) -> None:
+async def test_a_command_is_bound_to_the_events_that_were_shown(start: Callable[..., Any]) -> None:
     """Also where a command returns only those."""
     plot_ = await start()
     path = PATH + "/pick"
@@ -171,7 +172,7 @@ async def test_an_order_is_bound_to_the_events_that_were_shown(start: Callable[.
         (WEEDS, {"id": "s000001", "reason": "x" * 501}, 422),
     ],
 )
-async def test_what_cannot_be_carried_out_is_a_problem(
+async def test_what_cannot_be_run_is_a_problem(
     start: Callable[..., Any], path: str, order: dict[str, Any], status: int
 ) -> None:
     """And nothing is done."""
@@ -200,23 +201,23 @@ async def test_the_token_is_needed_and_a_web_page_is_refused_with_it(start: Call
 
 async def test_without_a_token_a_web_page_is_refused_all_the_same(tmp_path: Path) -> None:
     """A blog without one asks nobody for it; its readers' browsers decide nothing."""
-    async with hosted(plot, tmp_path) as one:
-        one.host.commands = Commands(plot.name, cast("Log", one.bus), SystemClock())
+    async with running_service(plot, tmp_path) as one:
+        one.context.commands = CommandRunner(plot.name, cast("EventAppender", one.bus), SystemClock())
         await one.apply(Sown(seed="a"))
         order = {"id": "a", "dry_run": True}
         for headers, status in (({}, 200), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "none"}, 403)):
-            async with one.client.post(WEEDS, json=order, headers=headers) as answer:
-                assert answer.status == status
-            async with one.client.get(PATH, headers=headers) as answer:
-                assert answer.status == status
-        one.host.is_open = False
-        async with one.client.post(WEEDS, json=order) as answer:
-            assert answer.status == 503
+            async with one.client.post(WEEDS, json=order, headers=headers) as response:
+                assert response.status == status
+            async with one.client.get(PATH, headers=headers) as response:
+                assert response.status == status
+        one.context.is_open = False
+        async with one.client.post(WEEDS, json=order) as response:
+            assert response.status == 503
 
 
 async def test_no_public_description_knows_of_it(start: Callable[..., Any]) -> None:
     """Neither the OpenAPI document nor the routes that are announced."""
     plot_ = await start()
     assert (await plot_.get("/openapi.json", {}))[1]["paths"] == {}
-    [instance] = plot_.gardens.session.discovery.serving(plot.name)
+    [instance] = plot_.gardens.registry_client.discovery.serving(plot.name)
     assert instance.routes == ()

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from blog.core.errors import Forbidden
-from blog.runtime.pages import refuse_other_sites
+from blog.runtime.pages import require_same_origin
 from blog.testing.harness import RunningBlog
 
 Client = TestClient[Any, Any]
@@ -39,10 +39,10 @@ HOST = "blog.example:8080"
 def test_only_our_own_forms_are_taken(headers: dict[str, str], *, is_ours: bool) -> None:
     """Fetch metadata decide, else the origin; who sends neither is no browser."""
     if is_ours:
-        refuse_other_sites(headers, HOST)
+        require_same_origin(headers, HOST)
     else:
         with pytest.raises(Forbidden):
-            refuse_other_sites(headers, HOST)
+            require_same_origin(headers, HOST)
 
 
 async def key_of(client: Client, path: str) -> str:
@@ -56,28 +56,28 @@ async def test_a_post_and_a_comment_without_javascript(gateway_client: Client) -
     """Two forms; each leads to the page that shows what was written."""
     key = await key_of(gateway_client, "/write")
     form = {"key": key, "title": "<b>Hello</b>", "body": "one\r\n<script>x</script>", "author": "Me"}
-    answer = await gateway_client.post("/write", data=form, allow_redirects=False)
-    assert answer.status == 303
-    cookie = answer.headers["Set-Cookie"]
+    response = await gateway_client.post("/write", data=form, allow_redirects=False)
+    assert response.status == 303
+    cookie = response.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
-    page = await gateway_client.get(answer.headers["Location"])
+    page = await gateway_client.get(response.headers["Location"])
     text = await page.text()
     assert page.status == 200
     assert "<h1>&lt;b&gt;Hello&lt;/b&gt;</h1>" in text
     assert "<script>x" not in text
     path = page.url.path
     comment = {"key": await key_of(gateway_client, path), "content": "an orange cat"}
-    answer = await gateway_client.post(path, data=comment, allow_redirects=False)
-    assert answer.status == 303
-    assert "an orange cat" in await (await gateway_client.get(answer.headers["Location"])).text()
+    response = await gateway_client.post(path, data=comment, allow_redirects=False)
+    assert response.status == 303
+    assert "an orange cat" in await (await gateway_client.get(response.headers["Location"])).text()
 
 
 async def test_the_same_form_twice_is_one_post(gateway_client: Client) -> None:
     """A double click, or a reload of what was sent."""
     form = {"key": await key_of(gateway_client, "/write"), "title": "Once"}
     answers = [await gateway_client.post("/write", data=form, allow_redirects=False) for _ in range(2)]
-    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert len({response.headers["Location"] for response in answers}) == 1
     other = await gateway_client.post("/write", data=form | {"title": "Other"})
     assert other.status == 422
     assert "still here" in await other.text()
@@ -87,10 +87,10 @@ async def test_a_long_thread_can_be_read_to_its_end(gateway_client: Client) -> N
     """The hundred-and-first comment is on the next page, and so is what is written there."""
     post = (await (await gateway_client.post("/posts", json={"title": "Long"})).json())["id"]
     for number in range(101):
-        answer = await gateway_client.post(f"/posts/{post}/comments", json={"content": f"c{number}"})
-        assert answer.status == 201
-    page = await gateway_client.get(f"/read/{post}?after={answer.headers['Blog-Sequence']}")
-    link = re.search(r'href="([^"#]+behind=[^"#]+)', await page.text())
+        response = await gateway_client.post(f"/posts/{post}/comments", json={"content": f"c{number}"})
+        assert response.status == 201
+    page = await gateway_client.get(f"/read/{post}?after={response.headers['Blog-Sequence']}")
+    link = re.search(r'href="([^"#]+after_comment=[^"#]+)', await page.text())
     assert link
     next_page = unescape(link[1])
     second = await (await gateway_client.get(next_page)).text()
@@ -111,8 +111,8 @@ async def test_what_is_wrong_is_said_in_the_page(gateway_client: Client) -> None
         "/assets/service.py": 404,
         "/?before=x": 422,
     }.items():
-        answer = await gateway_client.get(path)
-        assert (answer.status, answer.content_type) == (status, "text/html"), path
+        response = await gateway_client.get(path)
+        assert (response.status, response.content_type) == (status, "text/html"), path
     bad = await gateway_client.post("/write", data=b"title=%FF", headers={"Content-Type": FORM})
     assert bad.status == 400
     assert (await gateway_client.post("/write", json={"title": "x"})).status == 415
@@ -123,8 +123,8 @@ async def test_what_is_wrong_is_said_in_the_page(gateway_client: Client) -> None
 async def test_another_site_cannot_post(gateway_client: Client) -> None:
     """Neither where browsers say so nor where only the origin tells."""
     for header in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
-        answer = await gateway_client.post("/write", data={"title": "x"}, headers=header)
-        assert answer.status == 403
+        response = await gateway_client.post("/write", data={"title": "x"}, headers=header)
+        assert response.status == 403
     assert await (await gateway_client.get("/posts")).json() == {}
 
 
@@ -147,10 +147,10 @@ async def test_a_page_says_what_is_not_running(blog: RunningBlog, gateway_client
     """The list cannot be shown without query; what was written in a form is not lost."""
     key = await key_of(gateway_client, "/write")
     await blog.scale(query=0, posts=0)
-    answer = await gateway_client.get("/")
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "1"
-    assert "query" in await answer.text()
+    response = await gateway_client.get("/")
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    assert "query" in await response.text()
     sent = await gateway_client.post("/write", data={"key": key, "title": "kept", "body": "kept too"})
     assert sent.status == 503
     assert "kept too" in await sent.text()
@@ -172,9 +172,9 @@ async def test_authors_find_the_way_to_change_what_they_wrote(gateway_client: Cl
     assert [link.rpartition("/")[2] for link in links] == ["edit", "delete"]
     shown = {}
     for path in (f"{post}/edit", f"{post}/delete", *links):
-        answer = await gateway_client.get(path)
-        assert answer.status == 200, path
-        shown[path] = await answer.text()
+        response = await gateway_client.get(path)
+        assert response.status == 200, path
+        shown[path] = await response.text()
         assert 'name="sequence" value="' in shown[path]
     assert 'value="Mine &lt;b&gt;"' in shown[f"{post}/edit"]
     assert "some *text*</textarea>" in shown[f"{post}/edit"]
@@ -189,9 +189,9 @@ async def test_authors_find_the_way_to_change_what_they_wrote(gateway_client: Cl
 async def test_posts_can_be_searched_for(gateway_client: Client) -> None:
     """What was typed stays in the box, as text; the pages of what is found look for the same."""
     for number in range(21):
-        answer = await gateway_client.post("/posts", json={"title": f"Tea {number}"})
+        response = await gateway_client.post("/posts", json={"title": f"Tea {number}"})
     await gateway_client.post("/posts", json={"title": "Coffee"})
-    after = answer.headers["Blog-Sequence"]
+    after = response.headers["Blog-Sequence"]
     first = await (await gateway_client.get(f"/?search=te&after={after}")).text()
     assert first.count("<article") == 20
     assert "Coffee" not in first
@@ -236,7 +236,7 @@ async def test_a_text_that_costs_too_much_is_shown_as_plain_text(gateway_client:
         *(gateway_client.get("/assets/style.css") for _ in range(5)),
     ]
     commented, *others = await asyncio.gather(*pages)
-    assert [answer.status for answer in (page, commented, *others)] == [200] * 12
-    for answer in (page, commented, *others[:5]):
-        assert '<pre class="plain">\n&gt; &gt; ' in await answer.text()
+    assert [response.status for response in (page, commented, *others)] == [200] * 12
+    for response in (page, commented, *others[:5]):
+        assert '<pre class="plain">\n&gt; &gt; ' in await response.text()
     assert "a\n&lt;b&gt;</pre>" in await commented.text()

@@ -23,33 +23,33 @@ from blog.core.errors import (
     TooMany,
     Unavailable,
 )
-from blog.core.http_client import client_session
 from blog.core.instance import Instance, State
+from blog.core.net.http_client import client_session
 from blog.core.web import AFTER_HEADER, AUTHOR_HEADER, IDEMPOTENCY_HEADER, INSTANCE_HEADER
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
-from blog.registry.messages import Delta
+from blog.registry.client.discovery import Discovery
+from blog.registry.messages import TableDelta
 from blog.runtime import peers
-from blog.runtime.peers import TRIES, Calls
+from blog.runtime.peers import MAX_ATTEMPTS, PeerClients
 
 
 class Rig:
     """Peers in front of real servers that answer what a test says."""
 
     def __init__(self, http: aiohttp.ClientSession, stack: AsyncExitStack) -> None:
-        self.asked: list[web.Request] = []
+        self.requests: list[web.Request] = []
         self.reported: list[str] = []
         self._stack = stack
         self._discovery = Discovery(("*",))
-        session = SimpleNamespace(report=lambda id_, _: self.reported.append(id_))
-        member = SimpleNamespace(discovery=self._discovery, http=http, session=session)
-        self.peers = Calls(cast("Member", member), {"X-Request-Id": "r1"})
+        session = SimpleNamespace(report_unhealthy=lambda id_, _: self.reported.append(id_))
+        member = SimpleNamespace(discovery=self._discovery, http=http, registry_client=session)
+        self.peers = PeerClients(cast("Member", member), {"X-Request-Id": "r1"})
 
     async def add(self, id_: str, make: Callable[[], web.Response] | None) -> None:
         """Make an instance of `query` ready that answers so; None: its port is closed."""
 
         async def handle(request: web.Request) -> web.Response:
-            self.asked.append(request)
+            self.requests.append(request)
             assert make is not None
             return make()
 
@@ -65,11 +65,11 @@ class Rig:
         now = datetime.now(UTC)
         instance = Instance.announce("query", address=address, started_at=now)
         ready = instance.model_copy(update={"id": id_, "state": State.READY})
-        self._discovery.apply(Delta(version=1, put=(ready,)))
+        self._discovery.apply(TableDelta(version=1, put=(ready,)))
 
     def who(self) -> list[str]:
         """List the instances that were asked."""
-        return [request.headers[INSTANCE_HEADER] for request in self.asked]
+        return [request.headers[INSTANCE_HEADER] for request in self.requests]
 
 
 @pytest.fixture
@@ -84,29 +84,29 @@ def fine(**more: Any) -> web.Response:
     return web.json_response({}, **more)
 
 
-async def test_an_answer_comes_back(rig: Rig) -> None:
+async def test_a_response_comes_back(rig: Rig) -> None:
     """What is asked goes on with the request's id; what is answered comes back with its headers."""
     await rig.add(
         "a", lambda: fine(headers={"Blog-Sequence": "7", "Link": '</posts?before=x>; rel="next"'})
     )
-    answer = await rig.peers.query.get("/posts", params={"limit": "1"}, after=3)
-    assert (answer.content, answer.sequence, answer.next) == ({}, 7, {"before": "x"})
-    assert rig.asked[0].path_qs == "/posts?limit=1"
-    assert rig.asked[0].headers[AFTER_HEADER] == "3"
-    assert rig.asked[0].headers["X-Request-Id"] == "r1"
+    response = await rig.peers.query.get("/posts", params={"limit": "1"}, after=3)
+    assert (response.content, response.sequence, response.next) == ({}, 7, {"before": "x"})
+    assert rig.requests[0].path_qs == "/posts?limit=1"
+    assert rig.requests[0].headers[AFTER_HEADER] == "3"
+    assert rig.requests[0].headers["X-Request-Id"] == "r1"
 
 
 @pytest.mark.parametrize("broken", [None, 500, 502, 421], ids=str)
-async def test_another_one_is_asked(rig: Rig, broken: int | None) -> None:
-    """Where one is gone, fails, or is another than was meant; writes as well: they have a key."""
+async def test_another_instance_is_called(rig: Rig, broken: int | None) -> None:
+    """Where one is gone, fails, or is not the one that is meant; writes as well: they have a key."""
     await rig.add("a", (lambda: web.Response(status=broken)) if broken else None)
     await rig.add("b", fine)
     for _ in range(2):
         await rig.peers.query.post("/posts", {"x": 1}, author_token="me", key="k")
     assert rig.who().count("b") == 2
-    assert rig.asked[-1].headers[IDEMPOTENCY_HEADER] == "k"
-    assert rig.asked[-1].headers[AUTHOR_HEADER] == "me"
-    assert set(rig.reported) == ({"a"} if broken is None else set())
+    assert rig.requests[-1].headers[IDEMPOTENCY_HEADER] == "k"
+    assert rig.requests[-1].headers[AUTHOR_HEADER] == "me"
+    assert set(rig.reported) == ({"a"} if broken in (None, 421) else set())
 
 
 @pytest.mark.parametrize(
@@ -120,15 +120,15 @@ async def test_another_one_is_asked(rig: Rig, broken: int | None) -> None:
     ],
     ids=["gzip", "unknown coding", "deep", "huge number", "too long"],
 )
-async def test_another_one_is_asked_where_an_answer_cannot_be_read(
+async def test_another_instance_is_called_where_a_response_cannot_be_read(
     rig: Rig, odd: Callable[[], web.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No coding is opened, nothing endless is read, and alone it counts as one that does not answer."""
+    """No coding is opened, nothing endless is read, and alone it counts as one that does not respond."""
     monkeypatch.setattr(peers, "LIMIT", 150_000)
     await rig.add("a", odd)
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not respond"):
         await rig.peers.query.get("/posts")
-    assert rig.asked[0].headers["Accept-Encoding"] == "identity"
+    assert rig.requests[0].headers["Accept-Encoding"] == "identity"
     await rig.add("b", fine)
     for _ in range(2):
         assert (await rig.peers.query.get("/posts")).content == {}
@@ -140,9 +140,9 @@ async def test_nobody_there_is_unavailable(rig: Rig) -> None:
         await rig.peers.query.get("/posts")
     for id_ in "abcde":
         await rig.add(id_, lambda: web.Response(status=500))
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not respond"):
         await rig.peers.query.get("/posts")
-    assert len(set(rig.who())) == len(rig.who()) == TRIES
+    assert len(set(rig.who())) == len(rig.who()) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ async def test_who_is_just_coming_is_waited_for(rig: Rig) -> None:
     assert (await asking).content == {}
 
 
-async def test_an_answer_that_is_no_json_is_none(rig: Rig) -> None:
+async def test_a_response_that_is_no_json_is_none(rig: Rig) -> None:
     """Something else answers there."""
     await rig.add("a", lambda: web.Response(text="<html>"))
     with pytest.raises(Unavailable):
@@ -189,9 +189,9 @@ async def test_changing_and_deleting_carry_author_and_key(rig: Rig) -> None:
     await rig.add("gone", lambda: web.Response(status=500))
     await rig.add("a", lambda: web.Response(status=204, headers={"Blog-Sequence": "8"}))
     await rig.peers.query.put("/x", {"a": 1}, author_token="me", key="k1")
-    answer = await rig.peers.query.delete("/x", params={"sequence": "7"}, author_token="me", key="k2")
-    assert (answer.content, answer.sequence) == (None, 8)
-    took = [request for request in rig.asked if request.headers[INSTANCE_HEADER] == "a"]
+    response = await rig.peers.query.delete("/x", params={"sequence": "7"}, author_token="me", key="k2")
+    assert (response.content, response.sequence) == (None, 8)
+    took = [request for request in rig.requests if request.headers[INSTANCE_HEADER] == "a"]
     assert [(request.method, request.path_qs) for request in took] == [
         ("PUT", "/x"),
         ("DELETE", "/x?sequence=7"),

@@ -16,7 +16,7 @@ from blog.core.errors import NotFound
 from blog.core.events import Event
 from blog.core.view import View, applies
 from blog.runtime.openapi import describe
-from tests.fakes import Hosted, hosted
+from tests.fakes import RunningService, running_service
 
 
 class Sown(Event, key="bed"):
@@ -62,7 +62,7 @@ class Label(Document, content_type="text/x-label"):
 service = Service("garden", view=Beds)
 
 
-@service.query("GET", "/beds/{bed}", hot=True)
+@service.query("GET", "/beds/{bed}", cache=True)
 def seeds(bed: str, view: Beds, meta: Meta, limit: int = 10) -> Page:
     """Show a bed, and who looks."""
     found = view.of(bed)
@@ -72,7 +72,7 @@ def seeds(bed: str, view: Beds, meta: Meta, limit: int = 10) -> Page:
     return Page({"seeds": found[:limit], "reader": meta.author_hash}, next=more)
 
 
-@service.query("GET", "/beds/{bed}/label", hot=True)
+@service.query("GET", "/beds/{bed}/label", cache=True)
 def label(bed: str, view: Beds, meta: Meta) -> Label:
     """Show a label with an address."""
     return Label(f"{meta.base_url}: {', '.join(view.of(bed))}".encode())
@@ -80,21 +80,21 @@ def label(bed: str, view: Beds, meta: Meta) -> Label:
 
 def cold() -> Service:
     """Give the same service with nothing hot."""
-    endpoints = [dataclasses.replace(endpoint, is_hot=False) for endpoint in service.endpoints]
+    endpoints = [dataclasses.replace(endpoint, is_cached=False) for endpoint in service.endpoints]
     return dataclasses.replace(service, endpoints=endpoints)
 
 
-async def fetch(at: Hosted, path: str, **options: Any) -> tuple[int, bytes, dict[str, str]]:
+async def fetch(at: RunningService, path: str, **options: Any) -> tuple[int, bytes, dict[str, str]]:
     """Get status, body and headers that matter."""
-    answer = await at.client.request(options.pop("method", "GET"), path, **options)
+    response = await at.client.request(options.pop("method", "GET"), path, **options)
     shown = ("ETag", "Link", "Cache-Control", "Vary", "Content-Type", "Blog-Stale", "Content-Length")
-    headers = {name: answer.headers[name] for name in shown if name in answer.headers}
-    return answer.status, await answer.read(), headers
+    headers = {name: response.headers[name] for name in shown if name in response.headers}
+    return response.status, await response.read(), headers
 
 
-async def test_a_hot_answer_reads_nothing(tmp_path: Path) -> None:
+async def test_a_cached_response_reads_nothing(tmp_path: Path) -> None:
     """The second one is the same bytes and headers; not before an event that concerns it is there."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"), Sown(bed="a", seed="oat"))
         first = await fetch(at, "/beds/a?limit=1")
         assert first[2]["Link"] == '</beds/a?limit=2>; rel="next"'
@@ -111,9 +111,9 @@ async def test_a_hot_answer_reads_nothing(tmp_path: Path) -> None:
         assert Beds.reads == reads + 3
 
 
-async def test_an_author_gets_an_answer_of_their_own(tmp_path: Path) -> None:
+async def test_an_author_gets_a_response_of_their_own(tmp_path: Path) -> None:
     """And nobody else gets it, in whichever order they ask."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
         mine = {"Blog-Author-Token": "secret"}
         for _ in range(2):
@@ -125,7 +125,7 @@ async def test_an_author_gets_an_answer_of_their_own(tmp_path: Path) -> None:
 async def test_who_has_it_already_is_told_so(tmp_path: Path) -> None:
     """304 without a body, hot and cold, for GET and HEAD; a change makes it 200 again."""
     for which in (service, cold()):
-        async with hosted(which, tmp_path / str(id(which))) as at:
+        async with running_service(which, tmp_path / str(id(which))) as at:
             await at.apply(Sown(bed="a", seed="pea"))
             status, body, headers = await fetch(at, "/beds/a")
             assert (status, headers["Cache-Control"], headers["Vary"]) == (
@@ -147,7 +147,7 @@ async def test_who_has_it_already_is_told_so(tmp_path: Path) -> None:
 
 async def test_a_document_has_its_own_type_and_knows_where_it_is(tmp_path: Path) -> None:
     """Each address has its own answer, as the gateway names it; OpenAPI says the type."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
         for _ in range(2):
             for host, scheme in (("one.example", "http"), ("two.example", "https")):
@@ -162,7 +162,7 @@ async def test_a_document_has_its_own_type_and_knows_where_it_is(tmp_path: Path)
 async def test_reading_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hot answer is good for who has seen no more; else it is waited for, and what is late says so."""
     monkeypatch.setattr("blog.runtime.queries._AFTER_TIMEOUT", 0.05)
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         sequence = await at.apply(Sown(bed="a", seed="pea"))
         plain = await fetch(at, "/beds/a")
         assert await fetch(at, "/beds/a", headers={"Blog-After": str(sequence)}) == plain
@@ -180,7 +180,7 @@ async def test_reading_what_was_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 async def test_what_is_read_while_it_changes_is_not_kept_as_new(tmp_path: Path) -> None:
     """The rows are of before, the answer is made after: who asks next reads again."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
         Beds.has_read.clear()
         Beds.may_go.clear()
@@ -196,18 +196,18 @@ async def test_what_is_read_while_it_changes_is_not_kept_as_new(tmp_path: Path) 
 
 async def test_what_is_missing_is_not_kept(tmp_path: Path) -> None:
     """It may come."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         assert (await fetch(at, "/beds/a"))[0] == 404
         await at.apply(Sown(bed="a", seed="pea"))
         assert (await fetch(at, "/beds/a"))[0] == 200
 
 
-async def test_another_log_is_another_answer(tmp_path: Path) -> None:
+async def test_another_log_is_another_response(tmp_path: Path) -> None:
     """A view that started over shows nothing of what it was, though it is as far as before."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(Sown(bed="a", seed="pea"))
         assert b"pea" in (await fetch(at, "/beds/a"))[1]
-        view = at.host.view
+        view = at.context.view
         assert view
         async with asyncio.timeout(5):
             await at.bus.become("2" * 36)
@@ -235,41 +235,41 @@ STEPS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(STEPS)
-def test_hot_or_not_the_answers_are_the_same(steps: list[tuple[str, str, str]]) -> None:
+def test_cached_or_not_the_responses_are_the_same(steps: list[tuple[str, str, str]]) -> None:
     """Any interleaving of applying and reading; what is read while it is applied is old or new."""
 
     async def play() -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with (
-                hosted(service, Path(folder) / "hot") as hot,
-                hosted(cold(), Path(folder) / "cold") as plain,
+                running_service(service, Path(folder) / "hot") as cache,
+                running_service(cold(), Path(folder) / "cold") as plain,
             ):
                 same = {"X-Forwarded-Host": "blog.example"}
                 tags = {}
                 for verb, one, two in steps:
                     match verb:
                         case "sow":
-                            for at in (hot, plain):
+                            for at in (cache, plain):
                                 await at.apply(Sown(bed=one, seed=two))
                         case "other":
-                            for at in (hot, plain):
+                            for at in (cache, plain):
                                 await at.apply(Weather(day="monday"))
                         case "read":
                             headers = same | ({"Blog-Author-Token": two} if two else {})
                             expected = await fetch(plain, one, headers=headers)
-                            assert await fetch(hot, one, headers=headers) == expected
+                            assert await fetch(cache, one, headers=headers) == expected
                             tags[one] = expected[2].get("ETag", "")
                         case "again":
                             headers = same | {"If-None-Match": tags.get(one, "")}
                             expected = await fetch(plain, one, headers=headers, method=two)
-                            assert await fetch(hot, one, headers=headers, method=two) == expected
+                            assert await fetch(cache, one, headers=headers, method=two) == expected
                         case "both":
                             before = await fetch(plain, two, headers=same)
-                            reading = asyncio.create_task(fetch(hot, two, headers=same))
-                            await hot.apply(Sown(bed=one, seed="while"))
+                            reading = asyncio.create_task(fetch(cache, two, headers=same))
+                            await cache.apply(Sown(bed=one, seed="while"))
                             await plain.apply(Sown(bed=one, seed="while"))
                             after = await fetch(plain, two, headers=same)
                             assert await reading in (before, after)
-                            assert await fetch(hot, two, headers=same) == after
+                            assert await fetch(cache, two, headers=same) == after
 
     asyncio.run(play())

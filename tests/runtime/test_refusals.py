@@ -12,12 +12,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from blog.core.clock import SystemClock
-from blog.core.contract import PeerAnswer
+from blog.core.contract import PeerResponse
 from blog.core.errors import NotFound, TooMany
 from blog.core.refusals import refused_path
 from blog.lifecycle.member import Member
-from blog.registry.discovery import Discovery
-from blog.runtime.host import Host
+from blog.registry.client.discovery import Discovery
+from blog.runtime.handler_context import HandlerContext
 from blog.runtime.refusals import ReadOnlyPeers
 from blog.runtime.web import make_app
 from tests.services.peers import FakePeers
@@ -72,19 +72,19 @@ async def throw(letter: Letter) -> Redirect:
 )
 async def test_no_peer_takes_a_write(write: Callable[[Any], Awaitable[Any]]) -> None:
     """It is not even asked."""
-    peers = FakePeers(posts=PeerAnswer("written"))
+    peers = FakePeers(posts=PeerResponse("written"))
     with pytest.raises(TooMany) as raised:
         await write(ReadOnlyPeers(peers, REFUSAL).posts)
     assert raised.value is REFUSAL
-    assert peers.posts.asked == []
+    assert peers.posts.requests == []
 
 
 async def test_every_peer_is_read() -> None:
     """What is asked goes on as it is, and so does what is wrong with it."""
-    peers = FakePeers(query=PeerAnswer("read"), other=NotFound("gone"))
+    peers = FakePeers(query=PeerResponse("read"), other=NotFound("gone"))
     reading = ReadOnlyPeers(peers, REFUSAL)
     assert (await reading.query.get("/x", params={"a": "b"}, after=3)).content == "read"
-    assert peers.query.asked == [("/x", {"a": "b"}, 3)]
+    assert peers.query.requests == [("/x", {"a": "b"}, 3)]
     with pytest.raises(NotFound):
         await reading.other.get("/x")
 
@@ -107,7 +107,7 @@ def letters(tmp_path: Path) -> Any:
 @pytest.fixture
 async def client(letters: Any) -> AsyncIterator[TestClient[Any, Any]]:
     """Run an instance of it, with nobody to ask."""
-    host = Host(letters.service, None)
+    host = HandlerContext(letters.service, None)
     async with aiohttp.ClientSession() as http:
         member = SimpleNamespace(
             discovery=Discovery(), http=http, clock=SystemClock(), metrics=CollectorRegistry()
@@ -120,30 +120,30 @@ async def client(letters: Any) -> AsyncIterator[TestClient[Any, Any]]:
 async def test_a_refused_form_is_shown_with_what_was_typed(client: TestClient[Any, Any]) -> None:
     """By the same function, as 429 that says when to come again; path and query are the form's own."""
     path = f"{refused_path(7)}/letters/b%2Fc?urgent=yes"
-    answer = await client.post(path, data={"text": "<typed>"})
-    assert (answer.status, answer.content_type) == (429, "text/html")
-    assert answer.headers["Retry-After"] == "7"
+    response = await client.post(path, data={"text": "<typed>"})
+    assert (response.status, response.content_type) == (429, "text/html")
+    assert response.headers["Retry-After"] == "7"
     said = "b/c|&lt;typed&gt;|yes|Write rate limit exceeded; retry after 7 s."
-    assert await answer.text() == said
+    assert await response.text() == said
 
 
 async def test_an_action_that_would_not_notice_is_not_called(
     client: TestClient[Any, Any], letters: Any
 ) -> None:
     """Without peers there is nothing that could stop it."""
-    answer = await client.post(f"{refused_path(7)}/bins", data={"text": "typed"})
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
-    assert await answer.text() == "429|Write rate limit exceeded; retry after 7 s."
+    response = await client.post(f"{refused_path(7)}/bins", data={"text": "typed"})
+    assert (response.status, response.headers["Retry-After"]) == (429, "7")
+    assert await response.text() == "429|Write rate limit exceeded; retry after 7 s."
     assert letters.done == []
-    answer = await client.post("/bins", data={"text": "typed"}, allow_redirects=False)
-    assert (answer.status, letters.done) == (303, ["typed"])
+    response = await client.post("/bins", data={"text": "typed"}, allow_redirects=False)
+    assert (response.status, letters.done) == (303, ["typed"])
 
 
 async def test_a_refused_form_of_another_site_is_still_that(client: TestClient[Any, Any]) -> None:
     """It learns nothing that way."""
     evil = {"Origin": "https://evil.example"}
-    answer = await client.post(f"{refused_path(7)}/letters/me", data={"text": "x"}, headers=evil)
-    assert answer.status == 403
+    response = await client.post(f"{refused_path(7)}/letters/me", data={"text": "x"}, headers=evil)
+    assert response.status == 403
 
 
 @pytest.mark.parametrize(

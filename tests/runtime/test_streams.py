@@ -15,8 +15,14 @@ from hypothesis import strategies as st
 from blog.core.contract import Changes, ServerSent, Service
 from blog.core.events import Event
 from blog.core.view import View, applies
-from blog.runtime.streams import LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, MOST_MISSED, Place, _send
-from tests.fakes import FakeBus, Hosted, hosted
+from blog.runtime.streams import (
+    LAST_EVENT_ID,
+    LAST_EVENT_ID_PARAMETER,
+    MAX_MISSED,
+    StreamPosition,
+    _send,
+)
+from tests.fakes import FakeBus, RunningService, running_service
 
 
 class Struck(Event, key="clock"):
@@ -43,7 +49,7 @@ class Clocks(View):
         db.execute("INSERT INTO strokes VALUES (?)", (event.times,))
 
     def has(self, times: int) -> bool:
-        """Tell whether a clock struck so often."""
+        """Return whether a clock struck so often."""
         return self.db.execute("SELECT 1 FROM strokes WHERE times = ?", (times,)).fetchone() is not None
 
 
@@ -69,18 +75,18 @@ class Heard(NamedTuple):
 
 @asynccontextmanager
 async def listening(
-    at: Hosted, last_id: str | None = None, parameter: str | None = None
+    at: RunningService, last_id: str | None = None, parameter: str | None = None
 ) -> AsyncIterator[AsyncIterator[Heard]]:
     """Listen as an EventSource does (WHATWG HTML §9.2.6), of its own accord or with `parameter`."""
     headers = {} if last_id is None else {LAST_EVENT_ID: last_id}
     params = {} if parameter is None else {LAST_EVENT_ID_PARAMETER: parameter}
-    async with at.client.get("/strokes", headers=headers, params=params) as answer:
-        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+    async with at.client.get("/strokes", headers=headers, params=params) as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
 
         async def heard() -> AsyncIterator[Heard]:
             fields: dict[str, str] = {}
             remembered = last_id or ""
-            async for line in answer.content:
+            async for line in response.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name:
                     fields[name] = value
@@ -115,7 +121,7 @@ def times(heard: list[Heard]) -> list[int]:
 
 async def test_who_comes_first_hears_what_comes_and_where_it_is(tmp_path: Path) -> None:
     """Nothing of before; an id from the start, so that being cut off before any event is no loss."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1, 2))
         async with listening(at) as heard:
             (opening,) = await take(heard, 1)
@@ -129,20 +135,20 @@ async def test_who_comes_first_hears_what_comes_and_where_it_is(tmp_path: Path) 
 
 async def test_whoever_asks_for_the_head_only_gets_no_stream(tmp_path: Path) -> None:
     """It would never end, and nobody would hear of it."""
-    async with hosted(service, tmp_path) as at, asyncio.timeout(5):
-        answer = await at.client.head("/strokes")
-        assert (answer.status, answer.content_type) == (200, "text/event-stream")
-        assert await answer.read() == b""
+    async with running_service(service, tmp_path) as at, asyncio.timeout(5):
+        response = await at.client.head("/strokes")
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        assert await response.read() == b""
 
 
 @pytest.mark.parametrize("cut", range(8))
 async def test_who_comes_back_misses_nothing_and_hears_nothing_twice(tmp_path: Path, cut: int) -> None:
     """Wherever it was cut off, whatever else is in the log, also through another instance; then live."""
-    async with hosted(service, tmp_path / "a") as first:
+    async with running_service(service, tmp_path / "a") as first:
         for number in range(1, 5):
             await first.apply(Struck(clock="c", times=number), Stopped(clock="c"))
         expected = [n for n in range(1, 5) if 2 * n - 1 > cut]
-        async with hosted(service, tmp_path / "b", first.bus) as second:
+        async with running_service(service, tmp_path / "b", first.bus) as second:
             for at in (first, second):
                 async with listening(at, f"{at.bus.log}:{cut}") as heard:
                     again = await take(heard, len(expected))
@@ -160,7 +166,7 @@ async def test_what_comes_while_the_missed_is_read_comes_once(
 ) -> None:
     """The listener is there before the log is asked: both have it, it is told once."""
     bus = FakeBus()
-    async with hosted(service, tmp_path, bus) as at:
+    async with running_service(service, tmp_path, bus) as at:
         await at.apply(*struck(1, 2))
         follow = bus.follow
         applied = asyncio.Event()
@@ -192,27 +198,27 @@ async def test_who_cannot_go_on_is_told_so(
     tmp_path: Path, last_id: str, why: str, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`reset`, at once where that can be known, and with the id of now; from there it is live."""
-    monkeypatch.setattr("blog.runtime.streams.PATIENCE", patience)
-    async with hosted(service, tmp_path) as at:
-        await at.apply(*struck(*range(1, MOST_MISSED + 3)))
+    monkeypatch.setattr("blog.runtime.streams.RESUME_TIMEOUT", patience)
+    async with running_service(service, tmp_path) as at:
+        await at.apply(*struck(*range(1, MAX_MISSED + 3)))
         async with listening(at, last_id.format(log=at.bus.log)) as heard:
             (reset,) = await take(heard, 1)
-            assert reset == Heard("reset", {}, f"{at.bus.log}:{MOST_MISSED + 2}"), why
+            assert reset == Heard("reset", {}, f"{at.bus.log}:{MAX_MISSED + 2}"), why
             await at.apply(*struck(7))
             assert times(await take(heard, 1)) == [7]
 
 
 async def test_as_much_as_is_kept_can_be_missed(tmp_path: Path) -> None:
     """One more would be a reset."""
-    async with hosted(service, tmp_path) as at:
-        await at.apply(*struck(*range(1, MOST_MISSED + 3)))
+    async with running_service(service, tmp_path) as at:
+        await at.apply(*struck(*range(1, MAX_MISSED + 3)))
         async with listening(at, f"{at.bus.log}:2") as heard:
-            assert times(await take(heard, MOST_MISSED)) == list(range(3, MOST_MISSED + 3))
+            assert times(await take(heard, MAX_MISSED)) == list(range(3, MAX_MISSED + 3))
 
 
 async def test_without_the_log_nobody_can_go_on(tmp_path: Path) -> None:
     """The view is there, what was missed is not: reset, and what is shown is from the view."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1, 2))
         at.bus.is_lost = True
         async with listening(at, f"{at.bus.log}:1") as heard:
@@ -221,7 +227,7 @@ async def test_without_the_log_nobody_can_go_on(tmp_path: Path) -> None:
 
 async def test_a_view_that_is_behind_the_client_catches_up_first(tmp_path: Path) -> None:
     """It came from an instance that was further: what it knows is not told again."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1))
 
         async def come() -> list[int]:
@@ -236,7 +242,7 @@ async def test_a_view_that_is_behind_the_client_catches_up_first(tmp_path: Path)
 @pytest.mark.parametrize("last_id", ["", "7", "x:y", "nonsense", ":1", "a:-1", "a:" + "9" * 19, "a:٣"])
 async def test_what_is_no_id_is_as_if_there_were_none(tmp_path: Path, last_id: str) -> None:
     """An error would end an EventSource for good (WHATWG HTML §9.2.3): it only listens from now on."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1))
         async with listening(at, last_id) as heard:
             assert await take(heard, 1) == [Heard("", None, f"{at.bus.log}:1")]
@@ -244,7 +250,7 @@ async def test_what_is_no_id_is_as_if_there_were_none(tmp_path: Path, last_id: s
 
 async def test_a_new_client_can_say_where_it_was(tmp_path: Path) -> None:
     """In the query, as a script cannot send the header; the header, if it is there, is newer."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1, 2, 3))
         async with listening(at, parameter=f"{at.bus.log}:1") as heard:
             assert times(await take(heard, 2)) == [2, 3]
@@ -259,7 +265,7 @@ async def test_a_new_client_can_say_where_it_was(tmp_path: Path) -> None:
 async def test_a_quiet_stream_has_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As events: a script does not see comments, and could not tell it from a dead connection."""
     monkeypatch.setattr("blog.runtime.streams.HEARTBEAT", 0.01)
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1))
         place = f"{at.bus.log}:1"
         async with listening(at) as heard:
@@ -268,7 +274,7 @@ async def test_a_quiet_stream_has_beats(tmp_path: Path, monkeypatch: pytest.Monk
 
 async def test_a_stream_ends_where_the_log_is_another_one(tmp_path: Path) -> None:
     """Numbers of two logs in one stream would mean nothing; who comes back is told."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(*struck(1, 2, 3))
         async with listening(at) as heard:
             (opening,) = await take(heard, 1)
@@ -280,16 +286,18 @@ async def test_a_stream_ends_where_the_log_is_another_one(tmp_path: Path) -> Non
 
 
 @given(st.text())
-def test_a_place_is_read_or_it_is_none(text: str) -> None:
+def test_a_position_is_read_or_it_is_none(text: str) -> None:
     """Whatever a client sends."""
-    place = Place.parse(text)
-    assert place is None or str(place) == text or place == Place.parse(str(place))
+    place = StreamPosition.parse(text)
+    assert place is None or str(place) == text or place == StreamPosition.parse(str(place))
 
 
 @given(st.uuids(), st.integers(0, 10**18 - 1))
-def test_a_place_is_read_as_it_was_written(log: Any, sequence: int) -> None:
+def test_a_position_is_read_as_it_was_written(log: Any, sequence: int) -> None:
     """The same there and back."""
-    assert Place.parse(str(Place(str(log), sequence))) == Place(str(log), sequence)
+    assert StreamPosition.parse(str(StreamPosition(str(log), sequence))) == StreamPosition(
+        str(log), sequence
+    )
 
 
 class _Stuck:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from blog.core.contract import Meta, PeerAnswer
+from blog.core.contract import Meta, PeerResponse
 from blog.core.ids import derived_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,43 +14,43 @@ POST, COMMENT = derived_id("post"), derived_id("comment")
 class FakePeer:
     """Answers what it was told to, and remembers what it was asked."""
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-        self.asked: list[tuple[Any, ...]] = []
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.requests: list[tuple[Any, ...]] = []
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, after: int | None = None
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """Read."""
-        return self._note(path, params, after)
+        return self._record(path, params, after)
 
-    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def post(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """Write."""
-        return self._note(path, content, author_token, key)
+        return self._record(path, content, author_token, key)
 
-    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerAnswer:
+    async def put(self, path: str, content: Any, *, author_token: str, key: str) -> PeerResponse:
         """Replace."""
-        return self._note("put", path, content, author_token, key)
+        return self._record("put", path, content, author_token, key)
 
     async def delete(
         self, path: str, *, params: Mapping[str, str] | None = None, author_token: str, key: str
-    ) -> PeerAnswer:
+    ) -> PeerResponse:
         """Delete."""
-        return self._note("delete", path, params, author_token, key)
+        return self._record("delete", path, params, author_token, key)
 
-    def _note(self, *asked: Any) -> PeerAnswer:
-        self.asked.append(asked)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        assert isinstance(self.answer, PeerAnswer)
-        return self.answer
+    def _record(self, *asked: Any) -> PeerResponse:
+        self.requests.append(asked)
+        if isinstance(self.response, Exception):
+            raise self.response
+        assert isinstance(self.response, PeerResponse)
+        return self.response
 
 
 class FakePeers:
     """Peers by name."""
 
     def __init__(self, **answers: Any) -> None:
-        self.by_name = {name: FakePeer(answer) for name, answer in answers.items()}
+        self.by_name = {name: FakePeer(response) for name, response in answers.items()}
 
     def __getattr__(self, service: str) -> FakePeer:
         """Find one."""

@@ -14,6 +14,7 @@ from blog.core.events import Event
 from blog.core.ids import derived_id
 from blog.services.comments import service as comments
 from blog.services.comments.events import CommentCreated, CommentDeleted, CommentEdited, CommentUpdated
+from blog.services.comments.models import CONFLICTING
 from blog.services.comments.view import CommentsView
 from blog.services.posts import service as posts
 from blog.services.posts.events import PostCreated, PostDeleted, PostEdited
@@ -82,27 +83,27 @@ def written(author: str | None = MINE) -> list[Event]:
 
 
 CHANGES = [
-    pytest.param(edit_post, POST_EDITED, 1, posts.CHANGES, id="edit-post"),
-    pytest.param(delete_post, POST_DELETED, 1, posts.CHANGES, id="delete-post"),
-    pytest.param(edit_comment, an_edit(), 2, comments.CHANGES, id="edit-comment"),
-    pytest.param(delete_comment, COMMENT_DELETED, 2, comments.CHANGES, id="delete-comment"),
+    pytest.param(edit_post, POST_EDITED, 1, posts.CONFLICTING, id="edit-post"),
+    pytest.param(delete_post, POST_DELETED, 1, posts.CONFLICTING, id="delete-post"),
+    pytest.param(edit_comment, an_edit(), 2, CONFLICTING, id="edit-comment"),
+    pytest.param(delete_comment, COMMENT_DELETED, 2, CONFLICTING, id="delete-comment"),
 ]
-every_change = pytest.mark.parametrize(("change", "event", "version", "among"), CHANGES)
+every_change = pytest.mark.parametrize(("change", "event", "version", "types"), CHANGES)
 
 
 @every_change
 def test_an_author_changes_what_is_there(
-    change: Change, event: Event, version: int, among: tuple[type[Event], ...]
+    change: Change, event: Event, version: int, types: tuple[type[Event], ...]
 ) -> None:
     """One event, if by then no other change has come behind what the view holds."""
     for seen in (None, version):
         decision = change(*written(), sequence=seen)
         assert isinstance(decision, Append)
-        assert (decision.events, decision.expect, decision.among) == ([event], 2, among)
+        assert (decision.events, decision.expect, decision.types) == ([event], 2, types)
 
 
 @every_change
-def test_another_version_is_a_conflict(change: Change, event: Event, version: int, among: Any) -> None:
+def test_another_version_is_a_conflict(change: Change, event: Event, version: int, types: Any) -> None:
     """The problem says which version there is now; another one is never written over unseen."""
     for seen in (version + 1, 99):
         with pytest.raises(Conflict) as refused:
@@ -111,7 +112,7 @@ def test_another_version_is_a_conflict(change: Change, event: Event, version: in
 
 
 @every_change
-def test_what_is_so_already_stays(change: Change, event: Event, version: int, among: Any) -> None:
+def test_what_is_so_already_stays(change: Change, event: Event, version: int, types: Any) -> None:
     """The same again, by the gateway or by a person, whatever version was seen: nothing to append."""
     for seen in (None, version, 99):
         decision = change(*written(), event, sequence=seen)
@@ -128,7 +129,7 @@ def test_nobody_else_may(change: Change, author: str | None, reader: str | None)
 
 
 @every_change
-def test_what_is_not_there_is_not_found(change: Change, event: Event, version: int, among: Any) -> None:
+def test_what_is_not_there_is_not_found(change: Change, event: Event, version: int, types: Any) -> None:
     """Never written, or deleted: for who did not delete it there is nothing to see."""
     with pytest.raises(NotFound):
         change()
@@ -143,10 +144,10 @@ def test_what_is_not_there_is_not_found(change: Change, event: Event, version: i
 def test_the_author_gets_the_post_as_it_is_now() -> None:
     """Who wrote it and when stays; the version is that of the edit."""
     decision = edit_post(a_post())
-    answer = posts.as_edited(POST_EDITED, Written(decision.events, 9, decision.before))
-    kept = edit_post(a_post(), POST_EDITED).answer
-    assert kept == answer.model_copy(update={"sequence": 2})
-    assert (answer.title, answer.created_at, answer.edited_at) == ("Good", NOW, LATER)
+    response = posts.as_edited(POST_EDITED, Written(decision.events, 9, decision.before))
+    kept = edit_post(a_post(), POST_EDITED).content
+    assert kept == response.model_copy(update={"sequence": 2})
+    assert (response.title, response.created_at, response.edited_at) == ("Good", NOW, LATER)
     first = posts.as_post(a_post(), Written([], 1))
     assert (first.sequence, first.edited_at, first.title) == (1, None, "Hello")
 
@@ -154,10 +155,10 @@ def test_the_author_gets_the_post_as_it_is_now() -> None:
 def test_the_author_gets_the_comment_as_it_is_now() -> None:
     """Pending again, with the version of the edit."""
     decision = edit_comment(*written(), APPROVED)
-    answer = comments.as_edited(an_edit(), Written(decision.events, 4, decision.before))
-    kept = edit_comment(*written(), APPROVED, an_edit()).answer
-    assert kept == answer
-    assert (answer.status, answer.content, answer.edited_at) == ("pending", "hey", LATER)
+    response = comments.as_edited(an_edit(), Written(decision.events, 4, decision.before))
+    kept = edit_comment(*written(), APPROVED, an_edit()).content
+    assert kept == response
+    assert (response.status, response.content, response.edited_at) == ("pending", "hey", LATER)
     first = comments.as_comment(a_comment(), Written([], 2))
     assert (first.sequence, first.status) == (2, "pending")
 

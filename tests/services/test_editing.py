@@ -25,9 +25,9 @@ async def ask(
     client: Client, method: str, path: str, content: Any = None, headers: dict[str, str] = ME
 ) -> Answer:
     """Send a request; `content` goes as JSON."""
-    async with client.request(method, path, json=content, headers=headers) as answer:
-        shown = await answer.json(content_type=None) if answer.status != 204 else None
-        return Answer(answer.status, shown, int(answer.headers.get("Blog-Sequence", 0)))
+    async with client.request(method, path, json=content, headers=headers) as response:
+        shown = await response.json(content_type=None) if response.status != 204 else None
+        return Answer(response.status, shown, int(response.headers.get("Blog-Sequence", 0)))
 
 
 class Rig(NamedTuple):
@@ -83,16 +83,16 @@ def texts(path: str, *words: str) -> list[dict[str, str]]:
     return [{name: word} for word in words]
 
 
-async def test_an_author_edits_through_any_copy(rig: Rig) -> None:
+async def test_an_author_edits_through_any_replica(rig: Rig) -> None:
     """Each time the next version; a copy that lags behind what another wrote takes no wrong decision."""
     for path, version in rig.versions.items():
         for content in texts(path, *(f"edit {n}" for n in range(6))):
-            answer = await rig.put(path, content, version)
-            assert answer.status == 200, answer
-            assert content.items() <= answer.content.items()
-            assert answer.content["edited_at"] > answer.content["created_at"]
-            assert answer.sequence == answer.content["sequence"] > version
-            version = answer.sequence  # noqa: PLW2901 - the version that was seen last
+            response = await rig.put(path, content, version)
+            assert response.status == 200, response
+            assert content.items() <= response.content.items()
+            assert response.content["edited_at"] > response.content["created_at"]
+            assert response.sequence == response.content["sequence"] > version
+            version = response.sequence  # noqa: PLW2901 - the version that was seen last
 
 
 async def test_a_version_that_is_gone_is_a_conflict(rig: Rig) -> None:
@@ -113,8 +113,8 @@ async def test_of_two_edits_of_one_version_one_wins(rig: Rig) -> None:
         for n in range(5):
             edits = texts(path, f"left {n}", f"right {n}")
             answers = await asyncio.gather(*(rig.put(path, e, version) for e in edits))
-            assert sorted(answer.status for answer in answers) == [200, 409]
-            version = max(answer.sequence for answer in answers)  # noqa: PLW2901 - as above
+            assert sorted(response.status for response in answers) == [200, 409]
+            version = max(response.sequence for response in answers)  # noqa: PLW2901 - as above
 
 
 async def test_edits_of_no_version_in_particular_take_effect_one_after_the_other(rig: Rig) -> None:
@@ -122,8 +122,8 @@ async def test_edits_of_no_version_in_particular_take_effect_one_after_the_other
     for path in rig.versions:
         edits = texts(path, *(f"edit {n}" for n in range(12)))
         answers = await asyncio.gather(*(rig.put(path, edit) for edit in edits))
-        assert {answer.status for answer in answers} == {200}
-        assert len({answer.sequence for answer in answers}) == len(edits)
+        assert {response.status for response in answers} == {200}
+        assert len({response.sequence for response in answers}) == len(edits)
         last = max(zip(answers, edits, strict=True), key=lambda pair: pair[0].sequence)
         again = await rig.put(path, last[1])
         assert again.sequence == last[0].sequence
@@ -140,10 +140,10 @@ async def test_edits_of_many_comments_of_one_post_do_not_disturb_each_other(rig:
             for c in written
         )
     )
-    assert {answer.status for answer in answers} == {200}
+    assert {response.status for response in answers} == {200}
 
 
-async def test_the_same_edit_again_is_answered_with_what_is_there(rig: Rig) -> None:
+async def test_the_same_edit_again_returns_what_is_there(rig: Rig) -> None:
     """The gateway may send it to another copy once more: no second event, the same version."""
     for path, version in rig.versions.items():
         [content] = texts(path, "once")

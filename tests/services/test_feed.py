@@ -74,5 +74,5 @@ def test_nothing_that_people_write_breaks_the_feed(title: str, body: str, author
 
 def test_the_feed_is_described() -> None:
     """As what it is."""
-    answer = describe(service)["paths"]["/feed.atom"]["get"]["responses"]["200"]
-    assert list(answer["content"]) == ["application/atom+xml"]
+    response = describe(service)["paths"]["/feed.atom"]["get"]["responses"]["200"]
+    assert list(response["content"]) == ["application/atom+xml"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from blog.services.web.budget import DEEPEST, OUTPUT_AT_LEAST, OUTPUT_PER_CHARACTER, SECONDS
+from blog.services.web.budget import MAX_DEPTH, MAX_SECONDS, MIN_OUTPUT, OUTPUT_PER_CHARACTER
 from blog.services.web.markdown import excerpt, plain, render
 
 LONGEST = 100_000
@@ -40,9 +40,9 @@ EVIL = {
     "an address that grows when escaped": "[a]: http://x/" + "&" * 500 + "\n\n" + "[a] " * 5_000,
     "quotes of lists": within("> - ", 40, "a\n"),
     "lists of quotes": within("- > ", 40, "a\n"),
-    "quotes just allowed": within("> ", DEEPEST - 1, "a\n"),
-    "quoted definitions": within(">", DEEPEST - 1, "[a]: x\n"),
-    "quoted rows": within("> ", DEEPEST - 1, "a|b\n"),
+    "quotes just allowed": within("> ", MAX_DEPTH - 1, "a\n"),
+    "quoted definitions": within(">", MAX_DEPTH - 1, "[a]: x\n"),
+    "quoted rows": within("> ", MAX_DEPTH - 1, "a|b\n"),
     "stairs": filled("".join(" " * (2 * n) + "- a\n" for n in range(20))),
     "many stairs": filled(">" * 40 + "a\n"),
     "open brackets": filled("["),
@@ -106,7 +106,7 @@ def ordinary_work() -> int:
 def test_no_text_costs_much_more_than_an_ordinary_one_of_the_longest(text: str) -> None:
     """Neither work nor output; without a budget it is up to thousands of times as much."""
     html, lines = counted(text)
-    assert len(html) <= OUTPUT_AT_LEAST + OUTPUT_PER_CHARACTER * len(text)
+    assert len(html) <= MIN_OUTPUT + OUTPUT_PER_CHARACTER * len(text)
     assert lines <= 3 * ordinary_work()
 
 
@@ -148,7 +148,7 @@ def test_the_same_text_is_always_the_same() -> None:
 
 def test_time_is_the_last_bound() -> None:
     """Of what the count should miss: when the processor's time is over, it is plain text."""
-    ticks = count(step=SECONDS)
+    ticks = count(step=MAX_SECONDS)
     assert render(PARAGRAPH * 10, lambda: next(ticks)) == plain(PARAGRAPH * 10)
 
 

@@ -12,7 +12,7 @@ from blog.core.ids import derived_id
 from blog.services.query.service import comment, post, posts, service
 from blog.services.query.view import SHOWN_COMMENTS, QueryView
 from blog.testing.given import given
-from tests.fakes import hosted
+from tests.fakes import running_service
 from tests.services.happenings import (
     COMMENT,
     LATER,
@@ -100,18 +100,20 @@ def test_a_reader_goes_on_from_a_post_that_was_deleted() -> None:
             posts(view, meta(), before=unknown)
 
 
-def test_a_thread_goes_on_behind_a_comment() -> None:
-    """Also behind one that was deleted; holes are not counted as comments."""
+def test_a_thread_continues_after_a_comment() -> None:
+    """Also after one that was deleted; holes are not counted as comments; `behind` is its old name."""
     ids = [derived_id("c", n) for n in range(SHOWN_COMMENTS + 3)]
     view = given(QueryView, written(), *map(said, ids), unsaid(ids[0]), unsaid(ids[50]))
     first = [item.id for item in post(POST, view, meta()).comments]
     left = [id_ for id_ in ids if id_ not in (ids[0], ids[50])]
     assert first == left[:SHOWN_COMMENTS]
-    rest = post(POST, view, meta(), behind=first[-1]).comments
+    rest = post(POST, view, meta(), after_comment=first[-1]).comments
     assert [item.id for item in rest] == left[SHOWN_COMMENTS:]
-    assert post(POST, view, meta(), behind=ids[50]).comments[0].id == ids[51]
+    assert post(POST, view, meta(), after_comment=ids[50]).comments[0].id == ids[51]
+    for options in ({"behind": ids[50]}, {"after_comment": ids[50], "behind": OTHER}):
+        assert post(POST, view, meta(), **options).comments[0].id == ids[51]
     with pytest.raises(Invalid):
-        post(POST, view, meta(), behind=OTHER)
+        post(POST, view, meta(), after_comment=OTHER)
 
 
 def test_a_comment_belongs_to_its_post() -> None:
@@ -178,17 +180,17 @@ def test_comments_behind_those_shown_cost_nothing() -> None:
 
 async def test_what_is_asked_over_http(tmp_path: Path) -> None:
     """Entity tags, limits, and the feed with the address of the door that was used."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(written(title="Hello world", body="x"), written(OTHER, "Else"))
         for path in ("/posts", f"/posts/{POST}", "/feed.atom", "/posts?search=hel&limit=1"):
-            answer = await at.client.get(path)
-            assert answer.status == 200, path
-            known = {"If-None-Match": answer.headers["ETag"]}
+            response = await at.client.get(path)
+            assert response.status == 200, path
+            known = {"If-None-Match": response.headers["ETag"]}
             for method in ("GET", "HEAD"):
                 again = await at.client.request(method, path, headers=known)
                 assert (again.status, await again.read()) == (304, b""), path
             head = await at.client.head(path)
-            assert (head.status, head.headers["ETag"]) == (200, answer.headers["ETag"])
+            assert (head.status, head.headers["ETag"]) == (200, response.headers["ETag"])
         assert list(await (await at.client.get("/posts?search=hello+wor")).json()) == [POST]
         assert await (await at.client.get("/posts?search=")).json() == {}
         for query in ("search=" + "x" * 201, "search=%00", "search=a%0Ab", f"before={COMMENT}"):
@@ -204,7 +206,7 @@ async def test_what_is_asked_over_http(tmp_path: Path) -> None:
 
 async def test_live_tells_of_everything(tmp_path: Path) -> None:
     """Edits and deletions too; not what only its author may see; what is gone by now is skipped."""
-    async with hosted(service, tmp_path) as at:
+    async with running_service(service, tmp_path) as at:
         await at.apply(written())
         headers = {"Last-Event-ID": f"{at.bus.log}:0"}
         last = await at.apply(
@@ -219,20 +221,20 @@ async def test_live_tells_of_everything(tmp_path: Path) -> None:
         )
         await at.apply(written(OTHER, "Last"))
         told = []
-        async with at.client.get("/live", headers=headers) as answer:
-            async for line in answer.content:
+        async with at.client.get("/live", headers=headers) as response:
+            async for line in response.content:
                 if line.startswith(b"event: "):
                     told.append(line.decode().strip().removeprefix("event: "))
                 if b"Last" in line:
                     break
         assert told == ["comment-deleted", "comment-deleted", "post-deleted", "post"]
         headers = {"Last-Event-ID": f"{at.bus.log}:{last}"}
-        async with at.client.get("/live", headers=headers) as answer:
+        async with at.client.get("/live", headers=headers) as response:
             await at.apply(said(post_id=OTHER, content="secret"))
             seen = b""
             while b'"comment"' not in seen and b"event: comment" not in seen:
-                seen += await answer.content.readline()
-            seen += await answer.content.readline()
+                seen += await response.content.readline()
+            seen += await response.content.readline()
         assert b"secret" not in seen
         assert MINE.encode() not in seen
         assert b'"content":null' in seen

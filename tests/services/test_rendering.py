@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from markupsafe import Markup
 
-from blog.services.web.courtesy import courteous
+from blog.services.web.cooperative import render_cooperatively
 from blog.services.web.html_cache import HtmlCache
 from blog.services.web.markdown import plain
 from blog.services.web.rendering import Renderer
@@ -55,9 +55,9 @@ async def waiting(renderer: Renderer, *texts: str) -> asyncio.Task[list[Markup]]
 async def test_a_text_that_many_want_is_rendered_once(slow: Slow) -> None:
     """At the same time or later, on one page or on many."""
     renderer = Renderer(slow)
-    pages = [await waiting(renderer, "a", "b", "a") for _ in range(5)]
+    waiters = [await waiting(renderer, "a", "b", "a") for _ in range(5)]
     slow.gate.set()
-    shown = await asyncio.gather(*pages)
+    shown = await asyncio.gather(*waiters)
     assert shown == [["<i>a</i>", "<i>b</i>", "<i>a</i>"]] * 5
     assert await renderer.render(["a"], NEVER) == ["<i>a</i>"]
     assert Counter(slow.order) == {"a": 1, "b": 1}
@@ -88,23 +88,23 @@ async def test_who_stops_waiting_stops_it_for_nobody_else(slow: Slow) -> None:
     assert await stays == ["<i>both</i>"]
     await busy
     assert slow.order == ["busy", "both"]
-    assert "0 texts with 0 characters wait" in repr(renderer)
+    assert "0 texts with 0 characters queued" in repr(renderer)
 
 
 async def test_short_texts_come_first(slow: Slow) -> None:
     """They cost the least; those of one length come in the order in which they were wanted."""
     renderer = Renderer(slow)
-    pages = [await waiting(renderer, "first")]
+    waiters = [await waiting(renderer, "first")]
     await slow.until_begun()
-    pages += [await waiting(renderer, text) for text in ("long" * 9, "b", "a", "middle")]
+    waiters += [await waiting(renderer, text) for text in ("long" * 9, "b", "a", "middle")]
     slow.gate.set()
-    await asyncio.gather(*pages)
+    await asyncio.gather(*waiters)
     assert slow.order == ["first", "b", "a", "middle", "long" * 9]
 
 
 async def test_no_more_waits_than_fits(slow: Slow) -> None:
     """What comes on top is plain text at once; when there is room again it is rendered."""
-    renderer = Renderer(slow, most_waiting=10)
+    renderer = Renderer(slow, max_queued=10)
     page = await waiting(renderer, "x" * 8)
     assert await renderer.render(["yyy"], LONG) == [plain("yyy")]
     slow.gate.set()
@@ -132,7 +132,7 @@ async def test_what_was_over_the_budget_is_kept_as_well() -> None:
 
     def counted(text: str) -> Markup:
         asked.append(text)
-        return courteous(text)
+        return render_cooperatively(text)
 
     renderer, evil = Renderer(counted), "> " * 99 + "a\n" * 25_000
     for _ in range(2):
@@ -143,11 +143,11 @@ async def test_what_was_over_the_budget_is_kept_as_well() -> None:
 def test_the_collector_of_garbage_goes_on_after_a_text() -> None:
     """It is put off while a text is rendered, not for longer; where it was off it stays off."""
     for text in ("*a*", "> " * 99 + "a\n"):
-        courteous(text)
+        render_cooperatively(text)
         assert gc.isenabled()
     gc.disable()
     try:
-        courteous("*a*")
+        render_cooperatively("*a*")
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -162,13 +162,13 @@ def test_the_cache_is_bounded_in_bytes() -> None:
     """Of texts and HTML; what was used least goes, however few or many they are."""
     cache = HtmlCache(100_000)
     for number in range(1_000):
-        cache.keep(f"{number}" + "a" * 1_000, html("b", 1_000))
+        cache.put(f"{number}" + "a" * 1_000, html("b", 1_000))
         assert cache.bytes <= 100_000
-        assert cache.find("0" + "a" * 1_000) is not None
-    assert cache.find("1" + "a" * 1_000) is None
-    assert cache.find("999" + "a" * 1_000) == "b" * 1_000
-    cache.keep("small", html("x", 200_000))
-    assert cache.find("small") is None
+        assert cache.get("0" + "a" * 1_000) is not None
+    assert cache.get("1" + "a" * 1_000) is None
+    assert cache.get("999" + "a" * 1_000) == "b" * 1_000
+    cache.put("small", html("x", 200_000))
+    assert cache.get("small") is None
     assert cache.bytes == 0
 
 
@@ -176,6 +176,6 @@ def test_a_text_is_counted_once() -> None:
     """Kept again, it takes the place of what was there."""
     cache = HtmlCache(100_000)
     for letter, times in (("x", 50_000), ("y", 10), ("z", 10)):
-        cache.keep("a", html(letter, times))
-    assert cache.find("a") == "z" * 10
+        cache.put("a", html(letter, times))
+    assert cache.get("a") == "z" * 10
     assert cache.bytes < 1_000

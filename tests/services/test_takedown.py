@@ -60,7 +60,7 @@ def appended(decision: Append | Unchanged) -> list[Event]:
     """Return the events of a decision that must not overlook what happens at the same time."""
     assert isinstance(decision, Append)
     assert decision.expect is not None
-    assert decision.among
+    assert decision.types
     assert decision.before is not None
     return list(decision.events)
 
@@ -69,7 +69,7 @@ def test_an_operator_deletes_a_post_that_has_no_author() -> None:
     """No token is asked for, and the event says who did it and why."""
     [event] = appended(take_down_post(POST, given(PostsView, a_post()), META, reason="spam"))
     assert event == PostDeleted(id=POST, deleted_at=LATER, by="operator", reason="spam")
-    assert given(PostsView, a_post(), event).find(POST).thing is None  # type: ignore[union-attr]
+    assert given(PostsView, a_post(), event).find(POST).value is None  # type: ignore[union-attr]
 
 
 def test_what_is_deleted_already_is_left_as_it_is() -> None:

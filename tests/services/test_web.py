@@ -1,12 +1,15 @@
 """The pages: what they show of what the peers say, and that nothing in it is ever run."""
 
+from typing import Any
+
 import pytest
 
-from blog.core.contract import AUTHOR_COOKIE, Html, PeerAnswer, Redirect
+from blog.core.contract import AUTHOR_COOKIE, Html, PeerResponse, Redirect
 from blog.core.errors import BlogError, Invalid, NotFound, TooLarge, TooMany, Unavailable
 from blog.core.ids import derived_id
 from blog.services.web.forms import CommentForm, PostForm
 from blog.services.web.markdown import excerpt, render
+from blog.services.web.resource import thread_query
 from blog.services.web.service import comment, home, publish, read
 from tests.services.peers import COMMENT, POST, FakePeers, a_post, meta
 
@@ -54,26 +57,26 @@ def test_an_excerpt_is_how_it_begins(text: str, shown: str) -> None:
 
 async def test_the_list_asks_for_the_page_it_shows() -> None:
     """Paging and read-your-writes are those of the API."""
-    peers = FakePeers(query=PeerAnswer({POST: a_post()}, next={"before": POST, "limit": "20"}))
+    peers = FakePeers(query=PeerResponse({POST: a_post()}, next={"before": POST, "limit": "20"}))
     page = await home(peers, before=COMMENT, after=7)
-    assert peers.query.asked == [("/posts", {"before": COMMENT}, 7)]
+    assert peers.query.requests == [("/posts", {"before": COMMENT}, 7)]
     assert list(page.context["posts"]) == [a_post()]
     assert page.context["older"] == {"before": POST, "limit": "20"}
 
 
 async def test_publishing_goes_to_the_post_and_keeps_the_author() -> None:
     """The reader sees what was written, and is its author from now on."""
-    peers = FakePeers(posts=PeerAnswer({"id": POST}, sequence=9))
+    peers = FakePeers(posts=PeerResponse({"id": POST}, sequence=9))
     form = PostForm(title="T")
-    answer = await publish(form, peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
+    response = await publish(form, peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=9", {AUTHOR_COOKIE: "mine"})
     draft = {"title": "T", "body": "", "author": ""}
-    assert peers.posts.asked == [("/posts", draft, "mine", form.key)]
+    assert peers.posts.requests == [("/posts", draft, "mine", form.key)]
 
 
 async def test_a_form_that_is_sent_twice_has_one_author() -> None:
     """Before the first cookie is there: the same form makes the same token, another one another."""
-    peers = FakePeers(posts=PeerAnswer({"id": POST}, sequence=9))
+    peers = FakePeers(posts=PeerResponse({"id": POST}, sequence=9))
     form = PostForm(title="T")
     first, again = await publish(form, peers, meta()), await publish(form, peers, meta())
     other = await publish(PostForm(title="T"), peers, meta())
@@ -120,22 +123,22 @@ async def test_a_post_that_is_on_its_way_is_not_missing() -> None:
 async def test_comments_are_shown_as_their_reader_may_see_them() -> None:
     """What is not approved has no text, except for its author."""
     comments = [{"content": None, "status": "pending"}, {"content": "*c*", "status": "approved"}]
-    page = await read(POST, FakePeers(query=PeerAnswer(a_post(comments=comments))))
+    page = await read(POST, FakePeers(query=PeerResponse(a_post(comments=comments))))
     assert page.context["body"] == "<p><em>b</em></p>\n"
     assert [str(html) for _, html in page.context["comments"]] == ["", "<p><em>c</em></p>\n"]
 
 
 async def test_commenting() -> None:
     """The reader comes back to the comment."""
-    peers = FakePeers(comments=PeerAnswer({"id": COMMENT}, sequence=4))
-    answer = await comment(POST, CommentForm(content="c"), peers, meta("mine"))
-    assert answer == Redirect(f"/read/{POST}?after=4#{COMMENT}", {AUTHOR_COOKIE: "mine"})
+    peers = FakePeers(comments=PeerResponse({"id": COMMENT}, sequence=4))
+    response = await comment(POST, CommentForm(content="c"), peers, meta("mine"))
+    assert response == Redirect(f"/read/{POST}?after=4#{COMMENT}", {AUTHOR_COOKIE: "mine"})
 
 
 async def test_a_comment_that_was_refused_is_shown_below_its_post() -> None:
     """With what is wrong with it."""
     error = Invalid("content: is empty", errors=[{"loc": ["content"], "msg": "Value error, is empty"}])
-    peers = FakePeers(comments=error, query=PeerAnswer(a_post()))
+    peers = FakePeers(comments=error, query=PeerResponse(a_post()))
     page = await comment(POST, CommentForm(content=" "), peers, meta())
     assert isinstance(page, Html)
     assert (page.template, page.status) == ("post.html", 422)
@@ -146,19 +149,33 @@ async def test_a_long_thread_has_pages() -> None:
     """A full page leads to the next one, which is asked for from behind the last one shown."""
     some = {"content": "x", "status": "approved"}
     full = [some | {"id": derived_id("c", n)} for n in range(100)]
-    first = await read(POST, FakePeers(query=PeerAnswer(a_post(comments=full))))
+    first = await read(POST, FakePeers(query=PeerResponse(a_post(comments=full))))
     assert first.context["more"] == full[-1]["id"]
-    peers = FakePeers(query=PeerAnswer(a_post(comments=[some])))
-    last = await read(POST, peers, after=8, behind=full[-1]["id"])
-    assert peers.query.asked == [(f"/posts/{POST}", {"behind": full[-1]["id"]}, 8)]
+    peers = FakePeers(query=PeerResponse(a_post(comments=[some])))
+    last = await read(POST, peers, after=8, after_comment=full[-1]["id"])
+    assert peers.query.requests == [(f"/posts/{POST}", thread_query(full[-1]["id"]), 8)]
     assert len(last.context["comments"]) == 1
     assert last.context["more"] is None
+
+
+@pytest.mark.parametrize("options", [{"behind": COMMENT}, {"after_comment": COMMENT, "behind": POST}])
+async def test_the_old_name_of_a_page_is_understood(options: dict[str, Any]) -> None:
+    """Links with `?behind=` are in bookmarks; `?after_comment=` wins, and is what pages link to."""
+    peers = FakePeers(query=PeerResponse(a_post()), comments=PeerResponse({"id": COMMENT}, sequence=4))
+    page = await read(POST, peers, **options)
+    assert page.context["after_comment"] == COMMENT
+    assert peers.query.requests == [
+        (f"/posts/{POST}", {"after_comment": COMMENT, "behind": COMMENT}, None)
+    ]
+    response = await comment(POST, CommentForm(content="c"), peers, meta("mine"), **options)
+    assert isinstance(response, Redirect)
+    assert response.to == f"/read/{POST}?after_comment={COMMENT}&behind={COMMENT}&after=4#{COMMENT}"
 
 
 async def test_searching_asks_for_what_was_typed() -> None:
     """A blank search is none; the next page looks for the same."""
     for typed, asked in ((" two  words ", {"search": "two  words"}), (" ", {})):
-        peers = FakePeers(query=PeerAnswer({}, next={"before": POST, "search": "two words"}))
+        peers = FakePeers(query=PeerResponse({}, next={"before": POST, "search": "two words"}))
         page = await home(peers, search=typed)
-        assert peers.query.asked == [("/posts", asked, None)]
+        assert peers.query.requests == [("/posts", asked, None)]
         assert page.context["search"] == asked.get("search", "")

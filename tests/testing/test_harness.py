@@ -10,24 +10,24 @@ from aiohttp.test_utils import TestClient
 
 import blog.services
 from blog.core.instance import State
-from blog.testing.harness import GatewayServer, RunningBlog, running_blog
+from blog.testing.harness import GatewayTestServer, RunningBlog, running_blog
 
 Client = TestClient[Any, Any]
 
 
 async def write(client: Client, path: str, **content: str) -> Any:
     """Write, and return what came back."""
-    async with client.post(path, json=content) as answer:
-        assert answer.status == 201, await answer.text()
-        return await answer.json()
+    async with client.post(path, json=content) as response:
+        assert response.status == 201, await response.text()
+        return await response.json()
 
 
 async def thread(client: Client, post_id: str) -> list[dict[str, Any]]:
     """Read a post's comments; none while the read side does not know the post."""
-    async with client.get(f"/posts/{post_id}") as answer:
-        if answer.status != 200:
+    async with client.get(f"/posts/{post_id}") as response:
+        if response.status != 200:
             return []
-        found: list[dict[str, Any]] = (await answer.json())["comments"]
+        found: list[dict[str, Any]] = (await response.json())["comments"]
         return found
 
 
@@ -60,14 +60,14 @@ async def test_it_is_ready_within_a_second_or_so(tmp_path: Path) -> None:
     assert took < 5
 
 
-async def test_every_copy_gets_its_share(blog: RunningBlog, gateway_client: Client) -> None:
+async def test_every_replica_gets_its_share(blog: RunningBlog, gateway_client: Client) -> None:
     """Turns go round over all of them, with no edit anywhere."""
     await blog.scale(query=3)
     served = set()
     for _ in range(6):
-        async with gateway_client.get("/posts") as answer:
-            assert answer.status == 200
-            served.add(answer.headers["Blog-Served-By"])
+        async with gateway_client.get("/posts") as response:
+            assert response.status == 200
+            served.add(response.headers["Blog-Served-By"])
     assert served == {f"query/{item.id}" for item in blog.instances("query")}
 
 
@@ -79,12 +79,12 @@ async def test_a_killed_instance_is_replaced_and_nobody_notices(
     victim = blog.instances("query")[0].id
     blog.kill(victim)
     for _ in range(20):
-        async with gateway_client.get("/posts") as answer:
-            assert answer.status == 200
-            assert not answer.headers["Blog-Served-By"].endswith(victim)
-    # hot answers may come faster than the news that it is lost
-    await blog.until(lambda now: victim not in {item.id for item in now.instances("query")})
-    await blog.until(lambda now: len(now.instances("query", State.READY)) == 2)
+        async with gateway_client.get("/posts") as response:
+            assert response.status == 200
+            assert not response.headers["Blog-Served-By"].endswith(victim)
+    # cached responses may be faster than the news that it is lost
+    await blog.wait_until(lambda now: victim not in {item.id for item in now.instances("query")})
+    await blog.wait_until(lambda now: len(now.instances("query", State.READY)) == 2)
 
 
 @pytest.mark.parametrize("service", ["moderation", "comments"])
@@ -118,12 +118,12 @@ async def test_a_paused_instance_is_suspect_and_comes_back(
     await blog.scale(query=2)
     paused = blog.instances("query")[0].id
     blog.pause(paused)
-    await blog.until(lambda now: now.instances("query", State.SUSPECT) != [])
+    await blog.wait_until(lambda now: now.instances("query", State.SUSPECT) != [])
     for _ in range(4):
-        async with gateway_client.get("/posts") as answer:
-            assert answer.headers["Blog-Served-By"] != f"query/{paused}"
+        async with gateway_client.get("/posts") as response:
+            assert response.headers["Blog-Served-By"] != f"query/{paused}"
     blog.resume(paused)
-    await blog.until(lambda now: len(now.instances("query", State.READY)) == 2)
+    await blog.wait_until(lambda now: len(now.instances("query", State.READY)) == 2)
 
 
 async def test_without_a_bus_reads_go_on_and_writes_say_so(
@@ -136,13 +136,13 @@ async def test_without_a_bus_reads_go_on_and_writes_say_so(
             await asyncio.sleep(0.01)
     [bus] = blog.instances("bus")
     blog.pause(bus.id)
-    async with gateway_client.get(f"/posts/{post['id']}") as answer:
-        assert answer.status == 200
-    async with gateway_client.post("/posts", json={"title": "No"}) as answer:
-        assert answer.status == 503
-        assert answer.headers["Retry-After"]
+    async with gateway_client.get(f"/posts/{post['id']}") as response:
+        assert response.status == 200
+    async with gateway_client.post("/posts", json={"title": "No"}) as response:
+        assert response.status == 503
+        assert response.headers["Retry-After"]
     blog.resume(bus.id)
-    await blog.until(lambda now: now.instances("bus", State.READY) != [])
+    await blog.wait_until(lambda now: now.instances("bus", State.READY) != [])
     await write(gateway_client, "/posts", title="Again")
 
 
@@ -157,10 +157,19 @@ async def test_a_broken_service_keeps_nobody_else_from_running(
     monkeypatch.setattr(blog.services, "__path__", [*blog.services.__path__, str(folder.parent)])
     try:
         async with running_blog(tmp_path / "data") as running:
-            client: Client = TestClient(GatewayServer(running.url))
+            client: Client = TestClient(GatewayTestServer(running.url))
             async with client:
                 assert await write(client, "/posts", title="Hello")
             assert "broken" not in {item.service for item in running.instances()}
     finally:
         for name in [name for name in sys.modules if name.startswith("blog.services.broken")]:
             del sys.modules[name]
+
+
+async def test_the_old_names_of_waiting_still_work(blog: RunningBlog) -> None:
+    """They warn, and wait for the same."""
+    with pytest.warns(DeprecationWarning, match="RunningBlog.until is now called wait_until;") as warned:
+        await blog.until(lambda now: now.instances("query") != [])
+    with pytest.warns(DeprecationWarning, match="until_known is now called wait_until_converged;"):
+        await blog.until_known()
+    assert [item.filename for item in warned] == [__file__]

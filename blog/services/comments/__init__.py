@@ -1,1 +1,1 @@
-"""Comments: readers answer posts."""
+"""Comments: readers comment on posts."""

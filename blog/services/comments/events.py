@@ -23,7 +23,7 @@ class CommentCreated(Event, key="post_id"):
 
 
 class CommentEdited(Event, key="post_id"):
-    """Its author said it in other words: it is moderated again."""
+    """Its author changed the content: it is moderated again."""
 
     id: str
     post_id: str
@@ -32,9 +32,9 @@ class CommentEdited(Event, key="post_id"):
 
 
 class CommentDeleted(Event, key="post_id"):
-    """A comment is gone: its author took it back.
+    """A comment was deleted by its author.
 
-    Or somebody else took it down: `by` says who (`operator`), and `reason` why.
+    Or by somebody else: then `by` names who (`operator`), and `reason` why.
     """
 
     id: str
@@ -45,7 +45,7 @@ class CommentDeleted(Event, key="post_id"):
 
 
 class CommentUpdated(Event, key="post_id"):
-    """A comment has another status or content than before."""
+    """The status of a comment has changed."""
 
     id: str
     post_id: str

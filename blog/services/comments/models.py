@@ -5,7 +5,11 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from blog.services.comments.events import Status
+from blog.services.comments.events import CommentDeleted, CommentEdited, Status
+from blog.services.posts.events import PostDeleted
+
+CONFLICTING = (CommentEdited, CommentDeleted, PostDeleted)
+"""Events that a decision about a comment must not miss; new comments and verdicts do not change it."""
 
 
 class Comment(BaseModel):
@@ -24,12 +28,12 @@ class Comment(BaseModel):
     sequence: int
 
 
-class Standing(NamedTuple):
-    """Where a comment stands: None for `comment` once it, or its post, is deleted.
+class CommentRecord(NamedTuple):
+    """A comment that was written: `comment` is None once it, or its post, is deleted.
 
-    `sequence` names the version; `decided` is what an operator decided about what it says now.
+    `sequence` names the version; `override` is the operator's verdict on its current content.
     """
 
     comment: Comment | None
     sequence: int
-    decided: Status | None
+    override: Status | None

@@ -1,7 +1,7 @@
-"""What the operator of the blog decides about comments, whoever wrote them.
+"""What the operator of the blog decides about comments of any author.
 
-A verdict is appended with what follows from it, so that it holds from the answer on: also where the
-reactions of its post wait.
+A verdict is appended together with the update that follows from it, so that it holds from the response
+on, even while the reactions of its post wait.
 """
 
 from blog.core.contract import Meta
@@ -9,20 +9,16 @@ from blog.core.decision import Append, Unchanged
 from blog.core.errors import NotFound
 from blog.core.ids import Id
 from blog.core.operator import OPERATOR, Reason
-from blog.services.comments.events import CommentDeleted, CommentEdited, CommentUpdated
-from blog.services.comments.models import Standing
+from blog.services.comments.events import CommentDeleted, CommentUpdated
+from blog.services.comments.models import CONFLICTING, CommentRecord
 from blog.services.comments.view import CommentsView
 from blog.services.moderation.events import CommentModerated, Verdict
-from blog.services.posts.events import PostDeleted
-
-CHANGES = (CommentEdited, CommentDeleted, PostDeleted)
-"""What an operator's decision must not have overlooked."""
 
 
 def delete_comment(
     comment_id: Id, view: CommentsView, meta: Meta, reason: Reason = None
 ) -> Append | Unchanged:
-    """Delete comments, whoever wrote them."""
+    """Delete comments of any author."""
     found = _find(view, comment_id)
     if found.comment is None:
         return Unchanged(sequence=found.sequence)
@@ -33,27 +29,27 @@ def delete_comment(
         by=OPERATOR,
         reason=reason,
     )
-    return Append([event], expect=view.applied, among=CHANGES, before=found.comment)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=found.comment)
 
 
 def reject_comment(comment_id: Id, view: CommentsView, reason: Reason = None) -> Append | Unchanged:
-    """Hide what comments say from all but their authors, whatever moderation says."""
-    return _judge(comment_id, "rejected", view, reason)
+    """Hide comments from all but their authors, whatever moderation decides."""
+    return _moderate(comment_id, "rejected", view, reason)
 
 
 def approve_comment(comment_id: Id, view: CommentsView, reason: Reason = None) -> Append | Unchanged:
-    """Show what comments say to everybody, whatever moderation says."""
-    return _judge(comment_id, "approved", view, reason)
+    """Show comments to everybody, whatever moderation decides."""
+    return _moderate(comment_id, "approved", view, reason)
 
 
-def _judge(
+def _moderate(
     comment_id: str, status: Verdict, view: CommentsView, reason: str | None
 ) -> Append | Unchanged:
     found = _find(view, comment_id)
     comment = found.comment
     if comment is None:
         raise NotFound(f"The comment {comment_id} is deleted.")
-    if found.decided == comment.status == status:
+    if found.override == comment.status == status:
         return Unchanged(sequence=comment.sequence)
     verdict = CommentModerated(
         id=comment_id,
@@ -66,11 +62,11 @@ def _judge(
     follows = CommentUpdated(
         id=comment_id, post_id=comment.post_id, content=verdict.content, status=status
     )
-    return Append([verdict, follows], expect=view.applied, among=CHANGES, before=comment)
+    return Append([verdict, follows], expect=view.applied, types=CONFLICTING, before=comment)
 
 
-def _find(view: CommentsView, comment_id: str) -> Standing:
-    found = view.standing(comment_id)
+def _find(view: CommentsView, comment_id: str) -> CommentRecord:
+    found = view.record(comment_id)
     if found is None:
         raise NotFound(f"There is no comment {comment_id}.")
     return found

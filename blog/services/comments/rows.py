@@ -17,7 +17,7 @@ from blog.services.posts.events import PostCreated, PostDeleted
 class CommentRows(View):
     """Posts by id, comments by post in the order in which they were written.
 
-    Of a deleted comment its place and whose it was stay known: a reader may stand behind it.
+    The position and the author of a deleted comment stay known: a reader may page on from it.
     """
 
     schema = """
@@ -46,7 +46,7 @@ class CommentRows(View):
 
     @applies(PostDeleted)
     def delete_post(self, db: sqlite3.Connection, event: PostDeleted) -> None:
-        """Know it no more. Its comments, however many, are out of reach with it."""
+        """Forget the post. Its comments, however many, are out of reach with it."""
         db.execute("DELETE FROM posts WHERE id = ?", (event.id,))
 
     @applies(CommentCreated)
@@ -61,7 +61,7 @@ class CommentRows(View):
 
     @applies(CommentEdited)
     def edit_comment(self, db: sqlite3.Connection, event: CommentEdited) -> None:
-        """Take over the content, pending again."""
+        """Store the new content, pending again."""
         db.execute(
             "UPDATE comments SET content = :content, edited_at = :edited_at, sequence = :sequence,"
             " status = 'pending', decided = NULL WHERE id = :id AND NOT deleted",
@@ -70,7 +70,7 @@ class CommentRows(View):
 
     @applies(CommentModerated)
     def decide(self, db: sqlite3.Connection, event: CommentModerated) -> None:
-        """Keep what an operator decided: moderation may be late with its verdict on the same words."""
+        """Store an operator's verdict: moderation may be late with its own on the same content."""
         if event.by == OPERATOR:
             db.execute(
                 "UPDATE comments SET decided = ? WHERE id = ? AND content = ? AND NOT deleted",
@@ -79,7 +79,7 @@ class CommentRows(View):
 
     @applies(CommentUpdated)
     def update_comment(self, db: sqlite3.Connection, event: CommentUpdated) -> None:
-        """Take over the status, if it is about what the comment says now: it may have been edited."""
+        """Store the status, if it is about the current content: it may have been edited."""
         db.execute(
             "UPDATE comments SET status = ? WHERE id = ? AND content = ?",
             (event.status, event.id, event.content),
@@ -87,7 +87,7 @@ class CommentRows(View):
 
     @applies(CommentDeleted)
     def delete_comment(self, db: sqlite3.Connection, event: CommentDeleted) -> None:
-        """Forget what it said."""
+        """Forget its content."""
         db.execute(
             "UPDATE comments SET content = '', author = '', deleted = 1, sequence = ?"
             " WHERE id = ? AND NOT deleted",

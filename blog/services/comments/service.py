@@ -1,10 +1,10 @@
-"""Comments: readers answer posts; moderation's verdict settles what becomes of an answer."""
+"""Comments: readers comment on posts; moderation's verdict decides whether a comment is shown."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from blog.core.authorship import Version, must_be_current, own
+from blog.core.authorship import Version, authorize, must_be_current
 from blog.core.contract import Meta, Service
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import NotFound
@@ -18,15 +18,11 @@ from blog.services.comments.events import (
     CommentEdited,
     CommentUpdated,
 )
-from blog.services.comments.models import Comment
+from blog.services.comments.models import CONFLICTING, Comment
 from blog.services.comments.view import CommentsView
 from blog.services.moderation.events import CommentModerated
-from blog.services.posts.events import PostDeleted
 
 service = Service("comments", view=CommentsView)
-
-CHANGES = (CommentEdited, CommentDeleted, PostDeleted)
-"""What an author's decision must not have overlooked; new comments and verdicts change nothing in it."""
 
 
 class CommentDraft(BaseModel):
@@ -44,9 +40,9 @@ class CommentEdit(BaseModel):
 
 
 def as_comment(event: CommentCreated, written: Written) -> Comment:
-    """Show the comment to who wrote it."""
-    shown = event.model_dump(exclude={"author_hash"})
-    return Comment(**shown, status="pending", sequence=written.sequence)
+    """Show the comment to its author."""
+    fields = event.model_dump(exclude={"author_hash"})
+    return Comment(**fields, status="pending", sequence=written.sequence)
 
 
 def as_edited(event: CommentEdited, written: Written) -> Comment:
@@ -56,7 +52,7 @@ def as_edited(event: CommentEdited, written: Written) -> Comment:
 
 
 # Nothing is expected of the log: a comment on a post that goes at this moment goes with it.
-@service.command("POST", "/posts/{post_id}/comments", answer=as_comment)
+@service.command("POST", "/posts/{post_id}/comments", response=as_comment)
 def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Meta) -> CommentCreated:
     """Comment on a post."""
     _must_exist(view, post_id)
@@ -69,38 +65,38 @@ def write_comment(post_id: Id, draft: CommentDraft, view: CommentsView, meta: Me
     )
 
 
-@service.command("PUT", "/posts/{post_id}/comments/{comment_id}", answer=as_edited)
+@service.command("PUT", "/posts/{post_id}/comments/{comment_id}", response=as_edited)
 def edit_comment(
     post_id: Id, comment_id: Id, edit: CommentEdit, view: CommentsView, meta: Meta
 ) -> Append | Unchanged:
-    """Say a comment of one's own in other words."""
-    comment = own(view.find(post_id, comment_id), meta, f"comment {comment_id}")
+    """Edit a comment of one's own."""
+    comment = authorize(view.find(post_id, comment_id), meta, f"comment {comment_id}")
     if comment.content == edit.content:
         return Unchanged(comment, comment.sequence)
     must_be_current(comment.sequence, edit.sequence)
     event = CommentEdited(id=comment_id, post_id=post_id, content=edit.content, edited_at=meta.now)
-    return Append([event], expect=view.applied, among=CHANGES, before=comment)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=comment)
 
 
 @service.command("DELETE", "/posts/{post_id}/comments/{comment_id}")
 def delete_comment(
     post_id: Id, comment_id: Id, view: CommentsView, meta: Meta, sequence: Version = None
 ) -> Append | Unchanged:
-    """Take a comment of one's own back."""
+    """Delete a comment of one's own."""
     found = view.find(post_id, comment_id)
     if found is not None and found.was_deleted_by(meta):
         return Unchanged(sequence=found.sequence)
-    comment = own(found, meta, f"comment {comment_id}")
+    comment = authorize(found, meta, f"comment {comment_id}")
     must_be_current(comment.sequence, sequence)
     event = CommentDeleted(id=comment_id, post_id=post_id, deleted_at=meta.now)
-    return Append([event], expect=view.applied, among=CHANGES)
+    return Append([event], expect=view.applied, types=CONFLICTING)
 
 
 @service.reaction
 def settle(verdict: CommentModerated, view: CommentsView) -> CommentUpdated | None:
     """Give the comment the status of the verdict; unless an operator has decided otherwise."""
-    decided = view.decided(verdict.id, verdict.content)
-    if decided is not None and (decided, OPERATOR) != (verdict.status, verdict.by):
+    override = view.override(verdict.id, verdict.content)
+    if override is not None and (override, OPERATOR) != (verdict.status, verdict.by):
         return None
     return CommentUpdated(**verdict.model_dump(include={"id", "post_id", "content", "status"}))
 

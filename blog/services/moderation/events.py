@@ -11,10 +11,10 @@ Verdict = Literal["approved", "rejected"]
 
 
 class CommentModerated(Event, key="post_id"):
-    """A comment was looked at; `reason` says why, None where there is nothing to say.
+    """A comment was moderated; `reason` explains the verdict, None without one.
 
-    `by` says who decided where moderation did not: an `operator`, whose word counts until the comment
-    says something else.
+    `by` is the `operator` if not moderation decided: that verdict overrides moderation's until the
+    comment is edited.
     """
 
     id: str

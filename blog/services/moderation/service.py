@@ -22,17 +22,17 @@ service = Service("moderation", settings=ModerationSettings)
 @service.reaction
 def moderate(comment: CommentCreated, settings: ModerationSettings) -> CommentModerated:
     """Reject a comment that contains one of the words."""
-    return judge(comment, settings.moderation_words)
+    return verdict_on(comment, settings.moderation_words)
 
 
 @service.reaction
 def moderate_again(comment: CommentEdited, settings: ModerationSettings) -> CommentModerated:
-    """Look at a comment again that says something else now."""
-    return judge(comment, settings.moderation_words)
+    """Moderate an edited comment again."""
+    return verdict_on(comment, settings.moderation_words)
 
 
-def judge(comment: CommentCreated | CommentEdited, words: tuple[str, ...]) -> CommentModerated:
-    """Decide about what the comment says; the verdict names the content that it is about."""
+def verdict_on(comment: CommentCreated | CommentEdited, words: tuple[str, ...]) -> CommentModerated:
+    """Decide about a comment; the verdict names the content that it is about."""
     found = find_word(comment.content, words)
     return CommentModerated(
         id=comment.id,

@@ -20,7 +20,7 @@ class PostCreated(Event, key="id"):
 
 
 class PostEdited(Event, key="id"):
-    """Its author gave a post another title and body."""
+    """Its author changed title and body of a post."""
 
     id: str
     title: str
@@ -29,9 +29,9 @@ class PostEdited(Event, key="id"):
 
 
 class PostDeleted(Event, key="id"):
-    """A post is gone, and with it what was said about it: its author took it back.
+    """A post was deleted, and with it its comments: by its author.
 
-    Or somebody else took it down: `by` says who (`operator`), and `reason` why.
+    Or by somebody else: then `by` names who (`operator`), and `reason` why.
     """
 
     id: str

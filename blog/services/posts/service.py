@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from blog.core.authorship import Version, must_be_current, own
+from blog.core.authorship import Version, authorize, must_be_current
 from blog.core.contract import Meta, Service
 from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import NotFound
@@ -16,8 +16,8 @@ from blog.services.posts.view import Post, PostsView
 
 service = Service("posts", view=PostsView)
 
-CHANGES = (PostEdited, PostDeleted)
-"""What an author's decision must not have overlooked."""
+CONFLICTING = (PostEdited, PostDeleted)
+"""Events that a decision about a post must not miss."""
 
 
 class PostEdit(BaseModel):
@@ -48,7 +48,7 @@ def as_edited(event: PostEdited, written: Written) -> Post:
 
 
 # /posts/create is what the clients of a well-known course on this subject call.
-@service.command("POST", "/posts", "/posts/create", answer=as_post, location="/posts/{id}")
+@service.command("POST", "/posts", "/posts/create", response=as_post, location="/posts/{id}")
 def write_post(draft: PostDraft, meta: Meta) -> PostCreated:
     """Write a post."""
     return PostCreated(
@@ -59,36 +59,36 @@ def write_post(draft: PostDraft, meta: Meta) -> PostCreated:
     )
 
 
-@service.command("PUT", "/posts/{post_id}", answer=as_edited)
+@service.command("PUT", "/posts/{post_id}", response=as_edited)
 def edit_post(post_id: Id, edit: PostEdit, view: PostsView, meta: Meta) -> Append | Unchanged:
-    """Give a post of one's own another title and body."""
-    post = own(view.find(post_id), meta, f"post {post_id}")
+    """Edit a post of one's own."""
+    post = authorize(view.find(post_id), meta, f"post {post_id}")
     if (post.title, post.body) == (edit.title, edit.body):
         return Unchanged(post, post.sequence)
     must_be_current(post.sequence, edit.sequence)
     event = PostEdited(id=post_id, title=edit.title, body=edit.body, edited_at=meta.now)
-    return Append([event], expect=view.applied, among=CHANGES, before=post)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=post)
 
 
 @service.command("DELETE", "/posts/{post_id}")
 def delete_post(post_id: Id, view: PostsView, meta: Meta, sequence: Version = None) -> Append | Unchanged:
-    """Take a post of one's own back, and with it what was said about it."""
+    """Delete a post of one's own, and with it its comments."""
     found = view.find(post_id)
     if found is not None and found.was_deleted_by(meta):
         return Unchanged(sequence=found.sequence)
-    post = own(found, meta, f"post {post_id}")
+    post = authorize(found, meta, f"post {post_id}")
     must_be_current(post.sequence, sequence)
     event = PostDeleted(id=post_id, deleted_at=meta.now)
-    return Append([event], expect=view.applied, among=CHANGES)
+    return Append([event], expect=view.applied, types=CONFLICTING)
 
 
 @service.operator("delete")
 def take_down_post(post_id: Id, view: PostsView, meta: Meta, reason: Reason = None) -> Append | Unchanged:
-    """Delete posts, whoever wrote them, and with them what was said about them."""
+    """Delete posts of any author, and with them their comments."""
     found = view.find(post_id)
     if found is None:
         raise NotFound(f"There is no post {post_id}.")
-    if found.thing is None:
+    if found.value is None:
         return Unchanged(sequence=found.sequence)
     event = PostDeleted(id=post_id, deleted_at=meta.now, by=OPERATOR, reason=reason)
-    return Append([event], expect=view.applied, among=CHANGES, before=found.thing)
+    return Append([event], expect=view.applied, types=CONFLICTING, before=found.value)

@@ -59,7 +59,7 @@ class PostsView(View):
 
     @applies(PostDeleted)
     def delete(self, db: sqlite3.Connection, event: PostDeleted) -> None:
-        """Forget what it said."""
+        """Forget its content."""
         db.execute(
             "UPDATE posts SET title = '', body = '', author = '', deleted = 1, sequence = ?"
             " WHERE id = ? AND NOT deleted",
@@ -67,7 +67,7 @@ class PostsView(View):
         )
 
     def find(self, post_id: str) -> Owned[Post] | None:
-        """Find a post, or that there was one."""
+        """Find a post, also a deleted one."""
         row = self.db.execute(
             "SELECT author_hash, deleted, id, title, body, author, created_at, edited_at, sequence"
             " FROM posts WHERE id = ?",
@@ -75,6 +75,6 @@ class PostsView(View):
         ).fetchone()
         if row is None:
             return None
-        author_hash, deleted, *shown = row
-        post = Post.model_validate(dict(zip(Post.model_fields, shown, strict=True)))
+        author_hash, deleted, *columns = row
+        post = Post.model_validate(dict(zip(Post.model_fields, columns, strict=True)))
         return Owned(None if deleted else post, author_hash, post.sequence)

@@ -1,4 +1,4 @@
-"""What readers are shown. Who wrote something is only ever told to themselves (`mine`)."""
+"""What readers are shown. Only its author learns who wrote something (`mine`)."""
 
 from datetime import datetime
 
@@ -7,11 +7,11 @@ from pydantic import BaseModel, Field
 from blog.services.comments.events import Status
 
 
-class Shown(BaseModel):
+class Entry(BaseModel):
     """What posts and comments have in common.
 
-    `sequence` is that of its author's last write: send it along with a change, and the change is
-    refused if there was another one meanwhile. `mine` is there for its author only.
+    `sequence` is that of its author's last write: a change that sends it is rejected if there was
+    another one meanwhile. `mine` is present for its author only.
     """
 
     id: str
@@ -22,14 +22,14 @@ class Shown(BaseModel):
     mine: bool = Field(default=False, exclude_if=lambda mine: not mine)
 
 
-class Comment(Shown):
+class Comment(Entry):
     """A comment: until it is approved, only its author sees the content."""
 
     content: str | None
     status: Status
 
 
-class Post(Shown):
+class Post(Entry):
     """A post with its first comments, oldest first."""
 
     title: str

@@ -15,7 +15,7 @@ class QueryRows(View):
     """Posts, their comments, and an index of the posts' words.
 
     Search looks at posts only: they are what it lists, a comment far down a thread would not be in the
-    answer, and an index of comments would cost every verdict a second write. So the words of a
+    response, and an index of comments would cost every verdict a second write. So the words of a
     comment that is not approved cannot be found, however the search is put.
     """
 
@@ -79,7 +79,7 @@ class QueryRows(View):
 
     @applies(PostEdited)
     def edit_post(self, db: sqlite3.Connection, event: PostEdited) -> None:
-        """Give the post its new words."""
+        """Store the post's new content."""
         db.execute(
             "UPDATE posts SET title = ?, body = ?, edited_at = ?, sequence = ? WHERE id = ?",
             (event.title, event.body, event.edited_at.isoformat(), self.sequence, event.id),
@@ -87,7 +87,7 @@ class QueryRows(View):
 
     @applies(PostDeleted)
     def delete_post(self, db: sqlite3.Connection, event: PostDeleted) -> None:
-        """Forget the post and what was said about it; keep where it was."""
+        """Forget the post and its comments; keep its number."""
         db.execute("INSERT INTO gone (id, number) SELECT id, number FROM posts WHERE id = ?", (event.id,))
         db.execute(
             "DELETE FROM comments WHERE post = (SELECT number FROM posts WHERE id = ?)", (event.id,)
@@ -114,7 +114,7 @@ class QueryRows(View):
 
     @applies(CommentEdited)
     def edit_comment(self, db: sqlite3.Connection, event: CommentEdited) -> None:
-        """Give the comment its new words; they wait for moderation again."""
+        """Store the comment's new content, which is moderated again."""
         db.execute(
             "UPDATE comments SET content = ?, edited_at = ?, sequence = ?, status = 'pending'"
             " WHERE id = ?",
@@ -123,7 +123,7 @@ class QueryRows(View):
 
     @applies(CommentUpdated)
     def update_comment(self, db: sqlite3.Connection, event: CommentUpdated) -> None:
-        """Take over the verdict; but one on words that were replaced meanwhile is none."""
+        """Store the status, unless it is about content that was edited meanwhile."""
         db.execute(
             "UPDATE comments SET status = ? WHERE id = ? AND content = ?",
             (event.status, event.id, event.content),
@@ -131,6 +131,6 @@ class QueryRows(View):
 
     @applies(CommentDeleted)
     def delete_comment(self, db: sqlite3.Connection, event: CommentDeleted) -> None:
-        """Forget the comment; keep where it was."""
+        """Forget the comment; keep its number."""
         db.execute("INSERT INTO gone SELECT id, number, post FROM comments WHERE id = ?", (event.id,))
         db.execute("DELETE FROM comments WHERE id = ?", (event.id,))

@@ -22,7 +22,7 @@ Words = Annotated[Line, Field(max_length=200)]
 service = Service("query", view=QueryView)
 
 
-@service.query("GET", "/posts", hot=True)
+@service.query("GET", "/posts", cache=True)
 def posts(
     view: QueryView,
     meta: Meta,
@@ -41,13 +41,21 @@ def posts(
     return Page({post.id: post for post in found}, next=more)
 
 
-@service.query("GET", "/posts/{post_id}", hot=True)
-def post(post_id: Id, view: QueryView, meta: Meta, behind: Id | None = None) -> Post:
-    """Show one post with its first comments, or those behind the comment `behind`."""
-    number = 0 if behind is None else view.number_of_comment(behind)
+@service.query("GET", "/posts/{post_id}", cache=True)
+def post(
+    post_id: Id,
+    view: QueryView,
+    meta: Meta,
+    after_comment: Id | None = None,
+    behind: Id | None = None,
+) -> Post:
+    """Show one post with its first comments, or those after `after_comment` (`behind`: its old name)."""
+    before = after_comment or behind
+    number = 0 if before is None else view.number_of_comment(before)
     if number is None:
-        raise Invalid(f"behind: there is no comment {behind}")
-    found = view.post(post_id, reader=meta.author_hash, behind=number)
+        name = "after_comment" if after_comment else "behind"
+        raise Invalid(f"{name}: there is no comment {before}")
+    found = view.post(post_id, reader=meta.author_hash, after=number)
     if found is None:
         raise NotFound(f"There is no post {post_id}.")
     return found
@@ -62,7 +70,7 @@ def comment(post_id: Id, comment_id: Id, view: QueryView, meta: Meta) -> Comment
     return found
 
 
-@service.query("GET", "/feed.atom", hot=True)
+@service.query("GET", "/feed.atom", cache=True)
 def feed(view: QueryView, meta: Meta) -> Feed:
     """Show the newest posts as an Atom feed."""
     newest, _ = view.posts(limit=FEED_LENGTH, comments=0)
@@ -71,25 +79,25 @@ def feed(view: QueryView, meta: Meta) -> Feed:
 
 @service.stream("GET", "/live")
 async def live(changes: Changes) -> AsyncIterator[ServerSent]:
-    """Tell of posts and comments as they appear, change and go, as everybody may see them."""
+    """Send posts and comments as they appear, change and go, as everybody may see them."""
     async for change in changes:
-        told = await _told(change, changes)
-        if told is not None:
-            name, data = told
+        event = await _server_sent_event(change, changes)
+        if event is not None:
+            name, data = event
             yield ServerSent(name, data, change.sequence)
 
 
-async def _told(change: Applied, changes: Changes) -> tuple[str, dict[str, Any]] | None:
-    """Say what to tell of a change; nothing of what is gone by now: that is told behind it."""
+async def _server_sent_event(change: Applied, changes: Changes) -> tuple[str, dict[str, Any]] | None:
+    """Make name and data of an event; None for what is gone by now: its deletion follows."""
     match change.event:
         case PostCreated(id=id_) | PostEdited(id=id_):
-            written = await changes.read(QueryView.alone, id_)
+            written = await changes.read(QueryView.post_without_comments, id_)
             return ("post", written.model_dump(mode="json", exclude={"comments"})) if written else None
         case CommentCreated() | CommentEdited() | CommentUpdated() as event:
-            said = await changes.read(QueryView.comment, event.id)
-            return (
-                ("comment", {"post_id": event.post_id, **said.model_dump(mode="json")}) if said else None
-            )
+            comment = await changes.read(QueryView.comment, event.id)
+            if comment is None:
+                return None
+            return "comment", {"post_id": event.post_id, **comment.model_dump(mode="json")}
         case PostDeleted(id=id_):
             return "post-deleted", {"id": id_}
         case CommentDeleted(id=id_, post_id=post_id):

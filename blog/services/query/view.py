@@ -1,4 +1,4 @@
-"""How the rows of the read side are read: from a place on, so that every page costs the same."""
+"""How the rows of the read side are read: by keyset pagination, so that every page costs the same."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from blog.services.query.rows import QueryRows
 from blog.services.query.search import as_match, must_have_fts5
 
 SHOWN_COMMENTS = 100
-"""Comments that come with a post; more are behind the last of them."""
+"""Comments that come with a post; more follow after the last of them."""
 
 _EVERYTHING = 2**63 - 1  # above every number
 _POST = (
@@ -46,7 +46,7 @@ class QueryView(QueryRows):
         search: str | None = None,
         comments: int = SHOWN_COMMENTS,
     ) -> tuple[list[Post], bool]:
-        """List posts, newest first, from below the number `below`; tell whether there are more.
+        """List posts, newest first, below the number `below`; return whether there are more, too.
 
         With `search`, only those that have all these words, in title or body. Each comes with its
         first `comments`.
@@ -60,13 +60,13 @@ class QueryView(QueryRows):
         return [self._post(row, reader, comments) for row in rows[:limit]], len(rows) > limit
 
     def post(
-        self, post_id: str, *, reader: str | None = None, behind: int = 0, comments: int = SHOWN_COMMENTS
+        self, post_id: str, *, reader: str | None = None, after: int = 0, comments: int = SHOWN_COMMENTS
     ) -> Post | None:
-        """Find one post with its first `comments` behind the number `behind`."""
+        """Find one post with its first `comments` after the number `after`."""
         row = self.db.execute(f"{_POST} WHERE id = ?2", (reader, post_id)).fetchone()
-        return self._post(row, reader, comments, behind) if row else None
+        return self._post(row, reader, comments, after) if row else None
 
-    def alone(self, post_id: str) -> Post | None:
+    def post_without_comments(self, post_id: str) -> Post | None:
         """Find one post, without comments, as everybody may see it."""
         return self.post(post_id, comments=0)
 
@@ -84,7 +84,7 @@ class QueryView(QueryRows):
         return _as_comment(row) if row else None
 
     def number_of_post(self, post_id: str) -> int | None:
-        """Tell where a post is, or was."""
+        """Return the number of a post, also of a deleted one."""
         row = self.db.execute(
             "SELECT number FROM posts WHERE id = ?1"
             " UNION ALL SELECT number FROM gone WHERE id = ?1 AND post IS NULL",
@@ -93,7 +93,7 @@ class QueryView(QueryRows):
         return row[0] if row else None
 
     def number_of_comment(self, comment_id: str) -> int | None:
-        """Tell where a comment is, or was."""
+        """Return the number of a comment, also of a deleted one."""
         row = self.db.execute(
             "SELECT number FROM comments WHERE id = ?1"
             " UNION ALL SELECT number FROM gone WHERE id = ?1 AND post IS NOT NULL",
@@ -101,11 +101,11 @@ class QueryView(QueryRows):
         ).fetchone()
         return row[0] if row else None
 
-    def _post(self, row: Sequence[Any], reader: str | None, comments: int, behind: int = 0) -> Post:
+    def _post(self, row: Sequence[Any], reader: str | None, comments: int, after: int = 0) -> Post:
         number, *values = row
         rows = self.db.execute(
             f"{_COMMENT} WHERE post = ?2 AND number > ?3 ORDER BY number LIMIT ?4",
-            (reader, number, behind, comments),
+            (reader, number, after, comments),
         )
         fields = dict(zip(_POST_FIELDS, values, strict=True))
         return Post.model_validate(fields | {"comments": [_as_comment(item) for item in rows]})

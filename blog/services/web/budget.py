@@ -6,22 +6,22 @@ only the last bound. Pure: the clock is passed in.
 
 from collections.abc import Callable
 
-WORK_AT_LEAST = 5_000
+MIN_WORK = 5_000
 WORK_PER_CHARACTER = 8
 """Units of work, of one or two microseconds. What people write needs 1 per character at most."""
 
-OUTPUT_AT_LEAST = 4_096
+MIN_OUTPUT = 4_096
 OUTPUT_PER_CHARACTER = 12
 """Characters of HTML. A text of nothing but short links needs about 9."""
 
-DEEPEST = 50
+MAX_DEPTH = 50
 """Elements within elements."""
 
-SECONDS = 5.0
-"""Time of the processor: above what the work takes, also on a machine ten times slower."""
+MAX_SECONDS = 5.0
+"""CPU time: above what the work takes, also on a machine ten times slower."""
 
-_LOOK_EVERY = 32
-"""Steps between two looks at the clock."""
+_CHECK_EVERY = 32
+"""Steps between two checks of the clock."""
 
 
 class OverBudget(Exception):
@@ -29,30 +29,30 @@ class OverBudget(Exception):
 
 
 class Budget:
-    """What is left for one text. Whatever is over it raises OverBudget."""
+    """What is left for one text. Going over it raises OverBudget."""
 
     def __init__(self, length: int, clock: Callable[[], float]) -> None:
-        self._work = WORK_AT_LEAST + WORK_PER_CHARACTER * length
-        self._output = OUTPUT_AT_LEAST + OUTPUT_PER_CHARACTER * length
+        self._work = MIN_WORK + WORK_PER_CHARACTER * length
+        self._output = MIN_OUTPUT + OUTPUT_PER_CHARACTER * length
         self._clock = clock
-        self._until = clock() + SECONDS
+        self._deadline = clock() + MAX_SECONDS
         self._steps = 0
 
-    def work(self, units: int) -> None:
-        """Take one step of so many units of work."""
+    def spend(self, units: int) -> None:
+        """Spend units of work, in one step."""
         self._work -= units
         self._steps += 1
-        if self._work < 0 or (self._steps % _LOOK_EVERY == 0 and self._clock() > self._until):
+        if self._work < 0 or (self._steps % _CHECK_EVERY == 0 and self._clock() > self._deadline):
             raise OverBudget
 
-    def output(self, characters: int) -> None:
-        """Be so long, all in all."""
+    def check_output(self, characters: int) -> None:
+        """Check how long the output is, all in all."""
         if characters > self._output:
             raise OverBudget
 
-    def depth(self, elements: int) -> None:
-        """Be within so many elements."""
-        if elements > DEEPEST:
+    def check_depth(self, elements: int) -> None:
+        """Check how deep elements are nested."""
+        if elements > MAX_DEPTH:
             raise OverBudget
 
     def __repr__(self) -> str:

@@ -1,21 +1,21 @@
-"""What the pages' forms send. Checked by the services that take it; here only read.
+"""What the pages' forms send. Validated by the services that get it; here only read.
 
-`key` is made with the page: a form that is sent twice is one post, one comment. It is a secret: who
-has no author's token yet gets one that is made from it, the same for both sendings. `sequence` is the
-version that the author saw of what is changed, `behind` the comment before the page of the thread.
+`key` is made with the page: a form that is sent twice is one post, one comment. It is a secret: a reader
+without an author's token gets one that is derived from it, the same for both submissions. `sequence` is
+the version that the author saw of what is changed, `after_comment` the comment before the thread's page.
 """
 
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from blog.core.errors import BlogError, TooMany, Unavailable
 from blog.core.ids import Id, sha256_hex
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{20,64}$")]
-Short = Annotated[str, Field(max_length=2_000)]
+ShortText = Annotated[str, Field(max_length=2_000)]
 Sequence = Annotated[int, Field(ge=0)] | None
 
 
@@ -34,31 +34,32 @@ class Form(BaseModel):
 
     key: Key = Field(default_factory=new_key)
     sequence: Sequence = None
-    behind: Id | None = None
+    # `behind`, its old name, is in the pages of instances of 0.1
+    after_comment: Id | None = Field(None, validation_alias=AliasChoices("after_comment", "behind"))
 
 
 class PostForm(Form):
     """A post as somebody types it."""
 
-    title: Short = ""
+    title: ShortText = ""
     body: str = ""
-    author: Short = ""
+    author: ShortText = ""
 
 
 class CommentForm(Form):
     """A comment as somebody types it."""
 
     content: str = ""
-    author: Short = ""
+    author: ShortText = ""
 
 
 F = TypeVar("F", bound=Form)
 
 
-def again(form: F, error: BlogError) -> F:
-    """Return the form to send again: under the same key if it may have been done all the same.
+def to_resend(form: F, error: BlogError) -> F:
+    """Return the form to send again: with the same key if it may have been processed all the same.
 
-    Who is told to wait (TooMany) may have sent it before, and not have seen what came of it.
+    A client that has to wait (TooMany) may have sent it before, and not have seen the response.
     """
     return (
         form if isinstance(error, Unavailable | TooMany) else form.model_copy(update={"key": new_key()})
@@ -66,12 +67,12 @@ def again(form: F, error: BlogError) -> F:
 
 
 def draft(form: Form) -> Mapping[str, Any]:
-    """Return what a new post or comment is made of."""
-    return form.model_dump(exclude={"key", "sequence", "behind"})
+    """Return the content of a new post or comment."""
+    return form.model_dump(exclude={"key", "sequence", "after_comment"})
 
 
-def wrong(error: BlogError | None) -> dict[str, Any]:
-    """Say what is wrong: `errors` by field, `failure` where no field is to blame."""
+def error_context(error: BlogError | None) -> dict[str, Any]:
+    """Return what is wrong, for a template: `errors` by field, `failure` for everything else."""
     if error is None:
         return {"errors": {}, "failure": None}
     found = error.extensions.get("errors", [])

@@ -1,7 +1,7 @@
 """Markdown from people, as HTML that is harmless, and never at more than a bounded cost. Pure.
 
-Twice safe: the parser takes no HTML in (it comes out as text), and what comes out is cut down to an
-allow-list of tags. What costs more than it may (see `budget`) comes out as plain text.
+Twice safe: the parser does not accept HTML (it is output as text), and the output is reduced to an
+allow-list of tags. A text that is over its budget (see `budget`) is output as plain text.
 """
 
 import time
@@ -25,10 +25,10 @@ _TAGS = {
 _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 _SCHEMES = {"http", "https", "mailto"}
 _REL = "nofollow ugc noopener noreferrer"
-_LOWERED = 2  # headings of a text stand below those of the page: h1 and h2
-_DEEPEST = 6
+_HEADING_SHIFT = 2  # headings of a text stand below those of the page: h1 and h2
+_MAX_HEADING = 6
 _EXCERPT = 280
-_LOOKED_AT = 4 * _EXCERPT
+_EXCERPT_INPUT = 4 * _EXCERPT
 
 _BUDGET = "budget"  # where the parser's environment has it, and what the rules that ask it are called
 _BLOCK, _INLINE, _SKIP, _TOKEN = 5, 2, 1, 2  # units of work: microseconds, about
@@ -38,22 +38,22 @@ class _Inline(ParserInline):
     """The parser of inline text; what it looks at again and again is work as well."""
 
     def skipToken(self, state: StateInline) -> None:  # noqa: N802 - the name is the parser's
-        """See ParserInline; it remembers where a token ends, but is asked for each of them anew."""
-        state.env[_BUDGET].work(_SKIP)
+        """See ParserInline; it caches where a token ends, but is called for each of them again."""
+        state.env[_BUDGET].spend(_SKIP)
         super().skipToken(state)
 
 
 def _try_block(state: StateBlock, _start: int, _end: int, _silent: bool) -> bool:  # noqa: FBT001 - a rule
     """Be the first rule that is tried wherever a block may begin or end: it asks, and never matches."""
     budget: Budget = state.env[_BUDGET]
-    budget.depth(state.level)
-    budget.work(_BLOCK + _new_tokens(state))
+    budget.check_depth(state.level)
+    budget.spend(_BLOCK + _new_tokens(state))
     return False
 
 
 def _try_inline(state: StateInline, _silent: bool) -> bool:  # noqa: FBT001 - a rule
     """Be the first rule that is tried at each place of a text."""
-    state.env[_BUDGET].work(_INLINE + _new_tokens(state))
+    state.env[_BUDGET].spend(_INLINE + _new_tokens(state))
     return False
 
 
@@ -94,27 +94,27 @@ def plain(text: str) -> Markup:
 def _render(text: str, budget: Budget) -> Markup:
     environment: dict[str, Any] = {_BUDGET: budget}
     tokens = _parser.parse(text, environment)
-    _look_through(tokens, budget)
+    _check_tokens(tokens, budget)
     html = _parser.renderer.render(tokens, _parser.options, environment)
-    budget.output(len(html))
+    budget.check_output(len(html))
     clean = nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes=_SCHEMES, link_rel=_REL)
-    budget.output(len(clean))
+    budget.check_output(len(clean))
     return Markup(clean)  # noqa: S704 - cleaned in this very call
 
 
-def _look_through(tokens: Sequence[Token], budget: Budget) -> None:
+def _check_tokens(tokens: Sequence[Token], budget: Budget) -> None:
     """Lower the headings, and see that what comes out is neither too deep nor too much."""
     depth = size = 0
-    for token in _flat(tokens):
+    for token in _flatten(tokens):
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(_DEEPEST, int(token.tag[1:]) + _LOWERED)}"
+            token.tag = f"h{min(_MAX_HEADING, int(token.tag[1:]) + _HEADING_SHIFT)}"
         depth += token.nesting
         size += _size(token)
-        budget.depth(depth)
-        budget.output(size)
+        budget.check_depth(depth)
+        budget.check_output(size)
 
 
-def _flat(tokens: Sequence[Token]) -> Iterator[Token]:
+def _flatten(tokens: Sequence[Token]) -> Iterator[Token]:
     """Iterate over the tokens that are shown: those of blocks and of the text in them."""
     for token in tokens:
         if token.type == "inline":
@@ -131,9 +131,9 @@ def _size(token: Token) -> int:
 def excerpt(text: str) -> str:
     """Return how a text begins, as plain text: its first paragraph, at most some 280 characters."""
     # of a long text no more is looked at than can be shown
-    beginning = text.lstrip()[: _LOOKED_AT + 1]
+    beginning = text.lstrip()[: _EXCERPT_INPUT + 1]
     paragraph, gap, _ = beginning.partition("\n\n")
     short = " ".join(paragraph.split())
-    if len(short) <= _EXCERPT and (gap or len(beginning) <= _LOOKED_AT):
+    if len(short) <= _EXCERPT and (gap or len(beginning) <= _EXCERPT_INPUT):
         return short
     return short[:_EXCERPT].rsplit(" ", 1)[0] + " …"

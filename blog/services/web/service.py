@@ -1,4 +1,4 @@
-"""Web: the pages that readers use. They ask the other services, as any client of the blog does."""
+"""Web: the pages that readers use. They call the other services, as any client of the blog does."""
 
 from typing import Annotated
 
@@ -8,9 +8,18 @@ from blog.core.contract import AUTHOR_COOKIE, Asset, Html, Meta, Peers, Redirect
 from blog.core.errors import BlogError, NotFound, status_of
 from blog.core.ids import Id
 from blog.services.web import changes
-from blog.services.web.forms import CommentForm, PostForm, Sequence, again, draft, first_token, wrong
+from blog.services.web.forms import (
+    CommentForm,
+    PostForm,
+    Sequence,
+    draft,
+    error_context,
+    first_token,
+    to_resend,
+)
 from blog.services.web.markdown import excerpt
-from blog.services.web.thread import SHOWN, Place, show_thread
+from blog.services.web.resource import thread_page
+from blog.services.web.thread import PAGE_SIZE, ThreadPage, show_thread
 
 service = Service("web")
 
@@ -23,14 +32,14 @@ async def home(peers: Peers, before: Id | None = None, after: Sequence = None, s
     """Show what was written, newest first; with `search`, what has these words."""
     search = search.strip()
     params = {name: value for name, value in {"before": before, "search": search}.items() if value}
-    answer = await peers.query.get("/posts", params=params, after=after)
+    response = await peers.query.get("/posts", params=params, after=after)
     context = {
-        "posts": answer.content.values(),
-        "older": answer.next,
-        "is_stale": answer.is_stale,
+        "posts": response.content.values(),
+        "older": response.next,
+        "is_stale": response.is_stale,
         "before": before,
         "search": search,
-        "shown": SHOWN,
+        "shown": PAGE_SIZE,
         "excerpt": excerpt,
     }
     return Html("home.html", context)
@@ -47,33 +56,50 @@ async def publish(form: PostForm, peers: Peers, meta: Meta) -> Html | Redirect:
     """Publish what was written in the form."""
     token = meta.author_token or first_token(form.key)
     try:
-        answer = await peers.posts.post("/posts", draft(form), author_token=token, key=form.key)
+        response = await peers.posts.post("/posts", draft(form), author_token=token, key=form.key)
     except BlogError as error:
-        return Html("write.html", {"form": again(form, error), **wrong(error)}, status_of(error))
-    return _to(f"/read/{answer.content['id']}?after={answer.sequence}", token)
+        return Html(
+            "write.html", {"form": to_resend(form, error), **error_context(error)}, status_of(error)
+        )
+    return _redirect(f"/read/{response.content['id']}?after={response.sequence}", token)
 
 
 @service.page("GET", "/read/{post_id}")
-async def read(post_id: Id, peers: Peers, after: Sequence = None, behind: Id | None = None) -> Html:
-    """Show one post with its comments, those behind the comment `behind` in a long thread."""
-    return await show_thread(Place(post_id, after, behind), peers, CommentForm())
+async def read(
+    post_id: Id,
+    peers: Peers,
+    after: Sequence = None,
+    after_comment: Id | None = None,
+    behind: Id | None = None,
+) -> Html:
+    """Show one post with its comments, in a long thread those after `after_comment` (or `behind`)."""
+    return await show_thread(ThreadPage(post_id, after, after_comment or behind), peers, CommentForm())
 
 
 @service.action("POST", "/read/{post_id}")
-async def comment(
-    post_id: Id, form: CommentForm, peers: Peers, meta: Meta, behind: Id | None = None
+async def comment(  # noqa: PLR0913 - one is the old name of another
+    post_id: Id,
+    form: CommentForm,
+    peers: Peers,
+    meta: Meta,
+    *,
+    after_comment: Id | None = None,
+    behind: Id | None = None,
 ) -> Html | Redirect:
-    """Comment on a post."""
+    """Comment on a post (`behind`: the old name of `after_comment`)."""
+    after_comment = after_comment or behind
     token = meta.author_token or first_token(form.key)
     path = f"/posts/{post_id}/comments"
     try:
-        answer = await peers.comments.post(path, draft(form), author_token=token, key=form.key)
+        response = await peers.comments.post(path, draft(form), author_token=token, key=form.key)
     except NotFound:
         raise
     except BlogError as error:
-        return await show_thread(Place(post_id, behind=behind), peers, again(form, error), error)
-    part = f"behind={behind}&" if behind else ""
-    return _to(f"/read/{post_id}?{part}after={answer.sequence}#{answer.content['id']}", token)
+        return await show_thread(
+            ThreadPage(post_id, after_comment=after_comment), peers, to_resend(form, error), error
+        )
+    written = response.content["id"]
+    return _redirect(thread_page(post_id, after_comment, response.sequence, written), token)
 
 
 for where, page, action in (
@@ -95,5 +121,5 @@ service.page("GET", "/assets/{name}")(asset)
 service.page("GET", "/assets/{version}/{name}")(asset)
 
 
-def _to(path: str, token: str) -> Redirect:
+def _redirect(path: str, token: str) -> Redirect:
     return Redirect(path, {AUTHOR_COOKIE: token})

@@ -4,45 +4,49 @@ from typing import NamedTuple
 
 from blog.core.contract import Html, Peers
 from blog.core.errors import BlogError, NotFound, status_of
-from blog.services.web.forms import CommentForm, wrong
+from blog.services.web.forms import CommentForm, error_context
 from blog.services.web.rendering import renderer
+from blog.services.web.resource import thread_page, thread_query
 
-SHOWN = 100
-"""Comments on one page; as many come with a post."""
+PAGE_SIZE = 100
+"""Comments on one page: as many as come with a post."""
 
 
-class Place(NamedTuple):
-    """What of a thread is shown: comments behind `behind`, as of the sequence `after`."""
+class ThreadPage(NamedTuple):
+    """A page of a thread: the comments after `after_comment`, as of the sequence `after`."""
 
     post_id: str
     after: int | None = None
-    behind: str | None = None
+    after_comment: str | None = None
 
 
 async def show_thread(
-    place: Place, peers: Peers, form: CommentForm, error: BlogError | None = None
+    page: ThreadPage, peers: Peers, form: CommentForm, error: BlogError | None = None
 ) -> Html:
     """Show a post; while the view has not caught up with `after`, a page that asks again."""
-    post_id, after, behind = place
-    params = {"behind": behind} if behind else {}
+    post_id, after, after_comment = page
     try:
-        answer = await peers.query.get(f"/posts/{post_id}", params=params, after=after)
+        response = await peers.query.get(
+            f"/posts/{post_id}", params=thread_query(after_comment), after=after
+        )
     except NotFound as missing:
         if missing.extensions.get("is_stale"):
             return Html("loading.html", {}, 202)
         raise
-    post = answer.content
+    post = response.content
     texts = [post["body"], *(item["content"] or "" for item in post["comments"])]
     html = await renderer.render(texts)
     context = {
         "post": post,
         "body": html[0],
         "comments": list(zip(post["comments"], html[1:], strict=True)),
-        "is_stale": answer.is_stale,
-        "behind": behind,
+        "is_stale": response.is_stale,
+        "after_comment": after_comment,
         "after": after,
-        "more": post["comments"][-1]["id"] if len(post["comments"]) == SHOWN else None,
+        "thread_query": thread_query,
+        "thread_page": thread_page,
+        "more": post["comments"][-1]["id"] if len(post["comments"]) == PAGE_SIZE else None,
         "form": form,
-        **wrong(error),
+        **error_context(error),
     }
     return Html("post.html", context, status_of(error) if error else 200)

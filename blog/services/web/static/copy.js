@@ -1,11 +1,11 @@
-// A fresh copy of this page, of which it is known that it is not too old.
-const PATIENCE = 20_000;   // milliseconds for a whole answer: a dead connection does not say that it is dead
-const OK = 200;            // not 202: what is asked for is still on its way
+// A fresh copy of this page, which is certain not to be too old.
+const TIMEOUT = 20_000;    // milliseconds for a whole response: nothing tells that a connection is dead
+const OK = 200;            // not 202: the view has not caught up yet
 const GONE = [404, 410];
 
-// Return a document that knows of `sequence`; null if there is no such page any more. Throws if there is none now,
-// or one that is too old: ask again.
-export async function fetchCopy(sequence) {
+// Return a document that includes `sequence`; null if the page no longer exists. Throws if it cannot be loaded now,
+// or is too old: try again.
+export async function fetchPage(sequence) {
   const url = new URL(location.href);
   url.hash = "";
   url.searchParams.set("after", sequence);
@@ -19,10 +19,10 @@ export async function fetchCopy(sequence) {
 
 async function fetchText(url) {
   const aborted = new AbortController();
-  const timer = setTimeout(() => aborted.abort(), PATIENCE);
+  const timer = setTimeout(() => aborted.abort(), TIMEOUT);
   try {
-    const answer = await fetch(url, { signal: aborted.signal });
-    return { status: answer.status, text: await answer.text() };
+    const response = await fetch(url, { signal: aborted.signal });
+    return { status: response.status, text: await response.text() };
   } finally {
     clearTimeout(timer);
   }

@@ -1,6 +1,6 @@
 // What is nicer with JavaScript: the page is as new as the blog, and a form says that it is being sent.
 // Everything that is shown is made by the server: new parts are taken from a fresh copy of this page.
-import { fetchCopy } from "./copy.js";
+import { fetchPage } from "./copy.js";
 import { watchForms } from "./forms.js";
 import { Freshness } from "./freshness.js";
 import { connect } from "./line.js";
@@ -37,7 +37,7 @@ function isOfThisPage({ id, post_id }) {
 }
 
 async function show(sequence) {
-  const copy = await fetchCopy(sequence);
+  const copy = await fetchPage(sequence);
   if (copy) parts.forEach((part) => replace(part, copy.getElementById(part.id)));
   else if (post) finish();
 }

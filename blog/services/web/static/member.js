@@ -10,14 +10,14 @@ export class Member {
   #deliver;
   #channel = channel();
   #election = new Election(crypto.getRandomValues(new Uint32Array(4)).join("-"));
-  #stream = new Stream((message) => this.#pass(message));
+  #stream = new Stream((message) => this.#publish(message));
   #state = this.#stream.state;   // of the leader's stream
   #timer = null;
 
   // `deliver` gets what the stream tells, whoever holds it.
   constructor(deliver) {
     this.#deliver = deliver;
-    if (this.#channel) this.#channel.onmessage = ({ data }) => this.#hear(data);
+    if (this.#channel) this.#channel.onmessage = ({ data }) => this.#receive(data);
   }
 
   get state() {
@@ -32,18 +32,18 @@ export class Member {
     this.#stream.hurry(isOnline);
   }
 
-  #hear(message) {
-    this.#act(this.#election.hear(message, performance.now()));
-    if (this.#election.role === "following" && message.told) this.#take(message.told);
+  #receive(message) {
+    this.#act(this.#election.receive(message, performance.now()));
+    if (this.#election.role === "follower" && message.told) this.#accept(message.told);
   }
 
   // What our own stream tells.
-  #pass(message) {
-    if (this.#election.role === "leading") this.#say({ told: message });
-    this.#take(message);
+  #publish(message) {
+    if (this.#election.role === "leader") this.#send({ told: message });
+    this.#accept(message);
   }
 
-  #take(message) {
+  #accept(message) {
     if (!message.event && isSame(message, this.#state)) return;
     this.#state = message.event ? { isOpen: true, place: message.place } : message;
     this.#stream.place = message.place ?? this.#stream.place;
@@ -51,15 +51,15 @@ export class Member {
   }
 
   #act(messages) {
-    this.#stream.want(this.#election.role === "leading");
-    for (const message of messages) this.#say(message.lead ? { ...message, told: this.#stream.state } : message);
+    this.#stream.want(this.#election.role === "leader");
+    for (const message of messages) this.#send(message.lead ? { ...message, told: this.#stream.state } : message);
     clearTimeout(this.#timer);
     if (this.#election.due === Infinity) return;
     const tick = () => this.#act(this.#election.tick(performance.now()));
     this.#timer = setTimeout(tick, Math.max(0, this.#election.due - performance.now()));
   }
 
-  #say(message) {
+  #send(message) {
     this.#channel?.postMessage(message);
   }
 }

@@ -1,0 +1,1 @@
+"""The bus and what depends on it, beside NATS JetStream."""

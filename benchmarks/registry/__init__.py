@@ -1,0 +1,1 @@
+"""The registry with many simulated instances."""

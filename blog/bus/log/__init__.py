@@ -1,0 +1,1 @@
+"""The log: one writer, one SQLite file."""

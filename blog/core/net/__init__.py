@@ -1,0 +1,1 @@
+"""The network: addresses, HTTP clients and servers, and calls between instances."""

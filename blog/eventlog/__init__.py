@@ -1,0 +1,1 @@
+"""What bus and services both know of the log's API."""

@@ -1,0 +1,225 @@
+"""EventLogClient: how an instance meets the log: append, look up, follow. All that others see of the bus.
+
+Every attempt of an append carries the same event ids, so that it is safe to retry.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import pydantic_core
+from aiohttp import hdrs
+
+from blog.core.background import TaskSupervisor
+from blog.core.backoff import spread
+from blog.core.clock import Clock
+from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
+from blog.core.events import BATCH_TYPE, Envelope, Recorded
+from blog.core.instance import Instance
+from blog.core.net.http_client import detail_of
+from blog.core.net.instance_client import InstanceClient, InstanceError
+from blog.eventlog.append_batcher import AppendBatcher
+from blog.eventlog.wire import (
+    LOG_HEADER,
+    SERVICE,
+    Appended,
+    Head,
+    StreamDecoder,
+    decode_appended,
+    decode_head,
+    encode_expected_version,
+)
+from blog.registry.client.discovery import Discovery
+
+_ATTEMPT_TIMEOUT = 2.0  # seconds for one attempt; a bus that hangs may have a successor by then
+_PAUSE = (0.02, 0.2)  # seconds between attempts, drawn evenly
+_SILENCE = 40.0  # seconds without a byte before a stream counts as broken; the bus sends a page every 15
+_READ_BUFFER = 1 << 20  # bytes read ahead while the page before is still being applied
+_MAX_PAGE = 256 << 20  # bytes; a page of the largest events has half of that
+_REFUSED: dict[int, type[BlogError]] = {
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
+    HTTPStatus.INSUFFICIENT_STORAGE: StorageFull,
+}
+_RETRYABLE = frozenset({408, 425, 429})
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """What a follower gets: events in log order; everything up to `through` has been considered.
+
+    `lines` are the events as they came, one per line; they are parsed when `events` is first asked for.
+    """
+
+    log: str
+    lines: bytes
+    through: int
+
+    @cached_property
+    def events(self) -> list[Recorded]:
+        """The events. Raises BusDisconnected for a line that is not a valid event."""
+        try:
+            # each by itself: within an array one that the bus took might be nested too deeply
+            rows = map(pydantic_core.from_json, self.lines.strip().splitlines())
+            return [
+                Recorded(row["sequence"], row["id"], row["type"], row["data"], row.get("dataversion"))
+                for row in rows
+            ]
+        except (ValueError, LookupError, TypeError) as error:
+            raise BusDisconnected(f"The bus sent a line that is not a valid event: {error!r}.") from error
+
+
+class BusDisconnected(BlogError):
+    """The stream from the bus broke, or there is no bus; a follower resumes from where it was."""
+
+
+class _RetryableError(Exception):
+    """The bus did not do it this time; another attempt may work."""
+
+
+class EventLogClient:
+    """Talks to whichever bus `discovery` has ready, over `http`. An async context manager."""
+
+    def __init__(
+        self, discovery: Discovery, http: aiohttp.ClientSession, clock: Clock, token: str | None
+    ) -> None:
+        self._discovery = discovery
+        self._instances = InstanceClient(http, token=token)
+        self._clock = clock
+        self._tasks = TaskSupervisor("bus-append")
+        self._batcher: AppendBatcher[Appended] = AppendBatcher(self._send, self._tasks)
+
+    async def __aenter__(self) -> Self:
+        """Be ready to append."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Cancel what is in flight."""
+        await self._tasks.__aexit__()
+
+    async def append(
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        expect: int | None = None,
+        types: Collection[str] = (),
+        timeout: float = 5.0,
+    ) -> list[Appended]:
+        """Append `envelopes` as one batch, all or none; return once the log has them on disk.
+
+        With `expect`, the log must have no event of the first envelope's key after that sequence; with
+        `types`, none of these types. Raises Conflict when it has one, TooLarge, StorageFull, or
+        Unavailable when it was not done in `timeout` seconds (it may be done all the same: append the
+        same ids again).
+        """
+        events = [envelope.to_json() for envelope in envelopes]
+        if expect is None:
+            return await self._until_done(lambda: self._batcher.append(events), timeout)
+        # what is expected is about these events alone: they travel without others
+        body = f"[{','.join(events)}]".encode()
+        params = encode_expected_version(expect, types)
+        return await self._until_done(lambda: self._send(body, params), timeout)
+
+    async def _send(self, body: bytes, params: Sequence[tuple[str, str]] = ()) -> list[Appended]:
+        """Append a batch: one attempt."""
+        headers = {hdrs.CONTENT_TYPE: BATCH_TYPE}
+        async with asyncio.timeout(_ATTEMPT_TIMEOUT):
+            response = await self._request(
+                hdrs.METH_POST, "/events", params=params, data=body, headers=headers
+            )
+        return decode_appended(response or b"{}")
+
+    async def head(self, timeout: float = 5.0) -> Head:
+        """Ask which log it is and how long. Raises Unavailable after `timeout` seconds."""
+        return decode_head(await self._get("/events/head", timeout) or b"")
+
+    async def get(self, event_id: str, timeout: float = 5.0) -> Envelope | None:
+        """Look up the event `event_id`; None when the log has none. Raises Unavailable."""
+        body = await self._get(f"/events/{quote(event_id, safe='')}", timeout)
+        return None if body is None else Envelope.model_validate_json(body)
+
+    async def _get(self, path: str, timeout: float) -> bytes | None:
+        return await self._until_done(lambda: self._request(hdrs.METH_GET, path), timeout)
+
+    async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
+        """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
+
+        One connection; raises BusDisconnected when it breaks.
+        """
+        instance = self._discovery.next(SERVICE)
+        if instance is None:
+            raise BusDisconnected("No event bus is known.")
+        params = [("after", str(after)), ("follow", "true"), *(("type", name) for name in sorted(types))]
+        decoder = StreamDecoder(_MAX_PAGE)
+        try:
+            async with self._instances.stream(
+                instance,
+                hdrs.METH_GET,
+                "/events",
+                params=params,
+                silence=_SILENCE,
+                read_bufsize=_READ_BUFFER,
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    raise BusDisconnected(f"The bus responded with {response.status}.")
+                log = response.headers[LOG_HEADER]
+                async for data in response.chunks():
+                    for lines, through in _decoded(decoder, data):
+                        yield EventBatch(log, lines, through)
+        except InstanceError as error:
+            raise BusDisconnected(f"The stream from the bus broke: {error}.") from error
+        raise BusDisconnected("The bus ended the stream.")
+
+    async def _until_done(self, attempt: Callable[[], Awaitable[R]], timeout: float) -> R:
+        """Try until it works. Raises Unavailable after `timeout` s, and what is refused for good."""
+        deadline = self._clock.monotonic() + timeout
+        why = "no event bus is known"
+        while (left := deadline - self._clock.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(min(left, _ATTEMPT_TIMEOUT)):
+                    return await attempt()
+            except (_RetryableError, InstanceError, TimeoutError) as error:
+                why = str(error) or why
+            await asyncio.sleep(min(spread(*_PAUSE), left))
+        raise Unavailable(
+            f"The event bus did not respond within {timeout:g} s: {why}.", headers={"Retry-After": "1"}
+        )
+
+    async def _wait_for_bus(self) -> Instance:
+        """Return the bus to ask, once there is one."""
+        while True:
+            instance = self._discovery.next(SERVICE)
+            if instance is not None:
+                return instance
+            await self._discovery.wait_until(lambda table: bool(table.serving(SERVICE)))
+
+    async def _request(self, method: str, path: str, **options: Any) -> bytes | None:
+        """Ask the bus once; return the body of its response, None for 404."""
+        bus = await self._wait_for_bus()
+        status, headers, body = await self._instances.request(bus, method, path, timeout=None, **options)
+        if status == HTTPStatus.OK:
+            return body
+        if method == hdrs.METH_GET and status == HTTPStatus.NOT_FOUND:
+            return None
+        refused = _REFUSED.get(status)
+        if refused is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE):
+            raise _RetryableError(f"it responded with {status}")
+        again = headers.get(hdrs.RETRY_AFTER)
+        raise (refused or BlogError)(
+            detail_of(body) or f"The bus responded with {status}.",
+            headers={hdrs.RETRY_AFTER: again} if again else {},
+        )
+
+
+def _decoded(decoder: StreamDecoder, data: bytes) -> Iterator[tuple[bytes, int]]:
+    try:
+        yield from decoder.feed(data)
+    except ValueError as error:
+        raise BusDisconnected(f"The bus sent what is not a stream of events: {error}.") from error

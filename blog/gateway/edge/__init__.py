@@ -1,0 +1,1 @@
+"""What the public port does itself: the client, the limits, and local responses."""

@@ -1,0 +1,54 @@
+"""Client address: the client behind trusted proxies. Pure (RFC 7239 §5.2, as X-Forwarded-For)."""
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+_MAX_PROXIES = 32
+
+
+class TrustedProxies:
+    """Proxies that are trusted to name their clients: those in `cidrs`."""
+
+    def __init__(self, cidrs: Iterable[str]) -> None:
+        self._networks = [ip_network(cidr, strict=False) for cidr in cidrs]
+
+    def trusts(self, address: str) -> bool:
+        """Return whether a peer is one of them."""
+        if not self._networks:
+            return False
+        try:
+            parsed = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None)
+        return any((mapped or parsed) in network for network in self._networks)
+
+    def client_of(self, peer: str, forwarded_for: Iterable[bytes]) -> str:
+        """Return the client that `peer` forwards for: the last address in its list that is not trusted.
+
+        What comes before that may be forged. Where the list has something that is not an address, or more
+        trusted ones than is plausible, the last good one counts.
+        """
+        client = peer
+        listed = [part for value in forwarded_for for part in value.decode("latin-1").split(",")]
+        for part in listed[: -_MAX_PROXIES - 1 : -1]:
+            if not self.trusts(client):
+                break
+            address = _address(part)
+            if address is None:
+                break
+            client = address
+        return client
+
+
+def _address(text: str) -> str | None:
+    """Parse an address, in brackets or with a port as some write it. A zone is dropped."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None

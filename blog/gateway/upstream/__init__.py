@@ -1,0 +1,1 @@
+"""Which upstream gets a request, and the connections to it."""

@@ -1,0 +1,1 @@
+"""From how many replicas should run to those that do."""

@@ -1,0 +1,129 @@
+"""Probes: `GET /readyz` at an instance's address; only a response of the instance that is meant counts.
+
+At most one probe of an instance at a time. If one is reported during a probe, another probe follows: the
+first one may have started too early.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import NamedTuple, Self
+
+import aiohttp
+
+from blog.core.background import TaskSupervisor
+from blog.core.instance import Instance
+from blog.core.net.http_client import client_session
+from blog.core.net.instance_client import (
+    InstanceClient,
+    InstanceFailed,
+    InstanceMisdirected,
+    InstanceStream,
+    InstanceUnreachable,
+)
+from blog.core.web import INSTANCE_HEADER
+from blog.registry.server.transitions import ProbeResult
+
+PROBE_TIMEOUT = 0.3
+DIAL_BACK_TIMEOUT = 1.0
+_RETRY_INTERVAL = 0.005  # seconds; a process that is being killed closes its sockets one after the other
+
+
+class ProbeOutcome(NamedTuple):
+    """What a probe found, and why; `is_ready` when the status was 200."""
+
+    result: ProbeResult
+    why: str
+    is_ready: bool = False
+
+
+class Prober:
+    """Probes instances, each time over a new connection."""
+
+    def __init__(self, client: InstanceClient) -> None:
+        self._client = client
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(token: str | None) -> AsyncIterator["Prober"]:
+        """Make one with a client that keeps no connections: an open one would prove nothing."""
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        async with client_session(reads_bodies=False, connector=connector) as http:
+            yield Prober(InstanceClient(http, token=token))
+
+    async def probe(self, instance: Instance, timeout: float) -> ProbeOutcome:
+        """Return whether the instance responds within `timeout` seconds; never raises.
+
+        A connection that is accepted and then reset proves nothing: ask again.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while (outcome := await self._ask(instance)) is None:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(_RETRY_INTERVAL)
+                return outcome
+        except TimeoutError:
+            return ProbeOutcome(ProbeResult.SILENT, f"no response within {timeout} s")
+
+    async def _ask(self, instance: Instance) -> ProbeOutcome | None:
+        """Ask once; None when the connection broke before a response."""
+        try:
+            async with self._client.stream(instance, "GET", "/readyz", silence=None) as response:
+                return _outcome_of(instance, response)
+        except InstanceMisdirected as error:
+            return ProbeOutcome(ProbeResult.REFUSED, str(error))
+        except InstanceUnreachable as error:
+            result = ProbeResult.REFUSED if error.is_refused else ProbeResult.SILENT
+            return ProbeOutcome(result, str(error))
+        except InstanceFailed:
+            return None
+
+
+class ProbeScheduler:
+    """Runs `probe` for instances by their ids; `probe` never raises."""
+
+    def __init__(self, probe: Callable[[str], Awaitable[None]]) -> None:
+        self._probe = probe
+        self._again: dict[str, bool] = {}
+        self._tasks = TaskSupervisor("probe")
+        self._is_open = False
+
+    def schedule(self, instance_id: str) -> None:
+        """Probe the instance now, or once more after the probe that is under way."""
+        if instance_id in self._again:
+            self._again[instance_id] = True
+        elif self._is_open:
+            self._again[instance_id] = False
+            self._tasks.start(self._run(instance_id))
+
+    async def _run(self, instance_id: str) -> None:
+        try:
+            await self._probe(instance_id)
+            while self._again[instance_id]:
+                self._again[instance_id] = False
+                await self._probe(instance_id)
+        finally:
+            del self._again[instance_id]
+
+    async def __aenter__(self) -> Self:
+        self._is_open = True
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_open = False
+        await self._tasks.__aexit__()
+
+    def __repr__(self) -> str:
+        """Show the instances that are being probed."""
+        return f"<ProbeScheduler of {', '.join(self._again) or 'no instance'}>"
+
+
+def _outcome_of(instance: Instance, response: InstanceStream) -> ProbeOutcome:
+    responder = response.headers.get(INSTANCE_HEADER)
+    if responder != instance.id:
+        # another instance, or another program, has the address now: the one that is meant is gone
+        why = f"{responder or 'a program that is no instance'} responds there"
+        return ProbeOutcome(ProbeResult.REFUSED, why)
+    is_ready = response.status == HTTPStatus.OK
+    return ProbeOutcome(ProbeResult.ANSWERED, f"GET /readyz returned {response.status}", is_ready)

@@ -1,0 +1,108 @@
+"""Session: one WebSocket of the registry, with the instance at the other end and what was sent to it.
+
+Messages are written straight to the connection, as frames that may be shared by many sessions.
+"""
+
+import asyncio
+import struct
+from ipaddress import ip_address
+from typing import Final
+
+from aiohttp import WSCloseCode, web
+
+from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
+
+BACKLOG: Final = 16 << 20
+"""Unsent bytes of one session from which on it is aborted; the follower connects again."""
+
+MAX_MISSED_HEARTBEATS: Final = 10
+"""Keep-alives of ours without any message from the other end until it is given up."""
+
+_TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
+_SHORT, _MEDIUM, _LONG = 125, 126, 127
+
+
+class ServerSession:
+    """The instance at the other end (None: it only follows), what it follows and has acknowledged.
+
+    `peer` is the IP address it connects from.
+    """
+
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, peer: str = ""
+    ) -> None:
+        self.socket = socket
+        self.peer = peer
+        self.instance_id: str | None = None
+        self.follow: frozenset[str] = frozenset()
+        self.acked_version = 0
+        self.sent_version = 0
+        self._transport = transport
+        self._missed_heartbeats = 0
+
+    def send(self, message: FromRegistry) -> None:
+        """Send `message`."""
+        self.send_frame(frame(message.to_json()))
+
+    def send_frame(self, encoded: bytes) -> None:
+        """Send a frame; a session that has more than `BACKLOG` unsent bytes is aborted instead."""
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() > BACKLOG:
+            self._transport.abort()
+        else:
+            self._transport.write(encoded)
+
+    def received(self) -> None:
+        """Record that a message came from the other end."""
+        self._missed_heartbeats = 0
+
+    def send_keep_alive(self) -> None:
+        """Send a keep-alive; give the other end up after 10 of them without a message from it.
+
+        It is counted in keep-alives, not in seconds: if our own loop was stuck, nobody else is dead.
+        """
+        self._missed_heartbeats += 1
+        if self._missed_heartbeats > MAX_MISSED_HEARTBEATS:
+            self._transport.abort()
+        else:
+            self.send_frame(_KEEP_ALIVE)
+
+    async def close(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
+        """Close the socket with a reason."""
+        # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code
+        await self.socket.close(code=code, message=why.encode()[:120])
+
+    def __repr__(self) -> str:
+        """Show the instance, and what it has acknowledged."""
+        return f"<ServerSession with {self.instance_id or 'a follower'}, acked {self.acked_version}>"
+
+
+def includes(follow: frozenset[str], service: str) -> bool:
+    """Return whether `service` is one of those in `follow`."""
+    return EVERY_SERVICE in follow or service in follow
+
+
+def frame(text: str) -> bytes:
+    """Encode `text` as one WebSocket frame of a server: not masked (RFC 6455 §5.2)."""
+    payload = text.encode()
+    length = len(payload)
+    if length <= _SHORT:
+        head = struct.pack("!BB", _TEXT, length)
+    elif length < 1 << 16:
+        head = struct.pack("!BBH", _TEXT, _MEDIUM, length)
+    else:
+        head = struct.pack("!BBQ", _TEXT, _LONG, length)
+    return head + payload
+
+
+_KEEP_ALIVE = frame(KeepAlive().to_json())
+
+
+def peer_of(request: web.Request) -> str:
+    """Return the IP address that a request comes from; "" if it has none (a Unix socket)."""
+    try:
+        found = ip_address((request.remote or "").partition("%")[0])
+    except ValueError:
+        return ""
+    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -1,0 +1,125 @@
+"""Session handler: what instances and followers send over their sessions, and what it changes at once."""
+
+from aiohttp import WSMsgType, web
+from pydantic import ValidationError
+
+from blog.core.logs import get_logger
+from blog.registry.messages import (
+    Ack,
+    DrainRequest,
+    FromInstance,
+    Heartbeat,
+    Join,
+    Joined,
+    LeaveNotice,
+    ReadyRequest,
+    UnhealthyReport,
+    parse_from_instance,
+)
+from blog.registry.server.service import Registry
+from blog.registry.server.session import ServerSession, peer_of
+from blog.registry.server.transitions import RemovalCause
+
+_MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows
+
+log = get_logger()
+
+
+class SessionHandler:
+    """The handler of `/v1/session`; it holds no state of its own."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._membership = registry.membership
+        self._publisher = registry.publisher
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one session, from its handshake to its end."""
+        socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2, compress=False)
+        await socket.prepare(request)
+        if request.transport is None:  # gone already
+            return socket
+        session = ServerSession(socket, request.transport, peer_of(request))
+        self._publisher.add(session)
+        try:
+            await self._receive(session)
+        finally:
+            instance_id = session.instance_id
+            self._publisher.remove(session)
+            if instance_id is not None:
+                self._registry.report_unhealthy(instance_id, "its session closed")
+        return socket
+
+    async def _receive(self, session: ServerSession) -> None:
+        async for frame in session.socket:
+            if frame.type is not WSMsgType.TEXT:
+                break
+            try:
+                message = parse_from_instance(frame.data)
+            except ValidationError as error:
+                first = error.errors()[0]
+                await session.close(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+                return
+            self._handle(session, message)
+
+    def _handle(self, session: ServerSession, message: FromInstance) -> None:
+        session.received()
+        match message:
+            case Heartbeat():
+                self._heartbeat(session.instance_id, message)
+            case Join():
+                self._join(session, message)
+            case Ack():
+                self._publisher.acknowledge(session, message.version)
+            case UnhealthyReport():
+                self._registry.report_unhealthy(message.id, message.why)
+            case _ if session.instance_id is not None:
+                self._handle_of_instance(session, session.instance_id, message)
+
+    def _heartbeat(self, id_: str | None, message: Heartbeat) -> None:
+        if id_ is None:  # it only follows
+            return
+        if not self._membership.heartbeat(id_, message.load, self._registry.now()):
+            self._registry.disconnect(id_)
+        elif self._membership.has_changes():
+            self._registry.schedule_delta()
+
+    def _handle_of_instance(self, session: ServerSession, id_: str, message: FromInstance) -> None:
+        match message:
+            case ReadyRequest():
+                self._registry.start(self._admit(session, id_))
+            case DrainRequest():
+                self._publisher.start_drain(id_)
+                self._membership.drain(id_)
+            case LeaveNotice():
+                self._publisher.set_instance(session, None)
+                self._membership.remove(id_, RemovalCause.LEFT)
+        self._registry.schedule_delta()
+
+    def _join(self, session: ServerSession, message: Join) -> None:
+        self._publisher.set_follow(session, frozenset(message.follow))
+        now = self._registry.now()
+        self._membership.expect(message.known, now)
+        if message.expects is not None:
+            self._membership.expect_services(message.expects)
+        instance = message.instance
+        if instance is not None and self._registry.log_identity.accepts(instance):
+            self._publisher.set_instance(session, instance.id)
+            self._membership.join(instance, now)
+            log.info("instance.joined", id=instance.id, address=instance.address)
+        session.send(
+            Joined(
+                epoch=self._registry.epoch,
+                log=self._registry.log_identity.current,
+                address=instance.address if instance else None,
+            )
+        )
+        # changes that are not published yet come with the next delta, followed by a complete snapshot
+        is_complete = self._membership.is_complete(now) and not self._membership.has_changes()
+        self._publisher.send_snapshots([session], complete=is_complete)
+        self._registry.schedule_delta()
+
+    async def _admit(self, session: ServerSession, instance_id: str) -> None:
+        instance = self._membership.get(instance_id)
+        if instance is not None:
+            session.send(await self._registry.dial_back(instance, session.peer))

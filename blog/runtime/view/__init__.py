@@ -1,0 +1,1 @@
+"""The file behind a service's view."""

@@ -1,0 +1,124 @@
+"""The client of the log: what does not come from a sound bus is an error, not an event."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from blog.core.clock import SystemClock
+from blog.core.errors import BlogError, Conflict, Unavailable
+from blog.core.instance import Instance
+from blog.core.net.http_client import client_session
+from blog.core.web import misdirected, problem
+from blog.eventlog import client
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
+from blog.eventlog.wire import LOG_HEADER, Head, encode_head, encode_page
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class _OneBus:
+    """A discovery that knows one bus."""
+
+    def __init__(self, bus: Instance) -> None:
+        self._bus = bus
+
+    def next(self, _: str) -> Instance:
+        """Return it."""
+        return self._bus
+
+
+@asynccontextmanager
+async def talking_to(handler: Handler) -> AsyncIterator[EventLogClient]:
+    """Run a bus that answers everything by `handler`, and a client of it."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    async with TestServer(app, host="127.0.0.1") as server, client_session() as http:
+        address = f"{server.host}:{server.port}"
+        bus = Instance.announce("bus", address=address, started_at=datetime.now(UTC))
+        discovery = _OneBus(bus)
+        async with EventLogClient(discovery, http, SystemClock(), "t") as made:  # type: ignore[arg-type]
+            yield made
+
+
+def sending(body: bytes) -> Handler:
+    """Make a handler that sends one stream."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={LOG_HEADER: "log-1"})
+
+    return handler
+
+
+async def followed(log: EventLogClient, batches: list[EventBatch]) -> None:
+    """Follow into `batches` until the stream breaks."""
+    async for batch in log.follow(0):
+        batches.append(batch)  # noqa: PERF401 - what came before the error counts
+
+
+async def test_a_follower_gets_the_pages_until_the_stream_ends() -> None:
+    """Each with the log that it is of."""
+    batches: list[EventBatch] = []
+    async with talking_to(sending(encode_page(["{}"], 1) + encode_page([], 2) + b"{}")) as log:
+        with pytest.raises(BusDisconnected, match="ended the stream"):
+            await followed(log, batches)
+    assert [(batch.log, batch.through) for batch in batches] == [("log-1", 1), ("log-1", 2)]
+
+
+async def test_what_is_not_a_stream_of_events_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that is not valid, and a page that is too large."""
+    monkeypatch.setattr(client, "_MAX_PAGE", 1000)
+    for body in (b'{"through": soon}\n', b"x" * 2000):
+        async with talking_to(sending(body)) as log:
+            with pytest.raises(BusDisconnected, match="not a stream of events"):
+                await anext(log.follow(0))
+
+
+@pytest.mark.parametrize("line", [b"{", b"7", b'{"id":"e"}', b'{"sequence":1,"id":"e","type":"t"}'])
+def test_a_line_that_is_not_an_event_breaks_the_stream(line: bytes) -> None:
+    """A follower comes back; nothing is made up."""
+    batch = EventBatch("log-1", b"\n" + line, 1)
+    with pytest.raises(BusDisconnected, match="not a valid event"):
+        _ = batch.events
+
+
+@pytest.mark.parametrize("error", [Unavailable("not now"), misdirected("another")])
+async def test_a_failure_that_may_pass_is_retried(error: BlogError) -> None:
+    """503, and 421 of an instance that has the address of the one before."""
+    failures = iter([error, error])
+
+    async def handler(_: web.Request) -> web.Response:
+        for failure in failures:
+            return problem(failure)
+        return web.Response(text=encode_head(Head("log-1", 7)))
+
+    async with talking_to(handler) as log:
+        assert await log.head() == Head("log-1", 7)
+
+
+async def test_a_refusal_is_raised_at_once() -> None:
+    """With what the bus says."""
+    calls: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        calls.append(request.path)
+        return problem(Conflict("It moved on."))
+
+    async with talking_to(handler) as log:
+        with pytest.raises(Conflict, match="moved on"):
+            await log.append([], expect=1)
+    assert calls == ["/events"]
+
+
+async def test_time_runs_out() -> None:
+    """The error says what the bus said last."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return problem(Unavailable("not now"))
+
+    async with talking_to(handler) as log:
+        with pytest.raises(Unavailable, match=r"within 0.1 s: it responded with 503"):
+            await log.head(timeout=0.1)

@@ -1,0 +1,68 @@
+"""Whose turn it is, with what was learnt."""
+
+from typing import Any
+
+from blog.core.instance import State
+
+
+def next_id(rig: Any, tried: tuple[str, ...] = ()) -> str | None:
+    """Return whose turn it is now."""
+    upstream = rig.balancer.select("things", tried, rig.clock.monotonic())
+    return upstream.id if upstream else None
+
+
+async def test_the_ejected_serve_when_nobody_else_can(rig: Any) -> None:
+    """Better a suspect instance than none."""
+    good, bad = rig.dead(), rig.dead()
+    for _ in range(5):
+        rig.balancer.record_response(rig.balancer.upstreams.by_id[bad.id], 500)
+    assert {next_id(rig) for _ in range(4)} == {good.id}
+    rig.set_state(good, State.DRAINING)
+    assert next_id(rig) == bad.id
+    assert next_id(rig, (bad.id,)) is None
+    assert rig.stats.ejections == {"things": 1}
+
+
+async def test_who_cannot_be_reached_is_reported(rig: Any) -> None:
+    """The registry then finds out."""
+    gone = rig.dead()
+    rig.balancer.record_unreachable(rig.balancer.upstreams.by_id[gone.id], "connection refused")
+    assert rig.reports == [(gone.id, "connection refused")]
+
+
+async def test_who_is_gone_is_forgotten(rig: Any) -> None:
+    """Nothing is kept for ids that never come back."""
+    gone = rig.dead()
+    rig.balancer.record_response(rig.balancer.upstreams.by_id[gone.id], 500)
+    rig.set_state(gone, State.GONE)
+    assert repr(rig.balancer.ejection) == "<Ejection: none>"
+    assert not rig.balancer.upstreams.by_id
+
+
+async def test_who_has_all_it_takes_gets_no_more(rig: Any) -> None:
+    """`connections` in its metadata says how many that is."""
+    one, other = rig.dead(), rig.dead()
+    rig._instances[one.id] = one.model_copy(update={"metadata": {"connections": "1"}})
+    rig.set_state(rig._instances[one.id], State.READY)
+    upstreams = rig.balancer.upstreams
+    rig.set_state(rig._instances[one.id], State.GONE)
+    rig._instances[one.id] = one.model_copy(update={"metadata": {"connections": "1"}})
+    rig.publish()
+    upstreams.acquire(upstreams.by_id[one.id])
+    assert {next_id(rig) for _ in range(4)} == {other.id}
+    upstreams.release(upstreams.by_id[one.id])
+    assert {next_id(rig) for _ in range(4)} == {one.id, other.id}
+
+
+async def test_a_service_may_prefer_the_less_busy(rig: Any) -> None:
+    """Of two by chance; skipping who was tried."""
+    for instance in [rig.dead() for _ in range(3)]:
+        rig._instances[instance.id] = instance.model_copy(update={"metadata": {"turn": "least-request"}})
+        rig.set_state(rig._instances[instance.id], State.GONE)
+        rig._instances[instance.id] = instance.model_copy(update={"metadata": {"turn": "least-request"}})
+    rig.publish()
+    upstreams = rig.balancer.upstreams
+    busy, *idle = upstreams.by_id.values()
+    upstreams.acquire(busy)
+    assert busy.id not in {next_id(rig) for _ in range(50)}
+    assert {next_id(rig, tuple(one.id for one in idle)) for _ in range(5)} == {busy.id}

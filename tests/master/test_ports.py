@@ -1,0 +1,99 @@
+"""The ports that a blog listens at."""
+
+import socket
+from typing import Any, Self
+
+import pytest
+
+from blog.core.errors import SettingsError
+from blog.core.settings import Settings
+from blog.master.ports import with_ports
+
+
+class Probe:
+    """A socket of a machine that hands out the lowest free port, also one just given back."""
+
+    held: set[int]
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        del family
+        self._port = 0
+
+    def setsockopt(self, *_: int) -> None:
+        """Take note of nothing."""
+
+    def bind(self, address: tuple[str, int]) -> None:
+        """Take the port, or the lowest free one."""
+        self._port = address[1] or min(set(range(1024, 1100)) - self.held)
+        self.held.add(self._port)
+
+    def getsockname(self) -> tuple[str, int]:
+        """Say which."""
+        return ("127.0.0.1", self._port)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held.discard(self._port)
+
+
+def test_two_free_ports_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is held until the second is found."""
+    made: Any = type("Made", (Probe,), {"held": set()})
+    monkeypatch.setattr(socket, "socket", made)
+    found = with_ports(Settings(public_port=0, admin_port=0))
+    assert (found.public_port, found.admin_port) == (1024, 1025)
+    assert not made.held
+
+
+def test_free_ports_can_be_listened_at() -> None:
+    """By others, from now on."""
+    found = with_ports(Settings(public_port=0, admin_port=0))
+    for port in (found.public_port, found.admin_port):
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+
+
+def test_one_port_for_both_is_an_error() -> None:
+    """Whoever came second would crash."""
+    free = with_ports(Settings(public_port=0, admin_port=0)).public_port
+    with pytest.raises(SettingsError, match=f"BLOG_ADMIN_PORT={free}: cannot listen"):
+        with_ports(Settings(public_port=free, admin_port=free))
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::", "localhost", "0.0.0.0", "127.0.0.2"])
+def test_every_way_to_write_a_host_of_this_machine(host: str) -> None:
+    """Names, IPv4, and IPv6 with and without brackets."""
+    found = with_ports(Settings(host=host, public_port=0, admin_port=0))
+    assert len({0, found.public_port, found.admin_port}) == 3
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_a_port_that_is_taken_says_which(host: str) -> None:
+    """In either family."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as other:
+        other.bind((host, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(
+            SettingsError, match=f"BLOG_PUBLIC_PORT={port}: .*in use; .* BLOG_PUBLIC_PORT"
+        ):
+            with_ports(Settings(host=host, public_port=port, admin_port=0))
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("no-such-host.invalid", "[Nn]ame"),
+        ("192.0.2.1", "[Cc]annot assign"),
+        ("2001:db8::1", "[Cc]annot assign"),
+    ],
+)
+def test_a_host_that_is_not_of_this_machine_says_why(host: str, why: str) -> None:
+    """And that it is BLOG_HOST which is to be changed."""
+    with pytest.raises(SettingsError, match=f"{why}.*") as caught:
+        with_ports(Settings(host=host, public_port=0, admin_port=0))
+    assert "BLOG_HOST" in caught.value.detail
+    assert "Unknown error" not in caught.value.detail

@@ -1,0 +1,37 @@
+"""Never two logs in one blog."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from blog.core.instance import Instance
+from blog.registry.log_identity import LogIdentity
+
+
+def instance(service: str, **metadata: str) -> Instance:
+    """Make an instance that joins."""
+    started_at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Instance(id="x1", service=service, address="h:1", started_at=started_at, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("known", "service", "metadata", "is_accepted", "current"),
+    [
+        (None, "bus", {"log": "one"}, True, "one"),
+        ("one", "bus", {"log": "one"}, True, "one"),
+        ("one", "bus", {"log": "two"}, False, "one"),
+        ("one", "bus", {"log": "two", "adopt": "false"}, False, "one"),
+        ("one", "bus", {"log": "two", "adopt": "true"}, True, "two"),
+        ("one", "bus", {}, True, "one"),
+        (None, "posts", {"log": "two", "adopt": "true"}, True, None),
+    ],
+)
+def test_a_bus_with_another_log_may_not_join(
+    known: str | None, service: str, metadata: dict[str, str], *, is_accepted: bool, current: str | None
+) -> None:
+    """Unless it adopts; a log that becomes current is remembered."""
+    kept: list[str] = []
+    identity = LogIdentity(known, kept.append)
+    assert identity.accepts(instance(service, **metadata)) is is_accepted
+    assert identity.current == current
+    assert kept == ([current] if current != known else [])

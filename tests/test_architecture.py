@@ -1,0 +1,116 @@
+"""What holds for the whole tree: one class for each name, and no circle of imports.
+
+The layers are held by import-linter (`make check`).
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOG = ROOT / "blog"
+SERVICES = BLOG / "services"
+
+
+def classes_in(files: Iterable[Path]) -> list[str]:
+    """Name every class that is defined in `files`, nested ones included."""
+    trees = (ast.parse(file.read_text()) for file in files)
+    return [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that are there more than once."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def circles(nodes: Iterable[str], successors: Callable[[str], Iterable[str]]) -> list[list[str]]:
+    """Return the groups of nodes that can reach each other (Tarjan 1972), without those of one node."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in successors(node):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[node] = min(low[node], low[other])
+        if low[node] == index[node]:
+            start = stack.index(node)
+            found.append(sorted(stack[start:]))
+            del stack[start:]
+
+    for node in nodes:
+        if node not in index:
+            visit(node)
+    return [group for group in found if len(group) > 1]
+
+
+def test_a_class_name_means_one_thing_in_the_platform() -> None:
+    """Who greps for it finds it; who reads it in an error knows which it is."""
+    assert not repeated(classes_in(file for file in BLOG.rglob("*.py") if SERVICES not in file.parents))
+
+
+@pytest.mark.parametrize("service", sorted(path.parent.name for path in SERVICES.glob("*/service.py")))
+def test_a_class_name_means_one_thing_in_a_service(service: str) -> None:
+    """Services know nothing of each other's: a `Comment` may be in two of them."""
+    assert not repeated(classes_in((SERVICES / service).rglob("*.py")))
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    """Who imports whom; for types only and within a function count too."""
+    return grimp.build_graph("blog", cache_dir=None)
+
+
+def test_no_modules_import_each_other_in_a_circle(imports: grimp.ImportGraph) -> None:
+    """Each can be read, and tested, with what it imports alone."""
+    assert not circles(sorted(imports.modules), imports.find_modules_directly_imported_by)
+
+
+def packages() -> list[str]:
+    """Name every package but that of services, which may know the events of each other."""
+    folders = sorted(file.parent.relative_to(ROOT) for file in BLOG.rglob("__init__.py"))
+    return [".".join(folder.parts) for folder in folders if folder != Path("blog", "services")]
+
+
+@pytest.mark.parametrize("package", packages())
+def test_neighbours_do_not_import_each_other_in_a_circle(
+    imports: grimp.ImportGraph, package: str
+) -> None:
+    """Within a package as between the rooms: arrows have one direction, for a whole subpackage too."""
+    below = {child: {child} | imports.find_descendants(child) for child in imports.find_children(package)}
+    of = {module: child for child, modules in below.items() for module in modules}
+
+    def neighbours(child: str) -> set[str]:
+        imported = {
+            name for one in below[child] for name in imports.find_modules_directly_imported_by(one)
+        }
+        return {of[name] for name in imported if name in of} - {child}
+
+    assert not circles(sorted(below), neighbours)
+
+
+def test_a_circle_would_be_found() -> None:
+    """A check that cannot fail is none."""
+    imports = {"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a"], "e": ["f"], "f": ["e"], "g": []}
+    assert circles("gfedcba", imports.__getitem__) == [["e", "f"], ["a", "b", "c"]]
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCE_FILE = re.compile(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.py)`")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_files_that_exist(document: Path) -> None:
+    """Whoever follows a path arrives; `claps` is the service that README has the reader write."""
+    named = [path for path in SOURCE_FILE.findall(document.read_text()) if "/claps/" not in path]
+    assert [path for path in named if not (BLOG / path).exists() and not (ROOT / path).exists()] == []
