@@ -60,7 +60,9 @@ async def _attached(
             await stopping.wait()
         console.print("draining and stopping …")
     took = time.monotonic() - began
-    console.print(f"stopped after {took:.1f} s; nothing is left running{retained_note(settings, kind)}")
+    console.print(
+        f"stopped; it ran for {took:.1f} s, and nothing is left running{retained_note(settings, kind)}"
+    )
 
 
 def _on_hangup(stop: Callable[[], None]) -> None:

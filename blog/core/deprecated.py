@@ -9,15 +9,18 @@ import warnings
 from collections.abc import Callable, Mapping
 from inspect import signature
 from types import MappingProxyType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+Values: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Of a parameter: its old values, and what each of them is called now."""
+
 
 def renamed_parameters(
-    *, values: Mapping[str, Mapping[Any, Any]] = MappingProxyType({}), **names: str
+    *, values: Values = MappingProxyType({}), **names: str
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function take keyword arguments by their old names: `@renamed_parameters(hot="cache")`.
 
@@ -27,7 +30,7 @@ def renamed_parameters(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         who = function.__qualname__
-        places = {name: list(signature(function).parameters).index(name) for name in values}
+        parameters = signature(function)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -36,35 +39,40 @@ def renamed_parameters(
                 if old in given:
                     if new in given:
                         raise TypeError(f"{who}: give {new}, not {old} as well")
-                    value = given.pop(old)
-                    given[new] = values.get(new, {}).get(value, value)
-                    _warn(f"{who}: {old}={value!r}", f"{new}={given[new]!r}")
-            positional: list[Any] = list(args)
-            for name, renamed in values.items():
-                holder, key = (given, name) if name in given else (positional, places[name])
-                if name in given or len(positional) > places[name]:
-                    value = holder[key]  # type: ignore[index]
-                    if value in renamed:
-                        _warn(f"{who}: {name}={value!r}", repr(renamed[value]))
-                        holder[key] = renamed[value]  # type: ignore[index]
-            return function(*positional, **kwargs)
+                    _warn(f"{who}: {old}", new)
+                    given[new] = given.pop(old)
+                    given[new] = _current(values, new, given[new])
+            if values:
+                bound = parameters.bind(*args, **kwargs)
+                for name in values:
+                    value = bound.arguments.get(name)
+                    new_value = _current(values, name, value)
+                    if new_value is not value:
+                        _warn(f"{who}: {name}={value!r}", repr(new_value))
+                        bound.arguments[name] = new_value
+                return function(*bound.args, **bound.kwargs)
+            return function(*args, **kwargs)
 
         return call
 
     return decorate
 
 
+def _current(values: Values, name: str, value: Any) -> Any:
+    """Return what a value of the parameter `name` is now; only text is ever renamed."""
+    return values.get(name, {}).get(value, value) if isinstance(value, str) else value
+
+
 def renamed_fields(
-    *, values: Mapping[str, Mapping[Any, Any]] = MappingProxyType({}), **names: str
+    *, values: Values = MappingProxyType({}), **names: str
 ) -> Callable[[type[T]], type[T]]:
     """Let a dataclass or NamedTuple be made with its fields' old names, and read by them."""
 
     def decorate(cls: type[T]) -> type[T]:
-        constructor = "__new__" if issubclass(cls, tuple) else "__init__"
-        make = renamed_parameters(values=values, **names)(getattr(cls, constructor))
-        setattr(cls, constructor, staticmethod(make) if constructor == "__new__" else make)
-        if constructor == "__new__":
-            cls._replace = renamed_parameters(**names)(cls._replace)  # type: ignore[attr-defined, arg-type]
+        methods = ("__new__", "_replace") if issubclass(cls, tuple) else ("__init__",)
+        for method in methods:
+            renamed = renamed_parameters(values=values, **names)(getattr(cls, method))
+            setattr(cls, method, staticmethod(renamed) if method == "__new__" else renamed)
         for old, new in names.items():
             setattr(cls, old, RenamedAttribute(new, old))
         return cls

@@ -48,6 +48,7 @@ USES: dict[str, tuple[Callable[[], Any], Any]] = {
     "Append._replace(among=)": (lambda: Append([])._replace(among=(Rung,)), DECIDED),
     "Service.turn": (lambda: BELLS.turn, "least-request"),
     "Append(among=)": (lambda: Append([], among=(Rung,)), DECIDED),
+    "Append(among=), a list": (lambda: Append([], among=[Rung]), Append([], types=[Rung])),
     "Append.among": (lambda: DECIDED.among, (Rung,)),
     "Unchanged(answer=)": (lambda: Unchanged(answer="b"), UNCHANGED),
     "Unchanged.answer": (lambda: UNCHANGED.answer, "b"),

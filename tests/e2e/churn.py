@@ -17,6 +17,7 @@ import requests
 
 from tests.e2e.conftest import Blog, wait_until
 from tests.e2e.test_scaling import run
+from tests.e2e.threads import running
 
 START = {"posts": 1, "comments": 2, "moderation": 1, "query": 2, "web": 1}
 """How many there are in the quiet moments before and after."""
@@ -134,15 +135,8 @@ class Readers:
     @contextmanager
     def reading(self, threads: int = 3) -> Iterator["Readers"]:
         """Read while the body runs."""
-        running = [threading.Thread(target=self._run) for _ in range(threads)]
-        for thread in running:
-            thread.start()
-        try:
+        with running(self._stop, *[self._run] * threads):
             yield self
-        finally:
-            self._stop.set()
-            for thread in running:
-                thread.join()
 
     def _run(self) -> None:
         with requests.Session() as session:

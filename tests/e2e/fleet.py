@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import requests
 
 from tests.e2e.conftest import free_ports, wait_until
+from tests.e2e.threads import running
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "fleet-token"
@@ -148,15 +150,8 @@ class Traffic:
     @contextmanager
     def flowing(self) -> Iterator["Traffic"]:
         """Let it flow while the body runs."""
-        running = [threading.Thread(target=self._run, args=(work,)) for work in (self._read, self._write)]
-        for thread in running:
-            thread.start()
-        try:
+        with running(self._stop, *(partial(self._run, work) for work in (self._read, self._write))):
             yield self
-        finally:
-            self._stop.set()
-            for thread in running:
-                thread.join()
 
     def go_on(self) -> None:
         """Wait until both have got on a little."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import requests
 
 from tests.e2e.conftest import Blog, wait_until
+from tests.e2e.threads import running
 
 ROUNDS = int(os.environ.get("BLOG_CHAOS_ROUNDS", "1"))
 SERVICES = {"gateway": 1, "bus": 1, "posts": 1, "comments": 1, "moderation": 1, "query": 1}
@@ -38,15 +39,8 @@ class Traffic:
     @contextmanager
     def flowing(self, threads: int = 4) -> Iterator["Traffic"]:
         """Let it flow while the body runs."""
-        running = [threading.Thread(target=self._run) for _ in range(threads)]
-        for thread in running:
-            thread.start()
-        try:
+        with running(self._stop, *[self._run] * threads):
             yield self
-        finally:
-            self._stop.set()
-            for thread in running:
-                thread.join()
 
     def statuses(self) -> Counter[int]:
         """Count the answers by status."""

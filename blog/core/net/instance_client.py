@@ -7,9 +7,9 @@ Every failure is one of three errors, which say whether the instance may have se
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -115,14 +115,8 @@ class InstanceClient:
         with self._translated(instance, body):
             async with (
                 scope,
-                self._http.request(
-                    method,
-                    f"http://{instance.address}{path}",
-                    params=params,
-                    headers=self._headers_for(instance, headers),
-                    data=body,
-                    timeout=_timeout(None),
-                    allow_redirects=False,
+                self._call(
+                    instance, method, path, None, params=params, headers=headers, data=body
                 ) as response,
             ):
                 _must_be(instance, response)
@@ -151,22 +145,39 @@ class InstanceClient:
         body = None if data is None else _Body(data)
         async with AsyncExitStack() as stack:
             with self._translated(instance, body):
-                request = self._http.request(
+                call = self._call(
+                    instance,
                     method,
-                    f"http://{instance.address}{path}",
+                    path,
+                    silence,
                     params=params,
-                    headers=self._headers_for(instance, headers),
+                    headers=headers,
                     data=body,
-                    timeout=_timeout(silence),
-                    allow_redirects=False,
                     read_bufsize=read_bufsize,
                 )
-                response = await stack.enter_async_context(request)
+                response = await stack.enter_async_context(call)
                 _must_be(instance, response)
             yield InstanceStream(instance, response)
 
-    def _headers_for(self, instance: Instance, headers: Mapping[str, str] | None) -> dict[str, str]:
-        return {**self._headers, **(headers or {}), INSTANCE_HEADER: instance.id}
+    def _call(
+        self,
+        instance: Instance,
+        method: str,
+        path: str,
+        silence: float | None,
+        *,
+        headers: Mapping[str, str] | None,
+        **options: Any,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Begin the request that counts only at `instance`; entered, it gives the response's head."""
+        return self._http.request(
+            method,
+            f"http://{instance.address}{path}",
+            headers={**self._headers, **(headers or {}), INSTANCE_HEADER: instance.id},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence),
+            allow_redirects=False,
+            **options,
+        )
 
     @contextmanager
     def _translated(self, instance: Instance, body: "_Body | None") -> Iterator[None]:
@@ -283,7 +294,3 @@ def _why(error: Exception) -> str:
 def _must_be(instance: Instance, response: aiohttp.ClientResponse) -> None:
     if response.status == HTTPStatus.MISDIRECTED_REQUEST:
         raise InstanceMisdirected(instance, response.headers.get(INSTANCE_HEADER))
-
-
-def _timeout(silence: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
