@@ -114,3 +114,29 @@ def test_documents_name_files_that_exist(document: Path) -> None:
     """Whoever follows a path arrives; `claps` is the service that README has the reader write."""
     named = [path for path in SOURCE_FILE.findall(document.read_text()) if "/claps/" not in path]
     assert [path for path in named if not (BLOG / path).exists() and not (ROOT / path).exists()] == []
+
+
+KIT = {
+    r"fcntl\.flock\(": {"core/files/lock.py"},
+    r"os\.fsync\(": {"core/files/atomic.py"},
+    r"random\.uniform\(": set[str](),
+    r"partition\(\":\"\)": {"core/net/address.py", "gateway/edge/client_address.py"},
+    r"\bINSTANCE_HEADER: ": {
+        "core/net/instance_client.py",
+        "core/web.py",  # of a response, as in lifecycle/
+        "lifecycle/health_endpoints.py",
+        "cli/operator.py",  # calls what a run file names: there is no Instance of it
+    },
+}
+"""What the kit in core does for all, as it looks when written by hand, and the files that may have it."""
+
+
+@pytest.mark.parametrize("by_hand", KIT)
+def test_what_the_kit_does_is_written_once(by_hand: str) -> None:
+    """Locks, durable writes, jitter, addresses and calls to instances are mended in one place."""
+    found = {
+        file.relative_to(BLOG).as_posix()
+        for file in BLOG.rglob("*.py")
+        if re.search(by_hand, file.read_text())
+    }
+    assert found == KIT[by_hand]
