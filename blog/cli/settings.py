@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 import click
 from rich.table import Table
@@ -34,7 +35,7 @@ def show() -> None:
         table.add_row(*line)
     problems: list[tuple[str, str]] = []
     for name in catalog.names():
-        outcome = run_isolated(lambda name=name: _of_service(name))  # type: ignore[misc]
+        outcome = run_isolated(partial(_of_service, name))
         if outcome.failure:
             problems.append((name, outcome.failure))
             continue

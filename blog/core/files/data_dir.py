@@ -14,6 +14,7 @@ _REASONS = {
     errno.ENOTDIR: "something that is not a folder is in its place",
     errno.EISDIR: "a folder is in the place of a file",
     errno.ELOOP: "its symbolic links go round in a circle",
+    errno.ENOLCK: "its file system has no locks",
 }
 _DENIED = (errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)

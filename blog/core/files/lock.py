@@ -105,3 +105,5 @@ def _lock(descriptor: int, path: Path, *, shared: bool) -> None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LockedError(path) from None
+    except OSError as error:  # flock knows only the descriptor
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from blog.core.files.data_dir import reason, unusable
+from blog.core.files.lock import FileLock
 from blog.core.logs import get_logger
 
 log = get_logger()
@@ -40,12 +41,14 @@ async def view_folder(data_dir: Path, service: str) -> AsyncIterator[Path]:
 def what_is_wrong(folder: Path) -> Exception | None:
     """Return why no view can be stored in `folder`; None if one can.
 
-    It is tried with a database like a view's: some file systems have no shared memory for its log.
+    It is tried with a lock and a database like a view's: some file systems have no locks, others no
+    shared memory for the database's log.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix=".probe-", dir=folder) as probe,
+            FileLock(Path(probe) / "probe.lock"),
             closing(sqlite3.connect(Path(probe) / "probe.db", isolation_level=None)) as db,
         ):
             db.execute("PRAGMA journal_mode=WAL")

@@ -125,8 +125,9 @@ def test_a_file_system_without_locks_is_an_error_where_the_lock_is_required(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(OSError, match=os.strerror(code)):
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
         FileLock(tmp_path / "lock")
+    assert caught.value.filename == str(tmp_path / "lock")
     FileLock(tmp_path / "lock", is_required=False).close()
     write_atomically(tmp_path / "file", "content")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lock"]

@@ -1,5 +1,7 @@
 """The files of a view on disk: which one goes on, one swap, and a crash at any moment."""
 
+import errno
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -248,3 +250,15 @@ def test_a_number_of_another_user_is_passed_over(name: str) -> None:
                 [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
             )
             assert done.stdout == "1.db\n"
+
+
+def test_without_locks_no_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends, and does not look for a number that is free for ever."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
+        ViewFiles(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.lock"]

@@ -1,5 +1,7 @@
 """A service runs, whatever is wrong with its data directory."""
 
+import errno
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -95,6 +97,24 @@ async def test_a_file_system_without_a_write_ahead_log_is_as_good_as_none(
     monkeypatch.setattr(sqlite3, "connect", connect)
     async with view_folder(tmp_path / "data", "comments") as folder:
         assert folder != tmp_path / "data" / "comments"
+
+
+async def test_a_file_system_without_locks_is_as_good_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network file systems have none; two instances must not take the same file."""
+    flock = fcntl.flock
+
+    def refuse(descriptor: int, operation: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(tmp_path / "data"):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with capture_logs() as logs:
+        async with view_folder(tmp_path / "data", "comments") as folder:
+            assert folder != tmp_path / "data" / "comments"
+    assert [line["reason"] for line in logs] == ["its file system has no locks"]
 
 
 async def test_without_any_place_it_cannot_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
