@@ -83,6 +83,13 @@ class Blog:
 
     def cli(self, *words: str) -> str:
         """Run a command of the same blog; return what it printed."""
+        try:
+            return self._cli(*words)
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"it printed: {error.stderr}; `blog up`: {self.process.poll()}")
+            raise
+
+    def _cli(self, *words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "blog", *words],
             env=self.environ,

@@ -73,10 +73,11 @@ class LoadSignals:
         head = await self._head()
         if head is None:
             return {}
-        applied_by = await asyncio.gather(*(self._applied(one) for one in self.instances))
+        instances = self.instances  # a refresh meanwhile has others
+        applied_by = await asyncio.gather(*(self._applied(one) for one in instances))
         return {
             one.id: max(0, head - applied)
-            for one, applied in zip(self.instances, applied_by, strict=True)
+            for one, applied in zip(instances, applied_by, strict=True)
             if applied is not None
         }
 

@@ -154,6 +154,25 @@ async def test_how_far_behind_each_view_is(world: World) -> None:
     assert await world.signals.lags() == {}
 
 
+async def test_instances_that_come_while_the_views_are_asked_disturb_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control loop refreshes each second, also while somebody looks at `blog ps`."""
+    one = world.announce("comments")
+    await world.signals.refresh()
+    ask = world.signals._applied
+
+    async def refreshed(instance: Instance) -> int | None:
+        world.announce("comments")
+        await world.signals.refresh()
+        return await ask(instance)
+
+    monkeypatch.setattr(world.signals, "_applied", refreshed)
+    lags = await world.signals.lags()
+    assert lags[one.id] == 10
+    assert len(lags) < len(world.signals.instances)
+
+
 async def test_a_running_blog_says_all_of_it(blog: RunningBlog, gateway_client: Client) -> None:
     """Each source as it really answers: rates, views that are not behind, events that do not wait."""
     async with aiohttp.ClientSession() as http:
