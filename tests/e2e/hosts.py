@@ -22,7 +22,7 @@ import requests
 from tests.e2e.conftest import wait_until
 
 REQUIRED = "BLOG_REQUIRE_NETNS"
-TOKEN = "partition-token"
+TOKEN = "token-of-a-partition"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 ROOT = Path(__file__).parents[2]
 THINGS = Path(__file__).with_name("things.py")
