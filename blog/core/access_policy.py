@@ -8,12 +8,12 @@ idea and the name. The public port of the gateway is for everybody and has no po
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Protocol
 
 from blog.core.errors import Forbidden, Unauthorized
+from blog.core.local_networks import LocalNetworks
 from blog.core.logs import get_logger
-from blog.core.net.address import Address, AddressError
-from blog.core.net.local_networks import LocalNetworks
 from blog.core.tokens import is_authorized
 
 BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User")
@@ -139,9 +139,10 @@ class AccessPolicy:
 def is_loopback(peer: str) -> bool:
     """Return whether a peer is this machine, by its loopback address."""
     try:
-        return Address.of(peer, 0).is_loopback if peer else False
-    except AddressError:
+        address = ip_address(peer)
+    except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def unauthorized() -> Unauthorized:

@@ -5,8 +5,6 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import psutil
 
-from blog.core.net.address import bare
-
 _REFRESH = 1.0  # seconds; a container may be connected to another network while it runs
 
 
@@ -49,7 +47,7 @@ def interfaces() -> frozenset[IPv4Interface | IPv6Interface]:
     for addresses in psutil.net_if_addrs().values():
         for one in addresses:
             try:
-                found.add(_interface(bare(one.address), one.netmask))
+                found.add(_interface(one.address.partition("%")[0], one.netmask))
             except ValueError:  # the address of a link, or of a kind that has no hosts
                 continue
     return frozenset(found)
