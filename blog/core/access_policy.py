@@ -64,13 +64,13 @@ class AccessPolicy:
         self._tokens = tuple(tokens)
         self._networks = networks or LocalNetworks()
         self._now = now
-        self._said: dict[tuple[str, str], float] = {}
+        self._said: dict[tuple[str, str, str], float] = {}
 
-    def check(self, access: Access, *, peer: str, headers: Headers, path: str = "") -> None:
+    def check(self, access: Access, *, peer: str, headers: Headers, route: str = "") -> None:
         """Raise Unauthorized or Forbidden where the request may not have what it asks for; log that.
 
-        `peer` is the IP address at the other end of the connection, "" if it is not known: such a
-        request is nobody's.
+        `route` is the pattern of its path: of paths there may be any number. `peer` is the IP address at
+        the other end of the connection, "" if it is not known: such a request is nobody's.
         """
         try:
             if self._tokens:
@@ -78,7 +78,7 @@ class AccessPolicy:
             else:
                 self._check_origin(access, peer, headers)
         except (Forbidden, Unauthorized) as error:
-            self._say(peer, path, error.detail)
+            self._say(peer, route, error.detail)
             raise
 
     def is_trusted(self, peer: str) -> bool:
@@ -119,16 +119,16 @@ class AccessPolicy:
                 " mode): set BLOG_TOKEN, the same for every process."
             )
 
-    def _say(self, peer: str, path: str, reason: str) -> None:
-        """Log a refusal, once per minute for a peer and a reason."""
+    def _say(self, peer: str, route: str, reason: str) -> None:
+        """Log a refusal, once per minute for a peer, a route and a reason."""
         now = self._now()
-        key = (peer, reason)
+        key = (peer, route, reason)
         if now - self._said.get(key, float("-inf")) < _SAID_FOR:
             return
         if len(self._said) >= _SAID_AT_MOST:
             self._said.clear()
         self._said[key] = now
-        log.warning("request.refused", peer=peer, path=path, reason=reason)
+        log.warning("request.refused", peer=peer, route=route, reason=reason)
 
     def __repr__(self) -> str:
         """Show the mode, and no token."""

@@ -101,9 +101,9 @@ def access_control(policy: AccessPolicy, access_of: Callable[[web.Request], Acce
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        policy.check(
-            access_of(request), peer=peer_of(request), headers=request.headers, path=request.path
-        )
+        resource = request.match_info.route.resource
+        route = "" if resource is None else resource.canonical
+        policy.check(access_of(request), peer=peer_of(request), headers=request.headers, route=route)
         return await handler(request)
 
     return check

@@ -120,7 +120,7 @@ def test_a_refusal_is_logged_once_a_minute_for_each_peer() -> None:
 
     def ask(peer: str) -> None:
         with pytest.raises(Unauthorized):
-            policy.check(Access.INTERNAL, peer=peer, headers=CIMultiDict(), path="/v1/session")
+            policy.check(Access.INTERNAL, peer=peer, headers=CIMultiDict(), route="/v1/session")
 
     with capture_logs() as lines:
         for _ in range(3):
@@ -129,7 +129,7 @@ def test_a_refusal_is_logged_once_a_minute_for_each_peer() -> None:
         now = 61.0
         ask("10.0.0.1")
     assert [line["peer"] for line in lines] == ["10.0.0.1", "10.0.0.2", "10.0.0.1"]
-    assert all("BLOG_TOKEN" in line["reason"] and line["path"] == "/v1/session" for line in lines)
+    assert all("BLOG_TOKEN" in line["reason"] and line["route"] == "/v1/session" for line in lines)
     assert TOKEN not in str(lines) + repr(policy)
 
 

@@ -61,6 +61,18 @@ async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
     assert fitting.secret == "secret" * 4
 
 
+@pytest.mark.usefixtures("left")
+async def test_a_token_that_runs_already_accepts_may_become_the_one_that_is_sent(
+    settings: Settings,
+) -> None:
+    """The last step but one of a rotation."""
+    old, new = "secret" * 4, "another" * 4
+    (settings.data_dir / "run" / "token").write_text(f"{old},{new}")
+    rotated = settings.model_copy(update={"token": SecretStr(f"{new},{old}")})
+    assert (await recover(rotated))[1].secret == new
+    assert known_token(settings.data_dir) == new
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -36,6 +36,7 @@ from blog.lifecycle.member import Member
 MAX_CONNECTIONS = 10_000
 """Connections at the same time, from one address or many: clients are instances of this blog."""
 
+_PATH = "/events"
 _APPENDS = (b"POST /events ", b"POST /events?")
 _NO_QUERY: MultiDict[str] = MultiDict()
 
@@ -97,7 +98,7 @@ class AppendFastPath:
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> "FastAppend":
         """Begin to handle a request."""
-        if head.method != b"POST" or head.raw_path != "/events":
+        if head.method != b"POST" or head.raw_path != _PATH:
             # pipelined after an append: without a response, it is sent again on another connection
             connection.close()
             return FastAppend(self, connection, head, is_over=True)
@@ -121,12 +122,10 @@ class AppendFastPath:
     def check(self, connection: ServerConnection, head: RequestHead) -> str:
         """Return the content type. Raises the BlogError that says what else to send."""
         assert self.member is not None
+        self._policy.check(Access.INTERNAL, peer=connection.address, headers=_Fields(head), route=_PATH)
         own_id = self.member.instance.id
         if head.get(b"blog-instance") not in (None, own_id.encode()):
             raise misdirected(own_id)
-        self._policy.check(
-            Access.INTERNAL, peer=connection.address, headers=_Fields(head), path=head.raw_path
-        )
         must_be_plain(value.decode("latin-1") for value in head.get_all(b"content-encoding"))
         if [value.lower() for value in head.get_all(b"expect")] not in ([], [b"100-continue"]):
             raise expectation_failed()

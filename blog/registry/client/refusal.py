@@ -11,8 +11,8 @@ from blog.core.printable import printable
 SESSION = "/v1/session"
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 _SHOWN = 400  # characters of a reason
-_LIMIT = 64 << 10
-_NEXT = {
+_LIMIT = 64 << 10  # bytes of a response that is no session
+_NEXT: dict[tuple[int, bool], str] = {
     (HTTPStatus.UNAUTHORIZED, False): "set BLOG_TOKEN to the token of that registry",
     (HTTPStatus.UNAUTHORIZED, True): "our BLOG_TOKEN is another one than that registry has: set the same",
     (HTTPStatus.FORBIDDEN, False): "set BLOG_TOKEN there and here",

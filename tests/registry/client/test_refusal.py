@@ -65,7 +65,7 @@ async def test_a_refusal_is_logged_at_both_ends(  # noqa: PLR0913, PLR0917 - a r
     assert advice in ours["next"]
     assert "BLOG_REGISTRY" not in str(ours)
     [theirs] = [line for line in lines if line["event"] == "request.refused"]
-    assert (theirs["peer"], theirs["path"], theirs["reason"]) == (
+    assert (theirs["peer"], theirs["route"], theirs["reason"]) == (
         "127.0.0.1",
         "/v1/session",
         ours["reason"],
