@@ -8,11 +8,10 @@ idea and the name. The public port of the gateway is for everybody and has no po
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Protocol
 
 from blog.core.errors import Forbidden, Unauthorized
-from blog.core.local_networks import LocalNetworks
+from blog.core.local_networks import LocalNetworks, plain_address
 from blog.core.logs import get_logger
 from blog.core.tokens import is_authorized
 
@@ -138,11 +137,8 @@ class AccessPolicy:
 
 def is_loopback(peer: str) -> bool:
     """Return whether a peer is this machine, by its loopback address."""
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    address = plain_address(peer)
+    return address is not None and address.is_loopback
 
 
 def unauthorized() -> Unauthorized:

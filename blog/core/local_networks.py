@@ -1,7 +1,7 @@
 """Local networks: the private networks that this machine, or container, is on."""
 
 import time
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 
 import psutil
 
@@ -27,11 +27,8 @@ class LocalNetworks:
         return self._knows(host)
 
     def _knows(self, host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return False
-        return any(
+        address = plain_address(host)
+        return address is not None and any(
             address == one.ip or (not one.network.is_global and address in one.network)
             for one in self._interfaces
         )
@@ -39,6 +36,18 @@ class LocalNetworks:
     def __repr__(self) -> str:
         """Show the addresses with their networks."""
         return f"<LocalNetworks {', '.join(sorted(map(str, self._interfaces)))}>"
+
+
+def plain_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return an IP address as it is compared: no zone, and IPv4 that is written as IPv6 is IPv4.
+
+    None for what is no IP address.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def interfaces() -> frozenset[IPv4Interface | IPv6Interface]:

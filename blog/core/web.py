@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TypeVar, overload
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -29,6 +28,7 @@ from blog.core.errors import (
     UnsupportedMedia,
     status_of,
 )
+from blog.core.local_networks import plain_address
 from blog.core.logs import get_logger
 
 INSTANCE_HEADER = "Blog-Instance"
@@ -116,11 +116,8 @@ def is_probe(path: str) -> bool:
 
 def peer_of(request: web.Request) -> str:
     """Return the IP address that a request comes from; "" where there is none."""
-    try:
-        found = ip_address((request.remote or "").partition("%")[0])
-    except ValueError:
-        return ""
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    address = plain_address(request.remote or "")
+    return "" if address is None else str(address)
 
 
 def bearer(secret: str | None) -> dict[str, str]:
