@@ -5,7 +5,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 
 import psutil
 
-_REFRESH = 1.0  # seconds; a container may be connected to another network while it runs
+# seconds; a container may be connected to another network while it runs, and disconnected from one
+_REFRESH, _KEEP = 1.0, 10.0
+_REMEMBERED = 10_000  # hosts
 
 
 class LocalNetworks:
@@ -13,18 +15,26 @@ class LocalNetworks:
 
     def __init__(self) -> None:
         self._interfaces: frozenset[IPv4Interface | IPv6Interface] = frozenset()
+        self._near: set[str] = set()
+        """Hosts that were found in them since they were read."""
         self._read_at = float("-inf")
 
     def contains(self, host: str) -> bool:
         """Return whether `host`, an IP address, is this machine's or in one of its private networks."""
-        if self._knows(host):
+        age = time.monotonic() - self._read_at
+        if age < _KEEP and host in self._near:
             return True
-        now = time.monotonic()
-        if now - self._read_at < _REFRESH:
-            return False
-        self._read_at = now
+        if age >= _KEEP or (age >= _REFRESH and not self._knows(host)):
+            self._read()
+        is_near = self._knows(host)
+        if is_near and len(self._near) < _REMEMBERED:
+            self._near.add(host)
+        return is_near
+
+    def _read(self) -> None:
+        self._read_at = time.monotonic()
         self._interfaces = interfaces()
-        return self._knows(host)
+        self._near.clear()
 
     def _knows(self, host: str) -> bool:
         address = plain_address(host)

@@ -1,7 +1,6 @@
 """Who may ask for what: with a token, and in protected mode."""
 
 from ipaddress import ip_interface
-from typing import cast
 
 import pytest
 from multidict import CIMultiDict
@@ -194,7 +193,7 @@ def test_what_is_near(
 def test_a_network_that_is_joined_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """`docker network connect`, while the process runs; strangers do not make it look each time."""
     now, looks = 0.0, 0
-    found = {ip_interface("172.18.0.3/16")}
+    found = set(map(ip_interface, ["172.18.0.3/16"]))
 
     def interfaces() -> object:
         nonlocal looks
@@ -206,6 +205,11 @@ def test_a_network_that_is_joined_later_is_found(monkeypatch: pytest.MonkeyPatch
     networks = LocalNetworks()
     assert not any(networks.contains("10.9.0.1") for _ in range(100))
     assert looks == 1
-    found.add(cast("object", ip_interface("10.9.0.3/24")))  # type: ignore[arg-type]
+    found.add(ip_interface("10.9.0.3/24"))
     now = 1.5
     assert networks.contains("10.9.0.1")
+    assert all(networks.contains("10.9.0.1") for _ in range(100))
+    assert looks == 2
+    found.remove(ip_interface("10.9.0.3/24"))
+    now = 20.0
+    assert not networks.contains("10.9.0.1")

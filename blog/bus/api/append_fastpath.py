@@ -6,6 +6,7 @@ must not respond, is handed over to aiohttp and the bus's routes, and stays ther
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import cache
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -260,8 +261,14 @@ class _Fields:
 
     def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
         """Return the values of a header."""
-        values = self._head.get_all(name.lower().encode())
+        values = self._head.get_all(_field(name))
         return [value.decode("latin-1") for value in values] or default
+
+
+@cache
+def _field(name: str) -> bytes:
+    """Return the name of a header as heads have it; there are few."""
+    return name.lower().encode()
 
 
 def _text(head: RequestHead, name: bytes) -> str:
