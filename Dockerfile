@@ -30,7 +30,7 @@ RUN apt-get update \
 COPY --from=build /opt/blog /opt/blog
 ENV PATH=/opt/blog/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    BLOG_HOST=0.0.0.0 \
+    BLOG_HOST=:: \
     BLOG_PORT=8000 \
     BLOG_REGISTRY=http://gateway:4000 \
     BLOG_DATA_DIR=/data

@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
+from blog.core.net.bound_port import bind
 from blog.core.net.instance_client import InstanceClient
 from blog.core.settings import Settings
 from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
@@ -22,7 +23,7 @@ from blog.gateway.telemetry.access_log import AccessLog
 from blog.gateway.telemetry.stats import GatewayStats
 from blog.gateway.upstream.balancer import LoadBalancer
 from blog.http.limits import RESPONSE_TIMEOUT
-from blog.http.listener import bind, listening
+from blog.http.listener import listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.client.client import RegistryClient
@@ -78,7 +79,7 @@ class Rig:
     async def start(self, response_timeout: float) -> None:
         """Open the port."""
         bound = bind("127.0.0.1", 0)
-        self.port = bound.getsockname()[1]
+        self.port = bound.address.port
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         await self._stack.enter_async_context(self.handler.tasks)
         self.listener = await self._stack.enter_async_context(

@@ -6,10 +6,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias
 
 from blog.core.errors import BlogError, status_of
+from blog.core.net.bound_port import bind
 from blog.http.application import Handler
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
-from blog.http.listener import address_of, bind, listening
+from blog.http.listener import listening
 from blog.http.server import ServerConnection
 from tests.certificates import Tls
 from tests.loops import broken_off
@@ -127,7 +128,7 @@ async def opened_rig(tls: Tls | None, total: int = 100, per_address: int = 100) 
     """Open a port."""
     limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(total, per_address)
     bound = bind("127.0.0.1", 0)
-    rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), limiter, tls)
+    rig = Rig(bound.address.port, Echo(), limiter, tls)
     context = tls.server if tls else None
     async with listening(bound, rig.echo, limiter, now=lambda: rig.time, sweep=lambda: None, tls=context):
         try:

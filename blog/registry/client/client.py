@@ -16,7 +16,7 @@ from blog.core.clock import Clock
 from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
-from blog.registry.address import announced_address
+from blog.registry.client.announcement import Announcement
 from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
 from blog.registry.messages import (
@@ -59,9 +59,10 @@ log = get_logger()
 class RegistryClient:
     """Announces `instance` at each of `registries`, and follows the services in `follow`.
 
-    Without an instance it only follows. Without `advertise` the address that a registry gets is the
-    local end of the connection to it, with the port of `instance.address`, the address listened on.
-    `expected` is for a master: how many instances of each service it keeps running now.
+    Without an instance it only follows. Without `advertise` the address that a registry gets is the local
+    end of the connection to it, with the port of `instance.address`, the address listened on; where that
+    is loopback, `elsewhere`, or what `reached_at` says later. `expected` is for a master: how many
+    instances of each service it keeps running now.
     """
 
     def __init__(  # noqa: PLR0913 - what an instance announces of itself
@@ -72,6 +73,7 @@ class RegistryClient:
         clock: Clock,
         instance: Instance | None = None,
         advertise: str | None = None,
+        elsewhere: str | None = None,
         follow: Collection[str] = (),
         token: str | None = None,
         load: Callable[[], Load] = Load,
@@ -82,11 +84,10 @@ class RegistryClient:
         self._http = http
         self._registries = tuple(dict.fromkeys(url.rstrip("/") for url in registries))
         self._clock = clock
-        self._advertise = advertise
+        self._announcement = None if instance is None else Announcement(instance, advertise, elsewhere)
         self._headers = bearer(token)
         self._load = load
         self._expected = expected
-        self._bound = instance.address if instance else ""
         self._connections: dict[str, RegistryConnection] = {}
         self._failures = {url: Failures(_HELD_AFTER) for url in self._registries}
         self._untried = set(self._registries)
@@ -121,6 +122,14 @@ class RegistryClient:
         """Send again what a registry that has just started has to wait for: it has changed."""
         for connection in self._connections.values():
             if connection.is_joined and not self.discovery.is_complete:
+                self._send_join(connection)
+
+    def reached_at(self, host: str) -> None:
+        """Announce `host` from now on, where the local end of a connection says nothing."""
+        assert self._announcement is not None
+        self._announcement.elsewhere = host
+        for connection in self._connections.values():
+            if self._announcement.is_outdated(connection):
                 self._send_join(connection)
 
     async def ready(self) -> None:
@@ -200,13 +209,13 @@ class RegistryClient:
 
     def _send_join(self, connection: RegistryConnection) -> None:
         """Announce the instance, at the address where this registry sees it, and what it knows."""
-        if self.instance is not None:
-            address = self._advertise or announced_address(self._bound, connection.local_host)
-            self.instance = self.instance.model_copy(update={"address": address})
+        instance = None if self._announcement is None else self._announcement.at(connection)
+        if connection.url == next(filter(self._connections.__contains__, self._registries)):
+            self.instance = instance  # which address we call our own: that of the first registry
         expected = self._expected()
         connection.send(
             Join(
-                instance=self.instance,
+                instance=instance,
                 follow=self.discovery.follow,
                 known=tuple(_awaited(self.discovery)),
                 expects=None if expected is None else dict(expected),

@@ -5,11 +5,11 @@ Messages are written straight to the connection, as frames that may be shared by
 
 import asyncio
 import struct
-from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import WSCloseCode, web
 
+from blog.core.net.peer import local_host
 from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
 
 BACKLOG: Final = 16 << 20
@@ -39,6 +39,11 @@ class ServerSession:
         self.sent_version = 0
         self._transport = transport
         self._missed_heartbeats = 0
+
+    @property
+    def local_host(self) -> str:
+        """Our IP address that the other end connects to; "" if there is none."""
+        return local_host(self._transport)
 
     def send(self, message: FromRegistry) -> None:
         """Send `message`."""
@@ -97,12 +102,3 @@ def frame(text: str) -> bytes:
 
 
 _KEEP_ALIVE = frame(KeepAlive().to_json())
-
-
-def peer_of(request: web.Request) -> str:
-    """Return the IP address that a request comes from; "" if it has none (a Unix socket)."""
-    try:
-        found = ip_address((request.remote or "").partition("%")[0])
-    except ValueError:
-        return ""
-    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -4,6 +4,7 @@ from aiohttp import WSMsgType, web
 from pydantic import ValidationError
 
 from blog.core.logs import get_logger
+from blog.core.net.peer import peer_of
 from blog.registry.messages import (
     Ack,
     DrainRequest,
@@ -17,7 +18,7 @@ from blog.registry.messages import (
     parse_from_instance,
 )
 from blog.registry.server.service import Registry
-from blog.registry.server.session import ServerSession, peer_of
+from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows
@@ -106,6 +107,7 @@ class SessionHandler:
         if instance is not None and self._registry.log_identity.accepts(instance):
             self._publisher.set_instance(session, instance.id)
             self._membership.join(instance, now)
+            self._registry.on_reached(session.local_host)
             log.info("instance.joined", id=instance.id, address=instance.address)
         session.send(
             Joined(
