@@ -76,9 +76,9 @@ class Rig:
         access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
         self.handler = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
 
-    async def start(self, response_timeout: float) -> None:
+    async def start(self, response_timeout: float, host: str) -> None:
         """Open the port."""
-        bound = bind("127.0.0.1", 0)
+        bound = bind(host, 0)
         self.port = bound.address.port
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         await self._stack.enter_async_context(self.handler.tasks)
@@ -226,7 +226,15 @@ def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | N
 
 
 @pytest.fixture
-async def rig(settings: Settings, response_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
+def host() -> str:
+    """Give where the port listens; tests override it. They come by 127.0.0.1."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+async def rig(
+    settings: Settings, response_timeout: float, tls: Tls | None, host: str
+) -> AsyncIterator[Rig]:
     """Give a public port with no instances yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -237,7 +245,7 @@ async def rig(settings: Settings, response_timeout: float, tls: Tls | None) -> A
             )
         )
         rig = Rig(stack, http, settings, tls)
-        await rig.start(response_timeout)
+        await rig.start(response_timeout, host)
         yield rig
 
 

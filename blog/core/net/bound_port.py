@@ -25,11 +25,8 @@ class BoundPort:
 
     def __init__(self, sockets: tuple[socket.socket, ...]) -> None:
         self.sockets = sockets
-
-    @property
-    def address(self) -> Address:
+        self.address = Address.of(*sockets[0].getsockname()[:2])
         """The first address, with the port that all of them have."""
-        return Address.of(*self.sockets[0].getsockname()[:2])
 
     def close(self) -> None:
         """Close the sockets."""
@@ -44,7 +41,7 @@ class BoundPort:
 
     def __repr__(self) -> str:
         """Show the addresses."""
-        return f"<BoundPort {', '.join(str(one.getsockname()[:2]) for one in self.sockets)}>"
+        return f"<BoundPort {self.address}, {len(self.sockets)} sockets>"
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> BoundPort:
@@ -92,15 +89,15 @@ def _bind_once(
     with ExitStack() as stack:
         for address, family in addresses.items():
             port = bound[0].getsockname()[1] if bound else address[1]
+            where = (address[0], port, *address[2:])
             try:
-                made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                _bind_one(made, (address[0], port, *address[2:]), shared=shared, reuse=reuse)
+                bound.append(_bind_one(family, where, shared=shared, reuse=reuse))
             except OSError as error:
                 if error.errno not in _MISSING:
                     raise
                 missing = error
             else:
-                bound.append(made)
+                stack.callback(bound[-1].close)
         if not bound:
             assert missing is not None
             raise missing
@@ -108,16 +105,22 @@ def _bind_once(
     return BoundPort(tuple(bound))
 
 
-def _bind_one(made: socket.socket, address: _SocketAddress, *, shared: bool, reuse: bool) -> None:
-    if made.family == socket.AF_INET6:
-        is_every = address[0] == _EVERY
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if is_every else 1)
-    if shared:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if reuse:  # a port in TIME_WAIT is free enough
+def _bind_one(
+    family: socket.AddressFamily, address: _SocketAddress, *, shared: bool, reuse: bool
+) -> socket.socket:
+    with ExitStack() as stack:
+        made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        if family == socket.AF_INET6:
+            is_every = address[0] == _EVERY
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if is_every else 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if reuse:  # a port in TIME_WAIT is free enough
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        # set before, two that look for a free port could get the same one; set now, its connections
+        # are in the way of nobody who asks for this port later
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(address)
-    # set before, two that look for a free port could get the same one; set now, its connections are in
-    # nobody's way who asks for this port later
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setblocking(False)
+        made.setblocking(False)
+        stack.pop_all()
+    return made
