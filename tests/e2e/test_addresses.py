@@ -136,8 +136,8 @@ def test_gateways_know_each_other_by_the_network_between_them(hosts: Hosts) -> N
         hosts.run(node, "gateway", BLOG_HOST="::", BLOG_REGISTRY=both)
     expected = {f"{OVERLAY}.10:4000", f"{OVERLAY}.11:4000"}
     with hosts.inside("node-2"):
-        for node in (10, 11):
-            wait_until(lambda: addresses(f"{OVERLAY}.{node}", "gateway") == expected, 30)
+        for number in (10, 11):
+            wait_until(lambda: addresses(f"{OVERLAY}.{number}", "gateway") == expected, 30)
 
 
 def test_each_of_two_registries_is_told_the_address_on_its_network(hosts: Hosts) -> None:

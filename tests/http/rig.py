@@ -111,10 +111,7 @@ class Rig:
 
     async def open(self, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection that may be refused."""
-        name = "127.0.0.1" if self._client else None  # the one that is in the certificate
-        reader, writer = await asyncio.open_connection(
-            host, self.port, ssl=self._client, server_hostname=name
-        )
+        reader, writer = await asyncio.open_connection(host, self.port, ssl=self._client)
         self.writers.append(writer)
         return reader, writer
 
