@@ -173,6 +173,26 @@ def test_over_ipv6_it_is_found_by_ipv6(hosts: Hosts) -> None:
     assert address_of(registry="[fd77::2]") == f"[fd77::3]:{PORT}"
 
 
+def test_who_listens_on_ipv4_is_found_there_though_it_comes_by_ipv6(hosts: Hosts) -> None:
+    """A name has both kinds of addresses, and IPv6 is tried first: nobody could dial that."""
+    names = (
+        Path("/etc/netns") / hosts.namespace("four") / "hosts"
+    )  # what `ip netns exec` shows it as /etc/hosts
+    hosts.add("both")
+    address = hosts.add("four")
+    for number, name in enumerate(("reader", "registry", "both", "four"), start=1):
+        ip("-n", hosts.namespace(name), "addr", "add", f"fd77::{number}/64", "dev", "eth0", "nodad")
+    hosts.run("both", "registry", BLOG_HOST="::")
+    names.parent.mkdir(parents=True)
+    try:
+        names.write_text("fd77::3 both.test\n10.77.0.4 both.test\n")
+        things(hosts, "four", "both.test", BLOG_HOST="0.0.0.0")
+        assert address_of(registry="[fd77::3]") == f"{address}:{PORT}"
+    finally:
+        names.unlink(missing_ok=True)
+        names.parent.rmdir()
+
+
 def test_who_listens_for_itself_alone_is_told_so(hosts: Hosts) -> None:
     """The most frequent mistake: BLOG_HOST was left at loopback on another machine."""
     address = hosts.add("shy")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from blog.core.backoff import Backoff
-from blog.core.net.address import Address
+from blog.core.net import routes
 from blog.lifecycle import own_address
-from blog.lifecycle.own_address import OwnAddress, default_route, local_end
+from blog.lifecycle.own_address import OwnAddress, default_route
 
 WAYS = {
     "10.1.0.1": "10.1.0.7",
@@ -59,7 +59,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """Give a network where everything is as a test says."""
     made = Network()
     monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
-    monkeypatch.setattr(own_address, "local_end", made.local_end)
+    monkeypatch.setattr(routes, "local_end", made.local_end)
     monkeypatch.setattr(own_address, "_PAUSE", Backoff(0.001, 0.001))
     yield made
     made.may_answer.set()
@@ -140,26 +140,6 @@ async def test_one_that_comes_while_names_are_looked_up_is_not_overruled(network
     assert found == ["10.2.0.7"]
 
 
-async def test_a_resolver_that_is_silent_is_given_up(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its thread holds nobody up, not even the end of the process."""
-    network.may_answer.clear()
-    monkeypatch.setattr(own_address, "LOOKUP_TIMEOUT", 0.01)
-    monkeypatch.setattr(own_address, "LOOKUPS", 2)
-    found: list[str] = []
-    before = set(threading.enumerate())
-    async with asyncio.timeout(10):
-        await OwnAddress("[::]:4000", found.append).look_up(["http://gateway:4000"])
-    assert found == []
-    waiting = set(threading.enumerate()) - before
-    assert len(waiting) == 2
-    assert all(thread.daemon for thread in waiting)
-    network.may_answer.set()
-    for thread in waiting:
-        thread.join(10)
-
-
 def test_without_evidence_it_is_the_default_route() -> None:
     """By a family that the port has; what is bound to one address is found there."""
     for bound, versions in (("0.0.0.0:4000", {4}), ("[::]:4000", {4, 6})):
@@ -172,10 +152,3 @@ def test_without_evidence_it_is_the_default_route() -> None:
     assert default_route("10.0.0.5:4000") is None
     assert default_route("[fd00::5]:4000") is None
     assert default_route("127.0.0.1:4000") is None
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_the_end_of_a_way_is_an_address_of_this_machine(host: str) -> None:
-    """Looked up in its routes: nothing is sent."""
-    assert local_end((host, 9), Address(host, 9).family) == host
-    assert local_end(("2001:db8::%nowhere", 9), socket.AF_INET6) is None

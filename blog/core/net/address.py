@@ -80,6 +80,12 @@ class Address(tuple[str, int]):
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
+    def families(self) -> tuple[socket.AddressFamily, ...]:
+        """The families by which others reach a port bound to it: `::` is both (`bound_port`)."""
+        is_both = self.is_unspecified and self.family is socket.AF_INET6
+        return (socket.AF_INET, socket.AF_INET6) if is_both else (self.family,)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect to it: 127.0.0.0/8, ::1 and the name `localhost`."""
         packed = _packed(self.host).removeprefix(_MAPPED)

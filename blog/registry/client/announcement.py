@@ -1,6 +1,8 @@
 """Announcement: an instance as a registry is told of it, at the address on the way to that registry."""
 
 from blog.core.instance import Instance
+from blog.core.net.address import Address
+from blog.core.net.routes import way_to
 from blog.registry.address import announced_address
 from blog.registry.client.connection import RegistryConnection
 
@@ -23,6 +25,18 @@ class Announcement:
         if address != connection.announced:
             connection.announced, connection.is_acknowledged = address, False
         return self._instance.model_copy(update={"address": address})
+
+    async def find_way(self, connection: RegistryConnection) -> None:
+        """Find our end of the way to the registry, if the connection is of a family not listened on.
+
+        Whoever listens on 0.0.0.0 can dial an address of IPv6, and be dialled by IPv4 only. Raises
+        ConnectionError when the connection is gone.
+        """
+        bound = Address.parse(self._instance.address)
+        if self._advertise is None and bound.is_unspecified:
+            local = Address.of(connection.local_host, 0)
+            if local.family not in bound.families and not local.is_loopback:
+                connection.way = await way_to(connection.url, bound.families)
 
     def is_outdated(self, connection: RegistryConnection) -> bool:
         """Return whether the registry was told another address than now, and can be told."""

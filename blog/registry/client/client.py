@@ -4,7 +4,7 @@ Reconnecting never gives up. Leaving the context without `leave` is what a crash
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
@@ -20,7 +20,6 @@ from blog.registry.client.announcement import Announcement
 from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
 from blog.registry.messages import (
-    NEVER_AWAITED,
     Ack,
     DialBackFailed,
     Drained,
@@ -125,7 +124,7 @@ class RegistryClient:
                 self._send_join(connection)
 
     def reached_at(self, host: str) -> None:
-        """Announce `host` from now on, where the local end of a connection says nothing."""
+        """Announce `host` where the local end of a connection says nothing; it is for instances."""
         assert self._announcement is not None
         self._announcement.elsewhere = host
         for connection in self._connections.values():
@@ -199,6 +198,8 @@ class RegistryClient:
                 deadline.reschedule(None)
                 connection = self._connections[url] = RegistryConnection(url, socket)
                 try:
+                    if self._announcement is not None:
+                        await self._announcement.find_way(connection)
                     self._send_join(connection)
                     send = connection.send_queued(self._running)
                     async with background(send, self._send_heartbeats(connection)):
@@ -217,7 +218,7 @@ class RegistryClient:
             Join(
                 instance=instance,
                 follow=self.discovery.follow,
-                known=tuple(_awaited(self.discovery)),
+                known=tuple(self.discovery.awaited()),
                 expects=None if expected is None else dict(expected),
             )
         )
@@ -292,10 +293,3 @@ def is_worth_a_line(failures: int) -> bool:
     """Return whether to log this failure: the 20th, 40th, 80th … in a row."""
     times, rest = divmod(failures, _WARN_FIRST)
     return rest == 0 and times.bit_count() == 1
-
-
-def _awaited(discovery: Discovery) -> Iterator[str]:
-    """Yield the ids that a registry that has just started waits for, because we knew them before."""
-    for instance in discovery.instances.values():
-        if instance.is_serving() and instance.service not in NEVER_AWAITED:
-            yield instance.id

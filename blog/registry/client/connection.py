@@ -22,6 +22,8 @@ class RegistryConnection:
         self.is_acknowledged = False
         """Set once the registry has dialled back: others see the instance as ready."""
         self.is_drained = asyncio.Event()
+        self.way: str | None = None
+        """Our address on the way to the registry, if it is not the local end of this connection."""
         self.announced: str | None = None
         """The address that this registry was told."""
         self._queue: asyncio.Queue[FromInstance] = asyncio.Queue()
@@ -29,8 +31,8 @@ class RegistryConnection:
 
     @property
     def local_host(self) -> str:
-        """The IP address of the local end. Raises ConnectionError when the connection is gone already."""
-        host = local_host(self.socket)
+        """Our IP address on the way to it. Raises ConnectionError when the connection is gone."""
+        host = self.way or local_host(self.socket)
         if not host:
             raise ConnectionError("the connection broke at once")
         return host

@@ -143,6 +143,16 @@ def test_who_can_dial_it_is_known(
     assert str(address.local) == local
 
 
+@pytest.mark.parametrize(
+    ("host", "families"),
+    [("::", {4, 6}), ("0.0.0.0", {4}), ("10.0.0.7", {4}), ("::1", {6}), ("fd00::5", {6})],
+)
+def test_others_come_by_the_families_that_are_listened_on(host: str, families: set[int]) -> None:
+    """Every address of IPv6 is every one of IPv4 too."""
+    versions = {socket.AF_INET: 4, socket.AF_INET6: 6}
+    assert {versions[family] for family in Address(host, 80).families} == families
+
+
 @pytest.mark.parametrize("host", ["::", "0.0.0.0", "10.0.0.7", "::1"])
 def test_without_ipv6_this_machine_is_reached_by_ipv4(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port on every address is one of IPv4 too; an address of its own is what it is."""
