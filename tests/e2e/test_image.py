@@ -83,6 +83,9 @@ def test_it_listens_on_what_its_network_has(client: Any, kind: str) -> None:
         options = {"enable_ipv6": True, "ipam": IPAMConfig(pool_configs=pools)}
     with containers(client, **options) as blog:
         blog.start_all()
+        for container in blog.made:
+            words = ["blog-healthcheck", "--ready"]
+            wait_until(lambda: container.exec_run(words).exit_code == 0, 30)
         for container, ports in ((blog.made[0], (8080, 4000)), (blog.by_service["bus"], (8000,))):
             container.reload()
             assert "BLOG_HOST=::" in container.attrs["Config"]["Env"]
@@ -93,9 +96,6 @@ def test_it_listens_on_what_its_network_has(client: Any, kind: str) -> None:
                     path = "posts" if port == 8080 else "readyz"
                     answer = requests.get(f"http://{address}:{port}/{path}", timeout=10)
                     assert answer.status_code == 200
-        for container in blog.made:
-            words = ["blog-healthcheck", "--ready"]
-            wait_until(lambda: container.exec_run(words).exit_code == 0, 30)
 
 
 def test_stopping_one_fails_no_request(blog: Containers) -> None:
