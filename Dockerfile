@@ -28,9 +28,10 @@ RUN apt-get update \
  && useradd --system --uid 10001 --home-dir /data blog \
  && install -d -o blog -g blog /data
 COPY --from=build /opt/blog /opt/blog
+# :: is every address, of IPv4 too; without IPv6 it is 0.0.0.0
 ENV PATH=/opt/blog/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    BLOG_HOST=0.0.0.0 \
+    BLOG_HOST=:: \
     BLOG_PORT=8000 \
     BLOG_REGISTRY=http://gateway:4000 \
     BLOG_DATA_DIR=/data

@@ -20,7 +20,8 @@ def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
     chain, key = folder / "chain.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-days", "1", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1",
+         "-days", "1", "-subj", f"/CN={name}",
+         "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1,IP:::1",
          "-keyout", f"{key}.new", "-out", f"{chain}.new"],
         check=True,
         capture_output=True,

@@ -28,7 +28,7 @@ def _logs_as_they_come() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Give a certificate for localhost and 127.0.0.1, and its key."""
+    """Give a certificate for localhost, 127.0.0.1 and ::1, and its key."""
     return write_certificate(tmp_path_factory.mktemp("tls"), "localhost")
 
 

@@ -34,7 +34,7 @@ _LEAST_RATE = 0.000001
 def _host(text: str) -> str:
     host = bare(text)
     if not host:  # it would be every address, by accident
-        raise ValueError("no host is given; 0.0.0.0 is every address")
+        raise ValueError("no host is given; :: is every address")
     return Address.of(host, 0).host
 
 
@@ -98,7 +98,7 @@ class Settings(ServiceSettings):
         default=True, description="the gateway holds a registry of its own in its admin API"
     )
     host: Annotated[str, AfterValidator(_host)] = Field(
-        default="127.0.0.1", description="the host to listen on"
+        default="127.0.0.1", description="the host to listen on; :: = every address, IPv6 and IPv4"
     )
     port: Port = Field(default=0, description="the port of an instance; 0 = any free one")
     advertise: AddressStr | None = Field(

@@ -5,7 +5,6 @@ Errors are sent as RFC 9457 `application/problem+json`. The contract rooms never
 
 import hashlib
 import json
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar, overload
 
@@ -14,7 +13,6 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
-from blog.core.access_policy import Access, AccessPolicy
 from blog.core.errors import (
     STATUS,
     BlogError,
@@ -28,7 +26,6 @@ from blog.core.errors import (
     UnsupportedMedia,
     status_of,
 )
-from blog.core.local_networks import plain_address
 from blog.core.logs import get_logger
 
 INSTANCE_HEADER = "Blog-Instance"
@@ -96,28 +93,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         )
 
 
-def access_control(policy: AccessPolicy, access_of: Callable[[web.Request], Access]) -> Middleware:
-    """Make the middleware that lets `policy` check each request; `access_of` says what it asks for."""
-
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        resource = request.match_info.route.resource
-        route = "" if resource is None else resource.canonical
-        policy.check(access_of(request), peer=peer_of(request), headers=request.headers, route=route)
-        return await handler(request)
-
-    return check
-
-
 def is_probe(path: str) -> bool:
     """Return whether `path` is a probe of orchestrators, which have no token."""
     return path in ("/healthz", "/readyz")
-
-
-def peer_of(request: web.Request) -> str:
-    """Return the IP address that a request comes from; "" where there is none."""
-    address = plain_address(request.remote or "")
-    return "" if address is None else str(address)
 
 
 def bearer(secret: str | None) -> dict[str, str]:

@@ -4,9 +4,10 @@ from aiohttp import web
 
 from blog.core.access_policy import AccessPolicy
 from blog.core.logs import get_logger
+from blog.core.net.access_control import access_control
 from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
-from blog.core.web import access_control, problems
+from blog.core.web import problems
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.collector import StatsCollector
 from blog.http.limits import BODY_LIMIT

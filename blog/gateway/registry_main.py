@@ -27,7 +27,7 @@ async def run_registry(settings: Settings, lifecycle: Lifecycle) -> None:
             service=SERVICE,
             runner_options=server_options(),
             port=("BLOG_ADMIN_PORT", settings.admin_port),
-            own_registry=True,
+            own_registry=registry,
         ) as member,
     ):
         member.metrics.register(registry.metrics())

@@ -1,12 +1,12 @@
 """Gateway: the composition of registry, admin API, public port, registry client and drain."""
 
 import os
-import socket
 from contextlib import AsyncExitStack
 
 from blog.core.background import background
 from blog.core.logs import get_logger
 from blog.core.net.address import Address
+from blog.core.net.bound_port import BoundPort, bind
 from blog.core.settings import Settings, environ_of
 from blog.gateway.admin import admin_app, show_routes, show_stats
 from blog.gateway.known_log import registry_of
@@ -16,7 +16,6 @@ from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.collector import StatsCollector
 from blog.gateway.upstream.balancer import follow_routes
 from blog.http.limits import server_options
-from blog.http.listener import address_of, bind
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.lifecycle.ports import cannot_listen
@@ -41,9 +40,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         admin = admin_app(settings, registry)
         collector = StatsCollector()
         admin.add_routes([show_routes(routes), show_stats(collector)])
-        bound = _bind(settings)
-        stack.callback(bound.close)
-        address = address_of(bound)
+        bound = stack.enter_context(_bind(settings))
+        address = str(bound.address)
         public_stack = await stack.enter_async_context(AsyncExitStack())
         public = None
         if settings.workers == 1:
@@ -60,7 +58,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
                 follow=("*",),
                 runner_options=server_options(),
                 port=("BLOG_ADMIN_PORT", settings.admin_port),
-                own_registry=settings.embed_registry,
+                own_registry=registry,
             )
         )
         member.metrics.register(collector)
@@ -120,7 +118,7 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
             await member.serve_until_stopped()
 
 
-def _bind(settings: Settings) -> socket.socket:
+def _bind(settings: Settings) -> BoundPort:
     """Bind the public port; workers share it, and this process only keeps it."""
     try:
         return bind(settings.host, settings.public_port, shared=settings.workers > 1)

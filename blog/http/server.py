@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from blog.core.errors import BlogError, Malformed, TooSlow
+from blog.core.net.peer import remote_host
 from blog.http.application import Application, Handler
 from blog.http.connection import Connection
 from blog.http.connection_limits import ConnectionLimiter
@@ -75,8 +76,7 @@ class ServerConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start, or be refused."""
         super().connection_made(transport)
-        peer = self.transport.get_extra_info("peername")
-        self.address = peer[0] if peer else "local"
+        self.address = remote_host(self.transport) or "local"
         if self.transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
         if refusal := self._limiter.acquire(self, self._now()):

@@ -25,11 +25,13 @@ from blog.core.net.http_server import app_runner
 from blog.core.settings import Settings
 from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.lifecycle.lifecycle import Lifecycle
+from blog.lifecycle.own_address import OwnAddress, default_route
 from blog.lifecycle.ports import FastPath, listen, sweep
-from blog.lifecycle.registries import outward, own_url, registries_of
+from blog.lifecycle.registries import own_url, registries_of
 from blog.lifecycle.run_file import WrittenRunFile, run_file
 from blog.registry.client.client import RegistryClient
 from blog.registry.client.discovery import Discovery
+from blog.registry.server.service import Registry
 
 DRAIN_DEADLINE = 8.5
 """Seconds from the request to stop until the end, whatever is still in flight (Docker kills after 10)."""
@@ -76,14 +78,14 @@ class Member:
         follow: Collection[str] = (),
         runner_options: Mapping[str, Any] | None = None,
         port: tuple[str, int] | None = None,
-        own_registry: bool = False,
+        own_registry: Registry | None = None,
         fast_path: FastPath | None = None,
     ) -> AsyncIterator["Member"]:
         """Bind `app` and join the others as `starting`.
 
         `runner_options` are for aiohttp's AppRunner (limits); `fast_path` takes connections before `app`.
-        `port` is a setting's name and value if another than BLOG_PORT is meant. With `own_registry`
-        the registry is mounted on `app` itself. Raises SettingsError when the port is taken.
+        `port` is a setting's name and value if another than BLOG_PORT is meant. `own_registry` is
+        a registry that is mounted on `app` itself. Raises SettingsError when the port is taken.
         """
         instance = Instance.announce(
             service,
@@ -101,8 +103,7 @@ class Member:
             name_and_port = port or ("BLOG_PORT", settings.port)
             address = await listen(member._runner, settings.host, *name_and_port, fast_path=fast_path)
             member._run_file = stack.enter_context(run_file(settings.data_dir, instance.id, address))
-            own = own_url(address) if own_registry else None
-            await member._open_sessions(stack, settings, address, follow, own)
+            await member._open_sessions(stack, settings, address, follow, own_registry)
             # a second time, to come first in a crash: the probe that follows must be refused
             stack.push_async_callback(close)
             await stack.enter_async_context(background(member._measure_lag()))
@@ -137,10 +138,10 @@ class Member:
         settings: Settings,
         address: str,
         follow: Collection[str],
-        own: str | None,
+        own: Registry | None,
     ) -> None:
         """Open the HTTP client and the sessions, which announce us; `own` is our own registry."""
-        self.registries = registries_of(settings, own)
+        self.registries = registries_of(settings, own_url(address) if own else None)
         self.http = await stack.enter_async_context(_client())
         self.registry_client = await stack.enter_async_context(
             RegistryClient(
@@ -148,13 +149,18 @@ class Member:
                 registries=self.registries,
                 clock=self.clock,
                 instance=self._instance.model_copy(update={"address": address}),
+                advertise=settings.advertise,
                 # the local end of a loopback connection does not say where others reach us
-                advertise=settings.advertise or (outward(address) if own else None),
+                elsewhere=default_route(address) if own else None,
                 follow=follow,
                 token=settings.secret,
                 load=self._load,
             )
         )
+        if own is not None and settings.advertise is None:
+            own_address = OwnAddress(address, self.registry_client.reached_at)
+            own.on_reached = own_address.reached_at
+            await stack.enter_async_context(background(own_address.look_up(settings.registry)))
 
     @property
     def instance(self) -> Instance:

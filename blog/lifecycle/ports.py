@@ -2,13 +2,16 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
 from blog.core.errors import SettingsError
 from blog.core.net.address import Address
+from blog.core.net.bound_port import bind
 
 _IN_USE = "{name}={port}: {address} is taken; another blog may run here, or set another {name}."
 _SWEEP_INTERVAL = 0.25
@@ -30,20 +33,22 @@ class FastPath(Protocol):
         """Close the connections that were not handed over."""
 
 
-class _FastPathSite(web.TCPSite):
-    """A port whose connections come to `fast_path` first."""
+class _Site(web.SockSite):
+    """A bound socket; its connections come to `fast_path` first, if there is one."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, fast_path: FastPath) -> None:
-        super().__init__(runner, host, port)
-        self._where = (host, port)
+    def __init__(self, runner: web.AppRunner, bound: socket.socket, fast_path: FastPath | None) -> None:
+        super().__init__(runner, bound)
         self._fast_path = fast_path
 
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
-        assert self._runner.server is not None
-        protocol = self._fast_path.wrap(self._runner.server)
-        self._server = await asyncio.get_running_loop().create_server(protocol, *self._where)
+        protocol: ProtocolFactory | None = self._runner.server
+        assert protocol is not None
+        if self._fast_path is not None:
+            protocol = self._fast_path.wrap(protocol)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(protocol, sock=self._sock, backlog=self._backlog)
 
 
 async def listen(
@@ -53,15 +58,15 @@ async def listen(
 
     Raises SettingsError that names `setting` when the port is taken or may not be bound.
     """
-    if fast_path is None:
-        site = web.TCPSite(runner, host, port)
-    else:
-        site = _FastPathSite(runner, host, port, fast_path)
-    try:
-        await site.start()
-    except OSError as error:
-        raise cannot_listen(error, host, setting, port) from None
-    return str(Address.of(*runner.addresses[0][:2]))
+    with ExitStack() as stack:
+        try:
+            bound = stack.enter_context(bind(host, port))
+            for one in bound.sockets:
+                await _Site(runner, one, fast_path).start()
+        except OSError as error:
+            raise cannot_listen(error, host, setting, port) from None
+        stack.pop_all()  # the runner closes them
+    return str(bound.address)
 
 
 async def sweep(fast_path: FastPath) -> None:

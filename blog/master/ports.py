@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import SecretStr
 from blog.core.errors import SettingsError
 from blog.core.files.atomic import write_atomically
 from blog.core.net.address import Address, AddressError
+from blog.core.net.bound_port import BoundPort, bind
 from blog.core.settings import Settings
 from blog.core.tokens import new_token, parse_tokens, read_token_file
 
@@ -38,17 +38,12 @@ def with_ports(settings: Settings) -> Settings:
     ports: dict[str, int] = {}
     with ExitStack() as held:  # both at once: a port that is released may be found free again
         for name in ("public_port", "admin_port"):
-            port: int = getattr(settings, name)
-            where = _address(settings.host, port)
-            probe = held.enter_context(socket.socket(where.family))
-            if port:
-                # a port in TIME_WAIT is free enough; two that are looked for must differ
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            where = _address(settings.host, getattr(settings, name))
             try:
-                _bind(probe, where, ports.values())
+                bound = held.enter_context(_bind(where, ports.values()))
             except OSError as error:
                 raise SettingsError(_cannot_listen(name.upper(), where, error)) from None
-            ports[name] = probe.getsockname()[1]
+            ports[name] = bound.address.port
     return settings.model_copy(update=ports)
 
 
@@ -59,11 +54,11 @@ def _address(host: str, port: int) -> Address:
         raise SettingsError(f"BLOG_HOST={host}: {error}.") from None
 
 
-def _bind(probe: socket.socket, where: Address, taken: Collection[int]) -> None:
-    """Bind `probe`. Raises OSError, also for a port that this blog has already chosen."""
+def _bind(where: Address, taken: Collection[int]) -> BoundPort:
+    """Bind the port as its owner will. Raises OSError, also for one that this blog has already chosen."""
     if where.port in taken:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    probe.bind(where)
+    return bind(*where)
 
 
 def _cannot_listen(setting: str, where: Address, error: OSError) -> str:

@@ -3,7 +3,8 @@
 from aiohttp import hdrs, web
 
 from blog.core.access_policy import Access
-from blog.core.web import access_control, is_probe, problems
+from blog.core.net.access_control import access_control
+from blog.core.web import is_probe, problems
 from blog.registry.server.rest import RestAPI
 from blog.registry.server.service import Registry
 from blog.registry.server.session_handler import SessionHandler

@@ -16,6 +16,7 @@ from blog.core.decision import Append, Unchanged, Written
 from blog.core.errors import Conflict, NotFound
 from blog.core.ids import sha256_hex
 from blog.core.logs import get_logger
+from blog.core.net.peer import peer_of
 from blog.core.operator import PATH, OperatorCommand, OperatorReport, OperatorRequest
 from blog.core.web import parsed, read_body
 from blog.runtime.binding import REASON, ArgumentSource, Binding, bind_operator
@@ -63,7 +64,7 @@ class OperatorAPI:
             reason=operation.reason,
             changed=report.changed,
             sequence=report.sequence,
-            peer=request.remote,
+            peer=peer_of(request),
             request_id=command_request.request_id,
         )
         return _response(report)

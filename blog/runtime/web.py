@@ -15,12 +15,12 @@ from aiohttp.typedefs import Handler
 from blog.core.access_policy import Access, AccessPolicy
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
+from blog.core.net.access_control import access_control
 from blog.core.operator import PATH as OPERATOR_PATH
 from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.refusals import refused_pattern
 from blog.core.web import (
     SEQUENCE_HEADER,
-    access_control,
     is_probe,
     parsed,
     problems,

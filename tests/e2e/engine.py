@@ -39,10 +39,10 @@ def build(client: Any) -> None:
 class Containers:
     """README's lines: a network, and containers of the image in it; no other flag, but for the writes."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, **network: Any) -> None:
         self.client = client
         self.name = f"blogtest-{uuid.uuid4().hex[:8]}"
-        self.network = client.networks.create(self.name)
+        self.network = client.networks.create(self.name, **network)
         self.made: list[Container] = []
         self.by_service: dict[str, Container] = {}
         self.volumes: list[Any] = []
@@ -121,9 +121,9 @@ class Containers:
 
 
 @contextmanager
-def containers(client: Any) -> Iterator[Containers]:
-    """Give a network for containers; nothing of it is left behind."""
-    made = Containers(client)
+def containers(client: Any, **network: Any) -> Iterator[Containers]:
+    """Give a network for containers, with options of its own; nothing of it is left behind."""
+    made = Containers(client, **network)
     try:
         yield made
     finally:

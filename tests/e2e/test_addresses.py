@@ -66,6 +66,92 @@ def test_of_several_interfaces_it_is_the_one_that_leads_to_the_registry(hosts: H
     assert address_of() == f"{address}:{PORT}"
 
 
+OVERLAY, BRIDGE = "10.88.0", "172.18.0"
+"""The network of a stack, and the one that every machine has for the way outward (`docker_gwbridge`)."""
+
+
+def two_networks(hosts: Hosts, *names: str) -> None:
+    """Give hosts a second interface each: it has the network of the blog, eth0 has the default route."""
+    for number, name in enumerate(names, start=10):
+        hosts.add(name)
+        space = hosts.namespace(name)
+        ip("-n", space, "addr", "flush", "dev", "eth0")
+        ip("-n", space, "addr", "add", f"{BRIDGE}.{number}/24", "dev", "eth0")
+        ip("-n", space, "route", "add", "default", "via", f"{BRIDGE}.1")
+        ip(
+            "-n",
+            space,
+            "link",
+            "add",
+            "link",
+            "eth0",
+            "name",
+            "eth1",
+            "type",
+            "macvlan",
+            "mode",
+            "bridge",
+        )
+        ip("-n", space, "link", "set", "eth1", "up")
+        ip("-n", space, "addr", "add", f"{OVERLAY}.{number}/24", "dev", "eth1")
+        ip("-n", space, "addr", "add", f"fd88::{number}/64", "dev", "eth1", "nodad")
+
+
+def addresses(registry: str, service: str) -> set[str]:
+    """List where a registry says that the ready instances of a service are."""
+    url = f"http://{registry}:4000/v1/services/{service}"
+    try:
+        rows = requests.get(url, headers=AUTH, timeout=5).json()
+    except requests.ConnectionError:
+        return set()
+    return {row["address"] for row in rows if row["state"] == "ready"}
+
+
+@pytest.mark.parametrize("named", [f"{OVERLAY}.10", f"{OVERLAY}.99", "[fd88::99]", "127.0.0.1"])
+@pytest.mark.parametrize("program", ["gateway", "registry"])
+def test_a_registry_is_found_on_the_network_where_it_is_reached(
+    hosts: Hosts, program: str, named: str
+) -> None:
+    """Not on that of the default route: by the name in BLOG_REGISTRY, whatever a service has for address.
+
+    Where that says nothing, the first instance that joins does.
+    """
+    two_networks(hosts, "node-1", "node-2")
+    hosts.run("node-1", program, BLOG_HOST="::", BLOG_REGISTRY=f"http://{named}:4000")
+    expected = f"{OVERLAY}.10:4000" if "fd88" not in named else "[fd88::10]:4000"
+    with hosts.inside("node-2"):
+        if named != "127.0.0.1":
+            wait_until(lambda: addresses(f"{OVERLAY}.10", program) == {expected}, 20)
+        # as an IPv6 network that it was found by, or by IPv4, it is where the instance came from
+        things(hosts, "node-2", f"{OVERLAY}.10", BLOG_HOST="::")
+        wait_until(lambda: addresses(f"{OVERLAY}.10", "things") == {f"{OVERLAY}.11:{PORT}"}, 20)
+        wait_until(lambda: addresses(f"{OVERLAY}.10", program) == {f"{OVERLAY}.10:4000"}, 20)
+
+
+def test_gateways_know_each_other_by_the_network_between_them(hosts: Hosts) -> None:
+    """Each is in its own registry and in the other's; both tell the same address of it."""
+    two_networks(hosts, "node-1", "node-2")
+    both = ",".join(f"http://{OVERLAY}.{number}:4000" for number in (10, 11))
+    for node in ("node-1", "node-2"):
+        hosts.run(node, "gateway", BLOG_HOST="::", BLOG_REGISTRY=both)
+    expected = {f"{OVERLAY}.10:4000", f"{OVERLAY}.11:4000"}
+    with hosts.inside("node-2"):
+        for number in (10, 11):
+            wait_until(lambda: addresses(f"{OVERLAY}.{number}", "gateway") == expected, 30)
+
+
+def test_each_of_two_registries_is_told_the_address_on_its_network(hosts: Hosts) -> None:
+    """An instance between two networks: the last one that it joined changes nothing at the first."""
+    two_networks(hosts, "node-1", "node-2")
+    hosts.run("node-1", "registry", BLOG_HOST=f"{OVERLAY}.10")
+    hosts.run("node-1", "registry", BLOG_HOST=f"{BRIDGE}.10")
+    both = f"{OVERLAY}.10:4000,http://{BRIDGE}.10"
+    things(hosts, "node-2", both, BLOG_HOST="::")
+    with hosts.inside("node-2"):
+        for network in (OVERLAY, BRIDGE):
+            wait_until(lambda: addresses(f"{network}.10", "things") == {f"{network}.11:{PORT}"}, 30)
+
+
 def test_one_address_that_it_listens_on_is_its_address(hosts: Hosts) -> None:
     """Even if the way to the registry begins at another one."""
     hosts.add("two-addresses")
@@ -85,6 +171,26 @@ def test_over_ipv6_it_is_found_by_ipv6(hosts: Hosts) -> None:
     hosts.run("registry-six", "registry", BLOG_HOST="::")
     things(hosts, "six", "[fd77::2]", BLOG_HOST="::")
     assert address_of(registry="[fd77::2]") == f"[fd77::3]:{PORT}"
+
+
+def test_who_listens_on_ipv4_is_found_there_though_it_comes_by_ipv6(hosts: Hosts) -> None:
+    """A name has both kinds of addresses, and IPv6 is tried first: nobody could dial that."""
+    names = (
+        Path("/etc/netns") / hosts.namespace("four") / "hosts"
+    )  # what `ip netns exec` shows it as /etc/hosts
+    hosts.add("both")
+    address = hosts.add("four")
+    for number, name in enumerate(("reader", "registry", "both", "four"), start=1):
+        ip("-n", hosts.namespace(name), "addr", "add", f"fd77::{number}/64", "dev", "eth0", "nodad")
+    hosts.run("both", "registry", BLOG_HOST="::")
+    names.parent.mkdir(parents=True)
+    try:
+        names.write_text("fd77::3 both.test\n10.77.0.4 both.test\n")
+        things(hosts, "four", "both.test", BLOG_HOST="0.0.0.0")
+        assert address_of(registry="[fd77::3]") == f"{address}:{PORT}"
+    finally:
+        names.unlink(missing_ok=True)
+        names.parent.rmdir()
 
 
 def test_who_listens_for_itself_alone_is_told_so(hosts: Hosts) -> None:

@@ -3,13 +3,14 @@
 import json
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-from docker.types import Mount
+from docker.types import IPAMConfig, IPAMPool, Mount
 
 from tests.e2e.conftest import wait_until
 from tests.e2e.engine import IMAGE, SERVICES, Containers, build, connect, containers
@@ -70,6 +71,31 @@ def test_copies_get_their_share_with_no_edit(blog: Containers) -> None:
     assert len(left) == 2
     wait_until(lambda: blog.statuses(post) == ["approved"] * 50, 30)
     copies[1].stop()
+
+
+@pytest.mark.parametrize("kind", ["both", "IPv4 only"])
+def test_it_listens_on_what_its_network_has(client: Any, kind: str) -> None:
+    """IPv4, and IPv6 where the network has that: every port, from outside and from inside."""
+    options: dict[str, Any] = {}
+    if kind == "both":
+        subnet = f"fd{uuid.uuid4().hex[:2]}:{uuid.uuid4().hex[:4]}::/64"
+        pools = [IPAMPool(subnet=subnet)]
+        options = {"enable_ipv6": True, "ipam": IPAMConfig(pool_configs=pools)}
+    with containers(client, **options) as blog:
+        blog.start_all()
+        for container in blog.made:
+            words = ["blog-healthcheck", "--ready"]
+            wait_until(lambda: container.exec_run(words).exit_code == 0, 30)
+        for container, ports in ((blog.made[0], (8080, 4000)), (blog.by_service["bus"], (8000,))):
+            container.reload()
+            assert "BLOG_HOST=::" in container.attrs["Config"]["Env"]
+            [has] = container.attrs["NetworkSettings"]["Networks"].values()
+            addresses = [has["IPAddress"], f"[{has['GlobalIPv6Address']}]"][: 2 if kind == "both" else 1]
+            for address in addresses:
+                for port in ports:
+                    path = "posts" if port == 8080 else "readyz"
+                    answer = requests.get(f"http://{address}:{port}/{path}", timeout=10)
+                    assert answer.status_code == 200
 
 
 def test_stopping_one_fails_no_request(blog: Containers) -> None:

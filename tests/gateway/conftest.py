@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, Route, State
+from blog.core.net.bound_port import bind
 from blog.core.net.instance_client import InstanceClient
 from blog.core.settings import Settings
 from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
@@ -22,7 +23,7 @@ from blog.gateway.telemetry.access_log import AccessLog
 from blog.gateway.telemetry.stats import GatewayStats
 from blog.gateway.upstream.balancer import LoadBalancer
 from blog.http.limits import RESPONSE_TIMEOUT
-from blog.http.listener import bind, listening
+from blog.http.listener import listening
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.client.client import RegistryClient
@@ -75,10 +76,10 @@ class Rig:
         access_log = AccessLog(settings.access_log, is_json=True, write=self.lines.append)
         self.handler = HTTPRequestHandler(settings, self.clock, self.stats, access_log)
 
-    async def start(self, response_timeout: float) -> None:
+    async def start(self, response_timeout: float, host: str) -> None:
         """Open the port."""
-        bound = bind("127.0.0.1", 0)
-        self.port = bound.getsockname()[1]
+        bound = bind(host, 0)
+        self.port = bound.address.port
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         await self._stack.enter_async_context(self.handler.tasks)
         self.listener = await self._stack.enter_async_context(
@@ -225,7 +226,15 @@ def tls(request: pytest.FixtureRequest, tls_files: tuple[Path, Path]) -> Tls | N
 
 
 @pytest.fixture
-async def rig(settings: Settings, response_timeout: float, tls: Tls | None) -> AsyncIterator[Rig]:
+def host() -> str:
+    """Give where the port listens; tests override it. They come by 127.0.0.1."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+async def rig(
+    settings: Settings, response_timeout: float, tls: Tls | None, host: str
+) -> AsyncIterator[Rig]:
     """Give a public port with no instances yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -236,7 +245,7 @@ async def rig(settings: Settings, response_timeout: float, tls: Tls | None) -> A
             )
         )
         rig = Rig(stack, http, settings, tls)
-        await rig.start(response_timeout)
+        await rig.start(response_timeout, host)
         yield rig
 
 

@@ -6,10 +6,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias
 
 from blog.core.errors import BlogError, status_of
+from blog.core.net.bound_port import bind
 from blog.http.application import Handler
 from blog.http.connection_limits import ConnectionLimiter
 from blog.http.heads import RequestHead
-from blog.http.listener import address_of, bind, listening
+from blog.http.listener import listening
 from blog.http.server import ServerConnection
 from tests.certificates import Tls
 from tests.loops import broken_off
@@ -101,16 +102,16 @@ class Rig:
         self.time += seconds
         self.limiter.sweep(self.time)
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection."""
         count = len(self.limiter.open)
-        reader, writer = await self.open()
+        reader, writer = await self.open(host)
         await until(lambda: len(self.limiter.open) != count)
         return reader, writer
 
-    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def open(self, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection that may be refused."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._client)
+        reader, writer = await asyncio.open_connection(host, self.port, ssl=self._client)
         self.writers.append(writer)
         return reader, writer
 
@@ -123,11 +124,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def opened_rig(tls: Tls | None, total: int = 100, per_address: int = 100) -> AsyncIterator[Rig]:
+async def opened_rig(
+    tls: Tls | None, total: int = 100, per_address: int = 100, host: str = "127.0.0.1"
+) -> AsyncIterator[Rig]:
     """Open a port."""
     limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(total, per_address)
-    bound = bind("127.0.0.1", 0)
-    rig = Rig(int(address_of(bound).rpartition(":")[2]), Echo(), limiter, tls)
+    bound = bind(host, 0)
+    rig = Rig(bound.address.port, Echo(), limiter, tls)
     context = tls.server if tls else None
     async with listening(bound, rig.echo, limiter, now=lambda: rig.time, sweep=lambda: None, tls=context):
         try:

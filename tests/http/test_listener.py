@@ -3,16 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from blog.core.net.bound_port import bind
 from blog.http import listener
+from blog.http.connection_limits import ConnectionLimiter
 from blog.http.limits import HEAD_TIMEOUT, LINGER_TIMEOUT
+from blog.http.server import ServerConnection
 from tests.certificates import Tls, tls_of
-from tests.http.rig import HEAD, Rig, opened_rig, until
+from tests.http.rig import HEAD, Echo, Rig, opened_rig, until
 from tests.loops import broken_off
 
 
@@ -130,3 +134,39 @@ async def test_a_client_that_has_its_response_and_never_closes_gives_its_place_b
         await until(connection.has_delivered)
         rig.pass_time(LINGER_TIMEOUT + 0.1)
         await until(lambda: not rig.limiter.open)
+
+
+@pytest.mark.parametrize("both", ["plain", "TLS"])
+async def test_on_every_address_each_client_has_its_own(both: str, tls: Tls) -> None:
+    """IPv4 and IPv6 come by one socket; IPv4 is not shown as IPv6, and counts as one address."""
+    async with opened_rig(tls if both == "TLS" else None, host="::", per_address=1) as rig:
+        for client in ("127.0.0.1", "::1"):
+            reader, writer = await rig.connect(client)
+            writer.write(HEAD % 1)
+            await reader.readuntil(b"/1")
+        assert sorted(one.address for one in rig.limiter.open) == ["127.0.0.1", "::1"]
+        reader, writer = await rig.open("127.0.0.1")
+        assert b" 429 " in await reader.readline()
+
+
+async def test_a_name_is_listened_on_at_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And let go at each."""
+    original = socket.getaddrinfo
+
+    def resolved(_: str, *args: Any, **options: Any) -> list[Any]:
+        return [info for host in ("127.0.0.1", "::1") for info in original(host, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    bound = bind("localhost", 0)
+    monkeypatch.undo()
+    limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(9, 9)
+    async with listener.listening(bound, Echo(), limiter, now=lambda: 1.0, sweep=lambda: None) as port:
+        for host in ("127.0.0.1", "::1"):
+            reader, writer = await asyncio.open_connection(host, bound.address.port)
+            writer.write(HEAD % 1)
+            await reader.readuntil(b"/1")
+            await broken_off(writer)
+        port.stop()
+        for host in ("127.0.0.1", "::1"):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(host, bound.address.port)

@@ -18,9 +18,10 @@ from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
+from blog.core.net.access_control import access_control
 from blog.core.net.address import Address
 from blog.core.settings import Settings, load
-from blog.core.web import access_control, problems
+from blog.core.web import problems
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, _client

@@ -1,12 +1,9 @@
 """Where an instance announces itself, if one of the registries is its own."""
 
-from ipaddress import ip_address
-
 import pytest
 
-from blog.core.net.address import Address
 from blog.core.settings import Settings
-from blog.lifecycle.registries import outward, own_url, registries_of
+from blog.lifecycle.registries import own_url, registries_of
 
 
 @pytest.mark.parametrize(
@@ -40,16 +37,3 @@ def test_one_registry_is_enough_for_itself_several_know_each_other(
 ) -> None:
     """The default names a registry at this machine, which may be that of another blog."""
     assert list(registries_of(Settings(registry=named), own)) == expected
-
-
-def test_bound_to_every_address_it_is_found_at_one_that_leads_outward() -> None:
-    """What is bound to one address is found there."""
-    for bound, version in (("0.0.0.0:4000", 4), ("[::]:4000", 6)):
-        found = outward(bound)
-        if found is not None:  # this machine has a route
-            address = ip_address(Address.parse(found).host)
-            assert address.version == version
-            assert not address.is_unspecified
-            assert not address.is_loopback
-    assert outward("10.0.0.5:4000") is None
-    assert outward("[fd00::5]:4000") is None

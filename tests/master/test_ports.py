@@ -2,53 +2,42 @@
 
 import socket
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import pytest
 from pydantic import SecretStr
 
 from blog.core.errors import SettingsError
+from blog.core.net.address import Address
 from blog.core.settings import Settings
+from blog.master import ports
 from blog.master.ports import known_token, known_tokens, with_ports, with_token
 
 TOKEN = "token-of-a-test-blog"
 
 
-class Probe:
-    """A socket of a machine that hands out the lowest free port, also one just given back."""
+class Held:
+    """A port of a machine that hands out the lowest free one, also one just given back."""
 
-    held: set[int]
+    held: ClassVar[set[int]] = set()
 
-    def __init__(self, family: socket.AddressFamily) -> None:
-        del family
-        self._port = 0
-
-    def setsockopt(self, *_: int) -> None:
-        """Take note of nothing."""
-
-    def bind(self, address: tuple[str, int]) -> None:
-        """Take the port, or the lowest free one."""
-        self._port = address[1] or min(set(range(1024, 1100)) - self.held)
-        self.held.add(self._port)
-
-    def getsockname(self) -> tuple[str, int]:
-        """Say which."""
-        return ("127.0.0.1", self._port)
+    def __init__(self, host: str, port: int) -> None:
+        self.address = Address(host, port or min(set(range(1024, 1100)) - self.held))
 
     def __enter__(self) -> Self:
+        self.held.add(self.address.port)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.held.discard(self._port)
+        self.held.discard(self.address.port)
 
 
 def test_two_free_ports_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one is held until the second is found."""
-    made: Any = type("Made", (Probe,), {"held": set()})
-    monkeypatch.setattr(socket, "socket", made)
+    monkeypatch.setattr(ports, "bind", Held)
     found = with_ports(Settings(public_port=0, admin_port=0))
     assert (found.public_port, found.admin_port) == (1024, 1025)
-    assert not made.held
+    assert not Held.held
 
 
 def test_free_ports_can_be_listened_at() -> None:
@@ -73,12 +62,15 @@ def test_every_way_to_write_a_host_of_this_machine(host: str) -> None:
     assert len({0, found.public_port, found.admin_port}) == 3
 
 
-@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
-def test_a_port_that_is_taken_says_which(host: str) -> None:
-    """In either family."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [("::1", "::1"), ("127.0.0.1", "127.0.0.1"), ("::", "::1"), ("::", "127.0.0.1"), ("::", "0.0.0.0")],
+)
+def test_a_port_that_is_taken_says_which(host: str, taken: str) -> None:
+    """In either family, and where both are meant, in one of them."""
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
     with socket.socket(family) as other:
-        other.bind((host, 0))
+        other.bind((taken, 0))
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(

@@ -26,6 +26,25 @@ def test_the_guess(bound: str, local: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bound", "local", "elsewhere", "expected"),
+    [
+        ("0.0.0.0:4000", "127.0.0.1", "10.0.0.5", "10.0.0.5:4000"),
+        ("[::]:4000", "::1", "10.0.0.5", "10.0.0.5:4000"),
+        ("[::]:4000", "127.0.0.1", "fd00::5", "[fd00::5]:4000"),
+        ("[::]:4000", "10.0.1.5", "10.0.0.5", "10.0.1.5:4000"),  # to a registry elsewhere
+        ("10.0.2.5:4000", "10.0.2.5", "10.0.0.5", "10.0.2.5:4000"),
+        ("127.0.0.1:4000", "127.0.0.1", "10.0.0.5", "127.0.0.1:4000"),  # it listens there only
+        ("[::]:4000", "127.0.0.1", None, "127.0.0.1:4000"),
+    ],
+)
+def test_where_a_registry_is_our_own_others_reach_us_elsewhere(
+    bound: str, local: str, elsewhere: str | None, expected: str
+) -> None:
+    """A local end that is loopback says nothing; any other one does."""
+    assert announced_address(bound, local, elsewhere) == expected
+
+
+@pytest.mark.parametrize(
     ("tried", "peer", "says"),
     [
         # the registry in a container whose port is published, the instance beside the engine
@@ -33,6 +52,8 @@ def test_the_guess(bound: str, local: str, expected: str) -> None:
         ("[::1]:8000", "fd00::5", "BLOG_ADVERTISE=[fd00::5]:8000"),
         ("192.168.7.2:8000", "203.0.113.9", "NAT"),  # behind a router
         ("10.0.0.5:8000", "10.0.0.5", "BLOG_HOST=0.0.0.0"),  # it listens at loopback, or a firewall
+        ("[fd00::5]:8000", "fd00::5", "BLOG_HOST=::"),
+        ("[::1]:8000", "fd00::5", "BLOG_HOST=::"),
         ("[fe80::5]:8000", "fe80::5", "BLOG_ADVERTISE"),
         ("my-host:8000", "10.0.0.5", "BLOG_ADVERTISE"),
         ("10.0.0.5:8000", "", "BLOG_ADVERTISE"),

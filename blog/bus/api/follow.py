@@ -15,6 +15,7 @@ from blog.bus.log.tail import EventFilter, TailPage
 from blog.core.background import background
 from blog.core.events import NDJSON_TYPE
 from blog.core.logs import get_logger
+from blog.core.net.peer import peer_of
 from blog.eventlog.wire import LOG_HEADER, encode_page
 from blog.lifecycle.member import Member
 
@@ -65,7 +66,7 @@ class FollowStreams:
                 async with background(_set_when(self._member.draining, appended)):
                     await self._feed(response, after, event_filter, appended)
             except TimeoutError:
-                log.info("follower.cut_off", address=request.remote, head=self._log.head)
+                log.info("follower.cut_off", address=peer_of(request), head=self._log.head)
                 if request.transport is not None:
                     request.transport.abort()  # what it has not read is not kept for it
         return response

@@ -11,7 +11,8 @@ from blog.bus.log.tail import EventFilter
 from blog.core.access_policy import Access, AccessPolicy
 from blog.core.errors import NotFound
 from blog.core.events import BATCH_TYPE, EVENT_TYPE
-from blog.core.web import access_control, is_probe, number, problems, read_body
+from blog.core.net.access_control import access_control
+from blog.core.web import is_probe, number, problems, read_body
 from blog.eventlog.wire import (
     APPEND_TYPES,
     LOG_HEADER,

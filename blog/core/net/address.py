@@ -80,6 +80,12 @@ class Address(tuple[str, int]):
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
+    def families(self) -> tuple[socket.AddressFamily, ...]:
+        """The families by which others reach a port bound to it: `::` is both (`bound_port`)."""
+        is_both = self.is_unspecified and self.family is socket.AF_INET6
+        return (socket.AF_INET, socket.AF_INET6) if is_both else (self.family,)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect to it: 127.0.0.0/8, ::1 and the name `localhost`."""
         packed = _packed(self.host).removeprefix(_MAPPED)
@@ -97,10 +103,13 @@ class Address(tuple[str, int]):
 
     @property
     def local(self) -> "Address":
-        """Where this machine connects to it: the loopback address for an unspecified one, else itself."""
+        """Where this machine connects to it: the loopback address for an unspecified one, else itself.
+
+        A port on `::` is one on 0.0.0.0 too (`bound_port`): that is what is left where IPv6 is off.
+        """
         if not self.is_unspecified:
             return self
-        return self.with_host("127.0.0.1" if self.family is socket.AF_INET else "::1")
+        return self.with_host("::1" if self.family is socket.AF_INET6 and has_ipv6() else "127.0.0.1")
 
     def with_host(self, host: str) -> "Address":
         """Return the same port of another host. Raises AddressError."""
@@ -124,6 +133,16 @@ class Address(tuple[str, int]):
     def __repr__(self) -> str:
         """Show it as it is written."""
         return f"<Address {self}>"
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine reaches itself by IPv6: where that is off, it has no `::1`."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def bare(host: str) -> str:

@@ -16,6 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from blog.core.errors import Malformed
 from blog.core.logs import get_logger
 from blog.core.net.codings import must_be_chunked, must_be_plain
+from blog.core.net.peer import peer_of
 from blog.core.web import EXPECTATION, expectation_failed, problem
 
 _CONTINUE = "100-continue"
@@ -134,7 +135,7 @@ class _RequestHandler(RequestHandler):
         """Respond to what is not a valid request with a problem, and end the connection."""
         if status >= web.HTTPInternalServerError.status_code:
             return super().handle_error(request, status, exc, message)
-        log.info("request.malformed", address=request.remote, reason=(message or "").partition("\n")[0])
+        log.info("request.malformed", address=peer_of(request), reason=(message or "").partition("\n")[0])
         error = Malformed("This is not a valid HTTP/1.1 request.", headers={hdrs.CONNECTION: "close"})
         response = problem(error)
         response.force_close()

@@ -1,27 +1,31 @@
-"""Client address: the client behind trusted proxies. Pure (RFC 7239 §5.2, as X-Forwarded-For)."""
+"""Client address: the client behind trusted proxies. Pure (RFC 7239 §5.2, as X-Forwarded-For).
+
+IPv4 that is written as IPv6 (`::ffff:192.0.2.1`), by a proxy or in a setting, is IPv4.
+"""
 
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 _MAX_PROXIES = 32
+_MAPPED_BITS = 96
+"""The length of the prefix of IPv4 within IPv6 (RFC 4291 §2.5.5.2)."""
 
 
 class TrustedProxies:
     """Proxies that are trusted to name their clients: those in `cidrs`."""
 
     def __init__(self, cidrs: Iterable[str]) -> None:
-        self._networks = [ip_network(cidr, strict=False) for cidr in cidrs]
+        self._networks = [_network(cidr) for cidr in cidrs]
 
     def trusts(self, address: str) -> bool:
         """Return whether a peer is one of them."""
         if not self._networks:
             return False
         try:
-            parsed = ip_address(address.partition("%")[0])
+            parsed = _parsed(address)
         except ValueError:
             return False
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        return any((mapped or parsed) in network for network in self._networks)
+        return any(parsed in network for network in self._networks)
 
     def client_of(self, peer: str, forwarded_for: Iterable[bytes]) -> str:
         """Return the client that `peer` forwards for: the last address in its list that is not trusted.
@@ -49,6 +53,21 @@ def _address(text: str) -> str | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text.partition("%")[0]))
+        return str(_parsed(text))
     except ValueError:
         return None
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address:
+    """Parse an address, without its zone. Raises ValueError."""
+    found = ip_address(text.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _network(cidr: str) -> IPv4Network | IPv6Network:
+    """Parse a network. Raises ValueError."""
+    found = ip_network(cidr, strict=False)
+    mapped = getattr(found.network_address, "ipv4_mapped", None)
+    if mapped is None or found.prefixlen < _MAPPED_BITS:
+        return found
+    return IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))

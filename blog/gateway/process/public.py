@@ -2,7 +2,6 @@
 
 import asyncio
 import resource
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ import aiohttp
 
 from blog.core.clock import Clock
 from blog.core.logs import get_logger, is_json
+from blog.core.net.bound_port import BoundPort
 from blog.core.net.instance_client import InstanceClient
 from blog.core.settings import Settings
 from blog.gateway.edge.handler import HandlerParts, HTTPRequestHandler
@@ -46,7 +46,7 @@ class PublicPort:
         self._listener: Listener
 
     @asynccontextmanager
-    async def listening(self, bound: socket.socket) -> AsyncIterator[None]:
+    async def listening(self, bound: BoundPort) -> AsyncIterator[None]:
         """Listen on `bound` while the body runs; then abort what is open."""
         raise_file_limit()
         tls = self._certificate.context if self._certificate else None

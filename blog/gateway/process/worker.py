@@ -18,13 +18,13 @@ from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.logs import configure, get_logger
+from blog.core.net.bound_port import bind
 from blog.core.net.http_client import client_session
 from blog.core.settings import Settings, load
 from blog.gateway.edge.token_buckets import TokenBuckets
 from blog.gateway.process.public import PublicPort
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.stats import StatsSnapshot
-from blog.http.listener import bind
 from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.registry.client.client import RegistryClient
 
@@ -45,7 +45,7 @@ async def work(settings: Settings, stats_fd: int, buckets: int) -> None:
     health = HealthEndpoints("worker", CollectorRegistry())
     public = PublicPort(settings, clock, RouteTable(), TokenBuckets(buckets))
     async with AsyncExitStack() as stack:
-        bound = bind(settings.host, settings.public_port, shared=True)
+        bound = stack.enter_context(bind(settings.host, settings.public_port, shared=True))
         http = await stack.enter_async_context(client_session())
         registry_client = await stack.enter_async_context(
             RegistryClient(

@@ -12,6 +12,7 @@ from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import BoundMember, Lifecycle
+from blog.lifecycle.registries import own_url
 from blog.master.programs import GATEWAY, program
 from blog.master.runtimes.base import EXIT_CONFIG_ERROR, AdoptedReplica
 
@@ -126,5 +127,5 @@ class InProcessRuntime:
         """Return the settings of one instance: any free port, and the gateway's registry."""
         changes: dict[str, object] = {"port": 0, "advertise": None, "embed_registry": True}
         if self.gateway is not None and service != GATEWAY:
-            changes["registry"] = (f"http://{self.gateway.instance.address}",)
+            changes["registry"] = (own_url(self.gateway.instance.address),)
         return self._settings.model_copy(update=changes)

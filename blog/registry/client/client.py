@@ -4,7 +4,7 @@ Reconnecting never gives up. Leaving the context without `leave` is what a crash
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
@@ -16,12 +16,11 @@ from blog.core.clock import Clock
 from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
 from blog.core.web import bearer
-from blog.registry.address import announced_address
+from blog.registry.client.announcement import Announcement
 from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
 from blog.registry.client.refusal import SESSION, is_refusal, refusal_of
 from blog.registry.messages import (
-    NEVER_AWAITED,
     Ack,
     DialBackFailed,
     Drained,
@@ -60,9 +59,10 @@ log = get_logger()
 class RegistryClient:
     """Announces `instance` at each of `registries`, and follows the services in `follow`.
 
-    Without an instance it only follows. Without `advertise` the address that a registry gets is the
-    local end of the connection to it, with the port of `instance.address`, the address listened on.
-    `expected` is for a master: how many instances of each service it keeps running now.
+    Without an instance it only follows. Without `advertise` the address that a registry gets is the local
+    end of the connection to it, with the port of `instance.address`, the address listened on; where that
+    is loopback, `elsewhere`, or what `reached_at` says later. `expected` is for a master: how many
+    instances of each service it keeps running now.
     """
 
     def __init__(  # noqa: PLR0913 - what an instance announces of itself
@@ -73,6 +73,7 @@ class RegistryClient:
         clock: Clock,
         instance: Instance | None = None,
         advertise: str | None = None,
+        elsewhere: str | None = None,
         follow: Collection[str] = (),
         token: str | None = None,
         load: Callable[[], Load] = Load,
@@ -83,11 +84,10 @@ class RegistryClient:
         self._http = http
         self._registries = tuple(dict.fromkeys(url.rstrip("/") for url in registries))
         self._clock = clock
-        self._advertise = advertise
+        self._announcement = None if instance is None else Announcement(instance, advertise, elsewhere)
         self._headers = bearer(token)
         self._load = load
         self._expected = expected
-        self._bound = instance.address if instance else ""
         self._connections: dict[str, RegistryConnection] = {}
         self._failures = {url: Failures(_HELD_AFTER) for url in self._registries}
         self._untried = set(self._registries)
@@ -122,6 +122,14 @@ class RegistryClient:
         """Send again what a registry that has just started has to wait for: it has changed."""
         for connection in self._connections.values():
             if connection.is_joined and not self.discovery.is_complete:
+                self._send_join(connection)
+
+    def reached_at(self, host: str) -> None:
+        """Announce `host` where the local end of a connection says nothing; it is for instances."""
+        assert self._announcement is not None
+        self._announcement.elsewhere = host
+        for connection in self._connections.values():
+            if self._announcement.is_outdated(connection):
                 self._send_join(connection)
 
     async def ready(self) -> None:
@@ -200,6 +208,8 @@ class RegistryClient:
                 deadline.reschedule(None)
                 connection = self._connections[url] = RegistryConnection(url, socket)
                 try:
+                    if self._announcement is not None:
+                        await self._announcement.find_way(connection)
                     self._send_join(connection)
                     send = connection.send_queued(self._running)
                     async with background(send, self._send_heartbeats(connection)):
@@ -210,15 +220,15 @@ class RegistryClient:
 
     def _send_join(self, connection: RegistryConnection) -> None:
         """Announce the instance, at the address where this registry sees it, and what it knows."""
-        if self.instance is not None:
-            address = self._advertise or announced_address(self._bound, connection.local_host)
-            self.instance = self.instance.model_copy(update={"address": address})
+        instance = None if self._announcement is None else self._announcement.at(connection)
+        if connection.url == next(filter(self._connections.__contains__, self._registries)):
+            self.instance = instance  # which address we call our own: that of the first registry
         expected = self._expected()
         connection.send(
             Join(
-                instance=self.instance,
+                instance=instance,
                 follow=self.discovery.follow,
-                known=tuple(_awaited(self.discovery)),
+                known=tuple(self.discovery.awaited()),
                 expects=None if expected is None else dict(expected),
             )
         )
@@ -293,10 +303,3 @@ def is_worth_a_line(failures: int) -> bool:
     """Return whether to log this failure: the 20th, 40th, 80th … in a row."""
     times, rest = divmod(failures, _WARN_FIRST)
     return rest == 0 and times.bit_count() == 1
-
-
-def _awaited(discovery: Discovery) -> Iterator[str]:
-    """Yield the ids that a registry that has just started waits for, because we knew them before."""
-    for instance in discovery.instances.values():
-        if instance.is_serving() and instance.service not in NEVER_AWAITED:
-            yield instance.id

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import aiohttp
 
+from blog.core.net.peer import local_host
 from blog.registry.messages import FromInstance
 
 MAX_MISSED_HEARTBEATS = 3
@@ -21,13 +22,20 @@ class RegistryConnection:
         self.is_acknowledged = False
         """Set once the registry has dialled back: others see the instance as ready."""
         self.is_drained = asyncio.Event()
+        self.way: str | None = None
+        """Our address on the way to the registry, if it is not the local end of this connection."""
+        self.announced: str | None = None
+        """The address that this registry was told."""
         self._queue: asyncio.Queue[FromInstance] = asyncio.Queue()
         self._missed_heartbeats = 0
 
     @property
     def local_host(self) -> str:
-        """The host of the local end."""
-        return str(self.socket.get_extra_info("sockname")[0])
+        """Our IP address on the way to it. Raises ConnectionError when the connection is gone."""
+        host = self.way or local_host(self.socket)
+        if not host:
+            raise ConnectionError("the connection broke at once")
+        return host
 
     def send(self, message: FromInstance) -> None:
         """Queue `message`."""

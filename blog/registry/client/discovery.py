@@ -5,14 +5,14 @@ While disconnected, the last good table is kept; only an explicit message makes 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from blog.core.instance import Instance, State
 from blog.registry.client.merge import TableSource, merged
 from blog.registry.client.round_robin import RoundRobin
 from blog.registry.log_identity import BUS, LOG_KEY
-from blog.registry.messages import Joined, TableDelta, TableSnapshot
+from blog.registry.messages import NEVER_AWAITED, Joined, TableDelta, TableSnapshot
 
 
 class Discovery:
@@ -73,6 +73,12 @@ class Discovery:
         of_service = [item for item in self._instances.values() if item.service == service]
         ready = tuple(item for item in of_service if item.state is State.READY)
         return ready or tuple(item for item in of_service if item.state is State.SUSPECT)
+
+    def awaited(self) -> Iterator[str]:
+        """Yield the ids that a registry that has just started waits for, because we knew them before."""
+        for instance in self._instances.values():
+            if instance.is_serving() and instance.service not in NEVER_AWAITED:
+                yield instance.id
 
     def next(self, service: str, skip: Container[str] | None = None) -> Instance | None:
         """Select an instance round robin, none of `skip`; a suspect only if no ready one is left."""

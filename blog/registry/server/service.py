@@ -65,6 +65,8 @@ class Registry:
         self.membership = Membership(clock.monotonic(), known_services)
         self.publisher = TablePublisher(self.epoch)
         self.log_identity = LogIdentity(known_log, remember_log)
+        self.on_reached: Callable[[str], None] = _ignore
+        """Takes the local address at which an instance has joined."""
         self._clock = clock
         self.policy = policy
         self._remember_services = remember_services

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
+from blog.core.net.peer import local_host
 from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
 
 BACKLOG: Final = 16 << 20
@@ -38,6 +39,11 @@ class ServerSession:
         self.sent_version = 0
         self._transport = transport
         self._missed_heartbeats = 0
+
+    @property
+    def local_host(self) -> str:
+        """Our IP address that the other end connects to; "" if there is none."""
+        return local_host(self._transport)
 
     def send(self, message: FromRegistry) -> None:
         """Send `message`."""

@@ -4,7 +4,7 @@ from aiohttp import WSMsgType, web
 from pydantic import ValidationError
 
 from blog.core.logs import get_logger
-from blog.core.web import peer_of
+from blog.core.net.peer import peer_of
 from blog.registry.messages import (
     Ack,
     DrainRequest,
@@ -107,6 +107,7 @@ class SessionHandler:
         if instance is not None and self._registry.log_identity.accepts(instance):
             self._publisher.set_instance(session, instance.id)
             self._membership.join(instance, now)
+            self._registry.on_reached(session.local_host)
             log.info("instance.joined", id=instance.id, address=instance.address)
         session.send(
             Joined(

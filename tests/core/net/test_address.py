@@ -1,6 +1,7 @@
 """An address is read, written and compared in one way, IPv6 with brackets; rubbish is told why."""
 
 import copy
+import errno
 import pickle
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.core.net.address import Address, AddressError, bare
+from blog.core.net.address import Address, AddressError, bare, has_ipv6
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,30 @@ def test_who_can_dial_it_is_known(
     address = Address(host, 80)
     assert (address.is_loopback, address.is_unspecified) == (is_loopback, is_unspecified)
     assert str(address.local) == local
+
+
+@pytest.mark.parametrize(
+    ("host", "families"),
+    [("::", {4, 6}), ("0.0.0.0", {4}), ("10.0.0.7", {4}), ("::1", {6}), ("fd00::5", {6})],
+)
+def test_others_come_by_the_families_that_are_listened_on(host: str, families: set[int]) -> None:
+    """Every address of IPv6 is every one of IPv4 too."""
+    versions = {socket.AF_INET: 4, socket.AF_INET6: 6}
+    assert {versions[family] for family in Address(host, 80).families} == families
+
+
+@pytest.mark.parametrize("host", ["::", "0.0.0.0", "10.0.0.7", "::1"])
+def test_without_ipv6_this_machine_is_reached_by_ipv4(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port on every address is one of IPv4 too; an address of its own is what it is."""
+    assert has_ipv6()
+
+    class Socket(socket.socket):
+        def bind(self, _: object) -> None:
+            raise OSError(errno.EADDRNOTAVAIL, "there is none")
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    expected = "127.0.0.1" if host in ("::", "0.0.0.0") else host
+    assert Address(host, 80).local == Address(expected, 80)
 
 
 def test_it_makes_urls_and_others_like_it() -> None:

@@ -21,8 +21,9 @@ from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from blog.core.access_policy import Access, AccessPolicy
+from blog.core.net.access_control import access_control
 from blog.core.net.http_server import app_runner
-from blog.core.web import access_control, parsed, problems, read_all, read_body, requires_instance
+from blog.core.web import parsed, problems, read_all, read_body, requires_instance
 
 BLOG = Path(__file__).parents[3] / "blog"
 TOKEN = "token-of-a-server"

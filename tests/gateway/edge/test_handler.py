@@ -224,6 +224,62 @@ class TestWritesByRate:
         assert line["request_id"] == heard["x-request-id"]
         assert line["trace"] == heard["traceparent"]
 
+    @pytest.mark.parametrize("said", ["::ffff:203.0.113.7", "[::ffff:203.0.113.7]:4711"])
+    async def test_a_client_that_a_proxy_names_in_another_way_is_the_same(
+        self, rig: Any, count: Any, said: str
+    ) -> None:
+        """IPv4 written as IPv6, by a proxy that serves both kinds with one socket."""
+        await rig.instance(count())
+        statuses = []
+        for client in ("203.0.113.7", said, "203.0.113.7"):
+            headers = {"X-Forwarded-For": client}
+            async with rig.http.post(f"{rig.url}/things", data=b"x", headers=headers) as answer:
+                statuses.append(answer.status)
+        assert statuses == [200, 200, 429]
+
+
+class TestBothKindsOfAddresses:
+    """On every address, with one socket for IPv4 and IPv6."""
+
+    @pytest.fixture
+    def host(self) -> str:
+        """Listen on both."""
+        return "::"
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        """Allow two at once, and trust the proxy at 127.0.0.1, but not that at ::1."""
+        return Settings(write_rate=0.5, write_burst=2, trusted_proxies=("127.0.0.0/8",))
+
+    async def test_a_client_has_one_address_everywhere(self, rig: Any) -> None:
+        """Forwarded, trusted and logged: IPv4 as IPv4, IPv6 as IPv6."""
+        await rig.instance(echo)
+        headers = {"X-Forwarded-For": "203.0.113.7"}
+        heard = []
+        for url in (rig.url, rig.url.replace("127.0.0.1", "[::1]")):
+            for given in ({}, headers):
+                async with rig.http.get(f"{url}/things", headers=given) as answer:
+                    fields = {name.lower(): value for name, value in json.loads(await answer.read())}
+                heard.append((fields["x-forwarded-for"], fields["forwarded"].partition(";")[0]))
+        assert heard == [
+            ("127.0.0.1", "for=127.0.0.1"),
+            ("203.0.113.7", "for=203.0.113.7"),
+            ("::1", 'for="[::1]"'),
+            ("::1", 'for="[::1]"'),
+        ]
+        rig.handler.sweep()
+        logged = [json.loads(line)["client"] for text in rig.lines for line in text.splitlines()]
+        assert logged == ["127.0.0.1", "203.0.113.7", "::1", "::1"]
+
+    async def test_writes_are_limited_by_that_address(self, rig: Any, count: Any) -> None:
+        """Each connection of a client is the same client."""
+        await rig.instance(count())
+        statuses = []
+        for said in ({}, {"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "::ffff:127.0.0.1"}):
+            async with rig.http.post(f"{rig.url}/things", data=b"x", headers=said) as answer:
+                statuses.append(answer.status)
+        assert statuses == [200, 200, 429]
+
 
 async def test_a_route_may_say_its_own_limits(rig: Any, count: Any) -> None:
     """A body larger than what others take, and less time to answer."""

@@ -1,6 +1,7 @@
 """One instance and several registries: each may die, restart, fall silent or be cut off."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -11,12 +12,14 @@ from aiohttp.test_utils import TestServer
 
 from blog.core.clock import SystemClock
 from blog.core.instance import State
+from blog.core.net.address import Address
 from blog.core.net.http_client import client_session
 from blog.registry.client import client as sessions
 from blog.registry.client import connection as connections
 from blog.registry.client.client import RegistryClient, is_worth_a_line, reconnect_delay
 from blog.registry.client.connection import RegistryConnection
 from blog.registry.messages import Joined
+from blog.registry.server.service import Registry
 from tests.fakes import FakeClock
 from tests.registry.server.test_service import TOKEN, World, a_world, running, seen
 
@@ -271,3 +274,76 @@ def test_reconnecting_stays_below_a_second_however_long_the_registry_was_away(fa
 def test_a_registry_that_is_away_for_hours_fills_no_log() -> None:
     """A line after 20 failures, which is some seconds, then after twice as many each time."""
     assert [n for n in range(1, 1000) if is_worth_a_line(n)] == [20, 40, 80, 160, 320, 640]
+
+
+def told(registry: Registry, instance_id: str = "p1") -> str | None:
+    """Return the host that a registry was told, None while it was told nothing."""
+    instance = registry.membership.get(instance_id)
+    return None if instance is None else Address.parse(instance.address).host
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_each_registry_is_told_the_address_on_the_way_to_it(*, is_first: bool) -> None:
+    """And stays with it; what the instance calls its own is that of the first one."""
+    async with a_world() as world, running(host="::1") as (six, url):
+        both = [world.url, url] if is_first else [url, world.url]
+        client = await world.open(await world.stub("p1"), registries=both, expected=lambda: {"posts": 1})
+        await until(lambda: (told(world.registry), told(six)) == ("127.0.0.1", "::1"))
+        await until(lambda: all(one.is_joined for one in client._connections.values()))
+        client.send_expected()  # they are told again
+        assert client.instance is not None
+        assert Address.parse(client.instance.address).host == ("127.0.0.1" if is_first else "::1")
+        client.reached_at("10.9.9.9")  # of both, the local end is loopback
+        await until(lambda: told(world.registry) == told(six) == "10.9.9.9")
+
+
+async def test_an_address_that_is_better_known_later_is_dialled_anew() -> None:
+    """The first guess led nowhere; then the instance is ready, as it asked to be."""
+    async with a_world() as world:
+        client = await world.open(await world.stub("p1"), elsewhere="127.1.2.3")
+        ready = asyncio.create_task(client.ready())
+        await until(lambda: told(world.registry) == "127.1.2.3")
+        client.reached_at("127.0.0.1")
+        async with asyncio.timeout(5):
+            await ready
+        assert told(world.registry) == "127.0.0.1"
+        client.reached_at("127.1.2.3")
+        await until(lambda: told(world.registry) == "127.1.2.3")
+        instance = world.registry.membership.get("p1")
+        assert instance is not None
+        assert instance.state is State.STARTING  # until it was dialled there, which fails
+
+
+async def test_what_is_advertised_is_told_to_all_whatever_is_found() -> None:
+    """It was set because nothing else works."""
+    async with a_world() as world, running(host="::1") as (six, url):
+        stub = await world.stub("p1")
+        client = await world.open(
+            stub, registries=[world.url, url], advertise="blog.example:80", elsewhere="10.1.1.1"
+        )
+        await until(lambda: told(world.registry) == told(six) == "blog.example")
+        client.reached_at("10.9.9.9")
+        assert client.instance is not None
+        assert client.instance.address == "blog.example:80"
+
+
+async def test_a_connection_that_is_gone_at_once_is_tried_again() -> None:
+    """Its local end cannot be told any more; that is no reason to end."""
+    gone = cast("aiohttp.ClientWebSocketResponse", Gone())
+    with pytest.raises(ConnectionError):
+        _ = RegistryConnection("http://a", gone).local_host
+
+
+class Gone:
+    """A socket whose connection is lost."""
+
+    def get_extra_info(self, _: str, default: object = None) -> object:
+        """Know nothing."""
+        return default

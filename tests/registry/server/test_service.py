@@ -96,10 +96,12 @@ class World:
 
 
 @asynccontextmanager
-async def running(port: int = 0, clock: Clock | None = None) -> AsyncIterator[tuple[Registry, str]]:
+async def running(
+    port: int = 0, clock: Clock | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[Registry, str]]:
     """Run a registry; give it and its URL."""
     async with Registry(clock=clock or SystemClock(), policy=AccessPolicy([TOKEN])) as registry:
-        server = TestServer(registry_app(registry), port=port)
+        server = TestServer(registry_app(registry), host=host, port=port)
         await server.start_server(shutdown_timeout=0.05)
         try:
             yield registry, str(server.make_url("/"))

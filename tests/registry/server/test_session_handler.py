@@ -56,3 +56,14 @@ async def test_what_cannot_be_read_ends_this_session_only(frame: bytes, code: in
             assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
             assert socket.close_code == code
         await other.ready()
+
+
+async def test_the_registry_learns_where_instances_reach_it() -> None:
+    """The local end of the session of an instance; a follower may come from anywhere."""
+    async with a_world() as world:
+        reached: list[str] = []
+        world.registry.on_reached = reached.append
+        await world.open(None, follow=["posts"])
+        assert not reached
+        await world.open(await world.stub("p1"))
+        assert reached == ["127.0.0.1"]

@@ -1,4 +1,4 @@
-"""Container options: what the container of a replica is created with. Pure."""
+"""Container options: what the container of a replica is created with."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from docker.types import LogConfig, Mount
 
-from blog.core.net.address import Address
+from blog.core.net.address import Address, has_ipv6
 from blog.core.settings import PREFIX, Settings, without_token
 from blog.master.programs import BUS, GATEWAY
 
@@ -51,7 +51,7 @@ def volume(settings: Settings) -> str:
     return f"{settings.name}-log"
 
 
-def ports(settings: Settings) -> dict[str, tuple[str, int]]:
+def ports(settings: Settings) -> dict[str, Address | list[Address]]:
     """Publish the public port; the admin port for the master and `blog ps`, never beyond BLOG_HOST.
 
     The container's own address would do for the master, but it can be reached on Linux only, and changes
@@ -60,7 +60,15 @@ def ports(settings: Settings) -> dict[str, tuple[str, int]]:
     # the engine takes addresses only, no names
     host = LOOPBACK if settings.host == "localhost" else settings.host
     public, admin = Address.of(host, settings.public_port), Address.of(host, settings.admin_port)
-    return {_PUBLIC: public, _ADMIN: admin.local}
+    return {_PUBLIC: _published(public), _ADMIN: admin.local}
+
+
+def _published(where: Address) -> Address | list[Address]:
+    """Return where to publish a port: for an engine `::` is IPv6 only, for us every address."""
+    if where.host != "::":
+        return where
+    every = where.with_host("0.0.0.0")  # noqa: S104 - the same, of IPv4
+    return [every, where] if has_ipv6() else every
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from blog.core.net import address
 from blog.core.settings import Settings
+from blog.master.runtimes.docker import options as docker_options
 from blog.master.runtimes.docker.options import environment, options, ports
 
 MINE = {"blog.name": "blog", "blog.data_dir": "/data"}
@@ -70,7 +72,6 @@ def test_only_the_gateway_has_ports_and_only_the_bus_a_volume() -> None:
         ("127.0.0.1", "127.0.0.1"),
         ("192.168.1.5", "192.168.1.5"),
         ("0.0.0.0", "127.0.0.1"),
-        ("::", "::1"),
         ("::1", "::1"),
         ("2001:db8::5", "2001:db8::5"),
     ],
@@ -78,6 +79,18 @@ def test_only_the_gateway_has_ports_and_only_the_bus_a_volume() -> None:
 def test_the_admin_port_is_published_no_further_than_this_machine(host: str, admin: str) -> None:
     """Unless BLOG_HOST names an address: there a gateway that is a process has it too."""
     assert ports(settings(host=host)) == {"8080/tcp": (host, 8888), "4000/tcp": (admin, 4444)}
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_every_address_is_published_as_one_of_both_kinds(
+    monkeypatch: pytest.MonkeyPatch, *, has: bool
+) -> None:
+    """To an engine `::` is IPv6 only; on a machine without it there is nothing to publish there."""
+    monkeypatch.setattr(address, "has_ipv6", lambda: has)
+    monkeypatch.setattr(docker_options, "has_ipv6", lambda: has)
+    every = [("0.0.0.0", 8888), ("::", 8888)] if has else ("0.0.0.0", 8888)
+    admin = ("::1" if has else "127.0.0.1", 4444)
+    assert ports(settings(host="::")) == {"8080/tcp": every, "4000/tcp": admin}
 
 
 def test_the_engine_gets_an_address_for_the_name_localhost() -> None:
