@@ -21,6 +21,7 @@ from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConne
 from blog.registry.client.discovery import Discovery
 from blog.registry.messages import (
     NEVER_AWAITED,
+    PROTOCOL_VERSION,
     Ack,
     DialBackFailed,
     Drained,
@@ -36,7 +37,6 @@ from blog.registry.messages import (
     TableDelta,
     TableSnapshot,
     UnhealthyReport,
-    parse_from_registry,
 )
 
 HEARTBEAT_INTERVAL = 1.0
@@ -89,6 +89,7 @@ class RegistryClient:
         self._bound = instance.address if instance else ""
         self._connections: dict[str, RegistryConnection] = {}
         self._failures = {url: Failures(_HELD_AFTER) for url in self._registries}
+        self._rejections: dict[str, str] = {}
         self._untried = set(self._registries)
         self._tried = asyncio.Event()
         self._joined = asyncio.Event()
@@ -206,6 +207,7 @@ class RegistryClient:
         expected = self._expected()
         connection.send(
             Join(
+                protocol=PROTOCOL_VERSION,
                 instance=self.instance,
                 follow=self.discovery.follow,
                 known=tuple(_awaited(self.discovery)),
@@ -214,14 +216,12 @@ class RegistryClient:
         )
 
     async def _receive(self, connection: RegistryConnection) -> None:
-        async for frame in connection.socket:
-            await self._running.wait()
-            connection.received()
-            if frame.type is not aiohttp.WSMsgType.TEXT:
-                break
-            self._handle(connection, parse_from_registry(frame.data))
-        if connection.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
-            log.error("registry.rejected", url=connection.url, reason="it did not understand a message")
+        while (message := await connection.receive(self._running)) is not None:
+            self._handle(connection, message)
+        rejection, url = connection.rejection, connection.url
+        if rejection is not None and rejection != self._rejections.get(url):
+            self._rejections[url] = rejection
+            log.error("registry.rejected", url=url, reason=rejection)
 
     def _handle(self, connection: RegistryConnection, message: FromRegistry) -> None:
         match message:
