@@ -7,6 +7,7 @@ mapping only those members are left out that cannot be read.
 import json
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -137,6 +138,9 @@ def _fields(model: type[BaseModel]) -> dict[str, _FieldReader]:
 
 
 def _members(annotation: Any) -> Callable[[Any], tuple[Any, str | None]] | None:
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    if get_origin(annotation) is UnionType and len(kinds) == 1:  # `… | None`
+        annotation = kinds[0]
     match get_origin(annotation), get_args(annotation):
         case (origin, (item, last)) if origin is tuple and last is Ellipsis:
             validate = _validator(item)

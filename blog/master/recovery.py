@@ -4,7 +4,7 @@
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
@@ -27,6 +27,8 @@ from blog.master.runtimes.processes import ProcessRuntime
 PersistentKind: TypeAlias = Literal["process", "docker"]
 RuntimeKind: TypeAlias = PersistentKind | Literal["in-process"]
 
+_UNREADABLE = "a later version may have written it; it is taken for missing"
+
 log = get_logger()
 
 
@@ -45,10 +47,16 @@ class RecoveryRecord(BaseModel):
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """Read the record; None when the last blog ended in order."""
-        with suppress(FileNotFoundError, ValidationError):
-            return cls.model_validate_json(_path(data_dir).read_bytes())
-        return None
+        """Read the record; None when the last blog ended in order, or when it cannot be read."""
+        path = _path(data_dir)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValidationError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            log.warning("recovery.unreadable", file=str(path), reason=reason, next=_UNREADABLE)
+            return None
 
     def write(self, data_dir: Path) -> None:
         """Write the record, whole or not at all."""
@@ -123,7 +131,8 @@ def _recovered_settings(settings: Settings, record: RecoveryRecord | None, runti
         return _new_settings(settings)
     if record is None:
         raise SettingsError(
-            "Replicas of a blog were left running here, but run/blog.json, which says how, is missing:"
+            "Replicas of a blog were left running here, but run/blog.json, which says how, is missing or"
+            " cannot be read:"
             " stop them with `blog down`, containers with `blog down --runtime docker`."
         )
     settings = _with_recorded_ports(settings, record)
