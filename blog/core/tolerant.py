@@ -5,6 +5,7 @@ mapping only those members are left out that cannot be read.
 """
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from types import NoneType, UnionType
@@ -18,6 +19,7 @@ Validate = Callable[[Any], Any]
 MAX_LEFT_OUT = 100
 """Members of one field that are left out one by one; with more of them the field counts as unreadable."""
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _MAX_DIGITS = 4300  # Python's own limit, above which an integer is not worth its time
 _MAX_KINDS = 64
 
@@ -70,12 +72,16 @@ def read(model: type[M], data: object, essential: Collection[str] = ()) -> Readi
 def parse(text: str | bytes) -> Any:
     """Parse JSON of another program. Raises ValueError when it is not JSON, however that shows.
 
-    An integer of more than 4300 digits is an infinite float: no field takes it, and the rest is read.
+    What would make all of it unreadable is replaced: an integer of more than 4300 digits by an infinite
+    float, which no field takes, and half of a surrogate pair (RFC 8259 §8.2) by a question mark.
     """
     try:
-        return json.loads(text, parse_int=_integer)
+        value = json.loads(text, parse_int=_integer)
+        if _SURROGATE.search(text if isinstance(text, str) else text.decode(errors="replace")):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except RecursionError as error:
         raise ValueError("the JSON is nested too deeply") from error
+    return value
 
 
 def _read_by_field(model: type[M], data: Mapping[Any, Any], essential: Collection[str]) -> Reading[M]:

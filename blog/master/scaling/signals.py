@@ -17,7 +17,7 @@ from blog.core.clock import Clock
 from blog.core.frozen import FrozenModel
 from blog.core.instance import MAX_COUNT, Instance, State
 from blog.core.logs import get_logger
-from blog.core.net.http_client import read_json, read_response
+from blog.core.net.http_client import read_response
 from blog.core.printable import printable
 from blog.core.web import bearer
 from blog.gateway.telemetry.stats import StatsSnapshot
@@ -181,7 +181,7 @@ class LoadSignals:
     async def _json(self, url: str) -> Any:
         async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
             response.raise_for_status()
-            return await read_json(response)
+            return tolerant.parse(await read_response(response))
 
     async def _body(self, url: str) -> bytes:
         async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
