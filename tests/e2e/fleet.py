@@ -10,11 +10,12 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -62,7 +63,14 @@ class Fleet:
         self._ports = {"BLOG_PUBLIC_PORT": str(public), "BLOG_ADMIN_PORT": str(admin)}
         self._started: list[Replica] = []
 
-    def start(self, service: str, checkout: Path, data: Path | None = None, **variables: str) -> Replica:
+    def start(
+        self,
+        service: str,
+        checkout: Path,
+        *,
+        data: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> Replica:
         """Start one more instance of a service, with the code of its own, and its own data or `data`."""
         place = self.folder / f"{service}-{len(self._started)}"
         place.mkdir()

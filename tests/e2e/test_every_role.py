@@ -107,7 +107,9 @@ def start_centre(fleet: Fleet, sides: Sides, role: str) -> dict[str, Replica]:
     """Start the centre, with `role` of the other version; a registry on its own only for that role."""
     names = ("registry", "gateway", "bus") if role == "registry" else ("gateway", "bus")
     return {
-        name: fleet.start(name, sides.odd if name == role else sides.even, **settings_of(name, role))
+        name: fleet.start(
+            name, sides.odd if name == role else sides.even, variables=settings_of(name, role)
+        )
         for name in names
     }
 
