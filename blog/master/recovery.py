@@ -4,7 +4,7 @@
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
@@ -48,15 +48,9 @@ class RecoveryRecord(BaseModel):
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
         """Read the record; None when the last blog ended in order, or when it cannot be read."""
-        path = _path(data_dir)
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValidationError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            log.warning("recovery.unreadable", file=str(path), reason=reason, next=_UNREADABLE)
-            return None
+        with suppress(OSError, ValidationError):
+            return cls.model_validate_json(_path(data_dir).read_bytes())
+        return None
 
     def write(self, data_dir: Path) -> None:
         """Write the record, whole or not at all."""
@@ -72,6 +66,8 @@ async def recovered(
     Raises SettingsError if that is not possible, or if the settings contradict what runs.
     """
     record = RecoveryRecord.read(settings.data_dir)
+    if record is None and _path(settings.data_dir).exists():
+        log.warning("recovery.unreadable", file=str(_path(settings.data_dir)), next=_UNREADABLE)
     if record is not None and record.runtime != kind:
         raise SettingsError(
             f"A blog was left running here, with `--runtime {record.runtime}`: start it with that, or"

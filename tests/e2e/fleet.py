@@ -76,18 +76,16 @@ class Fleet:
         place.mkdir()
         data = data or place / "data"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
-        settings = (
-            self._ports
-            | {
-                "BLOG_REGISTRY": self.admin,
-                "BLOG_TOKEN": TOKEN,
-                "BLOG_DATA_DIR": str(data),
-                "BLOG_WRITE_RATE": "0",
-                "BLOG_LOG_FORMAT": "json",
-                "PYTHONPATH": str(checkout),
-            }
-            | variables
-        )
+        settings = {
+            **self._ports,
+            "BLOG_REGISTRY": self.admin,
+            "BLOG_TOKEN": TOKEN,
+            "BLOG_DATA_DIR": str(data),
+            "BLOG_WRITE_RATE": "0",
+            "BLOG_LOG_FORMAT": "json",
+            "PYTHONPATH": str(checkout),
+            **variables,
+        }
         output = place / "output.txt"
         with output.open("wb") as file:
             popen = subprocess.Popen(

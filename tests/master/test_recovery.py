@@ -128,28 +128,29 @@ async def test_ending_what_is_left(settings: Settings, left: RecoveryRecord) -> 
     assert await stop_leftovers(settings, None) == []
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"runtime": "podman", "host": "h"}', "\0", None])
+@pytest.mark.parametrize("content", ["", "{", '{"runtime": "podman", "host": "h"}', "\0"])
 async def test_a_record_that_cannot_be_read_is_said_and_taken_for_missing(
-    settings: Settings, content: str | None
+    settings: Settings, content: str
 ) -> None:
     """A blog that begins gets a new one; nothing is taken over without knowing how it runs."""
     path = settings.data_dir / "run" / "blog.json"
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_text(content)
+    path.write_text(content)
     with capture_logs() as logged:
-        assert RecoveryRecord.read(settings.data_dir) is None
-    assert [line["event"] for line in logged] == ["recovery.unreadable"]
-    if content is not None:
         names, _ = await recover(settings)
-        assert names == []
-        path.write_text(content)
-        with (
-            stand_in(lock_of(settings.data_dir, "gateway-1")),
-            pytest.raises(SettingsError, match="missing or cannot be read"),
-        ):
-            await recover(settings)
+    assert names == []
+    assert [line["event"] for line in logged].count("recovery.unreadable") == 1
+    path.write_text(content)
+    with (
+        stand_in(lock_of(settings.data_dir, "gateway-1")),
+        pytest.raises(SettingsError, match="missing or cannot be read"),
+    ):
+        await recover(settings)
+
+
+def test_a_folder_in_its_place_is_no_record(settings: Settings) -> None:
+    """Whoever only looks where the blog runs looks elsewhere."""
+    (settings.data_dir / "run" / "blog.json").mkdir()
+    assert RecoveryRecord.read(settings.data_dir) is None
 
 
 def test_a_record_of_a_later_version_is_read(settings: Settings, left: RecoveryRecord) -> None:
