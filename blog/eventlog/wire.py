@@ -7,7 +7,7 @@ docs/upgrading.md. An event that cannot be read is never passed over.
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pydantic_core
 from multidict import MultiMapping
@@ -15,6 +15,7 @@ from multidict import MultiMapping
 from blog.core import tolerant
 from blog.core.errors import Invalid
 from blog.core.events import BATCH_TYPE, EVENT_TYPE, Recorded
+from blog.core.instance import MAX_COUNT
 from blog.core.web import whole_number
 
 SERVICE = "bus"
@@ -34,8 +35,6 @@ _EXPECTED_SEQUENCE, _EXPECTED_TYPE = "expectedsequence", "expectedtype"
 _THROUGH = b'\n{"through":'  # no event begins so, and no string in one has a line break
 _EVENT_ONLY = frozenset({"specversion", "id", "sequence"})
 """What only events have (CloudEvents 1.0 §3.1): another line of a stream has none of these."""
-
-T = TypeVar("T", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,7 @@ def decode_appended(body: bytes) -> list[Appended]:
     if not isinstance(results, list):
         raise ValueError("it has no list of results")  # noqa: TRY004 - a value of JSON
     return [
-        Appended(
-            _of_type(str, row, "id"), _of_type(int, row, "sequence"), row.get("duplicate", False) is True
-        )
+        Appended(_text(row, "id"), _number(row, "sequence"), row.get("duplicate", False) is True)
         for row in map(_object, results)
     ]
 
@@ -102,7 +99,7 @@ def encode_head(head: Head) -> str:
 def decode_head(body: bytes) -> Head:
     """Read what `encode_head` wrote. Raises ValueError."""
     found = _object(tolerant.parse(body))
-    return Head(_of_type(str, found, "log"), _of_type(int, found, "sequence"))
+    return Head(_text(found, "log"), _number(found, "sequence"))
 
 
 # -- following ---------------------------------------------------------------------------------------
@@ -124,6 +121,7 @@ def _recorded(row: Mapping[str, Any]) -> Recorded:
     if (
         has_version
         and type(found.sequence) is int
+        and 0 < found.sequence <= MAX_COUNT
         and type(found.id) is str
         and type(found.type) is str
         and type(found.data) is dict
@@ -138,11 +136,18 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _of_type(kind: type[T], row: Mapping[str, Any], name: str) -> T:
+def _text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        kind_name = "a number" if kind is int else "a string"
-        raise ValueError(f"its {name} is not {kind_name}")  # noqa: TRY004 - a value of JSON
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is not a string")  # noqa: TRY004 - a value of JSON
+    return value
+
+
+def _number(row: Mapping[str, Any], name: str) -> int:
+    """Return a sequence: SQLite and every reader of JSON can hold it."""
+    value = row.get(name)
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"its {name} is not a whole number")
     return value
 
 
@@ -192,9 +197,6 @@ class StreamDecoder:
 def _decode_through(line: bytes | bytearray) -> int:
     """Read how far a page goes: `{"through": 12}`, and what a later version adds to that."""
     try:
-        through = _of_type(int, _object(tolerant.parse(bytes(line))), "through")
+        return _number(_object(tolerant.parse(bytes(line))), "through")
     except ValueError:
-        through = -1
-    if through < 0:
-        raise ValueError(f"it is through with {bytes(line[:80])!r}")
-    return through
+        raise ValueError(f"it is through with {bytes(line[:80])!r}") from None
