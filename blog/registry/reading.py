@@ -161,17 +161,23 @@ def _with_rows(name: str, data: dict[str, Any]) -> tuple[dict[str, Any], tuple[P
     passed_over: dict[tuple[str, str], PassedOver] = {}
     for row in rows:
         instance, left_out = Instance.read(row)
-        id_ = row.get("id") if isinstance(row, dict) else None
-        id_ = id_ if isinstance(id_, str) else None
+        id_ = row["id"] if _has_id(row) else None
         if instance is not None:
             kept.append(instance)
         elif id_ is not None:
             gone.append(GoneInstance(id=id_, why=Departure.LOST))
         for one in _passed_over("row.unreadable", name, left_out, id_):
             passed_over.setdefault((one.event, one.field), one)
-    told = data.get("gone")
-    gone += told if isinstance(told, list) else []
-    return {**data, _ROWS[name]: kept, "gone": gone}, tuple(passed_over.values())
+    fields = {**data, _ROWS[name]: kept}
+    if gone:
+        told = data.get("gone")
+        named = (one for one in (told if isinstance(told, list) else ()) if _has_id(one))
+        fields["gone"] = [*gone, *named]
+    return fields, tuple(passed_over.values())
+
+
+def _has_id(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("id"), str)
 
 
 def _passed_over(

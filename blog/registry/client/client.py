@@ -244,6 +244,7 @@ class RegistryClient:
         if not connection.is_joined:  # joined again, as with other expectations, it is the same session
             self._failures[connection.url].started(self._clock.monotonic())
         self.discovery.apply(joined, connection.url)
+        self._rejections.pop(connection.url, None)
         connection.is_joined = True
         for message in self._requests:
             connection.send(message)
