@@ -48,7 +48,7 @@ class RecoveryRecord(BaseModel):
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
         """Read the record; None when the last blog ended in order, or when it cannot be read."""
-        with suppress(OSError, ValidationError):
+        with suppress(FileNotFoundError, ValidationError):
             return cls.model_validate_json(_path(data_dir).read_bytes())
         return None
 

@@ -147,12 +147,6 @@ async def test_a_record_that_cannot_be_read_is_said_and_taken_for_missing(
         await recover(settings)
 
 
-def test_a_folder_in_its_place_is_no_record(settings: Settings) -> None:
-    """Whoever only looks where the blog runs looks elsewhere."""
-    (settings.data_dir / "run" / "blog.json").mkdir()
-    assert RecoveryRecord.read(settings.data_dir) is None
-
-
 def test_a_record_of_a_later_version_is_read(settings: Settings, left: RecoveryRecord) -> None:
     """Without what is new in it."""
     path = settings.data_dir / "run" / "blog.json"

@@ -64,8 +64,8 @@ class Scaler:
             return
         try:
             self.manual = _ManualReplicas.model_validate_json(self._state_file.read_bytes()).root
-        except (OSError, ValidationError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
             log.warning("scale.state_unreadable", file=str(self._state_file), reason=reason)
         self.manual = {name: count for name, count in self.manual.items() if name in self._specs}
         if self.manual:
