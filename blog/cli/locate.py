@@ -1,14 +1,15 @@
 """Locate the instances of a service: first those that run here, then those that a registry knows."""
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
-from pydantic import TypeAdapter
 
+from blog.core import tolerant
 from blog.core.errors import SettingsError
 from blog.core.instance import Instance, State
-from blog.core.net.http_client import detail_of, parse_json, read_response
+from blog.core.net.http_client import detail_of, read_response
 from blog.core.printable import printable
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
@@ -16,7 +17,6 @@ from blog.master.recovery import RecoveryRecord
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
 _SHOWN = 400
-_ROWS = TypeAdapter(list[Instance])
 
 
 class LocatedInstance(NamedTuple):
@@ -90,14 +90,22 @@ def _serving(status: int, body: bytes) -> list[LocatedInstance]:
     """List the serving instances of a response. Raises ValueError that says what is wrong with it."""
     if status != HTTPStatus.OK:
         raise ValueError(problem_detail(status, body))
-    try:
-        rows = _ROWS.validate_python(parse_json(body))
-    except ValueError:
-        raise ValueError(
-            "its response is not a list of instances; set BLOG_REGISTRY to the URL of a registry."
-        ) from None
+    rows = _rows(body)
     rows.sort(key=lambda row: row.state is not State.READY)
     return [LocatedInstance(row.id, f"http://{row.address}") for row in rows if row.is_serving()]
+
+
+def _rows(body: bytes) -> list[Instance]:
+    """Return the rows that can be read. Raises ValueError for what is not a list of instances."""
+    with suppress(ValueError):
+        listed = tolerant.parse(body)
+        if isinstance(listed, list):
+            rows = [row for row, _ in map(Instance.read, listed) if row is not None]
+            if rows or not listed:
+                return rows
+    raise ValueError(
+        "its response is not a list of instances; set BLOG_REGISTRY to the URL of a registry."
+    )
 
 
 def problem_detail(status: int, body: bytes) -> str:

@@ -1,11 +1,15 @@
-"""Instance: one running replica of a service, as it announces itself and as others see it."""
+"""Instance: one running replica of a service, as it announces itself and as others see it.
+
+It is on the wire between versions: see `blog.core.tolerant` for what happens to what cannot be read.
+"""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, FailFast, Field, StringConstraints
 
+from blog.core import tolerant
 from blog.core.frozen import FrozenModel
 from blog.core.ids import new_id
 
@@ -16,6 +20,9 @@ AddressStr = Annotated[
 ]
 """`host:port`; an IPv6 host stands in brackets."""
 
+
+MAX_COUNT = 2**53
+"""What a number on a wire may be at most: every reader of JSON has it exactly (RFC 8259 §6)."""
 
 LB_POLICY_KEY = "turn"
 """In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""
@@ -41,8 +48,8 @@ class Departure(StrEnum):
 class Load(FrozenModel):
     """The load of an instance: requests in flight, and how late its event loop runs (ms)."""
 
-    in_flight: int = Field(default=0, ge=0)
-    loop_lag_ms: float = Field(default=0.0, ge=0)
+    in_flight: int = Field(default=0, ge=0, le=MAX_COUNT)
+    loop_lag_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class Route(FrozenModel):
@@ -72,11 +79,21 @@ class Instance(FrozenModel):
     state: State = State.STARTING
     version: str = Field(default="", max_length=64)
     started_at: AwareDatetime
-    routes: tuple[Route, ...] = ()
-    reactions: tuple[str, ...] = ()
+    routes: Annotated[tuple[Route, ...], FailFast()] = ()
+    reactions: Annotated[tuple[str, ...], FailFast()] = ()
     load: Load = Load()
     weight: int = Field(default=1, ge=0, le=1000)
     metadata: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, row: object) -> tolerant.Reading[Self]:
+        """Read a row of another version, as far as it can be read.
+
+        There is none without an id, a service, an address, a state and a start that can be read: traffic
+        depends on them. Of the routes, reactions and metadata only those members are left out that cannot
+        be read.
+        """
+        return tolerant.read(cls, row, essential={"state"})
 
     @classmethod
     def announce(  # noqa: PLR0913 - it is the whole announcement

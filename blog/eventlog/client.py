@@ -12,7 +12,6 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
-import pydantic_core
 from aiohttp import hdrs
 
 from blog.core.background import TaskSupervisor
@@ -31,6 +30,7 @@ from blog.eventlog.wire import (
     Head,
     StreamDecoder,
     decode_appended,
+    decode_events,
     decode_head,
     encode_expected_version,
 )
@@ -64,20 +64,19 @@ class EventBatch:
 
     @cached_property
     def events(self) -> list[Recorded]:
-        """The events. Raises BusDisconnected for a line that is not a valid event."""
+        """The events. Raises UnreadableEvent for a line that is not a valid event."""
         try:
-            # each by itself: within an array one that the bus took might be nested too deeply
-            rows = map(pydantic_core.from_json, self.lines.strip().splitlines())
-            return [
-                Recorded(row["sequence"], row["id"], row["type"], row["data"], row.get("dataversion"))
-                for row in rows
-            ]
-        except (ValueError, LookupError, TypeError) as error:
-            raise BusDisconnected(f"The bus sent a line that is not a valid event: {error!r}.") from error
+            return decode_events(self.lines)
+        except ValueError as error:
+            raise UnreadableEvent(f"The bus sent a line that is not a valid event: {error}.") from error
 
 
 class BusDisconnected(BlogError):
     """The stream from the bus broke, or there is no bus; a follower resumes from where it was."""
+
+
+class UnreadableEvent(BusDisconnected):
+    """The log has an event that cannot be read here: passing it over would make a view wrong."""
 
 
 class _RetryableError(Exception):
@@ -120,12 +119,13 @@ class EventLogClient:
         same ids again).
         """
         events = [envelope.to_json() for envelope in envelopes]
+        ids = [envelope.id for envelope in envelopes]
         if expect is None:
-            return await self._until_done(lambda: self._batcher.append(events), timeout)
+            return await self._until_done(lambda: _of(ids, self._batcher.append(events)), timeout)
         # what is expected is about these events alone: they travel without others
         body = f"[{','.join(events)}]".encode()
         params = encode_expected_version(expect, types)
-        return await self._until_done(lambda: self._send(body, params), timeout)
+        return await self._until_done(lambda: _of(ids, self._send(body, params)), timeout)
 
     async def _send(self, body: bytes, params: Sequence[tuple[str, str]] = ()) -> list[Appended]:
         """Append a batch: one attempt."""
@@ -134,19 +134,28 @@ class EventLogClient:
             response = await self._request(
                 hdrs.METH_POST, "/events", params=params, data=body, headers=headers
             )
-        return decode_appended(response or b"{}")
+        return _decoded_response(decode_appended, response)
 
     async def head(self, timeout: float = 5.0) -> Head:
         """Ask which log it is and how long. Raises Unavailable after `timeout` seconds."""
-        return decode_head(await self._get("/events/head", timeout) or b"")
+        head = await self._get("/events/head", decode_head, timeout)
+        if head is None:
+            raise Unavailable("The event bus has no head (404).", headers={"Retry-After": "1"})
+        return head
 
     async def get(self, event_id: str, timeout: float = 5.0) -> Envelope | None:
         """Look up the event `event_id`; None when the log has none. Raises Unavailable."""
-        body = await self._get(f"/events/{quote(event_id, safe='')}", timeout)
-        return None if body is None else Envelope.model_validate_json(body)
+        path = f"/events/{quote(event_id, safe='')}"
+        return await self._get(path, Envelope.model_validate_json, timeout)
 
-    async def _get(self, path: str, timeout: float) -> bytes | None:
-        return await self._until_done(lambda: self._request(hdrs.METH_GET, path), timeout)
+    async def _get(self, path: str, decode: Callable[[bytes], R], timeout: float) -> R | None:
+        """Get and decode a response; None for 404."""
+
+        async def attempt() -> R | None:
+            body = await self._request(hdrs.METH_GET, path)
+            return None if body is None else _decoded_response(decode, body)
+
+        return await self._until_done(attempt, timeout)
 
     async def follow(self, after: int, types: Collection[str] = ()) -> AsyncGenerator[EventBatch]:
         """Yield what comes after the sequence `after`, of `types` (none named: all), then live.
@@ -169,7 +178,9 @@ class EventLogClient:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise BusDisconnected(f"The bus responded with {response.status}.")
-                log = response.headers[LOG_HEADER]
+                log = response.headers.get(LOG_HEADER)
+                if log is None:
+                    raise BusDisconnected(f"The bus responded without {LOG_HEADER}.")
                 async for data in response.chunks():
                     for lines, through in _decoded(decoder, data):
                         yield EventBatch(log, lines, through)
@@ -216,6 +227,22 @@ class EventLogClient:
             detail_of(body) or f"The bus responded with {status}.",
             headers={hdrs.RETRY_AFTER: again} if again else {},
         )
+
+
+async def _of(ids: Sequence[str], results: Awaitable[list[Appended]]) -> list[Appended]:
+    """Return results that are about the events `ids`, in their order; it is safe to append them again."""
+    found = await results
+    if [result.id for result in found] != ids:
+        raise _RetryableError("its response is about other events")
+    return found
+
+
+def _decoded_response(decode: Callable[[bytes], R], body: bytes | None) -> R:
+    try:
+        return decode(body or b"")
+    except ValueError as error:
+        why = str(error).partition("\n")[0]
+        raise _RetryableError(f"its response cannot be read: {why}") from None
 
 
 def _decoded(decoder: StreamDecoder, data: bytes) -> Iterator[tuple[bytes, int]]:

@@ -1,14 +1,21 @@
-"""Wire: the log's HTTP API as both of its sides know it: what the bus writes, its client reads. Pure."""
+"""Wire: the log's HTTP API as both of its sides know it: what the bus writes, its client reads. Pure.
+
+A bus of another version may add fields everywhere, and lines to a stream that are no events; see
+docs/upgrading.md. An event that cannot be read is never passed over.
+"""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pydantic_core
 from multidict import MultiMapping
 
+from blog.core import tolerant
 from blog.core.errors import Invalid
-from blog.core.events import BATCH_TYPE, EVENT_TYPE
+from blog.core.events import BATCH_TYPE, EVENT_TYPE, Recorded
+from blog.core.instance import MAX_COUNT
 from blog.core.web import whole_number
 
 SERVICE = "bus"
@@ -26,6 +33,8 @@ APPEND_TYPES = (BATCH_TYPE, EVENT_TYPE, "application/json")
 
 _EXPECTED_SEQUENCE, _EXPECTED_TYPE = "expectedsequence", "expectedtype"
 _THROUGH = b'\n{"through":'  # no event begins so, and no string in one has a line break
+_EVENT_ONLY = frozenset({"specversion", "id", "sequence"})
+"""What only events have (CloudEvents 1.0 §3.1): another line of a stream has none of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,14 @@ def encode_appended(appended: Iterable[Appended]) -> bytes:
 
 
 def decode_appended(body: bytes) -> list[Appended]:
-    """Read what `encode_appended` wrote. Raises ValueError, LookupError or TypeError."""
-    return [Appended(**result) for result in json.loads(body)["results"]]
+    """Read what `encode_appended` wrote. Raises ValueError."""
+    results = _object(tolerant.parse(body)).get("results")
+    if not isinstance(results, list):
+        raise ValueError("it has no list of results")  # noqa: TRY004 - a value of JSON
+    return [
+        Appended(_text(row, "id"), _number(row, "sequence"), row.get("duplicate", False) is True)
+        for row in map(_object, results)
+    ]
 
 
 def encode_head(head: Head) -> str:
@@ -82,12 +97,58 @@ def encode_head(head: Head) -> str:
 
 
 def decode_head(body: bytes) -> Head:
-    """Read what `encode_head` wrote. Raises ValueError, LookupError or TypeError."""
-    found = json.loads(body)
-    return Head(found["log"], found["sequence"])
+    """Read what `encode_head` wrote. Raises ValueError."""
+    found = _object(tolerant.parse(body))
+    return Head(_text(found, "log"), _number(found, "sequence"))
 
 
 # -- following ---------------------------------------------------------------------------------------
+
+
+def decode_events(lines: bytes) -> list[Recorded]:
+    """Read the events of a page. Raises ValueError for one that is not valid.
+
+    Lines that are no events, which a later version may send, are passed over.
+    """
+    # each by itself: within an array one that the bus took might be nested too deeply
+    rows = (_object(pydantic_core.from_json(line)) for line in lines.strip().splitlines())
+    return [_recorded(row) for row in rows if not _EVENT_ONLY.isdisjoint(row)]
+
+
+def _recorded(row: Mapping[str, Any]) -> Recorded:
+    found = Recorded._make(map(row.get, Recorded._fields))
+    has_version = found.dataversion is None or type(found.dataversion) is int
+    if (
+        has_version
+        and type(found.sequence) is int
+        and 0 < found.sequence <= MAX_COUNT
+        and type(found.id) is str
+        and type(found.type) is str
+        and type(found.data) is dict
+    ):
+        return found
+    raise ValueError(f"event {found.id!r:.140}, sequence {found.sequence!r:.20}: a field cannot be read")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 - a value of JSON
+    return value
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is not a string")  # noqa: TRY004 - a value of JSON
+    return value
+
+
+def _number(row: Mapping[str, Any], name: str) -> int:
+    """Return a sequence: SQLite and every reader of JSON can hold it."""
+    value = row.get(name)
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"its {name} is not a whole number")
+    return value
 
 
 def encode_page(envelopes: Iterable[str], through: int) -> bytes:
@@ -122,7 +183,7 @@ class StreamDecoder:
             end = held.find(b"\n", begin + 1)
             if end < 0:
                 break
-            yield bytes(held[:begin]), _decode_through(held[begin + len(_THROUGH) : end])
+            yield bytes(held[:begin]), _decode_through(held[begin + 1 : end])
             # the line break stays: it is where the next line begins
             del held[:end]
             self._searched = 0
@@ -133,9 +194,9 @@ class StreamDecoder:
         return f"<StreamDecoder: {len(self._held)} bytes held>"
 
 
-def _decode_through(text: bytes | bytearray) -> int:
-    """Read what stands after `{"through":`."""
-    digits = text.strip().removesuffix(b"}").strip()
-    if not digits.isdigit():
-        raise ValueError(f"it is through with {bytes(text)!r}")
-    return int(digits)
+def _decode_through(line: bytes | bytearray) -> int:
+    """Read how far a page goes: `{"through": 12}`, and what a later version adds to that."""
+    try:
+        return _number(_object(tolerant.parse(bytes(line))), "through")
+    except ValueError:
+        raise ValueError(f"it is through with {bytes(line[:80])!r}") from None

@@ -37,10 +37,12 @@ def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry
 def read_log_id(path: Path) -> str | None:
     """Return the identity at `path`, in a folder of the data directory; None when there is none yet.
 
+    It is the first line; a later version may write more lines.
+
     Raises SettingsError when it is there and cannot be read: else any log would be accepted.
     """
     try:
-        return path.read_text().strip() or None
+        return path.read_text().strip().partition("\n")[0].strip() or None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:

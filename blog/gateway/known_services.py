@@ -5,29 +5,38 @@ It is a hint of what has to come back: where it cannot be used, a restart takes 
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from blog.core.files.atomic import write_atomically
-from blog.core.instance import ServiceName
+from blog.core.instance import MAX_COUNT, ServiceName
 from blog.core.logs import get_logger
 
 SERVICES = "services"
 """In the folder of the process that has the registry."""
 
-_counts: TypeAdapter[dict[ServiceName, int]] = TypeAdapter(dict[ServiceName, int])
+_counts: TypeAdapter[dict[ServiceName, int]] = TypeAdapter(
+    dict[ServiceName, Annotated[int, Field(ge=0, le=MAX_COUNT)]]
+)
 
 _NEXT = "let this user write there; until then the gateway does not know after a restart what to wait for"
+
+_UNREADABLE = "after this start it is not known what to wait for; the file is written again"
 
 log = get_logger()
 
 
 def read_services(path: Path) -> dict[str, int]:
-    """Return what `services_writer` wrote; nothing where that is missing or damaged."""
-    with suppress(OSError, ValidationError):
+    """Return what `services_writer` wrote; nothing where that is missing or cannot be read."""
+    try:
         return _counts.validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        log.warning("known_services.unreadable", path=str(path), reason=reason, next=_UNREADABLE)
     return {}
 
 

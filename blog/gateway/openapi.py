@@ -29,11 +29,11 @@ def merge(documents: Mapping[str, Mapping[str, Any]], router: Router) -> dict[st
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {}
     for service, document in sorted(documents.items()):
-        for pattern, operations in document.get("paths", {}).items():
-            for method in _METHODS:
-                if method in operations and _has(router, service, method, pattern):
-                    paths.setdefault(pattern, {})[method] = operations[method]
-        schemas |= document.get("components", {}).get("schemas", {})
+        for pattern, operations in _mapping(document.get("paths")).items():
+            for method, operation in _mapping(operations).items():
+                if method in _METHODS and _has(router, service, method, pattern):
+                    paths.setdefault(pattern, {})[method] = operation
+        schemas |= _mapping(_mapping(document.get("components")).get("schemas"))
     return {
         "openapi": "3.1.0",
         "info": {"title": "blog", "version": "1"},
@@ -76,6 +76,11 @@ async def _fetch(client: InstanceClient, instance: Instance) -> Mapping[str, Any
         log.warning("openapi.missing", id=instance.id, reason=repr(error))
         return None
     return document if isinstance(document, dict) else None
+
+
+def _mapping(part: Any) -> Mapping[str, Any]:
+    """Return the part of a description; an empty one if it is not shaped as OpenAPI has it."""
+    return part if isinstance(part, dict) else {}
 
 
 def _has(router: Router, service: str, method: str, pattern: str) -> bool:

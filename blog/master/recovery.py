@@ -27,6 +27,8 @@ from blog.master.runtimes.processes import ProcessRuntime
 PersistentKind: TypeAlias = Literal["process", "docker"]
 RuntimeKind: TypeAlias = PersistentKind | Literal["in-process"]
 
+_UNREADABLE = "a later version may have written it; it is taken for missing"
+
 log = get_logger()
 
 
@@ -45,7 +47,7 @@ class RecoveryRecord(BaseModel):
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """Read the record; None when the last blog ended in order."""
+        """Read the record; None when the last blog ended in order, or when it cannot be read."""
         with suppress(FileNotFoundError, ValidationError):
             return cls.model_validate_json(_path(data_dir).read_bytes())
         return None
@@ -64,6 +66,8 @@ async def recovered(
     Raises SettingsError if that is not possible, or if the settings contradict what runs.
     """
     record = RecoveryRecord.read(settings.data_dir)
+    if record is None and _path(settings.data_dir).exists():
+        log.warning("recovery.unreadable", file=str(_path(settings.data_dir)), next=_UNREADABLE)
     if record is not None and record.runtime != kind:
         raise SettingsError(
             f"A blog was left running here, with `--runtime {record.runtime}`: start it with that, or"
@@ -123,7 +127,8 @@ def _recovered_settings(settings: Settings, record: RecoveryRecord | None, runti
         return _new_settings(settings)
     if record is None:
         raise SettingsError(
-            "Replicas of a blog were left running here, but run/blog.json, which says how, is missing:"
+            "Replicas of a blog were left running here, but run/blog.json, which says how, is missing or"
+            " cannot be read:"
             " stop them with `blog down`, containers with `blog down --runtime docker`."
         )
     settings = _with_recorded_ports(settings, record)

@@ -1,11 +1,26 @@
-"""Messages of a session: one frozen model each, JSON with a `type`."""
+"""Messages of a session: one frozen model each, JSON with a `type`.
+
+How they may change: docs/upgrading.md. What another version sends is read by `blog.registry.reading`.
+"""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import (
+    FailFast,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from blog.core.frozen import FrozenModel
-from blog.core.instance import Departure, Instance, Load
+from blog.core.instance import MAX_COUNT, Departure, Instance, Load
+
+PROTOCOL_VERSION = 1
+"""The version of the messages, sent in `join` and `joined`; 0: the sender is older than this number."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 EVERY_SERVICE = "*"
 """In `follow`: all services."""
@@ -29,13 +44,15 @@ class Join(_Message):
 
     `known` are the ids in its table: a registry that has just started waits for them. `expects` is how
     many instances of each service a master keeps running: that registry waits until they are ready.
+    `protocol` is the sender's PROTOCOL_VERSION.
     """
 
     type: Literal["join"] = "join"
+    protocol: Count = 0
     instance: Instance | None = None
-    follow: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
-    expects: dict[str, int] | None = None
+    follow: Annotated[tuple[str, ...], FailFast()] = ()
+    known: Annotated[tuple[str, ...], FailFast()] = ()
+    expects: dict[str, Count] | None = None
 
 
 class ReadyRequest(_Message):
@@ -45,17 +62,17 @@ class ReadyRequest(_Message):
 
 
 class Heartbeat(_Message):
-    """The instance is alive, with this load."""
+    """The instance is alive, with this load (None: as before)."""
 
     type: Literal["beat"] = "beat"
-    load: Load = Load()
+    load: Load | None = None
 
 
 class Ack(_Message):
     """The follower uses the table as of `version`."""
 
     type: Literal["ack"] = "ack"
-    version: int
+    version: Count
 
 
 class UnhealthyReport(_Message):
@@ -85,10 +102,14 @@ FromInstance = Annotated[
 
 
 class Joined(_Message):
-    """Response to `Join`: the registry's epoch, the log it knows, and the address as registered."""
+    """Response to `Join`: the registry's epoch, the log it knows, and the address as registered.
+
+    `protocol` is the registry's PROTOCOL_VERSION.
+    """
 
     type: Literal["joined"] = "joined"
-    epoch: str
+    protocol: Count = 0
+    epoch: str = ""
     log: str | None = None
     address: str | None = None
 
@@ -103,34 +124,47 @@ class DialBackFailed(_Message):
     """The dial-back to `tried` failed."""
 
     type: Literal["refused"] = "refused"
-    tried: str
-    why: str
+    tried: str = ""
+    why: str = ""
 
 
-class TableSnapshot(_Message):
-    """The whole table of the services followed. `complete`: no instance is missing from it."""
-
-    type: Literal["snapshot"] = "snapshot"
-    epoch: str
-    version: int
-    complete: bool
-    instances: tuple[Instance, ...]
+def _or_lost(value: object, read: ValidatorFunctionWrapHandler) -> Departure:
+    """Read a reason of a later version as the worse of ours: what matters is that it is gone."""
+    try:
+        return Departure(read(value))
+    except ValidationError:
+        return Departure.LOST
 
 
 class GoneInstance(_Message):
     """An instance that left or was lost."""
 
     id: str
-    why: Departure
+    why: Annotated[Departure, WrapValidator(_or_lost)] = Departure.LOST
+
+
+class TableSnapshot(_Message):
+    """The whole table of the services followed. `complete`: no instance is missing from it.
+
+    `gone` are instances that are gone although the table is not complete. Nobody sends it yet: the reader
+    puts the ids of rows there that it cannot read.
+    """
+
+    type: Literal["snapshot"] = "snapshot"
+    epoch: str = ""
+    version: Count
+    complete: bool
+    instances: Annotated[tuple[Instance, ...], FailFast()]
+    gone: Annotated[tuple[GoneInstance, ...], FailFast()] = ()
 
 
 class TableDelta(_Message):
     """The changes since the version before."""
 
     type: Literal["delta"] = "delta"
-    version: int
-    put: tuple[Instance, ...] = ()
-    gone: tuple[GoneInstance, ...] = ()
+    version: Count
+    put: Annotated[tuple[Instance, ...], FailFast()] = ()
+    gone: Annotated[tuple[GoneInstance, ...], FailFast()] = ()
 
 
 class Drained(_Message):

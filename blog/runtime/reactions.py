@@ -16,7 +16,14 @@ from blog.core.errors import DomainError, Unavailable
 from blog.core.events import Envelope, Event, is_later
 from blog.core.ids import derived_id
 from blog.core.logs import get_logger
-from blog.core.reactions import DeliveryRequest, DeliveryResponse, Outcome, Result
+from blog.core.reactions import (
+    DeliveryRequest,
+    DeliveryResponse,
+    Outcome,
+    ReceivedDelivery,
+    Result,
+    UnreadableEnvelope,
+)
 from blog.core.settings import ServiceSettings
 from blog.core.view import View
 from blog.runtime.view.host import ViewHost
@@ -39,7 +46,7 @@ class ReactionRunner:
             kind: _ReactionCall.of(reaction, settings) for kind, reaction in service.reactions.items()
         }
 
-    async def handle(self, delivery: DeliveryRequest) -> DeliveryResponse:
+    async def handle(self, delivery: DeliveryRequest | ReceivedDelivery) -> DeliveryResponse:
         """React to each event in order; once one has to be retried, the later ones of its key wait.
 
         The view is waited for once, not for each event: the bus waits as well.
@@ -51,7 +58,10 @@ class ReactionRunner:
             if cause.subject in waiting:
                 results.append(_retry(cause, "an earlier event comes first"))
                 continue
-            result = await self._react(cause, deadline)
+            if isinstance(cause, UnreadableEnvelope):
+                result = _retry(cause, cause.reason)
+            else:
+                result = await self._react(cause, deadline)
             results.append(result)
             if result.outcome is Outcome.RETRY:
                 waiting.add(cause.subject)
@@ -143,5 +153,5 @@ class _ReactionCall:
         )
 
 
-def _retry(cause: Envelope, reason: str) -> Result:
+def _retry(cause: Envelope | UnreadableEnvelope, reason: str) -> Result:
     return Result(id=cause.id, outcome=Outcome.RETRY, reason=reason)

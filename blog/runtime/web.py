@@ -11,16 +11,18 @@ from typing import Any
 import pydantic_core
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from pydantic import ValidationError
 
 from blog.core.access_policy import Access, AccessPolicy
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
 from blog.core.net.access_control import access_control
 from blog.core.operator import PATH as OPERATOR_PATH
-from blog.core.reactions import PATH, DeliveryRequest
+from blog.core.reactions import PATH, read_delivery
 from blog.core.refusals import refused_pattern
 from blog.core.web import (
     SEQUENCE_HEADER,
+    invalid,
     is_probe,
     parsed,
     problems,
@@ -126,7 +128,10 @@ def _response(endpoint: Endpoint, outcome: Written | Unchanged) -> web.Response:
 
 
 async def _react(context: HandlerContext, request: web.Request) -> web.StreamResponse:
-    delivery = parsed(DeliveryRequest, await read_all(request))
+    try:
+        delivery = read_delivery(await read_all(request))
+    except ValidationError as error:
+        raise invalid(error) from None
     response = await context.reactor.handle(delivery)
     return web.Response(text=response.model_dump_json(exclude_none=True), content_type=JSON_TYPE)
 

@@ -44,7 +44,8 @@ async def test_those_here_come_first_and_those_that_do_not_serve_never(tmp_path:
         row("starting", State.STARTING),
         row("draining", State.DRAINING),
         row("ready", State.READY),
-        row(HERE, State.READY),
+        row("later", State.READY) | {"state": "warming"},
+        row(HERE, State.READY) | {"routes": [{"method": "any"}], "zone": "north"},
     ]
 
     async def of_service(_: web.Request) -> web.Response:

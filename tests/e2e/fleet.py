@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -30,7 +32,8 @@ PATIENCE = 20
 class Replica:
     """One process; `data` is its data directory."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", output: Path, data: Path) -> None:
+    def __init__(self, service: str, popen: "subprocess.Popen[bytes]", output: Path, data: Path) -> None:
+        self.service = service
         self.popen = popen
         self.data = data
         self._output = output
@@ -60,18 +63,28 @@ class Fleet:
         self._ports = {"BLOG_PUBLIC_PORT": str(public), "BLOG_ADMIN_PORT": str(admin)}
         self._started: list[Replica] = []
 
-    def start(self, service: str, checkout: Path) -> Replica:
-        """Start one more instance of a service, with the code and the data of its own."""
+    def start(
+        self,
+        service: str,
+        checkout: Path,
+        *,
+        data: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> Replica:
+        """Start one more instance of a service, with the code of its own, and its own data or `data`."""
         place = self.folder / f"{service}-{len(self._started)}"
         place.mkdir()
+        data = data or place / "data"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
-        settings = self._ports | {
+        settings = {
+            **self._ports,
             "BLOG_REGISTRY": self.admin,
             "BLOG_TOKEN": TOKEN,
-            "BLOG_DATA_DIR": str(place / "data"),
+            "BLOG_DATA_DIR": str(data),
             "BLOG_WRITE_RATE": "0",
             "BLOG_LOG_FORMAT": "json",
             "PYTHONPATH": str(checkout),
+            **variables,
         }
         output = place / "output.txt"
         with output.open("wb") as file:
@@ -82,7 +95,7 @@ class Fleet:
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        self._started.append(Replica(popen, output, place / "data"))
+        self._started.append(Replica(service, popen, output, data))
         return self._started[-1]
 
     def start_ready(self, service: str, checkout: Path) -> Replica:
@@ -102,6 +115,54 @@ class Fleet:
             return {str(replica.popen.pid) for replica in replicas} <= ready
 
         wait_until(are_ready, 40)
+
+    def kill_one(self, traffic: "Traffic", replicas: list[Replica], checkout: Path) -> None:
+        """Kill one of two; another one takes its place."""
+        victim = replicas.pop(0)
+        victim.kill()
+        self.wait_until_gone(victim)
+        traffic.go_on()
+        replicas.append(self.start_ready(victim.service, checkout))
+        traffic.go_on()
+
+    def replace(self, traffic: "Traffic", replicas: list[Replica], checkout: Path) -> None:
+        """Start one of the other version, then end one in order, as a rollout does."""
+        replicas.append(self.start_ready(replicas[0].service, checkout))
+        traffic.go_on()
+        leaving = replicas.pop(0)
+        assert leaving.end() == 0
+        self.wait_until_gone(leaving)
+        traffic.go_on()
+
+    def write_post(self) -> str | None:
+        """Write a post; None while no instance takes it."""
+        answer = requests.post(f"{self.url}/posts", json={"title": "Hello"}, timeout=PATIENCE)
+        return str(answer.json()["id"]) if answer.status_code == 201 else None
+
+    def readable_post(self) -> str:
+        """Write a post, and wait until it can be read."""
+        post = wait_until(self.write_post, PATIENCE)
+        wait_until(lambda: requests.get(f"{self.url}/posts/{post}", timeout=PATIENCE).ok, PATIENCE)
+        return str(post)
+
+    def must_have_settled(self, post: str, written: list[str]) -> None:
+        """Check that no comment was lost, and that each was moderated exactly once."""
+        wait_until(lambda: self.statuses(post) == dict.fromkeys(written, "approved"), 30)
+        moderated = self.ask_bus("GET", "/events?limit=1000&type=blog.CommentModerated").json()
+        counted = Counter(event["data"]["id"] for event in moderated)
+        assert counted.keys() >= set(written[:500])
+        assert set(counted.values()) == {1}, "each reaction took effect once"
+
+    def statuses(self, post: str) -> dict[str, str]:
+        """Read every comment of a post, as all readers see it."""
+        found: dict[str, str] = {}
+        while True:
+            params = {"limit": "1000", "after": next(reversed(found), "")}
+            url = f"{self.url}/posts/{post}/comments"
+            page = requests.get(url, params=params, timeout=PATIENCE).json()
+            if not page:
+                return found
+            found |= {comment["id"]: comment["status"] for comment in page}
 
     def wait_until_gone(self, replica: Replica) -> None:
         """Wait until the registry does not list it."""

@@ -10,14 +10,21 @@ from aiohttp.test_utils import TestServer
 
 from blog.core.clock import SystemClock
 from blog.core.errors import BlogError, Conflict, Unavailable
+from blog.core.events import Envelope, Event
 from blog.core.instance import Instance
 from blog.core.net.http_client import client_session
 from blog.core.web import misdirected, problem
 from blog.eventlog import client
 from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
-from blog.eventlog.wire import LOG_HEADER, Head, encode_head, encode_page
+from blog.eventlog.wire import LOG_HEADER, Appended, Head, encode_appended, encode_head, encode_page
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Noted(Event, key="key_"):
+    """Anything."""
+
+    key_: str
 
 
 class _OneBus:
@@ -122,3 +129,45 @@ async def test_time_runs_out() -> None:
     async with talking_to(handler) as log:
         with pytest.raises(Unavailable, match=r"within 0.1 s: it responded with 503"):
             await log.head(timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"nope", b"[]", b'{"results": "none"}', b'{"log": 5, "results": []}']
+)
+async def test_a_response_that_cannot_be_read_is_tried_again(body: bytes) -> None:
+    """Of a bus of another version, or of no bus: it is unavailable, and nothing of ours breaks."""
+    async with talking_to(sending(body)) as log:
+        envelope = Envelope.of(Noted(key_="k"), id="e1", service="s", time=datetime.now(UTC))
+        for attempt in (
+            log.head(timeout=0.1),
+            log.get("e1", timeout=0.1),
+            log.append([envelope], timeout=0.1),
+            log.append([envelope], expect=1, timeout=0.1),
+        ):
+            with pytest.raises(Unavailable, match=r"cannot be read|about other events"):
+                await attempt
+
+
+async def test_results_of_other_events_are_not_taken_for_ours() -> None:
+    """One too few would be those of somebody whose events travelled along."""
+    results = iter(
+        [[], [Appended("other", 1)], [Appended("e2", 2), Appended("e1", 1)], [Appended("e1", 7)]]
+    )
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=encode_appended(next(results)))
+
+    async with talking_to(handler) as log:
+        envelope = Envelope.of(Noted(key_="k"), id="e1", service="s", time=datetime.now(UTC))
+        assert await log.append([envelope]) == [Appended("e1", 7)]
+
+
+async def test_a_stream_that_does_not_say_of_which_log_it_is_breaks() -> None:
+    """Nothing of it can be used."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=encode_page([], 1))
+
+    async with talking_to(handler) as log:
+        with pytest.raises(BusDisconnected, match="without Blog-Log"):
+            await anext(log.follow(0))

@@ -11,7 +11,7 @@ from multidict import MultiDict
 
 from blog.core.errors import Invalid
 from blog.core.events import Recorded
-from blog.eventlog.client import EventBatch
+from blog.eventlog.client import EventBatch, UnreadableEvent
 from blog.eventlog.wire import (
     Appended,
     Head,
@@ -88,7 +88,7 @@ def test_an_invalid_number_is_an_error() -> None:
         read([b'{"through": soon}\n'])
 
 
-@given(st.lists(st.builds(Appended, st.text(), st.integers(1), st.booleans())))
+@given(st.lists(st.builds(Appended, st.text(), st.integers(1, 2**53), st.booleans())))
 def test_what_was_appended_arrives(appended: list[Appended]) -> None:
     """In order."""
     assert decode_appended(encode_appended(appended)) == appended
@@ -112,3 +112,77 @@ def test_types_without_a_sequence_are_an_error() -> None:
     assert decode_expected_version(MultiDict()) is None
     with pytest.raises(Invalid, match="needs expectedsequence"):
         decode_expected_version(MultiDict(expectedtype="t"))
+
+
+EVENT: dict[str, Any] = {"specversion": "1.0", "id": "e1", "type": "t", "sequence": 1, "data": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"retention": {"after": 7}},
+        {"type": "notice", "data": {}},
+        {"heartbeat": True, "through_of_others": 9},
+        {},
+    ],
+)
+def test_lines_of_a_later_version_that_are_no_events_are_passed_over(line: dict[str, Any]) -> None:
+    """And so are fields of an event, and of the line that ends a page."""
+    lines = [json.dumps(line), json.dumps(EVENT | {"partition": 3, "trace": {}}), json.dumps(line)]
+    sent = encode_page(lines, 1).replace(b'"through": 1', b'"through": 1, "head": 5, "x": [{}]')
+    [page] = read([sent])
+    assert (page.events, page.through) == ([Recorded(1, "e1", "t", {"a": 1})], 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": None},
+        {"data": [1]},
+        {"data": "packed"},
+        {"sequence": "1"},
+        {"sequence": 1.5},
+        {"sequence": True},
+        {"sequence": None},
+        {"sequence": 0},
+        {"sequence": 2**63},
+        {"id": 5},
+        {"type": ["t"]},
+        {"type": None},
+        {"dataversion": "2.1"},
+    ],
+)
+def test_an_event_that_cannot_be_read_is_never_passed_over(change: dict[str, Any]) -> None:
+    """A view without it would be wrong, and would not know."""
+    [page] = read([encode_page([json.dumps(EVENT | change)], 1)])
+    with pytest.raises(UnreadableEvent, match="not a valid event"):
+        _ = page.events
+
+
+@pytest.mark.parametrize(
+    "through", ["-1", "true", "null", '"1"', "1.5", "{}", "1e99", "9" * 30, "9" * 5000]
+)
+def test_how_far_a_page_goes_is_a_whole_number(through: str) -> None:
+    """Or the stream is broken."""
+    with pytest.raises(ValueError, match="through"):
+        read([f'{{"through": {through}}}\n'.encode()])
+
+
+def test_results_of_a_later_version_are_read() -> None:
+    """Without what is new; one that lacks what is needed makes all of them unreadable."""
+    result = {"id": "e1", "sequence": 3, "duplicate": False, "partition": 1}
+    body = json.dumps({"results": [result, {"id": "e2", "sequence": 4}], "head": 4}).encode()
+    assert decode_appended(body) == [Appended("e1", 3), Appended("e2", 4)]
+    assert decode_head(b'{"log": "l", "sequence": 3, "epoch": 7}') == Head("l", 3)
+    for wrong in (
+        b"",
+        b"[]",
+        b"{}",
+        b'{"results": 5}',
+        b'{"results": [5]}',
+        b'{"results": [{"id": "e"}]}',
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - any
+            decode_appended(wrong)
+        with pytest.raises(ValueError):  # noqa: PT011 - any
+            decode_head(wrong)

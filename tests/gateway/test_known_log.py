@@ -51,3 +51,10 @@ def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> 
         registry = registry_of("gateway", settings, Lifecycle(SystemClock()))
         registry.log_identity._remember("one")
     assert [line["event"] for line in logs] == ["log_id.not_saved"]
+
+
+def test_what_a_later_version_adds_is_ignored(tmp_path: Path) -> None:
+    """The identity is the first line."""
+    path = tmp_path / "log-id"
+    path.write_text("one\nadopted 2026-01-01\n")
+    assert read_log_id(path) == "one"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from blog.gateway.known_services import read_services, services_writer
 
@@ -47,3 +48,13 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     write = services_writer(tmp_path / "gateway" / "services")
     write({"posts": 1})
     write({"posts": 2})
+
+
+def test_a_file_that_is_there_and_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """A later version may have written it; one that is not there is no news."""
+    with capture_logs() as logged:
+        assert read_services(tmp_path / "services") == {}
+        assert logged == []
+        (tmp_path / "services").write_text('{"version": 2, "services": {"posts": 1}}')
+        assert read_services(tmp_path / "services") == {}
+    assert [line["event"] for line in logged] == ["known_services.unreadable"]

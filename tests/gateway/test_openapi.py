@@ -66,3 +66,20 @@ async def test_a_description_that_cannot_be_read_is_left_out(
     async with client_session() as http:
         found = await collect(InstanceClient(http), rig.member.discovery, answers)
     assert found == {"fine": {"paths": {}}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"paths": 5},
+        {"paths": {"/x": 5}},
+        {"paths": {"/x": ["get"]}},
+        {"paths": None, "components": 5},
+        {"components": {"schemas": [1]}},
+    ],
+)
+def test_a_description_of_another_shape_breaks_no_other(document: dict[str, Any]) -> None:
+    """It has nothing to merge."""
+    fine: dict[str, Any] = {"components": {"schemas": {"a.Model": {}}}}
+    merged = merge({"odd": document, "fine": fine}, Router(()))
+    assert (merged["paths"], merged["components"]) == ({}, fine["components"])

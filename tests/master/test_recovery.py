@@ -1,11 +1,13 @@
 """What a killed master left is taken over as it is, or not at all."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
@@ -136,3 +138,29 @@ async def test_ending_what_is_left(settings: Settings, left: RecoveryRecord) -> 
         assert await stop_leftovers(settings, None) == ["gateway-1", "posts-2"]
     assert RecoveryRecord.read(settings.data_dir) is None
     assert await stop_leftovers(settings, None) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"runtime": "podman", "host": "h"}', "\0"])
+async def test_a_record_that_cannot_be_read_is_said_and_taken_for_missing(
+    settings: Settings, content: str
+) -> None:
+    """A blog that begins gets a new one; nothing is taken over without knowing how it runs."""
+    path = settings.data_dir / "run" / "blog.json"
+    path.write_text(content)
+    with capture_logs() as logged:
+        names, _ = await recover(settings)
+    assert names == []
+    assert [line["event"] for line in logged].count("recovery.unreadable") == 1
+    path.write_text(content)
+    with (
+        stand_in(lock_of(settings.data_dir, "gateway-1")),
+        pytest.raises(SettingsError, match="missing or cannot be read"),
+    ):
+        await recover(settings)
+
+
+def test_a_record_of_a_later_version_is_read(settings: Settings, left: RecoveryRecord) -> None:
+    """Without what is new in it."""
+    path = settings.data_dir / "run" / "blog.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2, "zone": "north"}))
+    assert RecoveryRecord.read(settings.data_dir) == left

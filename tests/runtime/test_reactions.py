@@ -1,15 +1,17 @@
 """Reactions: outcomes, what follows, and ids that are the same on every run."""
 
+import json
 from datetime import UTC, datetime
 from typing import cast
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from blog.core.contract import Service
 from blog.core.errors import Invalid, Unavailable
 from blog.core.events import Envelope, Event
-from blog.core.reactions import DeliveryRequest, DeliveryResponse, Outcome
+from blog.core.reactions import DeliveryRequest, DeliveryResponse, Outcome, read_delivery
 from blog.core.view import View
 from blog.runtime.reactions import ReactionRunner
 from blog.runtime.view.host import ViewHost
@@ -180,3 +182,28 @@ async def test_a_later_version_is_left_to_a_newer_instance(version: int | None, 
     [result] = response.results
     assert result.outcome == outcome
     assert outcome == "done" or result.reason == "needs a newer instance: this one reads version 1"
+
+
+async def test_an_event_that_cannot_be_read_waits_for_another_instance() -> None:
+    """With the later ones of its key; the others are reacted to."""
+    envelopes = [
+        Envelope.of(Knocked(door=door), id=f"{door}{n}", service="street", time=NOW)
+        for n, door in enumerate("aab")
+    ]
+    events = [envelope.model_dump(mode="json", exclude_none=True) | {"new": 1} for envelope in envelopes]
+    body = {"subscription": "porter", "attempt": 1, "priority": "high", "events": events}
+    delivery = read_delivery(json.dumps(body).encode())
+    assert [event.id for event in delivery.events] == ["a0", "a1", "b2"]
+    for change in ({"specversion": "2.0"}, {"data": "packed"}, {"time": "noon"}, {"dataversion": 0}):
+        changed = body | {"events": [events[0] | change, *events[1:]]}
+        results = (await answering().handle(read_delivery(json.dumps(changed).encode()))).results
+        assert [result.id for result in results] == ["a0", "a1", "b2"]
+        assert [result.outcome for result in results] == [Outcome.RETRY, Outcome.RETRY, Outcome.DONE]
+        assert f"its {next(iter(change))} cannot be read here" in str(results[0].reason)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"events": [5]}', b'{"events": [{"id": 7}]}'])
+def test_a_delivery_that_names_no_events_is_an_error(body: bytes) -> None:
+    """There is nothing to respond to."""
+    with pytest.raises(ValidationError):
+        read_delivery(body)

@@ -6,14 +6,13 @@ from http import HTTPStatus
 from itertools import islice
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from blog.bus.delivery.dispatch import KeyBatch, is_exhausted
 from blog.bus.log.schema import LogEntry, SettledEvent, SettledState
 from blog.core.events import Envelope
-from blog.core.reactions import DeliveryResponse, Outcome, Result
+from blog.core.reactions import Outcome, Result, read_results
 
 _MAX_REASON = 2000  # bytes of a body that a dead letter holds
+_MAX_DELAY = 86_400.0  # seconds that an instance may put an event off: what waits for ever is lost
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _OVERLOAD = frozenset({429, 503})
 
@@ -76,7 +75,8 @@ def _judged(batch: KeyBatch, results: Sequence[Result]) -> KeyOutcome:
             settled.append(_dead(entry, batch.attempt, reason))
             break
         else:
-            return KeyOutcome(batch, settled, following, DeliveryFailure(reason, result.retry_after))
+            later = None if result.retry_after is None else min(result.retry_after, _MAX_DELAY)
+            return KeyOutcome(batch, settled, following, DeliveryFailure(reason, later))
     return KeyOutcome(batch, settled, following)
 
 
@@ -95,16 +95,16 @@ def parse_response(
     reason = f"status {status}: {body[:_MAX_REASON].decode(errors='replace')}"
     if status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         is_number = retry_after.isascii() and retry_after.isdigit()  # a superscript is a digit as well
-        seconds = float(retry_after) if is_number else None
+        seconds = min(float(retry_after), _MAX_DELAY) if is_number else None
         return DeliveryFailure(reason, seconds, is_overload=status in _OVERLOAD)
     return DeliveryFailure(reason, is_final=True)
 
 
 def _results(batch: Sequence[KeyBatch], body: bytes) -> DeliveryOutcome:
     try:
-        results = DeliveryResponse.model_validate_json(body).results
-    except ValidationError as error:
-        return DeliveryFailure(f"its response is not valid: {error.errors()[0]['msg']}")
+        results = read_results(body)
+    except ValueError as error:
+        return DeliveryFailure(f"its response is not valid: {error}")
     if [result.id for result in results] != [
         entry.id for key_batch in batch for entry in key_batch.entries
     ]:

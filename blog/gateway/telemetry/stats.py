@@ -5,10 +5,13 @@ Numbers of several processes add up: a `StatsSnapshot` has those of one process,
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Annotated, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from blog.core import tolerant
 from blog.core.histogram import Histogram
+from blog.core.instance import MAX_COUNT
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram, in seconds."""
@@ -18,6 +21,9 @@ NO_SERVICE = "none"
 
 CLASSES = range(6)
 """First digits of statuses."""
+
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class ServiceStats:
@@ -53,11 +59,11 @@ class ServiceStatsSnapshot(BaseModel):
     `buckets` and `seconds` are the counts and the sum of the histogram over BOUNDS.
     """
 
-    classes: list[int]
-    buckets: list[int]
-    seconds: float
-    in_flight: int
-    streams: int = 0
+    classes: Annotated[list[Count], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
+    buckets: Annotated[list[Count], Field(min_length=len(BOUNDS) + 1, max_length=len(BOUNDS) + 1)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    in_flight: Count
+    streams: Count = 0
 
     @property
     def latency(self) -> Histogram:
@@ -82,9 +88,14 @@ class StatsSnapshot(BaseModel):
     services: dict[str, ServiceStatsSnapshot] = {}
     retries: dict[str, int] = {}
     ejections: dict[str, int] = {}
-    connections: int = 0
-    requests: int = 0
-    streams: int = 0
+    connections: Count = 0
+    requests: Count = 0
+    streams: Count = 0
+
+    @classmethod
+    def read(cls, data: object) -> tolerant.Reading[Self]:
+        """Read the numbers of a gateway of another version: those of a service whole, or not at all."""
+        return tolerant.read(cls, data)
 
     def __add__(self, other: "StatsSnapshot") -> "StatsSnapshot":
         """Add up."""

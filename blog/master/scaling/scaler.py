@@ -64,8 +64,9 @@ class Scaler:
             return
         try:
             self.manual = _ManualReplicas.model_validate_json(self._state_file.read_bytes()).root
-        except ValidationError:
-            log.warning("scale.state_unreadable", file=str(self._state_file))
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            log.warning("scale.state_unreadable", file=str(self._state_file), reason=reason)
         self.manual = {name: count for name, count in self.manual.items() if name in self._specs}
         if self.manual:
             log.info("scale.restored", **self.manual, until="blog scale NAME=auto")

@@ -7,13 +7,18 @@ import asyncio
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
+from pydantic import Field
 
+from blog.core import tolerant
 from blog.core.clock import Clock
-from blog.core.instance import Instance, State
-from blog.core.net.http_client import read_json, read_response
+from blog.core.frozen import FrozenModel
+from blog.core.instance import MAX_COUNT, Instance, State
+from blog.core.logs import get_logger
+from blog.core.net.http_client import read_response
+from blog.core.printable import printable
 from blog.core.web import bearer
 from blog.gateway.telemetry.stats import StatsSnapshot
 from blog.master.scaling.autoscale import ServiceLoad
@@ -23,7 +28,27 @@ from blog.registry.log_identity import BUS
 TIMEOUT = 1.0
 """Seconds that a source has for its response."""
 _APPLIED = re.compile(rb"^blog_view_applied (\S+)$", re.MULTILINE)
-_READ_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError)
+# what is not shaped as expected is a TypeError or an AttributeError, where it is used as if it were
+_READ_ERRORS = (
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
+
+log = get_logger()
+
+
+class SubscriptionLag(FrozenModel):
+    """What a subscription of the bus has yet to do: events that wait for the reactions of a service."""
+
+    name: str
+    paused: bool
+    waiting: Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class LoadSignals:
@@ -36,7 +61,8 @@ class LoadSignals:
         self._headers = bearer(token)
         self._clock = clock
         self._traffic = TrafficHistory()
-        self._subscriptions: dict[str, dict[str, Any]] = {}
+        self._subscriptions: dict[str, SubscriptionLag] = {}
+        self._mentions = tolerant.Mentions()
         self._since: dict[str, tuple[State, datetime]] = {}
 
     async def refresh(self) -> None:
@@ -61,7 +87,7 @@ class LoadSignals:
         None: it has none, they are paused (more replicas would not help), or the bus does not respond.
         """
         row = self._subscriptions.get(service)
-        return None if row is None or row["paused"] else int(row["waiting"])
+        return None if row is None or row.paused else row.waiting
 
     def since(self, instance: Instance) -> datetime:
         """Return since when an instance has been in its state, as far as that was observed."""
@@ -84,10 +110,13 @@ class LoadSignals:
     async def _read_registry(self) -> None:
         try:
             services = (await self._json(f"{self._url}/v1/services"))["services"]
-            self.instances = [Instance.model_validate(row) for rows in services.values() for row in rows]
+            rows = [row for rows in services.values() for row in rows]
         except _READ_ERRORS:
             self.instances = []
             return
+        readings = [Instance.read(row) for row in rows]
+        self.instances = [one.value for one in readings if one.value is not None]
+        self._say_left_out("/v1/services", readings)
         self._record_states(self.instances)
 
     def _record_states(self, instances: Iterable[Instance]) -> None:
@@ -102,18 +131,32 @@ class LoadSignals:
 
     async def _read_gateway(self) -> None:
         try:
-            snapshot = StatsSnapshot.model_validate(await self._json(f"{self._url}/v1/stats"))
+            reading = StatsSnapshot.read(await self._json(f"{self._url}/v1/stats"))
         except _READ_ERRORS:
             self._traffic.clear()
+            return
+        self._say_left_out("/v1/stats", [reading])
+        if reading.value is None:
+            self._traffic.clear()
         else:
-            self._traffic.add(snapshot, self._clock.monotonic())
+            self._traffic.add(reading.value, self._clock.monotonic())
 
     async def _read_bus(self) -> None:
         try:
             rows = await self._json(f"http://{self._bus()}/subscriptions")
-            self._subscriptions = {row["name"]: row for row in rows}
+            readings = [tolerant.read(SubscriptionLag, row) for row in rows]
         except _READ_ERRORS:
             self._subscriptions = {}
+            return
+        self._say_left_out("/subscriptions", readings)
+        self._subscriptions = {one.value.name: one.value for one in readings if one.value is not None}
+
+    def _say_left_out(self, source: str, readings: Iterable[tolerant.Reading[Any]]) -> None:
+        """Log once per source and field what could not be read: another version wrote it."""
+        for one in (part for reading in readings for part in reading.left_out):
+            if self._mentions.is_first(source, one.field):
+                reason = printable(one.reason, 200)
+                log.warning("signal.unreadable", source=source, field=one.field or None, reason=reason)
 
     async def _head(self) -> int | None:
         try:
@@ -138,7 +181,7 @@ class LoadSignals:
     async def _json(self, url: str) -> Any:
         async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
             response.raise_for_status()
-            return await read_json(response)
+            return tolerant.parse(await read_response(response))
 
     async def _body(self, url: str) -> bytes:
         async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:

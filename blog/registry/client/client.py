@@ -11,7 +11,7 @@ from typing import Self
 import aiohttp
 
 from blog.core.background import background
-from blog.core.backoff import Backoff, Failures
+from blog.core.backoff import Failures
 from blog.core.clock import Clock
 from blog.core.instance import Instance, Load
 from blog.core.logs import get_logger
@@ -19,8 +19,10 @@ from blog.core.web import bearer
 from blog.registry.client.announcement import Announcement
 from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
+from blog.registry.client.reconnecting import is_worth_a_line, reconnect_delay
 from blog.registry.client.refusal import SESSION, is_refusal, refusal_of
 from blog.registry.messages import (
+    PROTOCOL_VERSION,
     Ack,
     DialBackFailed,
     Drained,
@@ -36,18 +38,14 @@ from blog.registry.messages import (
     TableDelta,
     TableSnapshot,
     UnhealthyReport,
-    parse_from_registry,
 )
 
 HEARTBEAT_INTERVAL = 1.0
 DRAIN_TIMEOUT = 1.5
 _LEAVE_TIMEOUT = 1.0
 _HANDSHAKE_TIMEOUT = 5.0
-_EARLY, _LATE, _EARLY_FAILURES = Backoff(0.05, 0.3), Backoff(0.6, 0.6), 30
 _HELD_AFTER = 5.0
 """Seconds after which a session has held: when it ends, the back-off begins anew."""
-# failures until a line about them: a gateway takes seconds to start; the next after twice as many
-_WARN_FIRST = 20
 _MAX_MESSAGE = 64 << 20  # bytes; the whole table comes as one message
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=0.2)
 _ADVICE = "trying again; set BLOG_REGISTRY if the registry (in the gateway) is elsewhere"
@@ -90,6 +88,7 @@ class RegistryClient:
         self._expected = expected
         self._connections: dict[str, RegistryConnection] = {}
         self._failures = {url: Failures(_HELD_AFTER) for url in self._registries}
+        self._rejections: dict[str, str] = {}
         self._untried = set(self._registries)
         self._tried = asyncio.Event()
         self._joined = asyncio.Event()
@@ -226,6 +225,7 @@ class RegistryClient:
         expected = self._expected()
         connection.send(
             Join(
+                protocol=PROTOCOL_VERSION,
                 instance=instance,
                 follow=self.discovery.follow,
                 known=tuple(self.discovery.awaited()),
@@ -234,14 +234,12 @@ class RegistryClient:
         )
 
     async def _receive(self, connection: RegistryConnection) -> None:
-        async for frame in connection.socket:
-            await self._running.wait()
-            connection.received()
-            if frame.type is not aiohttp.WSMsgType.TEXT:
-                break
-            self._handle(connection, parse_from_registry(frame.data))
-        if connection.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION:
-            log.error("registry.rejected", url=connection.url, reason="it did not understand a message")
+        while (message := await connection.receive(self._running)) is not None:
+            self._handle(connection, message)
+        rejection, url = connection.rejection, connection.url
+        if rejection is not None and rejection != self._rejections.get(url):
+            self._rejections[url] = rejection
+            log.error("registry.rejected", url=url, reason=rejection)
 
     def _handle(self, connection: RegistryConnection, message: FromRegistry) -> None:
         match message:
@@ -264,6 +262,7 @@ class RegistryClient:
         if not connection.is_joined:  # joined again, as with other expectations, it is the same session
             self._failures[connection.url].started(self._clock.monotonic())
         self.discovery.apply(joined, connection.url)
+        self._rejections.pop(connection.url, None)
         connection.is_joined = True
         for message in self._requests:
             connection.send(message)
@@ -289,17 +288,3 @@ class RegistryClient:
         """Show the instance, and the registries that it is connected to."""
         who = self.instance.id if self.instance else "a follower"
         return f"<RegistryClient of {who}, connected to {', '.join(self._connections) or 'no registry'}>"
-
-
-def reconnect_delay(failures: int) -> float:
-    """Return the seconds until the next try: full jitter, up to 0.3 s at first, up to 0.6 s later.
-
-    It does not grow beyond that: a registry that returns after hours has all instances within a second.
-    """
-    return (_EARLY if failures <= _EARLY_FAILURES else _LATE).full_jitter(failures)
-
-
-def is_worth_a_line(failures: int) -> bool:
-    """Return whether to log this failure: the 20th, 40th, 80th … in a row."""
-    times, rest = divmod(failures, _WARN_FIRST)
-    return rest == 0 and times.bit_count() == 1

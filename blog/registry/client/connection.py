@@ -6,7 +6,11 @@ from contextlib import suppress
 import aiohttp
 
 from blog.core.net.peer import local_host
-from blog.registry.messages import FromInstance
+from blog.core.printable import printable
+from blog.registry.messages import FromInstance, FromRegistry
+from blog.registry.reading import SessionReader, read_from_registry
+
+_DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 MAX_MISSED_HEARTBEATS = 3
 """Heartbeats of ours without any message from the registry until it is taken for dead."""
@@ -26,6 +30,9 @@ class RegistryConnection:
         """Our address on the way to the registry, if it is not the local end of this connection."""
         self.announced: str | None = None
         """The address that this registry was told."""
+        self.rejection: str | None = None
+        """Why the registry ended the session, if it did so because of what we sent."""
+        self._reader: SessionReader[FromRegistry] = SessionReader(read_from_registry, url=url)
         self._queue: asyncio.Queue[FromInstance] = asyncio.Queue()
         self._missed_heartbeats = 0
 
@@ -54,9 +61,19 @@ class RegistryConnection:
         """Return when every queued message is sent."""
         await self._queue.join()
 
-    def received(self) -> None:
-        """Record that a message came from the registry."""
-        self._missed_heartbeats = 0
+    async def receive(self, running: asyncio.Event) -> FromRegistry | None:
+        """Return the next message that can be read, while `running` is set; None at the end."""
+        while True:
+            frame = await self.socket.receive()
+            await running.wait()
+            self._missed_heartbeats = 0
+            if frame.type not in _DATA:
+                is_rejected = self.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+                self.rejection = printable(frame.extra or "without a reason") if is_rejected else None
+                return None
+            message = self._reader.read(frame.data)
+            if message is not None:
+                return message
 
     def is_dead(self) -> bool:
         """Return, once per heartbeat of ours, whether the registry has been silent for too long.
@@ -69,4 +86,5 @@ class RegistryConnection:
     def __repr__(self) -> str:
         """Show the URL, and how far the handshake is."""
         words = ("joined" * self.is_joined, "acknowledged" * self.is_acknowledged)
-        return f"<RegistryConnection to {self.url}: {', '.join(filter(None, words)) or 'open'}>"
+        how_far = ", ".join(filter(None, words)) or "open"
+        return f"<RegistryConnection to {self.url}: {how_far}, protocol {self._reader.protocol}>"

@@ -36,6 +36,7 @@ class TableSource:
         if not snapshot.complete:
             self.cached |= self.reported
         self.reported, self.is_complete = now, snapshot.complete
+        self.forget(one.id for one in snapshot.gone)
         self.cached = {id_: row for id_, row in self.cached.items() if self._needs_cached(id_)}
         changed = before | now.keys()
         return changed, changed - self.reported.keys() - self.cached.keys()

@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import WSCloseCode, web
 
 from blog.core.net.peer import local_host
-from blog.registry.messages import EVERY_SERVICE, FromRegistry, KeepAlive
+from blog.registry.messages import EVERY_SERVICE, FromInstance, FromRegistry, KeepAlive
+from blog.registry.reading import SessionReader, read_from_instance
 
 BACKLOG: Final = 16 << 20
 """Unsent bytes of one session from which on it is aborted; the follower connects again."""
@@ -20,12 +21,13 @@ MAX_MISSED_HEARTBEATS: Final = 10
 
 _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
 _SHORT, _MEDIUM, _LONG = 125, 126, 127
+_MAX_REASON = 123
 
 
 class ServerSession:
     """The instance at the other end (None: it only follows), what it follows and has acknowledged.
 
-    `peer` is the IP address it connects from.
+    `peer` is the IP address it connects from, `reader` reads what it sends.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class ServerSession:
     ) -> None:
         self.socket = socket
         self.peer = peer
+        self.reader: SessionReader[FromInstance] = SessionReader(read_from_instance, peer=peer)
         self.instance_id: str | None = None
         self.follow: frozenset[str] = frozenset()
         self.acked_version = 0
@@ -76,11 +79,14 @@ class ServerSession:
     async def close(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
         """Close the socket with a reason."""
         # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code
-        await self.socket.close(code=code, message=why.encode()[:120])
+        # and it is UTF-8 to its end
+        reason = why.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
+        await self.socket.close(code=code, message=reason.encode())
 
     def __repr__(self) -> str:
         """Show the instance, and what it has acknowledged."""
-        return f"<ServerSession with {self.instance_id or 'a follower'}, acked {self.acked_version}>"
+        who = self.instance_id or "a follower"
+        return f"<ServerSession with {who}, protocol {self.reader.protocol}, acked {self.acked_version}>"
 
 
 def includes(follow: frozenset[str], service: str) -> bool:

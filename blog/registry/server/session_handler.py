@@ -1,11 +1,11 @@
 """Session handler: what instances and followers send over their sessions, and what it changes at once."""
 
 from aiohttp import WSMsgType, web
-from pydantic import ValidationError
 
 from blog.core.logs import get_logger
 from blog.core.net.peer import peer_of
 from blog.registry.messages import (
+    PROTOCOL_VERSION,
     Ack,
     DrainRequest,
     FromInstance,
@@ -15,12 +15,13 @@ from blog.registry.messages import (
     LeaveNotice,
     ReadyRequest,
     UnhealthyReport,
-    parse_from_instance,
 )
+from blog.registry.reading import ProtocolError
 from blog.registry.server.service import Registry
 from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
+_DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
 _MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows
 
 log = get_logger()
@@ -53,18 +54,19 @@ class SessionHandler:
 
     async def _receive(self, session: ServerSession) -> None:
         async for frame in session.socket:
-            if frame.type is not WSMsgType.TEXT:
+            if frame.type not in _DATA:
                 break
+            session.received()
             try:
-                message = parse_from_instance(frame.data)
-            except ValidationError as error:
-                first = error.errors()[0]
-                await session.close(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+                message = session.reader.read(frame.data)
+            except ProtocolError as error:
+                log.warning("session.rejected", peer=session.peer, reason=str(error))
+                await session.close(str(error))
                 return
-            self._handle(session, message)
+            if message is not None:
+                self._handle(session, message)
 
     def _handle(self, session: ServerSession, message: FromInstance) -> None:
-        session.received()
         match message:
             case Heartbeat():
                 self._heartbeat(session.instance_id, message)
@@ -111,6 +113,7 @@ class SessionHandler:
             log.info("instance.joined", id=instance.id, address=instance.address)
         session.send(
             Joined(
+                protocol=PROTOCOL_VERSION,
                 epoch=self._registry.epoch,
                 log=self._registry.log_identity.current,
                 address=instance.address if instance else None,

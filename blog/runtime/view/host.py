@@ -16,7 +16,7 @@ from blog.core.contract import Applied
 from blog.core.errors import Unavailable
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
+from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient, UnreadableEvent
 from blog.eventlog.wire import Head
 from blog.runtime.view.files import ViewPosition
 from blog.runtime.view.snapshot import SnapshotCopy
@@ -33,6 +33,8 @@ _LIVE_BUDGET = 0.005  # seconds that a transaction may take
 _CATCH_UP_BUDGET = 0.05  # the same on the way to what was the head when the stream was opened
 _MAX_BACKLOG = 1000  # events that a slow listener may lag before it is disconnected
 _RECONNECT = 0.5  # seconds at the most before a broken stream is opened again
+_UNREADABLE_RETRY = 5.0  # seconds until an event that could not be read is tried again
+_UPDATE = "this view waits there and tries again; run a version that can read it"
 log = get_logger()
 
 
@@ -52,6 +54,7 @@ class ViewHost:
         self._types = types
         self._fetch = fetch
         self._target = 0
+        self._unreadable_after: int | None = None
         self._advanced = asyncio.Condition()
         self._listeners: set[ChangeListener] = set()
 
@@ -73,6 +76,8 @@ class ViewHost:
                     if batch.log != self.log:
                         break
                     await self._apply(batch)
+            except UnreadableEvent as error:
+                await self._wait_before_unreadable(str(error))
             except (BusDisconnected, Unavailable) as error:
                 log.info("view.disconnected", applied=self.applied, reason=str(error))
             except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
@@ -148,6 +153,13 @@ class ViewHost:
         else:
             await self._advance(head.log, position.applied)
         return position
+
+    async def _wait_before_unreadable(self, reason: str) -> None:
+        """Wait where an event cannot be read; said once for each place."""
+        if self._unreadable_after != self.applied:
+            self._unreadable_after = self.applied
+            log.error("event.unreadable", applied=self.applied, reason=reason, next=_UPDATE)
+        await asyncio.sleep(_UNREADABLE_RETRY)
 
     async def _apply(self, batch: EventBatch) -> None:
         """Apply a batch, in transactions that are short where readers wait for them."""

@@ -40,6 +40,7 @@ _CHUNK = 1 << 18  # bytes in memory at a time, on either side
 IDLE_TIMEOUT = 15.0
 """Seconds without a byte after which a replica is given up, the making of its copy included."""
 
+_MAX_DIGITS = 18  # of a sequence: a 64-bit number
 _MIN_RATE = 4 << 20  # bytes per second, on the whole, below which reading the log is the better way
 _MAX_ROUNDS = 4  # times that all replicas are tried while one is busy with another newcomer
 log = get_logger()
@@ -255,13 +256,21 @@ def _offer(response: InstanceStream, own: ViewPosition) -> SnapshotOffer:
     """Read the headers of a response. Raises SnapshotRejected when the file would be of no use."""
     headers = response.headers
     size, sequence = response.content_length, headers.get(SEQUENCE_HEADER, "")
-    if size is None or not (sequence.isascii() and sequence.isdigit()) or DIGEST_HEADER not in headers:
+    digest = _sha256_of(headers.get(DIGEST_HEADER, ""))
+    is_number = sequence.isascii() and sequence.isdigit() and len(sequence) <= _MAX_DIGITS
+    if size is None or not is_number or digest is None:
         raise SnapshotRejected("its headers are incomplete")
     if headers.get(LOG_HEADER) != own.log:
         raise SnapshotRejected("it is of another log")
     if int(sequence) <= own.applied:
         raise SnapshotRejected("it is not ahead")
-    return SnapshotOffer(ViewPosition(own.log, int(sequence)), size, headers[DIGEST_HEADER])
+    return SnapshotOffer(ViewPosition(own.log, int(sequence)), size, digest)
+
+
+def _sha256_of(header: str) -> str | None:
+    """Return the member for SHA-256; a later version may send other digests as well (RFC 9530 §2)."""
+    members = (member.strip() for member in header.split(","))
+    return next((member for member in members if member.startswith("sha-256=")), None)
 
 
 def _digest(sha256: bytes) -> str:

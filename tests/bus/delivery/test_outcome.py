@@ -1,12 +1,14 @@
 """What an attempt came to."""
 
 import json
+from typing import Any
 
 import pytest
 
 from blog.bus.delivery.dispatch import MAX_ATTEMPTS, KeyBatch
 from blog.bus.delivery.outcome import DeliveryFailure, evaluate, parse_response
 from blog.bus.log.schema import LogEntry, SettledState
+from blog.core.reactions import Outcome
 
 BATCH = KeyBatch("k", tuple(LogEntry(n, f"e{n}", "t", "k", "{}") for n in (1, 2, 3)), 1)
 
@@ -78,3 +80,49 @@ def test_the_last_try_is_the_end() -> None:
         (1, SettledState.DEAD, "no")
     ]
     assert found.failure is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": "deferred"},
+        {"outcome": None},
+        {"outcome": ["done"]},
+        {"events": [{"id": "x"}]},
+        {"events": "none"},
+    ],
+)
+def test_a_result_of_a_later_version_is_tried_again(change: dict[str, Any]) -> None:
+    """That one only; what comes before it is settled, and nothing that follows from it is lost."""
+    body = json.loads(response("done", "done", "done"))
+    body["results"][1] |= change
+    outcome = parse_response([BATCH], 200, "", json.dumps(body | {"took": 5}).encode())
+    assert not isinstance(outcome, DeliveryFailure)
+    assert [result.outcome for result in outcome] == [Outcome.DONE, Outcome.RETRY, Outcome.DONE]
+    assert f"the {next(iter(change))} of its result cannot be read here" in str(outcome[1].reason)
+    [found] = evaluate([BATCH], outcome)
+    assert [item.sequence for item in found.settled] == [1]
+    assert found.failure is not None
+
+
+def test_what_a_result_can_do_without_is_left_out() -> None:
+    """A reason or a time that cannot be read, and fields that are not known."""
+    body = json.loads(response("done", "retry", "done"))
+    body["results"][0] |= {"reason": 5, "cost": {}}
+    for later in ("soon", -1, float("inf"), float("nan")):
+        body["results"][1] |= {"retry_after": later}
+        outcome = parse_response([BATCH], 200, "", json.dumps(body).encode())
+        assert not isinstance(outcome, DeliveryFailure)
+        assert [result.outcome for result in outcome] == [Outcome.DONE, Outcome.RETRY, Outcome.DONE]
+        assert outcome[1].retry_after is None
+
+
+def test_nobody_puts_an_event_off_for_ever() -> None:
+    """A day at the most, in a result or in a header."""
+    body = json.loads(response("retry", "retry", "retry"))
+    body["results"][0] |= {"retry_after": 1e300}
+    [found] = evaluate([BATCH], parse_response([BATCH], 200, "", json.dumps(body).encode()))
+    assert found.failure == DeliveryFailure("why", 86_400.0)
+    assert parse_response([BATCH], 503, "9" * 400, b"") == DeliveryFailure(
+        "status 503: ", 86_400.0, is_overload=True
+    )

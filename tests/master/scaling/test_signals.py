@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestClient, TestServer
+from structlog.testing import capture_logs
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
@@ -32,6 +33,9 @@ class World:
         self.subscriptions: list[dict[str, Any]] = []
         self.applied = "# TYPE blog_view_applied gauge\nblog_view_applied 90.0\n"
         self.away: set[str] = set()
+        self.odd: dict[str, Any] = {}
+        self.odd_rows: dict[str, list[dict[str, Any]]] = {}
+        self.odd_stats: dict[str, Any] = {}
         self.server: BaseTestServer
         self.signals: LoadSignals
         self.clock = FakeClock()
@@ -41,7 +45,7 @@ class World:
         app = web.Application()
         answers: dict[str, Callable[[], Any]] = {
             "/v1/services": self._services,
-            "/v1/stats": lambda: self.stats.snapshot().model_dump(),
+            "/v1/stats": self._stats,
             "/subscriptions": lambda: self.subscriptions,
             "/events/head": lambda: {"log": "l", "sequence": 100},
         }
@@ -52,7 +56,7 @@ class World:
                 raise web.HTTPServiceUnavailable
             if request.path == "/metrics":
                 return web.Response(text=self.applied)
-            return web.json_response(answers[request.path]())
+            return web.json_response(self.odd.get(request.path, answers[request.path]()))
 
         app.router.add_get("/{path:.*}", respond)
         return app
@@ -61,7 +65,14 @@ class World:
         services: dict[str, list[Any]] = {}
         for one in self.instances:
             services.setdefault(one.service, []).append(one.model_dump(mode="json"))
+        for service, changes in self.odd_rows.items():
+            row = services[service][0] | {"load": {}}
+            services[service] += [row | {"id": f"odd-{n}"} | change for n, change in enumerate(changes)]
         return {"services": services}
+
+    def _stats(self) -> dict[str, Any]:
+        stats = self.stats.snapshot().model_dump()
+        return stats | {"services": stats["services"] | self.odd_stats, "zone": "north"}
 
     def announce(self, service: str, state: State = State.READY, in_flight: int = 0) -> Instance:
         """Have one more instance, at our port."""
@@ -201,3 +212,46 @@ async def test_since_when_it_is_in_its_state(world: World) -> None:
     await world.signals.refresh()
     world.clock.advance(5)
     assert (world.clock.now() - world.signals.since(world.instances[-1])).total_seconds() == 5
+
+
+async def test_a_row_of_a_later_version_makes_no_other_unknown(world: World) -> None:
+    """Of the registry, the gateway or the bus: what cannot be read is left out, and said once."""
+    world.announce("comments", in_flight=3)
+    world.announce("posts", in_flight=5)
+    world.stats.services["posts"].in_flight = 30
+    world.odd_rows = {
+        "comments": [{"state": "warming"}, {"load": "low"}, {"id": 5}],
+        "posts": [{"new": 1}],
+    }
+    world.odd_stats = {"comments": {"in_flight": "many"}, "other": 5}
+    world.subscriptions = [
+        {"name": "comments", "waiting": 7},
+        {"name": 5},
+        {"name": "posts", "waiting": 2, "paused": False, "x": 1},
+    ]
+    with capture_logs() as logged:
+        for _ in range(3):
+            await world.signals.refresh()
+    assert len([one for one in world.signals.instances if one.service == "comments"]) == 2
+    assert world.signals.load("comments") == ServiceLoad(3, None)
+    assert world.signals.load("posts") == ServiceLoad(30, 2)
+    said = [(line["source"], line["field"]) for line in logged if line["event"] == "signal.unreadable"]
+    assert sorted(said) == [
+        ("/subscriptions", "name"),
+        ("/subscriptions", "paused"),
+        ("/v1/services", "id"),
+        ("/v1/services", "load"),
+        ("/v1/services", "state"),
+        ("/v1/stats", "services"),
+    ]
+
+
+@pytest.mark.parametrize("odd", [[], 5, None, "text", {"services": []}, {"services": {"a": 5}}])
+async def test_a_response_of_another_shape_is_as_good_as_none(world: World, odd: Any) -> None:
+    """Of every source; nothing ends."""
+    world.announce("comments", in_flight=3)
+    for source in ("/v1/services", "/v1/stats", "/subscriptions", "/events/head"):
+        world.odd = {source: odd}
+        await world.signals.refresh()
+        assert await world.signals.lags() in ({}, {world.instances[0].id: 10, world.instances[1].id: 10})
+        assert world.signals.waiting("comments") is None

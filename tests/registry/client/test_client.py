@@ -1,24 +1,27 @@
 """One instance and several registries: each may die, restart, fall silent or be cut off."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import cast
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from structlog.testing import capture_logs
 
 from blog.core.clock import SystemClock
-from blog.core.instance import State
+from blog.core.instance import Instance, State
 from blog.core.net.address import Address
 from blog.core.net.http_client import client_session
 from blog.registry.client import client as sessions
 from blog.registry.client import connection as connections
-from blog.registry.client.client import RegistryClient, is_worth_a_line, reconnect_delay
+from blog.registry.client.client import RegistryClient
 from blog.registry.client.connection import RegistryConnection
-from blog.registry.messages import Joined
+from blog.registry.client.reconnecting import reconnect_delay
+from blog.registry.messages import PROTOCOL_VERSION, Joined
 from blog.registry.server.service import Registry
 from tests.fakes import FakeClock
 from tests.registry.server.test_service import TOKEN, World, a_world, running, seen
@@ -263,19 +266,6 @@ async def test_only_a_session_that_held_resets_the_back_off(
             assert [await counts.get() for _ in range(4)] == expected
 
 
-@pytest.mark.parametrize("failures", [1, 5, 30, 31, 100, 10**6])
-def test_reconnecting_stays_below_a_second_however_long_the_registry_was_away(failures: int) -> None:
-    """Full jitter: a thousand instances do not come back in the same moment."""
-    delays = [reconnect_delay(failures) for _ in range(200)]
-    assert 0 <= min(delays) < max(delays) <= 0.6
-    assert max(delays) - min(delays) > max(delays) / 2
-
-
-def test_a_registry_that_is_away_for_hours_fills_no_log() -> None:
-    """A line after 20 failures, which is some seconds, then after twice as many each time."""
-    assert [n for n in range(1, 1000) if is_worth_a_line(n)] == [20, 40, 80, 160, 320, 640]
-
-
 def told(registry: Registry, instance_id: str = "p1") -> str | None:
     """Return the host that a registry was told, None while it was told nothing."""
     instance = registry.membership.get(instance_id)
@@ -347,3 +337,97 @@ class Gone:
     def get_extra_info(self, _: str, default: object = None) -> object:
         """Know nothing."""
         return default
+
+
+ROW = {
+    "id": "p1",
+    "service": "posts",
+    "address": "127.0.0.1:1",
+    "started_at": "2026-01-01T00:00:00Z",
+    "state": "ready",
+    "routes": [{"method": "GET", "pattern": "/a"}],
+}
+
+
+@asynccontextmanager
+async def registry_of_a_later_version(
+    *frames: str | bytes, close: tuple[int, bytes] | None = None
+) -> AsyncIterator[tuple[RegistryClient, list[dict[str, Any]]]]:
+    """Run a registry that sends these; give a follower of it, and what that sends."""
+    received: list[dict[str, Any]] = []
+
+    async def speak(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(timeout=0.05)
+        await socket.prepare(request)
+        for frame in frames:
+            await (socket.send_bytes(frame) if isinstance(frame, bytes) else socket.send_str(frame))
+        if close is not None:
+            await socket.close(code=close[0], message=close[1])
+        async for message in socket:
+            received.append(json.loads(message.data))  # noqa: PERF401 - it is read meanwhile
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/session", speak)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        url = str(server.make_url("/"))
+        instance = Instance.model_validate(ROW | {"id": "me"})
+        client = RegistryClient(
+            http=http, registries=[url], clock=SystemClock(), instance=instance, follow=["*"]
+        )
+        async with client, asyncio.timeout(10):
+            yield client, received
+
+
+async def test_a_registry_of_a_later_version_is_followed_as_far_as_it_is_understood() -> None:
+    """What it says that is new, and rows that cannot be read, end neither the session nor the table."""
+    snapshot = {"type": "snapshot", "epoch": "e", "version": 4, "complete": True}
+    rows = [ROW, ROW | {"id": "p2"}, ROW | {"id": "p3", "state": "warming"}, {"id": 7}, None]
+    messages = [
+        {"type": "welcome", "x": 1},
+        {"type": "joined", "epoch": 9, "protocol": 9, "features": ["all"]},
+        snapshot | {"instances": rows},
+        {"type": "ready", "until": "noon"},
+        {"type": "refused", "tried": 5},
+        {"type": "delta", "version": "5", "put": [ROW | {"id": "p2", "state": "frozen"}]},
+        {"type": "delta", "version": 6, "gone": [{"id": "p9", "why": "moved"}], "moved": []},
+    ]
+    frames: list[str | bytes] = [json.dumps(message) for message in messages]
+    with capture_logs() as logged:
+        async with registry_of_a_later_version(b"\x00", "nope", *frames) as (client, received):
+            await client.ready()
+            await client.discovery.wait_until(lambda table: table.version == 6)
+            assert set(client.discovery.instances) == {"p1"}
+            assert client.discovery.is_complete
+            while not any(message["type"] == "beat" for message in received):
+                await asyncio.sleep(0.01)
+            [connection] = client._connections.values()
+            assert "protocol 9" in repr(connection)
+    [join] = [message for message in received if message["type"] == "join"]
+    assert join["protocol"] == PROTOCOL_VERSION
+    acked = [message["version"] for message in received if message["type"] == "ack"]
+    assert acked == [4, 5, 6]
+    said = [(one["event"], one["type"], one["field"]) for one in logged if "protocol" in one]
+    assert said == [
+        ("message.skipped", "binary", None),
+        ("message.skipped", "invalid", None),
+        ("message.skipped", "welcome", None),
+        ("field.unreadable", "joined", "epoch"),
+        ("row.unreadable", "snapshot", "state"),
+        ("row.unreadable", "snapshot", "id"),
+        ("row.unreadable", "snapshot", None),
+        ("field.unreadable", "refused", "tried"),
+        ("row.unreadable", "delta", "state"),
+    ]
+
+
+async def test_why_a_registry_rejects_what_it_gets_is_said_once() -> None:
+    """In its words, and not again with each of the tries that follow."""
+    reason = "join.instance.address: it is nowhere\x1b[2J"
+    with capture_logs() as logged:
+        async with registry_of_a_later_version(close=(1008, reason.encode())) as (client, _):
+            failures = client._failures[client._registries[0]]
+            while failures.count < 3:
+                await asyncio.sleep(0.01)
+    said = [one["reason"] for one in logged if one["event"] == "registry.rejected"]
+    assert said == ["join.instance.address: it is nowhere [2J"]

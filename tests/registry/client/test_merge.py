@@ -139,3 +139,14 @@ def test_a_row_is_kept_only_while_nothing_better_is_told(steps: list[tuple[str, 
         assert all(
             made.reported[id_].state is STARTING for id_ in made.reported.keys() & made.cached.keys()
         )
+
+
+def test_an_instance_whose_row_cannot_be_read_is_forgotten() -> None:
+    """Even if the table is not complete, and whoever knew it before."""
+    one = cut(source(row(READY), row(READY, "b")))
+    gone = (GoneInstance(id="a", why=Departure.LOST),)
+    snapshot = TableSnapshot(epoch="f", version=1, complete=False, instances=(), gone=gone)
+    concerned, gone_ids = one.apply_snapshot(snapshot)
+    assert (concerned, gone_ids) == ({"a", "b"}, {"a"})
+    assert merged("a", [one]) is None
+    assert merged("b", [one]) is not None

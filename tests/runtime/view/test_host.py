@@ -229,3 +229,24 @@ async def test_what_breaks_the_stream_is_said_and_it_goes_on(tmp_path: Path) -> 
             await host.catch_up()
             assert log.asked == [0, 10]
     assert [item["applied"] for item in logged if item["event"] == "view.disconnected"] == [10]
+
+
+async def test_a_view_waits_where_it_cannot_read_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once, not with each try; what came before is shown, and it goes on as soon as it can."""
+    monkeypatch.setattr(view, "_UNREADABLE_RETRY", 0.0)
+    log = Log(*sown(1, 10))
+    log.page = 1
+    with capture_logs() as logged:
+        async with following(tmp_path, log) as host:
+            await host.catch_up_at_start()
+            await log.add(row(11, "later") | {"data": ["of a later version"]}, *sown(12, 13))
+            while log.asked.count(10) < 5:
+                await asyncio.sleep(0.001)
+            assert host.applied == 10
+            log.rows[10] = sown(11, 11)[0]
+            await host.catch_up()
+            assert len(await host.read(Bed.names)) == 13
+    [line] = [item for item in logged if item["event"] == "event.unreadable"]
+    assert (line["applied"], line["log_level"]) == (10, "error")

@@ -135,6 +135,9 @@ async def test_a_replica_refuses_who_could_not_use_the_copy(gardens: Gardens, wr
         ({"Blog-Sequence": str(COUNT - 1)}, "its rows have another position than its headers say"),
         ({"Blog-Sequence": "0"}, "it is not ahead"),
         ({"Blog-Sequence": "many"}, "its headers are incomplete"),
+        ({"Blog-Sequence": "9" * 5000}, "its headers are incomplete"),
+        ({"Content-Digest": "sha-512=:AAAA:"}, "its headers are incomplete"),
+        ({"Content-Digest": "sha-512=:AAAA:, sha-256=:AAAA:"}, "its body does not match its digest"),
         ({"Content-Digest": "sha-256=:AAAA:"}, "its body does not match its digest"),
     ],
 )
