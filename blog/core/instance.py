@@ -17,6 +17,9 @@ AddressStr = Annotated[
 """`host:port`; an IPv6 host stands in brackets."""
 
 
+MAX_COUNT = 2**53
+"""The largest number that is accepted from others: every reader of JSON can tell it from the next."""
+
 LB_POLICY_KEY = "turn"
 """In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""
 
@@ -41,8 +44,8 @@ class Departure(StrEnum):
 class Load(FrozenModel):
     """The load of an instance: requests in flight, and how late its event loop runs (ms)."""
 
-    in_flight: int = Field(default=0, ge=0)
-    loop_lag_ms: float = Field(default=0.0, ge=0)
+    in_flight: int = Field(default=0, ge=0, le=MAX_COUNT)
+    loop_lag_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class Route(FrozenModel):

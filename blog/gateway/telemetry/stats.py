@@ -5,10 +5,12 @@ Numbers of several processes add up: a `StatsSnapshot` has those of one process,
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from blog.core.histogram import Histogram
+from blog.core.instance import MAX_COUNT
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram, in seconds."""
@@ -18,6 +20,9 @@ NO_SERVICE = "none"
 
 CLASSES = range(6)
 """First digits of statuses."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""What a process, maybe another one, says that it has counted."""
 
 
 class ServiceStats:
@@ -53,11 +58,11 @@ class ServiceStatsSnapshot(BaseModel):
     `buckets` and `seconds` are the counts and the sum of the histogram over BOUNDS.
     """
 
-    classes: list[int]
-    buckets: list[int]
-    seconds: float
-    in_flight: int
-    streams: int = 0
+    classes: Annotated[list[Count], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
+    buckets: Annotated[list[Count], Field(min_length=len(BOUNDS) + 1, max_length=len(BOUNDS) + 1)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    in_flight: Annotated[int, Field(le=MAX_COUNT)]
+    streams: Annotated[int, Field(le=MAX_COUNT)] = 0
 
     @property
     def latency(self) -> Histogram:

@@ -5,17 +5,20 @@ A source that does not respond makes a value unknown, never zero.
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import aiohttp
+from pydantic import BaseModel, Field
 
 from blog.core.clock import Clock
-from blog.core.instance import Instance, State
-from blog.core.net.http_client import read_json, read_response
+from blog.core.instance import MAX_COUNT, Instance, State
+from blog.core.logs import get_logger
+from blog.core.net.http_client import parse_json, read_response
+from blog.core.row_reader import read_rows
 from blog.core.web import bearer
-from blog.gateway.telemetry.stats import StatsSnapshot
+from blog.gateway.telemetry.stats import ServiceStatsSnapshot, StatsSnapshot
 from blog.master.scaling.autoscale import ServiceLoad
 from blog.master.scaling.traffic import RequestRate, TrafficHistory
 from blog.registry.log_identity import BUS
@@ -23,20 +26,43 @@ from blog.registry.log_identity import BUS
 TIMEOUT = 1.0
 """Seconds that a source has for its response."""
 _APPLIED = re.compile(rb"^blog_view_applied (\S+)$", re.MULTILINE)
-_READ_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError)
+_READ_ERRORS = (
+    aiohttp.ClientError,
+    OSError,  # TimeoutError too
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
+
+T = TypeVar("T")
+log = get_logger()
+
+
+class SubscriptionRow(BaseModel):
+    """What is read of a row of the bus's subscriptions."""
+
+    name: str
+    paused: bool
+    waiting: Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class LoadSignals:
-    """Reads with `http` from the gateway's admin API at `url`, and from the instances that it lists."""
+    """Reads with `http` from the gateway's admin API at `url`, and from the instances that it lists.
+
+    Rows that cannot be read are passed over; `passed_over` has a line for each, by the list they are in.
+    """
 
     def __init__(self, http: aiohttp.ClientSession, url: str, token: str | None, clock: Clock) -> None:
         self.instances: list[Instance] = []
+        self.passed_over: dict[str, list[str]] = {}
         self._http = http
         self._url = url
         self._headers = bearer(token)
         self._clock = clock
         self._traffic = TrafficHistory()
-        self._subscriptions: dict[str, dict[str, Any]] = {}
+        self._subscriptions: dict[str, SubscriptionRow] = {}
         self._since: dict[str, tuple[State, datetime]] = {}
 
     async def refresh(self) -> None:
@@ -61,7 +87,7 @@ class LoadSignals:
         None: it has none, they are paused (more replicas would not help), or the bus does not respond.
         """
         row = self._subscriptions.get(service)
-        return None if row is None or row["paused"] else int(row["waiting"])
+        return None if row is None or row.paused else row.waiting
 
     def since(self, instance: Instance) -> datetime:
         """Return since when an instance has been in its state, as far as that was observed."""
@@ -84,7 +110,8 @@ class LoadSignals:
     async def _read_registry(self) -> None:
         try:
             services = (await self._json(f"{self._url}/v1/services"))["services"]
-            self.instances = [Instance.model_validate(row) for rows in services.values() for row in rows]
+            rows = [row for rows in services.values() if isinstance(rows, list) for row in rows]
+            self.instances = self._readable("instances", rows, Instance.model_validate)
         except _READ_ERRORS:
             self.instances = []
             return
@@ -102,7 +129,9 @@ class LoadSignals:
 
     async def _read_gateway(self) -> None:
         try:
-            snapshot = StatsSnapshot.model_validate(await self._json(f"{self._url}/v1/stats"))
+            stats = await self._json(f"{self._url}/v1/stats")
+            services = self._readable("statistics", stats.pop("services").items(), _service_stats)
+            snapshot = StatsSnapshot(services=dict(services))
         except _READ_ERRORS:
             self._traffic.clear()
         else:
@@ -111,22 +140,33 @@ class LoadSignals:
     async def _read_bus(self) -> None:
         try:
             rows = await self._json(f"http://{self._bus()}/subscriptions")
-            self._subscriptions = {row["name"]: row for row in rows}
+            found = self._readable("subscriptions", rows, SubscriptionRow.model_validate)
+            self._subscriptions = {row.name: row for row in found}
         except _READ_ERRORS:
             self._subscriptions = {}
 
     async def _head(self) -> int | None:
         try:
-            return int((await self._json(f"http://{self._bus()}/events/head"))["sequence"])
+            return _count((await self._json(f"http://{self._bus()}/events/head"))["sequence"])
         except _READ_ERRORS:
             return None
 
     async def _applied(self, instance: Instance) -> int | None:
         try:
             found = _APPLIED.search(await self._body(f"http://{instance.address}/metrics"))
-            return int(float(found[1])) if found else None
+            return _count(float(found[1])) if found else None
         except _READ_ERRORS:
             return None
+
+    def _readable(self, what: str, rows: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
+        """Return the rows that can be read; each other one is logged when it is new."""
+        found = read_rows(rows, parse)
+        known = self.passed_over.get(what, ())
+        self.passed_over[what] = found.passed_over
+        for row in found.passed_over:
+            if row not in known:
+                log.warning("row.passed_over", list=what, row=row)
+        return found.rows
 
     def _bus(self) -> str:
         """Return where the bus is. Raises LookupError."""
@@ -136,12 +176,12 @@ class LoadSignals:
         raise LookupError(BUS)
 
     async def _json(self, url: str) -> Any:
-        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
-            response.raise_for_status()
-            return await read_json(response)
+        return parse_json(await self._body(url))
 
     async def _body(self, url: str) -> bytes:
-        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
+        async with self._http.get(
+            url, headers=self._headers, timeout=_timeout(), allow_redirects=False
+        ) as response:
             response.raise_for_status()
             return await read_response(response)
 
@@ -152,3 +192,15 @@ class LoadSignals:
 
 def _timeout() -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=TIMEOUT)
+
+
+def _service_stats(item: tuple[str, Any]) -> tuple[str, ServiceStatsSnapshot]:
+    name, stats = item
+    return name, ServiceStatsSnapshot.model_validate(stats)
+
+
+def _count(value: float) -> int:
+    """Return a number of events. Raises ValueError if it cannot be one, OverflowError for infinity."""
+    if not 0 <= int(value) <= MAX_COUNT:
+        raise ValueError(f"{value} is not a number of events")
+    return int(value)

@@ -24,6 +24,7 @@ from blog.core.errors import BlogError, Conflict, NotFound, Unavailable
 from blog.core.instance import Instance, State
 from blog.core.logs import get_logger
 from blog.core.net.instance_client import InstanceClient, InstanceError, InstanceStream
+from blog.core.numbers import whole
 from blog.core.view import View
 from blog.core.web import SEQUENCE_HEADER
 from blog.eventlog.wire import LOG_HEADER
@@ -254,14 +255,14 @@ def _headers_of(copied: SnapshotCopy) -> dict[str, str]:
 def _offer(response: InstanceStream, own: ViewPosition) -> SnapshotOffer:
     """Read the headers of a response. Raises SnapshotRejected when the file would be of no use."""
     headers = response.headers
-    size, sequence = response.content_length, headers.get(SEQUENCE_HEADER, "")
-    if size is None or not (sequence.isascii() and sequence.isdigit()) or DIGEST_HEADER not in headers:
+    size, sequence = response.content_length, whole(headers.get(SEQUENCE_HEADER, ""))
+    if size is None or sequence is None or DIGEST_HEADER not in headers:
         raise SnapshotRejected("its headers are incomplete")
     if headers.get(LOG_HEADER) != own.log:
         raise SnapshotRejected("it is of another log")
-    if int(sequence) <= own.applied:
+    if sequence <= own.applied:
         raise SnapshotRejected("it is not ahead")
-    return SnapshotOffer(ViewPosition(own.log, int(sequence)), size, headers[DIGEST_HEADER])
+    return SnapshotOffer(ViewPosition(own.log, sequence), size, headers[DIGEST_HEADER])
 
 
 def _digest(sha256: bytes) -> str:
@@ -270,5 +271,5 @@ def _digest(sha256: bytes) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Read `Retry-After`, capped; 1 if it is missing or not a number of seconds."""
-    value = headers.get(hdrs.RETRY_AFTER, "")
-    return min(float(value), 5.0) if value.isascii() and value.isdigit() else 1.0
+    seconds = whole(headers.get(hdrs.RETRY_AFTER, ""))
+    return 1.0 if seconds is None else min(float(seconds), 5.0)
