@@ -4,19 +4,18 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
-from pydantic import TypeAdapter
 
 from blog.core.errors import SettingsError
 from blog.core.instance import Instance, State
 from blog.core.net.http_client import detail_of, parse_json, read_response
 from blog.core.printable import printable
+from blog.core.row_reader import read_rows
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
 from blog.master.recovery import RecoveryRecord
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
 _SHOWN = 400
-_ROWS = TypeAdapter(list[Instance])
 
 
 class LocatedInstance(NamedTuple):
@@ -91,11 +90,14 @@ def _serving(status: int, body: bytes) -> list[LocatedInstance]:
     if status != HTTPStatus.OK:
         raise ValueError(problem_detail(status, body))
     try:
-        rows = _ROWS.validate_python(parse_json(body))
+        listed = parse_json(body)
     except ValueError:
+        listed = None
+    rows, passed_over = read_rows(listed, Instance.model_validate)
+    if passed_over and not rows:
         raise ValueError(
             "its response is not a list of instances; set BLOG_REGISTRY to the URL of a registry."
-        ) from None
+        )
     rows.sort(key=lambda row: row.state is not State.READY)
     return [LocatedInstance(row.id, f"http://{row.address}") for row in rows if row.is_serving()]
 

@@ -102,7 +102,7 @@ def _escape_values(
     _logger: object, _method: str, event_dict: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """Escape every value that is not a number, and what is shown of it for one that is not text."""
-    event_dict["event"] = escaped_line(str(event_dict["event"]))
+    event_dict["event"] = escaped_line(str(event_dict.get("event", "")))
     for key, value in event_dict.items():
         is_text = isinstance(value, str)
         if (is_text and not value.isprintable()) or not (

@@ -1,8 +1,7 @@
 """Output: where our commands write what a terminal may show. Nothing else in `blog` prints.
 
 Text of others (names, reasons, paths, log lines) is in almost every line, so that all of it is escaped
-here, where it is written, and not where it is put together. Only the standard library: `blog healthcheck`
-pays for each import.
+here, where it is written, and not where it is put together.
 """
 
 import json
@@ -39,9 +38,7 @@ def write_escaped_tracebacks() -> None:
     sys.excepthook = _show_traceback
 
 
-def _show_traceback(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     _write(escaped("".join(traceback.format_exception(kind, error, trace))), err=True)
 
 

@@ -2,7 +2,7 @@ r"""Printable: text of others as a terminal shows it and does not obey it. Impor
 
 Every character that a terminal obeys, or that changes how the text around it is read, is shown as its
 escape in JSON: `\u001b`. In the text of a JSON document that is the same data, so that one rule is right
-for what people and for what programs read.
+for what people and for what programs read. Only a summary, which is cut anyway, leaves it out.
 """
 
 import re
@@ -34,8 +34,8 @@ def escaped_line(text: str) -> str:
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return `text` in one line, `most` characters of it; all that is space there is one space."""
-    line = escaped(" ".join(text.split()))
+    """Return a summary of `text`: one line, `most` characters of it, a space for all that is not seen."""
+    line = " ".join(_UNSAFE.sub(" ", text).split())
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
 
 
