@@ -32,6 +32,8 @@ class World:
         self.subscriptions: list[dict[str, Any]] = []
         self.applied = "# TYPE blog_view_applied gauge\nblog_view_applied 90.0\n"
         self.away: set[str] = set()
+        self.odd: dict[str, Any] = {}
+        """More rows of a list, by its path."""
         self.server: BaseTestServer
         self.signals: LoadSignals
         self.clock = FakeClock()
@@ -41,8 +43,8 @@ class World:
         app = web.Application()
         answers: dict[str, Callable[[], Any]] = {
             "/v1/services": self._services,
-            "/v1/stats": lambda: self.stats.snapshot().model_dump(),
-            "/subscriptions": lambda: self.subscriptions,
+            "/v1/stats": self._stats,
+            "/subscriptions": lambda: [*self.odd.get("/subscriptions", ()), *self.subscriptions],
             "/events/head": lambda: {"log": "l", "sequence": 100},
         }
 
@@ -61,7 +63,12 @@ class World:
         services: dict[str, list[Any]] = {}
         for one in self.instances:
             services.setdefault(one.service, []).append(one.model_dump(mode="json"))
-        return {"services": services}
+        return {"services": self.odd.get("/v1/services", {}) | services}
+
+    def _stats(self) -> dict[str, Any]:
+        stats = self.stats.snapshot().model_dump()
+        stats["services"] |= self.odd.get("/v1/stats", {})
+        return stats
 
     def announce(self, service: str, state: State = State.READY, in_flight: int = 0) -> Instance:
         """Have one more instance, at our port."""
@@ -201,3 +208,82 @@ async def test_since_when_it_is_in_its_state(world: World) -> None:
     await world.signals.refresh()
     world.clock.advance(5)
     assert (world.clock.now() - world.signals.since(world.instances[-1])).total_seconds() == 5
+
+
+ODD_INSTANCE = an_instance("odd").model_dump(mode="json") | {"id": "odd-1"}
+COUNTED = GatewayStats().services["odd"].snapshot().model_dump()
+
+
+ODD_INSTANCES: list[Any] = [
+    [None], [1], ["x"], [{}], {"a": 1}, None,
+    [ODD_INSTANCE | {"state": "hibernating"}], [ODD_INSTANCE | {"metadata": {"pid": 1}}],
+    [ODD_INSTANCE | {"started_at": "yesterday"}], [ODD_INSTANCE | {"version": "x" * 65}],
+    [ODD_INSTANCE | {"load": {"in_flight": 2**60}}], [ODD_INSTANCE | {"address": "nowhere"}],
+    [ODD_INSTANCE | {"load": {"loop_lag_ms": 1e999}}],
+]  # fmt: skip
+ODD_STATS: list[Any] = [
+    None, [], {}, COUNTED | {"buckets": [1]}, COUNTED | {"classes": []},
+    COUNTED | {"in_flight": 10**400}, COUNTED | {"seconds": float("nan")},
+]  # fmt: skip
+ODD_SUBSCRIPTIONS: list[Any] = [
+    None, 1, {}, {"name": "odd"}, {"name": ["odd"], "paused": False, "waiting": 1},
+    {"name": "odd", "paused": False, "waiting": "n/a"},
+    {"name": "odd", "paused": False, "waiting": 10**400},
+]  # fmt: skip
+ODD_ROWS = [
+    *(("/v1/services", {"odd": rows}) for rows in ODD_INSTANCES),
+    *(("/v1/stats", {"odd": row}) for row in ODD_STATS),
+    *(("/subscriptions", [row]) for row in ODD_SUBSCRIPTIONS),
+]
+
+
+@pytest.mark.parametrize(("path", "rows"), ODD_ROWS)
+async def test_a_row_that_cannot_be_read_hides_no_other(world: World, path: str, rows: Any) -> None:
+    """Whoever wrote it, and whatever it is; it is said which."""
+    world.announce("comments", in_flight=3)
+    world.subscriptions = [{"name": "comments", "waiting": 12, "paused": False}]
+    world.stats.services["comments"].in_flight = 5
+    world.odd[path] = rows
+    for _ in range(2):
+        await world.signals.refresh()
+        assert world.signals.load("comments") == ServiceLoad(in_flight=5, lag=12)
+    assert {one.service for one in world.signals.instances} == {"bus", "comments"}
+    if isinstance(rows, list) or isinstance(rows.get("odd"), list) or path == "/v1/stats":
+        assert sum(map(len, world.signals.passed_over.values())) == 1
+
+
+async def test_it_is_said_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Signals are read every second; a row that is new is said."""
+    world.odd["/v1/services"] = {"odd": [ODD_INSTANCE | {"state": "x"}]}
+    for _ in range(3):
+        await world.signals.refresh()
+    assert capsys.readouterr().out.count("row.passed_over") == 1
+    world.odd["/v1/services"] = {"odd": [ODD_INSTANCE | {"id": "odd-2", "state": "x"}]}
+    await world.signals.refresh()
+    assert capsys.readouterr().out.count("row.passed_over") == 1
+
+
+@pytest.mark.parametrize("applied", ["inf", "-inf", "nan", "1e400", "-5", "x", "²", "9" * 400])
+async def test_how_far_a_view_is_may_be_anything(world: World, applied: str) -> None:
+    """It is not known then; of the others it is."""
+    world.applied = f"blog_view_applied {applied}\n"
+    await world.signals.refresh()
+    assert await world.signals.lags() == {}
+
+
+async def test_no_redirect_is_followed(world: World) -> None:
+    """Whoever is asked has the token of this blog."""
+    asked: list[str] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPTemporaryRedirect("/elsewhere")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    async with TestServer(app) as server:
+        other = an_instance("odd", address=f"127.0.0.1:{server.port}")
+        world.instances.append(other)
+        await world.signals.refresh()
+        await world.signals.lags()
+    assert asked == ["/metrics"]
