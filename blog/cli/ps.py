@@ -14,6 +14,7 @@ from blog.cli.rows import (
     RowTable,
     cell,
     number_of,
+    plain_console,
     say_passed_over,
     show_rows,
     text_of,
@@ -41,7 +42,7 @@ def show(*, as_json: bool, watch: bool) -> None:
 
 
 def _watch() -> None:
-    console = wide_console()
+    console = plain_console()
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             live.update(_screen(*asyncio.run(_read()), console.width), refresh=True)

@@ -59,10 +59,15 @@ def say_passed_over(lines: object) -> None:
 
 def wide_console() -> Console:
     """Return a console, wide enough to cut nothing off if the output is not a terminal."""
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = plain_console(soft_wrap=True)
     if not console.is_terminal:
         console.width = _WIDE
     return console
+
+
+def plain_console(**options: Any) -> Console:
+    """Return a console that takes text as it is: no markup, no emoji by name, no colours for numbers."""
+    return Console(highlight=False, markup=False, emoji=False, **options)
 
 
 def text_of(row: Mapping[str, Any], name: str) -> str:
