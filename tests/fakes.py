@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.contract import Service
@@ -126,7 +127,7 @@ async def running_service(
     async with (
         ViewHost.open(service.view, folder, client) as context.view,
         background(context.view.follow_log()),
-        TestClient(TestServer(make_app(context, None, 1 << 20))) as http,
+        TestClient(TestServer(make_app(context, AccessPolicy(), 1 << 20))) as http,
     ):
         await context.view.catch_up_at_start()
         context.is_open = True

@@ -26,7 +26,7 @@ from benchmarks.registry.sessions import DRAIN, LEAVE, Crowd, DialBack, Simulate
 from blog.core.background import background
 from blog.core.instance import Instance, Route
 
-TOKEN = "bench-token"  # noqa: S105 - of a registry that lives as long as this
+TOKEN = "token-of-a-benchmark"  # noqa: S105 - of a registry that lives as long as this
 AT_ONCE = 100
 """Instances that join at the same time."""
 FOLLOWERS = 3

@@ -11,6 +11,7 @@ from blog.bus.api.routes import Routes
 from blog.bus.delivery.delivery import Delivery
 from blog.bus.log.log import EventLog
 from blog.bus.metrics import BusCollector
+from blog.core.access_policy import AccessPolicy
 from blog.core.background import background
 from blog.core.errors import SettingsError
 from blog.core.files.data_dir import unusable
@@ -38,11 +39,12 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
         if event_log is None:
             return
         routes = Routes(event_log)
-        fast_path = AppendFastPath(event_log, settings.secret, lifecycle.clock)
+        policy = AccessPolicy(settings.tokens)
+        fast_path = AppendFastPath(event_log, policy, lifecycle.clock)
         async with Member.join(
             lifecycle,
             settings,
-            routes.app(settings.secret),
+            routes.app(policy),
             service=SERVICE,
             metadata={LOG_KEY: event_log.identity, **({ADOPT_KEY: "true"} if adopt else {})},
             follow=("*",),

@@ -4,10 +4,11 @@ A bad value is one clear line (`SettingsError`); an unknown `BLOG_…` variable 
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -23,8 +24,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from blog.core.errors import SettingsError
 from blog.core.instance import AddressStr
 from blog.core.net.address import Address, bare
+from blog.core.tokens import MAKE_ONE, parse_tokens, read_token_file
 
 PREFIX = "BLOG_"
+_TOKEN, _TOKEN_FILE = PREFIX + "TOKEN", PREFIX + "TOKEN_FILE"
 _LEAST_RATE = 0.000001
 
 
@@ -39,6 +42,12 @@ def _network(text: str) -> str:
     """Check that `text` is a network or an address."""
     ip_network(text, strict=False)
     return text
+
+
+def _token(token: SecretStr) -> SecretStr:
+    """Check that it is one that counts, or several."""
+    parse_tokens(token.get_secret_value())
+    return token
 
 
 def _rate(per_second: float) -> float:
@@ -109,9 +118,12 @@ class Settings(ServiceSettings):
         default="blog", min_length=1, description="the image of containers (`blog up --runtime docker`)"
     )
     data_dir: Path = Field(default=Path("data"), description="the bus's log; views; run files")
-    token: SecretStr | None = Field(
-        default=None, description="shared secret for registry, bus and internal endpoints"
+    token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        default=None,
+        description="shared secret of admin API, bus and instances; `new,old`: both are accepted, the"
+        " first is sent",
     )
+    token_file: Path | None = Field(default=None, description="a file with BLOG_TOKEN, instead of it")
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="console on a terminal, else json"
     )
@@ -163,9 +175,14 @@ class Settings(ServiceSettings):
         return self
 
     @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that are accepted; the first is sent. None: protected mode."""
+        return parse_tokens(self.token.get_secret_value()) if self.token is not None else ()
+
+    @property
     def secret(self) -> str | None:
-        """The token as text, None when there is none."""
-        return self.token.get_secret_value() if self.token else None
+        """The token that is sent, None when there is none."""
+        return self.tokens[0] if self.token is not None else None
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -174,27 +191,56 @@ S = TypeVar("S", bound=ServiceSettings)
 def load(model: type[S], **overrides: Any) -> S:
     """Read the settings `model` from the environment; `overrides` win.
 
-    Raises SettingsError with one line that names the variable, what it holds and what is wrong.
+    A token file is read here and becomes the token. Raises SettingsError with one line that names the
+    variable, what it holds and what is wrong.
     """
+    if issubclass(model, Settings):
+        _must_not_be_empty(os.environ)
     try:
-        return model(**overrides)
+        settings = model(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
             raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
         name = PREFIX + str(first["loc"][0]).upper()
         shown = "***" if name.endswith("TOKEN") else repr(first["input"])
-        raise SettingsError(f"{name}={shown}: {first['msg']}") from None
+        raise SettingsError(f"{name}={shown}: {first['msg'].removeprefix('Value error, ')}") from None
+    return cast("S", _with_token_of_file(settings)) if isinstance(settings, Settings) else settings
 
 
-def environ_of(settings: ServiceSettings) -> dict[str, str]:
-    """Return the variables that make another process have these settings, secrets included."""
+def _must_not_be_empty(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError where a token is set and empty: it is a mistake, and never "no token"."""
+    for name in (_TOKEN, _TOKEN_FILE):
+        if any(key.upper() == name and not value.strip() for key, value in environ.items()):
+            raise SettingsError(f"{name} is empty: set it, or unset it; {MAKE_ONE}.")
+
+
+def _with_token_of_file(settings: Settings) -> Settings:
+    """Read the token file, if there is one."""
+    if settings.token_file is None:
+        return settings
+    if settings.token is not None:
+        raise SettingsError(f"{_TOKEN} and {_TOKEN_FILE} are both set: unset one.")
+    text = read_token_file(settings.token_file, _TOKEN_FILE)
+    return settings.model_copy(update={"token": SecretStr(text), "token_file": None})
+
+
+def environ_of(settings: ServiceSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ`, with the variables that make another process have these settings.
+
+    Secrets are included; a token of ours replaces whatever `environ` has of it.
+    """
     values = ((name, getattr(settings, name)) for name in type(settings).model_fields)
-    return {
+    return without_token(environ) | {
         PREFIX + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else _shown(value)
         for name, value in values
         if value is not None
     }
+
+
+def without_token(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without a token or where it is."""
+    return {name: value for name, value in environ.items() if name.upper() not in (_TOKEN, _TOKEN_FILE)}
 
 
 class Setting(NamedTuple):

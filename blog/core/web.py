@@ -1,12 +1,11 @@
-"""What all our aiohttp servers have in common: problems, the token, the instance that is meant.
+"""What all our aiohttp servers have in common: problems, who may ask, the instance that is meant.
 
 Errors are sent as RFC 9457 `application/problem+json`. The contract rooms never import this module.
 """
 
 import hashlib
-import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar, overload
 
@@ -15,21 +14,21 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
+from blog.core.access_policy import Access, AccessPolicy
 from blog.core.errors import (
     STATUS,
     BlogError,
     ExpectationFailed,
-    Forbidden,
     Invalid,
     Malformed,
     MethodNotAllowed,
     Misdirected,
     NoRoute,
     TooLarge,
-    Unauthorized,
     UnsupportedMedia,
     status_of,
 )
+from blog.core.local_networks import plain_address
 from blog.core.logs import get_logger
 from blog.core.numbers import whole
 
@@ -43,7 +42,6 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 PROBLEM_TYPE = "application/problem+json"
 UNEXPECTED = "Internal error; your request is not the cause."
 """The detail of an error that nobody expected."""
-_FROM_BROWSERS = ("origin", "sec-fetch-", "forwarded", "x-forwarded-for")
 EXPECTATION = web.RequestKey("expectation", str)
 """What a request expects (`Expect`) before it sends its body, until that is met."""
 _BY_STATUS: dict[int, type[BlogError]] = {
@@ -99,47 +97,32 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         )
 
 
-def requires_token(
-    secret: str | None, applies_to: Callable[[web.Request], bool] = lambda _: True
-) -> Middleware:
-    """Make the middleware that requires `Authorization: Bearer <secret>`; nothing if that is None.
-
-    Compared in constant time. `applies_to` returns whether a request needs it.
-    """
-    expected = f"Bearer {secret}".encode()
+def access_control(policy: AccessPolicy, access_of: Callable[[web.Request], Access]) -> Middleware:
+    """Make the middleware that lets `policy` check each request; `access_of` says what it asks for."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if secret is not None and applies_to(request):
-            given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(given, expected):
-                raise unauthorized()
+        resource = request.match_info.route.resource
+        route = "" if resource is None else resource.canonical
+        policy.check(access_of(request), peer=peer_of(request), headers=request.headers, route=route)
         return await handler(request)
 
     return check
 
 
-def must_be_operator(headers: Mapping[str, str]) -> None:
-    """Raise Forbidden for requests of a web page or through a gateway, with or without the token.
-
-    Browsers send `Origin` with every POST and `Sec-Fetch-Site` with everything (Fetch §3.2, Fetch
-    Metadata §2.2): a web page that is open on this network must not do what only an operator may.
-    """
-    found = next((name for name in headers if name.lower().startswith(_FROM_BROWSERS)), None)
-    if found is not None:
-        raise Forbidden(f"Operator commands with the header {found} are forbidden: use the command line.")
+def is_probe(path: str) -> bool:
+    """Return whether `path` is a probe of orchestrators, which have no token."""
+    return path in ("/healthz", "/readyz")
 
 
-def unauthorized() -> Unauthorized:
-    """Make the error for a missing or wrong token."""
-    return Unauthorized(
-        "Send the token of this blog (BLOG_TOKEN) as a bearer token.",
-        headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
-    )
+def peer_of(request: web.Request) -> str:
+    """Return the IP address that a request comes from; "" where there is none."""
+    address = plain_address(request.remote or "")
+    return "" if address is None else str(address)
 
 
 def bearer(secret: str | None) -> dict[str, str]:
-    """Return the header that `requires_token` requires; none without a secret."""
+    """Return the header with the token that we send; none without one."""
     return {hdrs.AUTHORIZATION: f"Bearer {secret}"} if secret else {}
 
 

@@ -2,33 +2,33 @@
 
 from aiohttp import web
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.logs import get_logger
 from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
-from blog.core.web import problems, requires_token
+from blog.core.web import access_control, problems
 from blog.gateway.routing import RouteTable
 from blog.gateway.telemetry.collector import StatsCollector
 from blog.http.limits import BODY_LIMIT
-from blog.registry.app import registry_routes
+from blog.registry.app import access_of, registry_routes
 from blog.registry.server.service import Registry
 
-_ADVICE = "anyone in this network can join and read; set BLOG_TOKEN, the same for every process"
-_OPEN = ("/healthz", "/readyz")
+_ADVICE = (
+    "there is no token: whoever is in this private network can join and read; set BLOG_TOKEN, the same"
+    " for every process"
+)
 
 log = get_logger()
 
 
 def admin_app(settings: Settings, registry: Registry | None) -> web.Application:
-    """Make the app; everything but the probes requires the token."""
+    """Make the app; `registry` decides about requests too where it is here."""
+    policy = registry.policy if registry is not None else AccessPolicy(settings.tokens)
     app = web.Application(
-        middlewares=[
-            problems,
-            requires_token(settings.secret, lambda request: request.path not in _OPEN),
-        ],
-        client_max_size=BODY_LIMIT,
+        middlewares=[problems, access_control(policy, access_of)], client_max_size=BODY_LIMIT
     )
-    if settings.secret is None and not _is_loopback(settings):
-        log.warning("admin.unprotected", host=settings.host, next=_ADVICE)
+    if policy.is_protected and not _is_loopback(settings):
+        log.warning("admin.protected_mode", host=settings.host, next=_ADVICE)
     if registry is not None:
         app.add_routes(registry_routes(registry))
     return app

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.files.atomic import write_atomically
 from blog.core.files.data_dir import unusable
 from blog.core.logs import get_logger
@@ -25,7 +26,7 @@ def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry
     services = settings.data_dir / name / SERVICES
     return Registry(
         clock=lifecycle.clock,
-        token=settings.secret,
+        policy=AccessPolicy(settings.tokens),
         known_log=read_log_id(path),
         remember_log=_log_id_writer(path),
         known_services=read_services(services),

@@ -106,7 +106,7 @@ async def _serve_by_workers(  # noqa: PLR0913, PLR0917 - what a composition hold
             "registry": member.registries,
         }
     )
-    workers = WorkerProcesses(worker_settings, os.environ | environ_of(worker_settings), member.health)
+    workers = WorkerProcesses(worker_settings, environ_of(worker_settings, os.environ), member.health)
     collector.snapshots = workers.snapshots
     stack.callback(follow_routes(member.discovery, routes))
     await stack.enter_async_context(workers.running())

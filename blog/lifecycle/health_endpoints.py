@@ -28,11 +28,6 @@ def is_health_endpoint(path: str) -> bool:
     return path in _ENDPOINTS
 
 
-def is_probe(path: str) -> bool:
-    """Return whether `path` is a probe of orchestrators, which have no token."""
-    return path in ("/healthz", "/readyz")
-
-
 def _is_of_registry(path: str) -> bool:
     return path.startswith(_REGISTRY) and not path.startswith(_COUNTED)
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import socket
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -11,23 +10,26 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from blog.core.errors import SettingsError
+from blog.core.files.atomic import write_atomically
 from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
+from blog.core.tokens import new_token, parse_tokens, read_token_file
 
 TOKEN = "token"  # noqa: S105 - a file name
 """In the run folder: the token that the admin APIs require."""
+TOKEN_MODE = 0o600
 
 
 def with_token(settings: Settings, path: Path) -> Settings:
-    """Use the token of the settings, else that of the file; make one if there is none."""
+    """Use the token of the settings, else that of the file; make one if there is none.
+
+    Raises SettingsError when the file holds no token.
+    """
     if settings.token is None:
         if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(32))
-        return settings.model_copy(update={"token": SecretStr(path.read_text().strip())})
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(settings.token.get_secret_value())
+            write_atomically(path, new_token(), mode=TOKEN_MODE)
+        return settings.model_copy(update={"token": SecretStr(read_token_file(path, "token"))})
+    write_atomically(path, settings.token.get_secret_value(), mode=TOKEN_MODE)
     return settings
 
 
@@ -74,8 +76,14 @@ def _cannot_listen(setting: str, where: Address, error: OSError) -> str:
 
 
 def known_token(data_dir: Path) -> str | None:
-    """Return the token of the blog that runs, or ran, in `data_dir`; None when there is none."""
-    try:
-        return (data_dir / "run" / TOKEN).read_text().strip() or None
-    except FileNotFoundError:
-        return None
+    """Return the token to send to the blog that runs, or ran, in `data_dir`; None when there is none.
+
+    Raises SettingsError when its file holds no token.
+    """
+    return next(iter(known_tokens(data_dir)), None)
+
+
+def known_tokens(data_dir: Path) -> tuple[str, ...]:
+    """Return every token that the blog in `data_dir` accepts. Raises SettingsError as `known_token`."""
+    path = data_dir / "run" / TOKEN
+    return parse_tokens(read_token_file(path, "token")) if path.exists() else ()

@@ -17,7 +17,7 @@ from blog.core.files.atomic import write_atomically
 from blog.core.logs import get_logger
 from blog.core.net.address import Address
 from blog.core.settings import Settings
-from blog.master.ports import TOKEN, known_token, with_ports, with_token
+from blog.master.ports import TOKEN, known_tokens, with_ports, with_token
 from blog.master.programs import GATEWAY
 from blog.master.runtimes.base import PersistentRuntime, Runtime, stop_in_order
 from blog.master.runtimes.in_process import InProcessRuntime
@@ -146,7 +146,7 @@ def _with_recorded_ports(settings: Settings, record: RecoveryRecord) -> Settings
 
 
 def _check_token(settings: Settings) -> None:
-    if settings.secret not in (None, known_token(settings.data_dir)):
+    if settings.secret not in (None, *known_tokens(settings.data_dir)):
         raise SettingsError(
             "BLOG_TOKEN: the blog that was left running here has another one; stop it first, with"
             " `blog down`."

@@ -1,8 +1,9 @@
 """App: the routes of a registry, put together."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from blog.core.web import problems, requires_token
+from blog.core.access_policy import Access
+from blog.core.web import access_control, is_probe, problems
 from blog.registry.server.rest import RestAPI
 from blog.registry.server.service import Registry
 from blog.registry.server.session_handler import SessionHandler
@@ -13,10 +14,16 @@ def registry_routes(registry: Registry) -> list[web.RouteDef]:
     return [web.get("/v1/session", SessionHandler(registry).serve), *RestAPI(registry).routes()]
 
 
-def registry_app(registry: Registry, token: str | None) -> web.Application:
-    """Make an app of `registry` alone; its whole API needs the token."""
-    app = web.Application(
-        middlewares=[problems, requires_token(token, lambda request: request.path.startswith("/v1/"))]
-    )
+def access_of(request: web.Request) -> Access:
+    """Return what a request to an admin API asks for."""
+    if is_probe(request.path):
+        return Access.PROBE
+    is_forced = request.method == hdrs.METH_DELETE and request.query.get("force") == "true"
+    return Access.OPERATOR if is_forced else Access.INTERNAL
+
+
+def registry_app(registry: Registry) -> web.Application:
+    """Make an app of `registry` alone."""
+    app = web.Application(middlewares=[problems, access_control(registry.policy, access_of)])
     app.add_routes(registry_routes(registry))
     return app

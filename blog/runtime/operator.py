@@ -1,7 +1,7 @@
 """The operator API of an instance: it runs the commands of the operator of the blog, and logs them.
 
 They are decided and checked by the log as any command is; a dry run appends nothing. The gateway never
-routes here, and `must_be_operator` is the one place that decides who may call it.
+routes here, and `AccessPolicy` decides who may call it.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from blog.core.errors import Conflict, NotFound
 from blog.core.ids import sha256_hex
 from blog.core.logs import get_logger
 from blog.core.operator import PATH, OperatorCommand, OperatorReport, OperatorRequest
-from blog.core.web import must_be_operator, parsed, read_body
+from blog.core.web import parsed, read_body
 from blog.runtime.binding import REASON, ArgumentSource, Binding, bind_operator
 from blog.runtime.commands import as_decision
 from blog.runtime.handler_context import HandlerContext, command_request_of
@@ -40,13 +40,11 @@ class OperatorAPI:
         """Return the routes to mount; a service without operator commands lists none."""
         return [web.get(PATH, self._list), web.post(f"{PATH}/{{command}}", self._run)]
 
-    async def _list(self, request: web.Request) -> web.Response:
-        must_be_operator(request.headers)
+    async def _list(self, _: web.Request) -> web.Response:
         self._context.must_be_open()
         return web.json_response({name: command.summary for name, (command, _) in self._commands.items()})
 
     async def _run(self, request: web.Request) -> web.Response:
-        must_be_operator(request.headers)
         self._context.must_be_open()
         command, binding = self._find(request.match_info["command"])
         body = await read_body(request, JSON_TYPE)

@@ -5,6 +5,7 @@ from functools import partial
 
 from prometheus_client import Gauge
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.background import background
 from blog.core.contract import Service
 from blog.core.logs import get_logger
@@ -38,7 +39,7 @@ async def run(service: Service, settings: Settings, lifecycle: Lifecycle) -> Non
     context = HandlerContext(service, own_settings)
     largest = max((route.body_limit or 0 for route in service.routes), default=0)
     try:
-        app = make_app(context, settings.secret, max(BODY_LIMIT, largest))
+        app = make_app(context, AccessPolicy(settings.tokens), max(BODY_LIMIT, largest))
     except Exception as error:  # noqa: BLE001 - only the contract is read: it is what is wrong
         raise broken(service.name, error) from None
     async with Member.join(

@@ -12,6 +12,7 @@ import pydantic_core
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from blog.core.access_policy import Access, AccessPolicy
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
 from blog.core.operator import PATH as OPERATOR_PATH
@@ -19,11 +20,12 @@ from blog.core.reactions import PATH, DeliveryRequest
 from blog.core.refusals import refused_pattern
 from blog.core.web import (
     SEQUENCE_HEADER,
+    access_control,
+    is_probe,
     parsed,
     problems,
     read_all,
     read_body,
-    requires_token,
 )
 from blog.runtime.access import access
 from blog.runtime.binding import ArgumentSource, bind
@@ -38,16 +40,16 @@ from blog.runtime.view.transfer import SnapshotServer
 
 JSON_TYPE = "application/json"
 
-_PROTECTED = (PATH, SNAPSHOT, "/metrics")
+_INTERNAL = (PATH, SNAPSHOT, "/metrics")
 
 
-def make_app(context: HandlerContext, token: str | None, body_limit: int) -> web.Application:
+def make_app(context: HandlerContext, policy: AccessPolicy, body_limit: int) -> web.Application:
     """Make the app of a service: its declared routes, those for the platform, and its description."""
     app = web.Application(
         middlewares=[
             access(context.service.name, lambda: context.member),
             problems,
-            requires_token(token, _is_protected),
+            access_control(policy, _access_of),
         ],
         client_max_size=body_limit,
     )
@@ -75,8 +77,12 @@ def make_app(context: HandlerContext, token: str | None, body_limit: int) -> web
     return app
 
 
-def _is_protected(request: web.Request) -> bool:
-    return request.path in _PROTECTED or request.path.startswith(OPERATOR_PATH)
+def _access_of(request: web.Request) -> Access:
+    if is_probe(request.path):
+        return Access.PROBE
+    if request.path.startswith(OPERATOR_PATH):
+        return Access.OPERATOR
+    return Access.INTERNAL if request.path in _INTERNAL else Access.PUBLIC
 
 
 def _when_open(context: HandlerContext, handler: Handler) -> Handler:

@@ -24,7 +24,7 @@ from blog.master.runtimes.in_process import InProcessRuntime
 from blog.master.up import BlogProcesses, running
 from blog.registry.client.discovery import Discovery
 
-_TOKEN = "test-token"  # noqa: S105 - of a blog that lives as long as a test
+_TOKEN = "token-of-a-test-blog"  # noqa: S105 - of a blog that lives as long as a test
 _TIMEOUT = 10.0
 
 

@@ -24,7 +24,7 @@ from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
 from blog.registry.client.client import RegistryClient
 
-TOKEN = "bus-token"
+TOKEN = "token-of-the-bus"
 Reacted = dict[str, Any] | web.Response
 React = Callable[[DeliveryRequest], Reacted | Awaitable[Reacted]]
 

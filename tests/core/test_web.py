@@ -1,29 +1,16 @@
-"""What every aiohttp port of ours has in common: what no web page may do."""
+"""What every aiohttp port of ours has in common: where a request comes from."""
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
-from blog.core.errors import Forbidden
-from blog.core.web import must_be_operator
+from blog.core.web import peer_of
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "Origin",
-        "origin",
-        "Sec-Fetch-Site",
-        "Sec-Fetch-Mode",
-        "sec-fetch-dest",
-        "X-Forwarded-For",
-        "Forwarded",
-    ],
+    ("remote", "expected"),
+    [("10.0.0.5", "10.0.0.5"), ("::ffff:10.0.0.5", "10.0.0.5"), ("fe80::5%eth0", "fe80::5"), (None, "")],
 )
-def test_what_a_browser_or_a_gateway_sends_is_no_operators(name: str) -> None:
-    """Whatever the header says, for instance `Origin: null`."""
-    with pytest.raises(Forbidden, match=name):
-        must_be_operator({"Authorization": "Bearer secret", name: "null"})
-
-
-def test_the_command_line_is_let_in() -> None:
-    """It sends none of them."""
-    must_be_operator({"Authorization": "Bearer secret", "User-Agent": "curl", "Accept": "*/*"})
+def test_where_somebody_comes_from(remote: str | None, expected: str) -> None:
+    """As an address that can be compared."""
+    request = make_mocked_request("GET", "/").clone(remote=remote or "")
+    assert peer_of(request) == expected

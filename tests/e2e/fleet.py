@@ -22,7 +22,7 @@ from tests.e2e.conftest import free_ports, wait_until
 from tests.e2e.threads import running
 
 ROOT = Path(__file__).parents[2]
-TOKEN = "fleet-token"
+TOKEN = "token-of-a-fleet"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 PATIENCE = 20
 

@@ -22,7 +22,7 @@ import requests
 from tests.e2e.conftest import wait_until
 
 REQUIRED = "BLOG_REQUIRE_NETNS"
-TOKEN = "partition-token"
+TOKEN = "token-of-a-partition"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 ROOT = Path(__file__).parents[2]
 THINGS = Path(__file__).with_name("things.py")
@@ -86,8 +86,9 @@ class Process:
 class Hosts:
     """A switch, hosts on it, and the processes that run there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, token: str | None = TOKEN) -> None:
         self.folder = folder
+        self.token = token
         self.tag = f"blogtest-{uuid.uuid4().hex[:8]}"
         self._names: list[str] = []
         self._processes: list[Process] = []
@@ -150,7 +151,7 @@ class Hosts:
         settings = {
             "BLOG_HOST": "0.0.0.0",
             "BLOG_DATA_DIR": str(self.folder / f"data-{host}-{len(self._processes)}"),
-            "BLOG_TOKEN": TOKEN,
+            **({"BLOG_TOKEN": self.token} if self.token else {}),
             "BLOG_WRITE_RATE": "0",
             "BLOG_LOG_FORMAT": "json",
             "PYTHONPATH": str(ROOT),

@@ -16,7 +16,7 @@ from tests.e2e.notes import Notes, Told, running
 ROUNDS = 5 * int(os.environ.get("BLOG_CHAOS_ROUNDS", "4"))
 CALLERS = 64
 UNANSWERED = 32
-TOKEN = "crash"
+TOKEN = "token-of-a-crash"
 HERE = Path(__file__).parent
 BUS = [sys.executable, "-m", "blog", "bus"]
 HASTY = [sys.executable, str(HERE / "hasty_bus.py")]

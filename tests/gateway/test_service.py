@@ -26,7 +26,7 @@ from blog.registry.client.client import RegistryClient
 from blog.registry.server.completeness import RETURN_WITHIN
 from tests.certificates import write_certificate
 
-TOKEN = "secret"
+TOKEN = "token-of-a-gateway"
 
 
 def settings_in(folder: Path, **options: object) -> Settings:

@@ -13,19 +13,20 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
+from blog.core.access_policy import Access, AccessPolicy
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
 from blog.core.net.address import Address
 from blog.core.settings import Settings, load
-from blog.core.web import problems, requires_token
+from blog.core.web import access_control, problems
 from blog.gateway.registry_main import run_registry
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member, _client
 from blog.registry.client.client import RegistryClient
 
-TOKEN = "member-token"
+TOKEN = "token-of-a-member"
 
 
 class Place:
@@ -166,7 +167,9 @@ async def test_a_taken_port_names_its_setting(tmp_path: Path) -> None:
 async def test_metrics_are_there_for_who_has_the_token(tmp_path: Path) -> None:
     """The room decides what needs the token."""
     async with a_place(tmp_path) as place:
-        app = web.Application(middlewares=[problems, requires_token(TOKEN)])
+        app = web.Application(
+            middlewares=[problems, access_control(AccessPolicy([TOKEN]), lambda _: Access.INTERNAL)]
+        )
         async with Member.join(place.life, place.settings, app, service="things") as member:
             url = f"http://{member.instance.address}/metrics"
             assert (await place.http.get(url)).status == 401

@@ -1,13 +1,17 @@
-"""The ports that a blog listens at."""
+"""The ports that a blog listens at, and the token of its admin APIs."""
 
 import socket
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from pydantic import SecretStr
 
 from blog.core.errors import SettingsError
 from blog.core.settings import Settings
-from blog.master.ports import with_ports
+from blog.master.ports import known_token, known_tokens, with_ports, with_token
+
+TOKEN = "token-of-a-test-blog"
 
 
 class Probe:
@@ -97,3 +101,41 @@ def test_a_host_that_is_not_of_this_machine_says_why(host: str, why: str) -> Non
         with_ports(Settings(host=host, public_port=0, admin_port=0))
     assert "BLOG_HOST" in caught.value.detail
     assert "Unknown error" not in caught.value.detail
+
+
+def test_a_blog_without_a_token_makes_one_and_keeps_it(tmp_path: Path) -> None:
+    """For itself and the command line, and for nobody else on the machine."""
+    path = tmp_path / "run" / "token"
+    path.parent.mkdir()
+    made = with_token(Settings(), path)
+    assert made.secret
+    assert made.secret == known_token(tmp_path) == with_token(Settings(), path).secret
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_that_is_given_replaces_the_one_that_is_kept(tmp_path: Path) -> None:
+    """Of several the first is sent; a file that others could read is not left like that."""
+    path = tmp_path / "run" / "token"
+    path.parent.mkdir()
+    path.write_text("old")
+    path.chmod(0o644)
+    with_token(Settings(token=SecretStr(f"new-{TOKEN},{TOKEN}")), path)
+    assert (known_token(tmp_path), known_tokens(tmp_path)) == (f"new-{TOKEN}", (f"new-{TOKEN}", TOKEN))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "\n", "short", f"{TOKEN},", "\0" * 32])
+def test_a_kept_token_that_is_none_never_opens_the_admin_api(tmp_path: Path, content: str) -> None:
+    """A crash in the middle of writing it, or a full disk, leaves an empty file."""
+    path = tmp_path / "run" / "token"
+    path.parent.mkdir()
+    path.write_text(content)
+    for read in (lambda: with_token(Settings(), path), lambda: known_token(tmp_path)):
+        with pytest.raises(SettingsError, match=f"token={path}: "):
+            read()
+
+
+def test_without_a_blog_there_is_no_token(tmp_path: Path) -> None:
+    """The command line then asks without one."""
+    assert known_token(tmp_path) is None
+    assert known_tokens(tmp_path) == ()

@@ -29,7 +29,7 @@ def left(settings: Settings) -> Iterator[RecoveryRecord]:
     public, admin = free_ports(2)
     record = RecoveryRecord(runtime="process", host="127.0.0.1", public_port=public, admin_port=admin)
     record.write(settings.data_dir)
-    (settings.data_dir / "run" / "token").write_text("secret")
+    (settings.data_dir / "run" / "token").write_text("secret" * 4)
     with stand_in(lock_of(settings.data_dir, "gateway-1")):
         yield record
 
@@ -58,7 +58,19 @@ async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
     names, fitting = await recover(settings)
     assert names == ["gateway-1"]
     assert (fitting.public_port, fitting.admin_port) == (left.public_port, left.admin_port)
-    assert fitting.secret == "secret"
+    assert fitting.secret == "secret" * 4
+
+
+@pytest.mark.usefixtures("left")
+async def test_a_token_that_runs_already_accepts_may_become_the_one_that_is_sent(
+    settings: Settings,
+) -> None:
+    """The last step but one of a rotation."""
+    old, new = "secret" * 4, "another" * 4
+    (settings.data_dir / "run" / "token").write_text(f"{old},{new}")
+    rotated = settings.model_copy(update={"token": SecretStr(f"{new},{old}")})
+    assert (await recover(rotated))[1].secret == new
+    assert known_token(settings.data_dir) == new
 
 
 @pytest.mark.parametrize(
@@ -67,7 +79,7 @@ async def test_what_runs_is_taken_over_with_its_ports_and_its_token(
         ({"public_port": 1}, "BLOG_PUBLIC_PORT=1: .* has [0-9]+; .*`blog down`"),
         ({"admin_port": 1}, "BLOG_ADMIN_PORT=1: .* has [0-9]+; .*`blog down`"),
         ({"host": "127.0.0.2"}, "BLOG_HOST=127.0.0.2: .* has 127.0.0.1; .*`blog down`"),
-        ({"token": SecretStr("another")}, "BLOG_TOKEN: .*`blog down`"),
+        ({"token": SecretStr("another" * 4)}, "BLOG_TOKEN: .*`blog down`"),
     ],
 )
 async def test_another_blog_does_not_begin_beside_it(

@@ -7,6 +7,7 @@ import aiohttp
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.clock import SystemClock
 from blog.core.contract import Peers, Service
 from blog.core.errors import Unavailable
@@ -39,7 +40,7 @@ async def test_a_query_may_ask_peers() -> None:
             discovery=Discovery(), http=http, clock=SystemClock(), metrics=CollectorRegistry()
         )
         context.member = cast("Member", member)
-        async with TestClient(TestServer(make_app(context, None, 1024))) as client:
+        async with TestClient(TestServer(make_app(context, AccessPolicy(), 1024))) as client:
             assert (await client.get("/asking")).status == 503
             context.is_open = True
             response = await client.get("/asking")

@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.clock import SystemClock
 from blog.core.contract import PeerResponse
 from blog.core.errors import NotFound, TooMany
@@ -113,7 +114,7 @@ async def client(letters: Any) -> AsyncIterator[TestClient[Any, Any]]:
             discovery=Discovery(), http=http, clock=SystemClock(), metrics=CollectorRegistry()
         )
         host.member, host.is_open = cast("Member", member), True
-        async with TestClient(TestServer(make_app(host, None, 1 << 20))) as client:
+        async with TestClient(TestServer(make_app(host, AccessPolicy(), 1 << 20))) as client:
             yield client
 
 

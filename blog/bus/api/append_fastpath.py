@@ -5,8 +5,8 @@ must not respond, is handed over to aiohttp and the bus's routes, and stays ther
 """
 
 import asyncio
-import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from multidict import MultiDict
 
 from blog.bus.api.append_request import read_append
 from blog.bus.log.log import EventLog
+from blog.core.access_policy import Access, AccessPolicy
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, TooLarge, status_of
 from blog.core.net.codings import must_be_plain
@@ -22,7 +23,6 @@ from blog.core.web import (
     expectation_failed,
     misdirected,
     problem_body,
-    unauthorized,
     unsupported,
 )
 from blog.eventlog.wire import APPEND_TYPES, LOG_HEADER, MAX_BODY, Appended, encode_appended
@@ -37,6 +37,7 @@ from blog.lifecycle.member import Member
 MAX_CONNECTIONS = 10_000
 """Connections at the same time, from one address or many: clients are instances of this blog."""
 
+_PATH = "/events"
 _APPENDS = (b"POST /events ", b"POST /events?")
 _NO_QUERY: MultiDict[str] = MultiDict()
 
@@ -44,13 +45,13 @@ _NO_QUERY: MultiDict[str] = MultiDict()
 class AppendFastPath:
     """The `FastPath` of the bus's member, and the application of its own connections."""
 
-    def __init__(self, event_log: EventLog, token: str | None, clock: Clock) -> None:
+    def __init__(self, event_log: EventLog, policy: AccessPolicy, clock: Clock) -> None:
         self.log = event_log
         self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
             MAX_CONNECTIONS, MAX_CONNECTIONS
         )
         self.member: Member | None = None
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._policy = policy
         self._now = clock.monotonic
         self._date = DateLine(clock.now)
         self._log_field = f"{LOG_HEADER}: {event_log.identity}\r\n".encode()
@@ -98,7 +99,7 @@ class AppendFastPath:
 
     def begin(self, connection: ServerConnection, head: RequestHead) -> "FastAppend":
         """Begin to handle a request."""
-        if head.method != b"POST" or head.raw_path != "/events":
+        if head.method != b"POST" or head.raw_path != _PATH:
             # pipelined after an append: without a response, it is sent again on another connection
             connection.close()
             return FastAppend(self, connection, head, is_over=True)
@@ -119,15 +120,13 @@ class AppendFastPath:
         assert self.member is not None
         self.member.health.requests.add(difference)
 
-    def check(self, head: RequestHead) -> str:
+    def check(self, connection: ServerConnection, head: RequestHead) -> str:
         """Return the content type. Raises the BlogError that says what else to send."""
         assert self.member is not None
+        self._policy.check(Access.INTERNAL, peer=connection.address, headers=_Fields(head), route=_PATH)
         own_id = self.member.instance.id
         if head.get(b"blog-instance") not in (None, own_id.encode()):
             raise misdirected(own_id)
-        given = head.get(b"authorization") or b""
-        if self._token is not None and not hmac.compare_digest(given, self._token):
-            raise unauthorized()
         must_be_plain(value.decode("latin-1") for value in head.get_all(b"content-encoding"))
         if [value.lower() for value in head.get_all(b"expect")] not in ([], [b"100-continue"]):
             raise expectation_failed()
@@ -174,7 +173,7 @@ class FastAppend(Handler):
     def check_head(self) -> bool:
         """Return whether the body is to be read; otherwise the response has been sent."""
         try:
-            self._content_type = self._fast_path.check(self._head)
+            self._content_type = self._fast_path.check(self._connection, self._head)
         except BlogError as error:
             self._fail(error)
         return not self._is_over
@@ -250,6 +249,26 @@ class FastPathConnection(ServerConnection):
             self._fast_path.hand_over(self, data)
         else:
             super().data_received(data)
+
+
+class _Fields:
+    """The headers of a request, as a policy reads them."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: RequestHead) -> None:
+        self._head = head
+
+    def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
+        """Return the values of a header."""
+        values = self._head.get_all(_field(name))
+        return [value.decode("latin-1") for value in values] or default
+
+
+@cache
+def _field(name: str) -> bytes:
+    """Return the name of a header as heads have it; there are few."""
+    return name.lower().encode()
 
 
 def _text(head: RequestHead, name: bytes) -> str:

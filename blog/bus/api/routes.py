@@ -1,6 +1,6 @@
 """Routes: the bus's HTTP API, except for appends on the fast path. No logic of its own."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from blog.bus.api.admin import AdminRoutes
@@ -8,9 +8,10 @@ from blog.bus.api.append_request import read_append
 from blog.bus.api.follow import FollowStreams
 from blog.bus.log.log import EventLog
 from blog.bus.log.tail import EventFilter
+from blog.core.access_policy import Access, AccessPolicy
 from blog.core.errors import NotFound
 from blog.core.events import BATCH_TYPE, EVENT_TYPE
-from blog.core.web import number, problems, read_body, requires_token
+from blog.core.web import access_control, is_probe, number, problems, read_body
 from blog.eventlog.wire import (
     APPEND_TYPES,
     LOG_HEADER,
@@ -20,7 +21,6 @@ from blog.eventlog.wire import (
     encode_appended,
     encode_head,
 )
-from blog.lifecycle.health_endpoints import is_probe
 
 _PAGE, _MAX_PAGE = 100, 1000
 
@@ -33,13 +33,13 @@ class Routes:
         self.followers = FollowStreams(event_log)
         self._log = event_log
 
-    def app(self, token: str | None) -> web.Application:
-        """Make the app; everything but the probes needs the token."""
+    def app(self, policy: AccessPolicy) -> web.Application:
+        """Make the app; `policy` decides about each request."""
         app = web.Application(
             middlewares=[
                 self._add_log_header,
                 problems,
-                requires_token(token, lambda request: not is_probe(request.path)),
+                access_control(policy, access_of),
             ],
             client_max_size=MAX_BODY,
         )
@@ -90,3 +90,11 @@ class Routes:
         if entry is None:
             raise NotFound("The log has no event with this id.")
         return web.Response(text=entry.envelope, content_type=EVENT_TYPE)
+
+
+def access_of(request: web.Request) -> Access:
+    """Return what a request to the bus asks for: only appends change anything without an operator."""
+    if is_probe(request.path):
+        return Access.PROBE
+    is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+    return Access.INTERNAL if is_read or request.path == "/events" else Access.OPERATOR

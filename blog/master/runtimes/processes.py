@@ -19,7 +19,7 @@ from blog.core.errors import SettingsError
 from blog.core.files.lock import is_locked
 from blog.core.instance import Instance
 from blog.core.net.address import Address
-from blog.core.settings import PREFIX, Settings
+from blog.core.settings import PREFIX, Settings, without_token
 from blog.lifecycle.local_instances import began
 from blog.master.runtimes import lock as replica_lock
 from blog.master.runtimes.base import AdoptedReplica, RunningReplica, UnstartedReplica
@@ -175,9 +175,10 @@ class ProcessRuntime:
             "PUBLIC_PORT": str(settings.public_port),
             "ADMIN_PORT": str(settings.admin_port),
             "DATA_DIR": str(settings.data_dir.absolute()),
-            "TOKEN": settings.secret or "",
         }
-        return dict(os.environ) | {PREFIX + name: value for name, value in own.items()}
+        if settings.token is not None:
+            own["TOKEN"] = settings.token.get_secret_value()
+        return without_token(os.environ) | {PREFIX + name: value for name, value in own.items()}
 
 
 def _age(pid: int) -> float:

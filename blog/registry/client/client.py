@@ -19,6 +19,7 @@ from blog.core.web import bearer
 from blog.registry.address import announced_address
 from blog.registry.client.connection import MAX_MISSED_HEARTBEATS, RegistryConnection
 from blog.registry.client.discovery import Discovery
+from blog.registry.client.refusal import SESSION, is_refusal, refusal_of
 from blog.registry.messages import (
     NEVER_AWAITED,
     Ack,
@@ -170,22 +171,31 @@ class RegistryClient:
 
     async def _keep_session(self, url: str) -> None:
         while not self._has_left:
-            why = "it closed the session"
+            ended: Exception | None = None
             try:
                 await self._connect(url)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                why = str(error)
+                ended = error
             failures = self._failures[url].ended(self._clock.monotonic())
-            if is_worth_a_line(failures):
-                log.warning("registry.unreachable", url=url, reason=why, next=_ADVICE)
+            await self._log_failure(url, failures, ended)
             self._has_tried(url)
             if not self._has_left:
                 await asyncio.sleep(reconnect_delay(failures))
 
+    async def _log_failure(self, url: str, failures: int, error: Exception | None) -> None:
+        """Log why there is no session: a refusal at once, for it does not end by itself."""
+        if isinstance(error, aiohttp.WSServerHandshakeError) and is_refusal(error):
+            if failures == 1 or is_worth_a_line(failures):
+                refusal = await refusal_of(self._http, url, self._headers, error)
+                log.error("registry.refused", url=url, **refusal._asdict())
+        elif is_worth_a_line(failures):
+            why = "it closed the session" if error is None else str(error)
+            log.warning("registry.unreachable", url=url, reason=why, next=_ADVICE)
+
     async def _connect(self, url: str) -> None:
         async with asyncio.timeout(_HANDSHAKE_TIMEOUT) as deadline:
             async with self._http.ws_connect(
-                f"{url}/v1/session", headers=self._headers, timeout=_CLOSE, max_msg_size=_MAX_MESSAGE
+                url + SESSION, headers=self._headers, timeout=_CLOSE, max_msg_size=_MAX_MESSAGE
             ) as socket:
                 deadline.reschedule(None)
                 connection = self._connections[url] = RegistryConnection(url, socket)

@@ -46,11 +46,14 @@ class Prober:
 
     @staticmethod
     @asynccontextmanager
-    async def open(token: str | None) -> AsyncIterator["Prober"]:
-        """Make one with a client that keeps no connections: an open one would prove nothing."""
+    async def open() -> AsyncIterator["Prober"]:
+        """Make one with a client that keeps no connections: an open one would prove nothing.
+
+        It sends no token: the address is what a joiner says, and `/readyz` needs none.
+        """
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         async with client_session(reads_bodies=False, connector=connector) as http:
-            yield Prober(InstanceClient(http, token=token))
+            yield Prober(InstanceClient(http))
 
     async def probe(self, instance: Instance, timeout: float) -> ProbeOutcome:
         """Return whether the instance responds within `timeout` seconds; never raises.

@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from blog.core.errors import Conflict, Invalid, NotFound, Unavailable
 from blog.core.instance import AddressStr, Instance, Load, Route, State
-from blog.core.web import invalid, number, parsed, read_body
+from blog.core.web import invalid, number, parsed, peer_of, read_body
 from blog.registry.messages import DialBackFailed
 from blog.registry.server.service import Registry
-from blog.registry.server.session import peer_of
 from blog.registry.server.transitions import RemovalCause
 
 _WATCH_TIMEOUT = 60.0

@@ -12,6 +12,7 @@ from typing import Any, Self
 from aiohttp import WSCloseCode
 from prometheus_client.registry import Collector
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.background import TaskSupervisor, background
 from blog.core.clock import Clock
 from blog.core.ids import new_id
@@ -44,7 +45,8 @@ def _ignore(_: object) -> None:
 class Registry:
     """Knows which instances are alive. Mount its routes (`registry_routes`) and use it as a context.
 
-    `known_log` is the identity of the log that belongs to this blog; `remember_log` stores a new one.
+    `policy` decides who may ask, and whose claims count. `known_log` is the identity of the log that
+    belongs to this blog; `remember_log` stores a new one.
     `known_services` is how many instances of each service this registry knew before it was restarted;
     `remember_services` stores that as it changes.
     """
@@ -53,7 +55,7 @@ class Registry:
         self,
         *,
         clock: Clock,
-        token: str | None = None,
+        policy: AccessPolicy,
         known_log: str | None = None,
         remember_log: Callable[[str], None] = _ignore,
         known_services: Mapping[str, int] | None = None,
@@ -64,7 +66,7 @@ class Registry:
         self.publisher = TablePublisher(self.epoch)
         self.log_identity = LogIdentity(known_log, remember_log)
         self._clock = clock
-        self._token = token
+        self.policy = policy
         self._remember_services = remember_services
         self._service_memory = ServiceMemory()
         self._may_have_changed = asyncio.Event()
@@ -76,7 +78,7 @@ class Registry:
 
     async def __aenter__(self) -> Self:
         """Start the periodic work: expiry, deltas, keep-alives, probes."""
-        self._prober = await self._stack.enter_async_context(Prober.open(self._token))
+        self._prober = await self._stack.enter_async_context(Prober.open())
         await self._stack.enter_async_context(self._tasks)
         self._is_open = True
         await self._stack.enter_async_context(self._probes)

@@ -5,7 +5,6 @@ Messages are written straight to the connection, as frames that may be shared by
 
 import asyncio
 import struct
-from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import WSCloseCode, web
@@ -97,12 +96,3 @@ def frame(text: str) -> bytes:
 
 
 _KEEP_ALIVE = frame(KeepAlive().to_json())
-
-
-def peer_of(request: web.Request) -> str:
-    """Return the IP address that a request comes from; "" if it has none (a Unix socket)."""
-    try:
-        found = ip_address((request.remote or "").partition("%")[0])
-    except ValueError:
-        return ""
-    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -4,6 +4,7 @@ from aiohttp import WSMsgType, web
 from pydantic import ValidationError
 
 from blog.core.logs import get_logger
+from blog.core.web import peer_of
 from blog.registry.messages import (
     Ack,
     DrainRequest,
@@ -17,7 +18,7 @@ from blog.registry.messages import (
     parse_from_instance,
 )
 from blog.registry.server.service import Registry
-from blog.registry.server.session import ServerSession, peer_of
+from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows

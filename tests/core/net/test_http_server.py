@@ -20,11 +20,12 @@ from aiohttp import web
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
+from blog.core.access_policy import Access, AccessPolicy
 from blog.core.net.http_server import app_runner
-from blog.core.web import parsed, problems, read_all, read_body, requires_instance, requires_token
+from blog.core.web import access_control, parsed, problems, read_all, read_body, requires_instance
 
 BLOG = Path(__file__).parents[3] / "blog"
-TOKEN = "token"
+TOKEN = "token-of-a-server"
 LIMIT = 1 << 20
 JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"
@@ -107,7 +108,12 @@ async def wire() -> AsyncIterator[Wire]:
         return web.Response(text="hello")
 
     app = web.Application(
-        middlewares=[problems, requires_token(TOKEN), requires_instance("me")], client_max_size=LIMIT
+        middlewares=[
+            problems,
+            access_control(AccessPolicy([TOKEN]), lambda _: Access.INTERNAL),
+            requires_instance("me"),
+        ],
+        client_max_size=LIMIT,
     )
     app.add_routes([web.post("/write", write), web.post("/take", take), web.get("/hello", hello)])
     runner = app_runner(app, shutdown_timeout=0.05)

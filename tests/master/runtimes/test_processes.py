@@ -24,7 +24,7 @@ SERVICE = "moderation"
 
 def settings(folder: Path) -> Settings:
     """Return settings with nobody at the registry's port."""
-    return Settings(data_dir=folder, admin_port=1, token=SecretStr("t"))
+    return Settings(data_dir=folder, admin_port=1, token=SecretStr("t" * 16))
 
 
 @pytest.fixture

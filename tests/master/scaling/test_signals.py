@@ -20,7 +20,7 @@ from tests.master.fake_runtime import an_instance
 
 Client: TypeAlias = TestClient[Any, Any]
 
-TOKEN = "secret"
+TOKEN = "token-of-a-gateway"
 
 
 class World:

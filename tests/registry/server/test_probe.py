@@ -44,13 +44,14 @@ async def test_the_body_of_the_response_does_not_matter() -> None:
     """A foreign instance that compresses everything is alive; nothing of it is decoded."""
     async with (
         responding(Blog_Instance="x1", Content_Encoding="gzip") as (address, requests),
-        Prober.open("secret") as prober,
+        Prober.open() as prober,
     ):
         outcome = await prober.probe(instance(address), 30.0)
     assert outcome.is_ready
     [request] = requests
-    expected = {"Accept-Encoding": "identity", "Authorization": "Bearer secret", INSTANCE_HEADER: "x1"}
+    expected = {"Accept-Encoding": "identity", INSTANCE_HEADER: "x1"}
     assert expected.items() <= dict(request.headers).items()
+    assert "Authorization" not in request.headers
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ async def test_a_response_counts_only_from_the_instance_that_is_meant(
     status: int, headers: dict[str, str], result: ProbeResult, why: str
 ) -> None:
     """Another one at its address means that it is gone; not ready yet is not gone."""
-    async with responding(status, **headers) as (address, _), Prober.open(None) as prober:
+    async with responding(status, **headers) as (address, _), Prober.open() as prober:
         outcome = await prober.probe(instance(address), 30.0)
     assert (outcome.result, outcome.is_ready) == (result, False)
     assert why in outcome.why
@@ -85,7 +86,7 @@ async def test_no_response_is_silence_and_a_closed_port_is_refusal() -> None:
 
     server = await asyncio.start_server(reset, "127.0.0.1", 0)
     target = instance(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    async with Prober.open(None) as prober:
+    async with Prober.open() as prober:
         async with server:
             silent = await prober.probe(target, 0.1)
         refused = await prober.probe(target, 30.0)
@@ -97,7 +98,7 @@ async def test_no_response_is_silence_and_a_closed_port_is_refusal() -> None:
 @pytest.mark.parametrize("address", ["a..b:1", ".a:1", f"{'a' * 64}.b:1"])
 async def test_an_address_that_no_resolver_accepts_is_refused(address: str) -> None:
     """It fits the pattern of addresses; the probe says what is wrong with it, and never raises."""
-    async with Prober.open(None) as prober:
+    async with Prober.open() as prober:
         outcome = await prober.probe(instance(address), 30.0)
     assert (outcome.result, outcome.is_ready) == (ProbeResult.REFUSED, False)
     assert "valid address" in outcome.why

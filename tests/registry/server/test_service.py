@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from blog.core.access_policy import AccessPolicy
 from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
 from blog.core.web import INSTANCE_HEADER
@@ -23,7 +24,7 @@ from blog.registry.server.session import MAX_MISSED_HEARTBEATS
 from blog.registry.server.transitions import RemovalCause
 from tests.fakes import FakeClock
 
-TOKEN = "secret"
+TOKEN = "token-of-a-registry"
 
 
 class StubInstance:
@@ -97,8 +98,8 @@ class World:
 @asynccontextmanager
 async def running(port: int = 0, clock: Clock | None = None) -> AsyncIterator[tuple[Registry, str]]:
     """Run a registry; give it and its URL."""
-    async with Registry(clock=clock or SystemClock(), token=TOKEN) as registry:
-        server = TestServer(registry_app(registry, TOKEN), port=port)
+    async with Registry(clock=clock or SystemClock(), policy=AccessPolicy([TOKEN])) as registry:
+        server = TestServer(registry_app(registry), port=port)
         await server.start_server(shutdown_timeout=0.05)
         try:
             yield registry, str(server.make_url("/"))
@@ -454,6 +455,7 @@ async def test_who_was_there_is_remembered_and_the_rest_forgotten_once_it_is_com
     clock = FakeClock(1000.0)
     registry = Registry(
         clock=clock,
+        policy=AccessPolicy(),
         known_services={"posts": 1, "comments": 1},
         remember_services=lambda counts: remembered.append(dict(counts)),
     )

@@ -6,10 +6,10 @@ from typing import cast
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, make_mocked_request
+from aiohttp.test_utils import TestServer
 
 from blog.registry.messages import TableDelta, parse_from_registry
-from blog.registry.server.session import BACKLOG, ServerSession, frame, peer_of
+from blog.registry.server.session import BACKLOG, ServerSession, frame
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65535, 65536, 200_000])
@@ -73,13 +73,3 @@ def test_a_frame_of_a_message_is_that_message() -> None:
     """With its length before it."""
     message = TableDelta(version=7)
     assert parse_from_registry(frame(message.to_json())[2:].decode()) == message
-
-
-@pytest.mark.parametrize(
-    ("remote", "expected"),
-    [("10.0.0.5", "10.0.0.5"), ("::ffff:10.0.0.5", "10.0.0.5"), ("fe80::5%eth0", "fe80::5"), (None, "")],
-)
-def test_where_somebody_comes_from(remote: str | None, expected: str) -> None:
-    """As an address that can be compared."""
-    request = make_mocked_request("GET", "/").clone(remote=remote or "")
-    assert peer_of(request) == expected

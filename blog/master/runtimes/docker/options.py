@@ -7,7 +7,7 @@ from typing import Any
 from docker.types import LogConfig, Mount
 
 from blog.core.net.address import Address
-from blog.core.settings import PREFIX, Settings
+from blog.core.settings import PREFIX, Settings, without_token
 from blog.master.programs import BUS, GATEWAY
 
 NAME, DATA_DIR = "blog.name", "blog.data_dir"
@@ -71,12 +71,13 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
     }
     inside = {name: f"/tls/{name}/{path.name}" for name, path in _tls(settings).items()}
     own = {
-        "TOKEN": settings.secret or "",
         # by the container's name: another container in the network may be called `gateway`
         "REGISTRY": f"http://{settings.name}-{GATEWAY}-1:4000",
         **inside,
     }
-    return passed | {PREFIX + name: value for name, value in own.items()}
+    if settings.token is not None:
+        own["TOKEN"] = settings.token.get_secret_value()
+    return without_token(passed) | {PREFIX + name: value for name, value in own.items()}
 
 
 def _mounts(settings: Settings, service: str) -> list[Mount]:

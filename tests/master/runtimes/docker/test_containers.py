@@ -44,7 +44,7 @@ def settings(client: Any, tmp_path: Path) -> Iterator[Settings]:
         name=name,
         image=IMAGE,
         data_dir=tmp_path / "data",
-        token=SecretStr("t"),
+        token=SecretStr("t" * 16),
         public_port=public,
         admin_port=admin,
     )

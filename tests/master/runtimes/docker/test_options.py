@@ -24,7 +24,9 @@ TOLD = {
 
 def settings(**changes: Any) -> Settings:
     """Return settings with a token and ports."""
-    return Settings(token=SecretStr("t"), public_port=8888, admin_port=4444).model_copy(update=changes)
+    return Settings(token=SecretStr("t" * 16), public_port=8888, admin_port=4444).model_copy(
+        update=changes
+    )
 
 
 def made(service: str, **changes: Any) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def test_settings_go_along_but_for_what_means_this_machine() -> None:
     assert environment(settings(), TOLD) == {
         "BLOG_MODERATION_WORDS": "apple",
         "BLOG_LOG_LEVEL": "debug",
-        "BLOG_TOKEN": "t",
+        "BLOG_TOKEN": "t" * 16,
         "BLOG_REGISTRY": "http://blog-gateway-1:4000",
     }
 

@@ -1,0 +1,163 @@
+"""Access policy: who may ask for what at the ports inside a blog. With tokens, whoever has one.
+
+Without a token there is *protected mode*: only this machine and the private networks that it is on get
+a response, no web page does, and what destroys or decides is for this machine alone. Redis has the
+idea and the name. The public port of the gateway is for everybody and has no policy.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from blog.core.errors import Forbidden, Unauthorized
+from blog.core.local_networks import LocalNetworks, plain_address
+from blog.core.logs import get_logger
+from blog.core.tokens import is_authorized
+
+BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User")
+"""Browsers send `Origin` with every POST and WebSocket, `Sec-Fetch-Site` with everything (Fetch §3.2,
+Fetch Metadata §2.2), and no page can leave them out."""
+PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+"""Of a reverse proxy: the peer is not who asks."""
+
+_INSTANCE = "Blog-Instance"
+_SAID_FOR = 60.0  # seconds in which the same refusal is logged once
+_SAID_AT_MOST = 1000  # refusals that are remembered for that
+
+log = get_logger()
+
+
+class Access(StrEnum):
+    """What a request asks for."""
+
+    PROBE = "probe"
+    """`/healthz` and `/readyz`: orchestrators and load balancers have no token, and may be anywhere."""
+    PUBLIC = "public"
+    """A public route at an instance. The gateway sends it here for everybody."""
+    INTERNAL = "internal"
+    """What instances ask of each other, and what people look at."""
+    OPERATOR = "operator"
+    """What destroys or decides: only operators do."""
+
+
+class Headers(Protocol):
+    """The headers of a request, by name; the case of a name does not matter."""
+
+    def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
+        """Return the values of a header."""
+        ...
+
+
+class AccessPolicy:
+    """Decides about requests, by `tokens`; without any it is protected mode, by `networks`."""
+
+    def __init__(
+        self,
+        tokens: Sequence[str] = (),
+        networks: LocalNetworks | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.is_protected = not tokens
+        """Whether there is no token."""
+        self._tokens = tuple(tokens)
+        self._networks = networks or LocalNetworks()
+        self._now = now
+        self._said: dict[tuple[str, str, str], float] = {}
+
+    def check(self, access: Access, *, peer: str, headers: Headers, route: str = "") -> None:
+        """Raise Unauthorized or Forbidden where the request may not have what it asks for; log that.
+
+        `route` is the pattern of its path: of paths there may be any number. `peer` is the IP address at
+        the other end of the connection, "" if it is not known: such a request is nobody's.
+        """
+        try:
+            if self._tokens:
+                self._check_token(access, headers)
+            else:
+                self._check_origin(access, peer, headers)
+        except (Forbidden, Unauthorized) as error:
+            self._say(peer, route, error.detail)
+            raise
+
+    def is_trusted(self, peer: str) -> bool:
+        """Return whether what `peer` says about others counts: it has the token, or is this machine."""
+        return not self.is_protected or is_loopback(peer)
+
+    def _check_token(self, access: Access, headers: Headers) -> None:
+        if access in (Access.PROBE, Access.PUBLIC):
+            return
+        if not is_authorized(headers.getall("Authorization", ()), self._tokens):
+            raise unauthorized()
+        if access is Access.OPERATOR:
+            _must_be_direct(headers)
+
+    def _check_origin(self, access: Access, peer: str, headers: Headers) -> None:
+        # a page cannot name the instance that it means: the gateway can, and passes readers' headers on
+        if access is Access.PUBLIC and headers.getall(_INSTANCE, ()):
+            self._must_be_near(peer)
+            return
+        _must_not_be_page(headers)
+        if access is Access.PROBE:
+            return
+        if access is Access.PUBLIC:
+            self._must_be_near(peer)
+            return
+        _must_be_direct(headers)
+        if access is Access.OPERATOR and not is_loopback(peer):
+            raise Forbidden(
+                "Without a token only this machine may do that: set BLOG_TOKEN for every process, or"
+                " run the command where this process runs (docker exec)."
+            )
+        self._must_be_near(peer)
+
+    def _must_be_near(self, peer: str) -> None:
+        if not is_loopback(peer) and not self._networks.contains(peer):
+            raise Forbidden(
+                "Without a token only this machine and its private networks get a response (protected"
+                " mode): set BLOG_TOKEN, the same for every process."
+            )
+
+    def _say(self, peer: str, route: str, reason: str) -> None:
+        """Log a refusal, once per minute for a peer, a route and a reason."""
+        now = self._now()
+        key = (peer, route, reason)
+        if now - self._said.get(key, float("-inf")) < _SAID_FOR:
+            return
+        if len(self._said) >= _SAID_AT_MOST:
+            self._said.clear()
+        self._said[key] = now
+        log.warning("request.refused", peer=peer, route=route, reason=reason)
+
+    def __repr__(self) -> str:
+        """Show the mode, and no token."""
+        mode = "protected mode" if self.is_protected else f"{len(self._tokens)} tokens"
+        return f"<AccessPolicy: {mode}>"
+
+
+def is_loopback(peer: str) -> bool:
+    """Return whether a peer is this machine, by its loopback address."""
+    address = plain_address(peer)
+    return address is not None and address.is_loopback
+
+
+def unauthorized() -> Unauthorized:
+    """Make the error for a missing or wrong token."""
+    return Unauthorized(
+        "Send the token of this blog (BLOG_TOKEN) as a bearer token.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _must_not_be_page(headers: Headers) -> None:
+    found = next((name for name in BROWSER_HEADERS if headers.getall(name, ())), None)
+    if found is not None:
+        raise Forbidden(f"Requests of web pages are refused here (they send {found}).")
+
+
+def _must_be_direct(headers: Headers) -> None:
+    """Raise Forbidden for what a web page sends, or a proxy: whoever asks is elsewhere."""
+    _must_not_be_page(headers)
+    found = next((name for name in PROXY_HEADERS if headers.getall(name, ())), None)
+    if found is not None:
+        raise Forbidden(f"Requests through a proxy are refused here (they have {found}).")
