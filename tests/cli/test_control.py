@@ -10,7 +10,8 @@ from blog.cli.control import _print_logs, socket_path
 from blog.master.control import serve
 
 PIECES = [
-    b"posts-1 | \xc3", b"\xa9 \x1b[2J\x9b \xff \xe2\x80", b"\xae[red]\rx\n", b"posts-1 | \x1b]0;t\x07\n", b"x" * 99_999,
+    b"posts-1 | \xc3", b"\xa9 \x1b[2J\x9b \xff \xe2\x80", b"\xae[red]\rx\n",
+    b"posts-1 | \x1b]0;t\x07\n", b"x" * 99_999,
 ]  # fmt: skip
 SHOWN = (
     "posts-1 | é \\u001b[2J\\udc9b \\udcff \\u202e[red]\\rx\nposts-1 | \\u001b]0;t\\u0007\n"
