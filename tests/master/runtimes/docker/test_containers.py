@@ -222,6 +222,6 @@ async def test_a_taken_port_is_a_crash_with_a_reason(client: Any, settings: Sett
 def test_an_instance_is_known_by_the_whole_host_name(host: str, is_it: bool) -> None:  # noqa: FBT001
     """What an instance says of its host is a claim: one letter is the beginning of many ids."""
     replica = object.__new__(ContainerReplica)
-    replica._container = SimpleNamespace(id="0123456789abcdef")
+    replica._container = SimpleNamespace(id="0123456789abcdef")  # type: ignore[assignment]
     found = an_instance(SERVICE).model_copy(update={"metadata": {"host": host}})
     assert replica.has_instance(found) is is_it
