@@ -140,3 +140,53 @@ def test_what_the_kit_does_is_written_once(by_hand: str) -> None:
         if re.search(by_hand, file.read_text())
     }
     assert found == KIT[by_hand]
+
+
+SINKS = {
+    "print": {"cli/health.py"},  # starts every few seconds; escapes what it prints itself
+    "click.echo": set[str](),
+    "click.secho": set[str](),
+    "click.confirm": {"cli/operator.py"},  # asks with words of ours
+    "click.prompt": set[str](),
+    "sys.stdout": {
+        "core/output.py",
+        "core/logs.py",
+        "gateway/telemetry/access_log.py",  # lines of JSON in ASCII
+        "cli/os_errors.py",  # those three flush, or look what it is
+        "cli/isolated.py",
+        "cli/commands.py",
+    },
+    "sys.stderr": {"core/output.py", "cli/isolated.py", "cli/health.py"},
+    "rich.console.Console": {"cli/rows.py"},
+    "rich.table.Table": {"cli/rows.py"},
+    "rich.text.Text": {"cli/rows.py"},
+    "rich.print": set[str](),
+}
+"""What writes to a terminal, and the files that may: in every other one text of others would be raw."""
+
+
+def mentions(tree: ast.AST) -> set[str]:
+    """Return the dotted names that a module uses, imported ones by their whole name."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name):
+                found.add(f"{module}.{name}")
+            case ast.ImportFrom(module=str(module), names=names):
+                found |= {f"{module}.{alias.name}" for alias in names}
+            case ast.Call(func=ast.Name(id=name)):
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_nothing_else_writes_to_a_terminal(sink: str) -> None:
+    """What others wrote is escaped where it is written, in one place."""
+    files = [file for file in BLOG.rglob("*.py") if sink in mentions(ast.parse(file.read_text()))]
+    assert {file.relative_to(BLOG).as_posix() for file in files} <= SINKS[sink]
+
+
+def test_a_sink_would_be_found() -> None:
+    """However it is named."""
+    source = "import sys\nfrom rich.console import Console\nprint()\nsys.stdout.write('')"
+    assert {"print", "sys.stdout", "rich.console.Console"} <= mentions(ast.parse(source))

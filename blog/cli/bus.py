@@ -1,20 +1,19 @@
 """Commands to the bus: events and dead letters. It is a bus that runs here, else the registry's."""
 
 import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
-import click
 
 from blog.cli.locate import instances_of, local_instances_of, problem_detail, registries
 from blog.cli.rows import show_rows
 from blog.core.errors import SettingsError
 from blog.core.net.http_client import client_session, parse_json, read_response
+from blog.core.output import say, say_json, say_lines
+from blog.core.printable import printable
 from blog.core.settings import Settings, load
 from blog.core.web import bearer
 from blog.eventlog.wire import SERVICE
@@ -22,6 +21,8 @@ from blog.master.ports import known_token
 
 _COLUMNS = ("id", "type", "key", "attempts", "parked", "reason")
 _LINE_BUFFER = 1 << 20
+_THROUGH = b'{"through"'
+_SHOWN = 100
 
 
 def show_events(after: int, types: tuple[str, ...], key: str | None, *, follow: bool) -> None:
@@ -36,7 +37,7 @@ def show_letters(*, as_json: bool) -> None:
 
 def show_letter(letter: str) -> None:
     """Print one with its event."""
-    click.echo(json.dumps(asyncio.run(_call("GET", f"/dead-letters/{letter}")), indent=2))
+    say_json(asyncio.run(_call("GET", f"/dead-letters/{letter}")), indent=2)
 
 
 def redrive(letters: tuple[str, ...]) -> None:
@@ -59,21 +60,53 @@ async def _print_events(after: int, types: tuple[str, ...], key: str | None, *, 
     query = [("after", str(after)), ("follow", "true"), *(("type", name) for name in types)]
     if key is not None:
         query.append(("key", key))
+    page: list[str] = []
     async with _bus() as (http, url):
-        head = (await _read(await http.get(f"{url}/events/head")))["sequence"]
+        head = _sequence(await _read(await http.get(f"{url}/events/head")), "sequence", url)
         response = await http.get(
             f"{url}/events", params=query, timeout=aiohttp.ClientTimeout(total=None)
         )
         if response.status != HTTPStatus.OK:
             await _read(response)
         async for line in response.content:
-            if not line.startswith(b'{"through"'):
-                sys.stdout.buffer.write(line)
-            elif not follow and json.loads(line)["through"] >= head:
-                break
+            row = _object(line)
+            if row is None:
+                say(f"blog: not shown: {printable(_text(line), _SHOWN)} is not an event", err=True)
+            elif not line.startswith(_THROUGH):
+                page.append(_text(line))
             else:
-                sys.stdout.flush()
-    sys.stdout.flush()
+                _print_page(page)
+                if not follow and _sequence(row, "through", url) >= head:
+                    break
+    _print_page(page)
+
+
+def _print_page(page: list[str]) -> None:
+    """Print what was read, in one go: a log is long."""
+    if page:
+        say_lines("\n".join(page))
+        page.clear()
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """Return a line of the stream as JSON; None if it is no object."""
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="surrogateescape").rstrip("\r\n")
+
+
+def _sequence(row: object, name: str, url: str) -> int:
+    """Return a position in the log. Raises SettingsError if the response does not have it."""
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, int):
+        raise SettingsError(f"The bus at {url}: its response has no {name}: another program or version.")
+    return value
 
 
 async def _call(method: str, path: str) -> Any:

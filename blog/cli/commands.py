@@ -1,5 +1,6 @@
 """The command line. Heavy packages are imported by the command that needs them."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blog.cli.programs import program_command
+from blog.core.output import say, say_lines, write_escaped_tracebacks
 
 if TYPE_CHECKING:
     from blog.master.recovery import PersistentKind
@@ -264,15 +266,18 @@ def main() -> int:
     """Run the command line; return the exit code: 0, 1 for a crash, 2 for a wrong request."""
     from blog.core.errors import SettingsError  # noqa: PLC0415 - after click has the words
 
+    write_escaped_tracebacks()
     try:
         cli.main(standalone_mode=False, prog_name="blog")
     except click.exceptions.NoArgsIsHelpError as shown:
-        click.echo(shown.format_message())
+        say_lines(shown.format_message())
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say_lines(words.getvalue().rstrip(), err=True)
         return error.exit_code
     except SettingsError as error:
-        click.echo(f"blog: {error.detail}", err=True)
+        say(f"blog: {error.detail}", err=True)
         return 2
     except BrokenPipeError:  # `blog events | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -283,7 +288,7 @@ def main() -> int:
         message = message_of(error)
         if message is None:
             raise
-        click.echo(f"blog: {message}", err=True)
+        say(f"blog: {message}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -1,7 +1,7 @@
 """Commands to a running blog, through its control socket."""
 
 import asyncio
-import sys
+import codecs
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -13,6 +13,7 @@ import aiohttp
 from blog.core.errors import SettingsError
 from blog.core.files.lock import is_locked
 from blog.core.net.http_client import client_session, read_json
+from blog.core.output import pass_on
 from blog.core.settings import Settings, load
 from blog.master.control import short_name
 from blog.master.recovery import RecoveryRecord
@@ -54,9 +55,10 @@ async def _print_logs(services: tuple[str, ...], *, follow: bool) -> None:
         connected(load(Settings).data_dir) as http,
         http.get("http://blog/logs", params=query, timeout=timeout) as response,
     ):
+        # a character may be cut in two; bytes that are not UTF-8 are shown as well
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         async for chunk in response.content.iter_any():
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.flush()
+            pass_on(decoder.decode(chunk))
 
 
 def socket_path(data_dir: Path) -> Path:

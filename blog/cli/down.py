@@ -4,11 +4,10 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-import click
-
 from blog.cli.control import ask
 from blog.core.errors import SettingsError
 from blog.core.files.lock import LockedError, lock_for_life
+from blog.core.output import say
 from blog.core.settings import Settings, load
 from blog.master.recovery import PersistentKind, RecoveryRecord, RuntimeKind, stop_leftovers
 from blog.master.up import LOCK, LOCK_MODE
@@ -39,9 +38,9 @@ async def _stop(settings: Settings, runtime: PersistentKind | None) -> None:
     if not_running is not None and not left:
         raise not_running
     if left:
-        click.echo(f"no `blog up` was running; stopped the replicas it had left: {', '.join(left)}")
+        say(f"no `blog up` was running; stopped the replicas it had left: {', '.join(left)}")
     kind = runtime or (record.runtime if record else "process")
-    click.echo(f"nothing is left running{retained_note(settings, kind)}")
+    say(f"nothing is left running{retained_note(settings, kind)}")
 
 
 async def _request_stop() -> SettingsError | None:

@@ -12,7 +12,7 @@ import sys
 import time
 
 from blog.core.net.address import Address
-from blog.core.printable import printable
+from blog.core.printable import escaped_line, printable
 from blog.lifecycle.local_instances import LocalInstance, running
 
 TIMEOUT = 2.0
@@ -68,11 +68,11 @@ def check(*, ready: bool, startup: bool = False) -> int:
         is_due = ready or (startup and not _has_started(instance, instances))
         health = ask(instance, READY if is_due else LIVE, ends)
         if health.is_same:
-            print(f"{instance.id} at {instance.address}: {health.detail}")  # noqa: T201
+            _say(f"{instance.id} at {instance.address}: {health.detail}")
             found += 1
             all_healthy = all_healthy and health.is_healthy
     if not found:
-        print("No instance runs here.")  # noqa: T201
+        _say("No instance runs here.")
     return 0 if found and all_healthy else 1
 
 
@@ -86,6 +86,10 @@ def ask(instance: LocalInstance, path: str, ends: float | None = None) -> Health
         return Health(f"does not respond: {error}", is_healthy=False)
     is_same = headers.get(_INSTANCE) == instance.id.encode()
     return Health(_text(body), is_healthy=status == _OK, is_same=is_same)
+
+
+def _say(line: str) -> None:
+    print(escaped_line(line))  # noqa: T201 - `core.output` would be one more import
 
 
 def _has_started(instance: LocalInstance, others: list[LocalInstance]) -> bool:

@@ -1,6 +1,5 @@
 """Locate the instances of a service: first those that run here, then those that a registry knows."""
 
-from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from blog.core.errors import SettingsError
 from blog.core.instance import Instance, State
 from blog.core.net.http_client import detail_of, read_response
 from blog.core.printable import printable
+from blog.core.row_reader import read_rows
 from blog.core.settings import Settings
 from blog.lifecycle.local_instances import running
 from blog.master.recovery import RecoveryRecord
@@ -97,12 +97,13 @@ def _serving(status: int, body: bytes) -> list[LocatedInstance]:
 
 def _rows(body: bytes) -> list[Instance]:
     """Return the rows that can be read. Raises ValueError for what is not a list of instances."""
-    with suppress(ValueError):
+    try:
         listed = tolerant.parse(body)
-        if isinstance(listed, list):
-            rows = [row for row, _ in map(Instance.read, listed) if row is not None]
-            if rows or not listed:
-                return rows
+    except ValueError:
+        listed = None
+    rows, passed_over = read_rows(listed, lambda row: Instance.read(row).required())
+    if rows or not passed_over:
+        return rows
     raise ValueError(
         "its response is not a list of instances; set BLOG_REGISTRY to the URL of a registry."
     )

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import click
-
 from blog.bus.log import maintenance
 from blog.bus.service import log_path
+from blog.core.output import say
 from blog.core.settings import Settings, load
 from blog.gateway.known_log import LOG_ID, write_log_id
 
@@ -28,15 +27,15 @@ def restore(file: Path) -> None:
     # registries in the same data directory are updated here; others need `--adopt`
     for known in path.parent.parent.glob(f"*/{LOG_ID}"):
         write_log_id(known, report.identity)
-    click.echo(f"{path}: {report.events} events, now as log {report.identity}.")
-    click.echo("A registry elsewhere, or one that runs, knows the log before: `blog bus --adopt` once.")
+    say(f"{path}: {report.events} events, now as log {report.identity}.")
+    say("A registry elsewhere, or one that runs, knows the log before: `blog bus --adopt` once.")
 
 
 def _show(path: Path, report: maintenance.VerificationReport) -> int:
     for problem in report.problems:
-        click.echo(f"{path}: {problem}", err=True)
+        say(f"{path}: {problem}", err=True)
     sound = "broken" if report.problems else "sound"
-    click.echo(f"{path}: log {report.identity}, {report.events} events up to {report.head}: {sound}")
+    say(f"{path}: log {report.identity}, {report.events} events up to {report.head}: {sound}")
     return 1 if report.problems else 0
 
 

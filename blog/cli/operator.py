@@ -20,6 +20,7 @@ from blog.core.errors import SettingsError
 from blog.core.ids import new_id
 from blog.core.net.http_client import client_session, read_response
 from blog.core.operator import PATH, OperatorReport, OperatorRequest
+from blog.core.output import say
 from blog.core.printable import printable
 from blog.core.settings import Settings, load
 from blog.core.web import IDEMPOTENCY_HEADER, INSTANCE_HEADER, bearer
@@ -62,7 +63,7 @@ def carry_out(service: str, command: str, ids: Sequence[str], reason: str | None
         are_known = None not in reports
         orders = list(_bind_to_preview(orders, reports))
         if orders and not _is_confirmed(command, len(orders)):
-            click.echo("Nothing was done.")
+            say("Nothing was done.")
             return 1
     done = asyncio.run(_send_all(service, command, orders)) if orders else []
     return 0 if are_known and None not in done else 1
@@ -100,9 +101,9 @@ async def _send(operator: "OperatorClient", order: OperatorRequest) -> OperatorR
     try:
         result = await operator.send(order)
     except OperatorRefusal as refused:
-        click.echo(f"{name}: {printable(str(refused))}", err=True)
+        say(f"{name}: {printable(str(refused))}", err=True)
         return None
-    click.echo(f"{name}: {_result_line(operator.command, order, result)}")
+    say(f"{name}: {_result_line(operator.command, order, result)}")
     return result.report
 
 

@@ -3,6 +3,7 @@
 import click
 
 from blog.cli.service import ServiceGroup
+from blog.core.output import say
 
 
 def program_command(name: str) -> click.Command:
@@ -21,7 +22,7 @@ def program_command(name: str) -> click.Command:
         if click.get_current_context().invoked_subcommand is not None:
             return
         if copy_lock is not None:
-            click.echo("blog: --copy-lock is now called --replica-lock.", err=True)
+            say("blog: --copy-lock is now called --replica-lock.", err=True)
             replica_lock = copy_lock
         overrides = {} if workers is None else {"workers": workers}
         run_instance(name, lock=replica_lock, adopt=adopt, **overrides)

@@ -5,13 +5,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from blog.cli.control import ask, instances
-from blog.cli.rows import show_rows, wide_console
+from blog.cli.rows import (
+    UNKNOWN,
+    RowTable,
+    cell,
+    number_of,
+    plain_console,
+    say_passed_over,
+    show_rows,
+    text_of,
+    wide_console,
+)
 from blog.core.settings import Settings, load
 
 _REFRESH_INTERVAL = 1.0
@@ -23,7 +31,9 @@ _RIGHT = frozenset({"ready", "flight", "req/s", "p99 ms", "lag", "since", "resta
 def show(*, as_json: bool, watch: bool) -> None:
     """Print the tables; with `watch` refresh them until Ctrl-C."""
     if as_json:
-        show_rows(asyncio.run(instances(load(Settings).data_dir)), (), as_json=True)
+        rows, services = asyncio.run(_read())
+        show_rows(rows, (), as_json=True)
+        say_passed_over(services.get("passed_over"))
     elif watch:
         _watch()
     else:
@@ -32,7 +42,7 @@ def show(*, as_json: bool, watch: bool) -> None:
 
 
 def _watch() -> None:
-    console = Console(highlight=False)
+    console = plain_console()
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             live.update(_screen(*asyncio.run(_read()), console.width), refresh=True)
@@ -45,46 +55,43 @@ async def _read() -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
 
 
 def _screen(rows: Sequence[Mapping[str, Any]], services: Mapping[str, Any], width: int) -> Group:
-    """Lay out both tables, the last lines of failing replicas, and the problem of the file."""
-    lines = [Text(f"{row['name']} | {line}") for row in rows for line in row.get("last_lines", ())]
-    problem = [Text(f"not applied: {services['problem']}")] if services["problem"] else []
+    """Lay out both tables, the last lines of failing replicas, what is not shown or not applied."""
+    lines = [f"{text_of(row, 'name')} | {line}" for row in rows for line in row.get("last_lines", ())]
+    lines += [f"not shown: {line}" for line in services.get("passed_over", ())]
+    lines += [f"not applied: {services['problem']}"] if services["problem"] else []
     gap = 2 if width >= _WIDE else 1
-    return Group(_services(services["services"], gap), Text(), _instances(rows, gap), *lines, *problem)
+    tables = _services(services["services"], gap), cell(""), _instances(rows, gap)
+    return Group(*tables, *map(cell, lines))
 
 
-def _services(rows: Sequence[Mapping[str, Any]], gap: int) -> Table:
+def _services(rows: Sequence[Mapping[str, Any]], gap: int) -> RowTable:
     table = _table(gap, "service", "ready", "flight", "req/s", "p99 ms", "lag", "why")
     for row in rows:
-        table.add_row(
-            row["service"],
-            f"{row['ready']}/{row['wanted']}",
-            _number(row["in_flight"]),
-            _number(row["requests_s"]),
-            _number(row["p99_ms"]),
-            _number(row["waiting"]),
-            row["why"],
+        table.add(
+            text_of(row, "service"),
+            f"{text_of(row, 'ready')}/{text_of(row, 'wanted')}",
+            *(number_of(row, name) for name in ("in_flight", "requests_s", "p99_ms", "waiting")),
+            text_of(row, "why"),
         )
     return table
 
 
-def _instances(rows: Sequence[Mapping[str, Any]], gap: int) -> Table:
+def _instances(rows: Sequence[Mapping[str, Any]], gap: int) -> RowTable:
     table = _table(gap, "instance", "state", "since", "address", "version", "flight", "lag", "restarts")
     for row in rows:
-        table.add_row(
-            row["name"] or _short(row),
-            row["state"],
-            age(row["since_s"]),
-            row["address"],
-            row["version"],
-            _number(row["in_flight"]),
-            _number(row["behind"]),
-            _number(row["restarts"]),
+        table.add(
+            row.get("name") or _short(row),
+            text_of(row, "state"),
+            age(row.get("since_s")),
+            text_of(row, "address"),
+            text_of(row, "version"),
+            *(number_of(row, name) for name in ("in_flight", "behind", "restarts")),
         )
     return table
 
 
-def _table(gap: int, *columns: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
+def _table(gap: int, *columns: str) -> RowTable:
+    table = RowTable(padding=(0, gap, 0, 0), pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in _RIGHT else "left", overflow="fold")
     return table
@@ -92,15 +99,12 @@ def _table(gap: int, *columns: str) -> Table:
 
 def _short(row: Mapping[str, Any]) -> str:
     """Return a short name for an instance that this master did not start."""
-    return f"{row['service']}…{row['id'][-6:]}"
+    return f"{text_of(row, 'service')}…{text_of(row, 'id')[-6:]}"
 
 
-def age(seconds: int) -> str:
-    """Return seconds in the largest unit that fits: 90 → 1m."""
+def age(seconds: object) -> str:
+    """Return seconds in the largest unit that fits: 90 → 1m; a dash if they are not known."""
+    if not isinstance(seconds, int):
+        return UNKNOWN
     unit, name = next(((unit, name) for unit, name in _UNITS if seconds >= unit), (1, "s"))
     return f"{seconds // unit}{name}"
-
-
-def _number(value: float | None) -> str:
-    """Return a number without a trailing .0; a dash if it is unknown."""
-    return "-" if value is None else f"{value:g}"

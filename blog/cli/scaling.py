@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-import click
 
 from blog.cli.control import ask, connected, is_running, read_result
 from blog.cli.rows import show_rows
 from blog.cli.up import FILE
+from blog.core.output import say
 from blog.core.settings import Settings, load
 from blog.master.programs import defaults
 from blog.master.scaling.loop import rows_of
@@ -38,13 +38,13 @@ def show_schedule(count: int, *, as_json: bool) -> None:
         upcoming = Scaler(read(FILE, defaults())).upcoming(datetime.now(UTC), count)
         schedule = {"coming": rows_of(upcoming), "problem": ""}
     if schedule["problem"]:
-        click.echo(f"blog: not applied: {schedule['problem']}", err=True)
+        say(f"blog: not applied: {schedule['problem']}", err=True)
     if as_json:
         show_rows(schedule["coming"], (), as_json=True)
     elif schedule["coming"]:
         show_rows([_for_people(row) for row in schedule["coming"]], _COLUMNS, as_json=False)
     else:
-        click.echo(f"No service has a schedule in {FILE}.")
+        say(f"No service has a schedule in {FILE}.")
 
 
 def roll_out(service: str, timeout: float) -> int:
@@ -55,7 +55,7 @@ def roll_out(service: str, timeout: float) -> int:
 async def _scale(counts: Mapping[str, int | str], timeout: float | None) -> int:
     desired: dict[str, int] = await ask("PUT", "/scale", json=counts)
     for name, count in desired.items():
-        click.echo(f"{name}: {count} desired")
+        say(f"{name}: {count} desired")
     return 0 if timeout is None else await _wait(tuple(desired), timeout)
 
 
@@ -71,11 +71,11 @@ async def _wait(names: Sequence[str], timeout: float) -> int:
         await asyncio.sleep(_POLL_INTERVAL)
     for one in loops:
         problem = "cannot run" if one["state"] == CANNOT_RUN else "crashes again and again"
-        click.echo(f"{one['name']} {problem}; its last lines:", err=True)
+        say(f"{one['name']} {problem}; its last lines:", err=True)
         for line in one["last_lines"]:
-            click.echo(f"{one['name']} | {line}", err=True)
+            say(f"{one['name']} | {line}", err=True)
     for row in late:
-        click.echo(f"{row['service']}: {row['ready']} of {row['wanted']} ready", err=True)
+        say(f"{row['service']}: {row['ready']} of {row['wanted']} ready", err=True)
     return 1 if late else 0
 
 
@@ -91,12 +91,12 @@ async def _roll_out(service: str, timeout: float) -> int:
         async for line in response.content:
             progress = json.loads(line)
             if "said" in progress:
-                click.echo(progress["said"])
+                say(progress["said"])
             failure = progress.get("failure", failure)
     if failure:
-        click.echo(f"{service} was not rolled out: {failure}; the old replicas keep running.", err=True)
+        say(f"{service} was not rolled out: {failure}; the old replicas keep running.", err=True)
         return 1
-    click.echo(f"{service} is rolled out")
+    say(f"{service} is rolled out")
     return 0
 
 

@@ -4,13 +4,11 @@ import os
 from collections.abc import Mapping
 from functools import partial
 
-import click
-from rich.table import Table
-
 from blog.cli.isolated import run_isolated
-from blog.cli.rows import wide_console
+from blog.cli.rows import RowTable, wide_console
 from blog.core import logs
 from blog.core.errors import SettingsError
+from blog.core.output import say
 from blog.core.settings import Setting, Settings, describe, load, unknown_variables
 from blog.runtime import catalog
 from blog.runtime.declared import setting_names
@@ -30,9 +28,9 @@ def load_and_warn(overrides: Mapping[str, object] | None = None, **bound: str) -
 
 def show() -> None:
     """Print every setting; for a broken service, why. Raises SettingsError for an invalid value."""
-    table = Table("variable", "value", "default", "meaning", box=None, header_style="bold")
+    table = RowTable("variable", "value", "default", "meaning")
     for line in describe(load(Settings)):
-        table.add_row(*line)
+        table.add(*line)
     problems: list[tuple[str, str]] = []
     for name in catalog.names():
         outcome = run_isolated(partial(_of_service, name))
@@ -43,10 +41,10 @@ def show() -> None:
             raise SettingsError(outcome.value["wrong"])
         problems += [(name, why) for why in outcome.value["broken"]]
         for row in outcome.value["settings"]:
-            table.add_row(*row)
+            table.add(*row)
     wide_console().print(table)
     for name, why in problems:
-        click.echo(f"blog: settings of {name} are not listed: {why}", err=True)
+        say(f"blog: settings of {name} are not listed: {why}", err=True)
 
 
 def _of_service(name: str) -> dict[str, object]:

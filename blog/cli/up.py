@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from blog.cli.control import instances
 from blog.cli.down import retained_note
 from blog.cli.process import in_loop, on_signals
@@ -20,6 +18,7 @@ from blog.core.errors import SettingsError
 from blog.core.files.data_dir import needed
 from blog.core.instance import State
 from blog.core.logs import get_logger
+from blog.core.output import say, say_lines
 from blog.core.settings import Settings
 from blog.master.programs import check_counts, defaults, ignored
 from blog.master.recovery import RuntimeKind
@@ -50,19 +49,16 @@ def start(scales: tuple[str, ...], *, detach: bool, kind: RuntimeKind) -> int:
 async def _attached(
     settings: Settings, file: SpecFileWatch, counts: dict[str, int | None], kind: RuntimeKind
 ) -> None:
-    console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     stopping = asyncio.Event()
     on_signals(stopping.set)
     _on_hangup(stopping.set)
     async with running_blog(settings, file, SystemClock(), stopping, counts=counts, kind=kind) as blog:
-        async with background(_show_progress(blog, console, began)):
+        async with background(_show_progress(blog, began)):
             await stopping.wait()
-        console.print("draining and stopping …")
+        say("draining and stopping …")
     took = time.monotonic() - began
-    console.print(
-        f"stopped; it ran for {took:.1f} s, and nothing is left running{retained_note(settings, kind)}"
-    )
+    say(f"stopped; it ran for {took:.1f} s, and nothing is left running{retained_note(settings, kind)}")
 
 
 def _on_hangup(stop: Callable[[], None]) -> None:
@@ -71,33 +67,31 @@ def _on_hangup(stop: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop)
 
 
-async def _show_progress(blog: BlogProcesses, console: Console, began: float) -> None:
+async def _show_progress(blog: BlogProcesses, began: float) -> None:
     """Print each change of an instance until all are ready, then the URLs."""
-    console.print(
-        f"starting {', '.join(f'{n} x {name}' for name, n in blog.reconciler.desired.items())} …"
-    )
+    say(f"starting {', '.join(f'{n} x {name}' for name, n in blog.reconciler.desired.items())} …")
     seen: dict[str, State] = {}
 
     def show_changes() -> None:
         for item in blog.registry_client.discovery.instances.values():
             if seen.get(item.id) is not item.state:
                 seen[item.id] = item.state
-                console.print(f"{time.monotonic() - began:6.2f} s  {item.state:9} {item.id}")
+                say(f"{time.monotonic() - began:6.2f} s  {item.state:9} {item.id}")
 
     stop = blog.registry_client.discovery.on_change(show_changes)
     try:
         failing = await blog.wait_until_ready()
         for replica in failing:
             why = replica.config_error or "it crashes again and again (`blog ps`)"
-            console.print(f"{replica.name} cannot run, the others do: {why}", markup=False)
-        console.print(f"ready after {time.monotonic() - began:.2f} s")
-        console.print(f"  pages       {blog.public_url}/")
-        console.print(f"  posts       {blog.public_url}/posts")
-        console.print(f"  live        {blog.public_url}/live")
-        console.print(f"  registry    {registry_url(blog.settings)}  (admin API, needs the token)")
-        console.print(f"  data        {blog.settings.data_dir.absolute()}")
+            say(f"{replica.name} cannot run, the others do: {why}")
+        say(f"ready after {time.monotonic() - began:.2f} s")
+        say(f"  pages       {blog.public_url}/")
+        say(f"  posts       {blog.public_url}/posts")
+        say(f"  live        {blog.public_url}/live")
+        say(f"  registry    {registry_url(blog.settings)}  (admin API, needs the token)")
+        say(f"  data        {blog.settings.data_dir.absolute()}")
         ends = "Ctrl-C" if sys.stdin.isatty() else "`blog down`"
-        console.print(f"{ends} drains and stops everything.")
+        say(f"{ends} drains and stops everything.")
         await asyncio.Event().wait()
     finally:
         stop()
@@ -122,17 +116,22 @@ async def _detached(settings: Settings) -> int:
     while not await _is_ready(settings):
         is_over = process.poll() is not None
         if is_over or time.monotonic() > ends:
-            errors = Console(stderr=True, soft_wrap=True)
-            errors.print(log.read_text().rstrip(), markup=False)
+            say_lines(_text_of(log), err=True)
             if is_over:
                 return process.returncode
-            errors.print(
-                f"not ready after {_DETACHED_TIMEOUT:g} s; it keeps running: `blog ps`, `blog down`"
+            say(
+                f"not ready after {_DETACHED_TIMEOUT:g} s; it keeps running: `blog ps`, `blog down`",
+                err=True,
             )
             return 1
         await asyncio.sleep(_POLL_INTERVAL)
-    print(log.read_text().rstrip())  # noqa: T201 - the output of the blog in the background
+    say_lines(_text_of(log))
     return 0
+
+
+def _text_of(log: Path) -> str:
+    """Return the output of the blog in the background."""
+    return log.read_text(errors="surrogateescape").rstrip()
 
 
 async def _is_ready(settings: Settings) -> bool:

@@ -22,7 +22,7 @@ AddressStr = Annotated[
 
 
 MAX_COUNT = 2**53
-"""What a number on a wire may be at most: every reader of JSON has it exactly (RFC 8259 §6)."""
+"""The largest number that is accepted from others: every reader of JSON can tell it from the next."""
 
 LB_POLICY_KEY = "turn"
 """In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""

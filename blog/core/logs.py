@@ -1,11 +1,18 @@
-"""Logs are facts: `event` is `noun.past`, values are keys, nothing secret, no bodies."""
+"""Logs are facts: `event` is `noun.past`, values are keys, nothing secret, no bodies.
+
+Values are what others sent, and lines end in a terminal: what it would obey is escaped.
+"""
 
 import logging
 import sys
+import traceback
 from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
+
+from blog.core.output import write_escaped_tracebacks
+from blog.core.printable import escaped, escaped_line
 
 
 class LogOutput:
@@ -30,18 +37,15 @@ def configure(level: str = "info", log_format: str = "auto", **bound: str) -> No
 
     `bound` is on every line, for instance `service="posts"`.
     """
-    console = not is_json(log_format)
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(pad_event_to=0) if console else _json_renderer()
-    )
+    write_escaped_tracebacks()
+    _escape_other_loggers()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
-            *([] if console else [structlog.processors.format_exc_info]),
-            renderer,
+            *(_json_lines() if is_json(log_format) else _console_lines()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
@@ -63,5 +67,61 @@ def get_logger() -> structlog.typing.FilteringBoundLogger:
     return logger
 
 
-def _json_renderer() -> structlog.typing.Processor:
-    return structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False)
+class EscapingFormatter(logging.Formatter):
+    """Formats the few lines of libraries, which log with the standard library."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a line, maybe with a traceback."""
+        return escaped(super().format(record))
+
+
+def _escape_other_loggers() -> None:
+    """Escape what libraries log, which goes to stderr as it does without a set-up."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(EscapingFormatter())
+
+
+def _json_lines() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        # texts as people read them; escaped one by one, not all that is not ASCII
+        structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False),
+        lambda _logger, _method, line: escaped(cast("str", line)),
+    ]
+
+
+def _console_lines() -> list[structlog.typing.Processor]:
+    """Return what makes lines for people; the only colours are ours, and only at a terminal."""
+    renderer = structlog.dev.ConsoleRenderer(
+        pad_event_to=0, colors=sys.stdout.isatty(), exception_formatter=_write_traceback
+    )
+    return [_escape_values, renderer]
+
+
+def _escape_values(
+    _logger: object, _method: str, event_dict: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escape every value that is not a number, and what is shown of it for one that is not text."""
+    event_dict["event"] = escaped_line(str(event_dict.get("event", "")))
+    for key, value in event_dict.items():
+        is_text = isinstance(value, str)
+        if (is_text and not value.isprintable()) or not (
+            is_text or key == "exc_info" or isinstance(value, int | float | None)
+        ):
+            event_dict[key] = EscapedValue(f"'{value}'" if is_text else repr(value))
+    return event_dict
+
+
+class EscapedValue:
+    """A value as it is shown: the console would quote a text, and escape its escapes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = escaped_line(text)
+
+    def __repr__(self) -> str:
+        """Show it."""
+        return self._text
+
+
+def _write_traceback(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    file.write("\n" + escaped("".join(traceback.format_exception(*exc_info)).rstrip()))

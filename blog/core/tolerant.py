@@ -37,6 +37,12 @@ class Reading(NamedTuple, Generic[M]):
     value: M | None
     left_out: tuple[LeftOut, ...] = ()
 
+    def required(self) -> M:
+        """Return what was read. Raises ValueError that names the field which could not be."""
+        if self.value is None:
+            raise ValueError(": ".join(filter(None, self.left_out[-1])))
+        return self.value
+
 
 class Mentions:
     """What was said already, so that each kind is said once; of at most 64 kinds, whatever comes."""

@@ -27,6 +27,7 @@ from blog.core.errors import (
     status_of,
 )
 from blog.core.logs import get_logger
+from blog.core.numbers import whole
 
 INSTANCE_HEADER = "Blog-Instance"
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -223,9 +224,9 @@ def number(request: web.Request, name: str, default: int | None = None) -> int |
 
 def whole_number(name: str, text: str) -> int:
     """Read the parameter `name` as a whole number. Raises Invalid."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - fits in 64 bits
+    if (value := whole(text)) is None:
         raise Invalid(f"{name}: must be a whole number")
-    return int(text)
+    return value
 
 
 def invalid(error: ValidationError) -> BlogError:

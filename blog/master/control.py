@@ -76,7 +76,11 @@ class ControlAPI:
 
     async def _services(self, _: web.Request) -> web.Response:
         return web.json_response(
-            {"services": await self._table.services(), "problem": self._loop.file.problem}
+            {
+                "services": await self._table.services(),
+                "problem": self._loop.file.problem,
+                "passed_over": self._table.passed_over(),
+            }
         )
 
     async def _scale(self, request: web.Request) -> web.Response:

@@ -1,17 +1,21 @@
 """Status: what runs, how many replicas of each service and why, as rows for `blog ps`."""
 
+import socket
 from datetime import datetime
 from typing import Any
 
 from blog.core.clock import Clock
 from blog.core.instance import Instance, State
+from blog.core.numbers import whole
 from blog.master.replicas.plan import Replica
 from blog.master.replicas.reconciler import Reconciler
+from blog.master.runtimes.base import RunningReplica
 from blog.master.scaling.scaler import Scaler
 from blog.master.scaling.signals import LoadSignals
 
 CRASH_LOOP, CANNOT_RUN = "crash loop", "cannot run"
 _SHOWN_LINES = 5
+_MAX_PID = 2**31 - 1
 
 
 class StatusTable:
@@ -59,6 +63,10 @@ class StatusTable:
             for name in sorted(self._scaler.desired)
         ]
 
+    def passed_over(self) -> list[str]:
+        """List the rows that others sent and that could not be read, a line each."""
+        return [f"{what}: {row}" for what, rows in self._signals.passed_over.items() for row in rows]
+
     def _of_service(self, name: str) -> dict[str, Any]:
         """Return what all replicas of a service share. Rates are of requests through the gateway."""
         desired = self._scaler.desired.get(name)
@@ -74,6 +82,7 @@ class StatusTable:
         self, instance: Instance, replica: Replica | None, lag: int | None
     ) -> dict[str, Any]:
         """Describe an instance. `lag`: events that its view has yet to apply, None without a view."""
+        running = self._reconciler.running.get(replica.name) if replica else None
         return {
             "id": instance.id,
             "service": instance.service,
@@ -86,7 +95,7 @@ class StatusTable:
             "behind": self._signals.waiting(instance.service) if lag is None else lag,
             "name": replica.name if replica else "",
             "restarts": replica.restarts if replica else 0,
-            "pid": int(instance.metadata.get("pid", "0")),
+            "pid": _pid(instance, running),
         }
 
     def _of_replica(self, replica: Replica) -> dict[str, Any]:
@@ -132,6 +141,20 @@ def _failing_state(replica: Replica) -> str:
     if not replica.is_failing:
         return ""
     return CANNOT_RUN if replica.config_error else CRASH_LOOP
+
+
+def _pid(instance: Instance, running: RunningReplica | None) -> int:
+    """Return the process of an instance, as far as this machine knows one; 0 if it knows none.
+
+    What an instance says of itself may be anything; of another machine it would be another process here.
+    """
+    if running is not None:
+        return running.pid
+    here = socket.gethostname()
+    if instance.metadata.get("host", here) != here:
+        return 0
+    pid = whole(instance.metadata.get("pid", "")) or 0
+    return pid if pid <= _MAX_PID else 0
 
 
 def _shown_lines(replica: Replica) -> list[str]:

@@ -14,6 +14,7 @@ from yarl import URL
 
 from blog.core.contract import Document, Endpoint, Page
 from blog.core.errors import BlogError, Invalid
+from blog.core.numbers import whole
 from blog.core.web import (
     AFTER_HEADER,
     AUTHOR_HEADER,
@@ -31,7 +32,6 @@ JSON_TYPE = "application/json"
 
 _AFTER_TIMEOUT = 1.0
 _MAX_PATH = 1000  # characters of a path with its query that can be a key of the cache
-_MAX_DIGITS = 18  # of a sequence: it fits in 64 bits
 
 
 def query(context: HandlerContext, endpoint: Endpoint) -> Handler:
@@ -101,9 +101,9 @@ def required_sequence(binding: Binding, request: web.Request) -> int:
         required = request.query.get("after")
     if required is None:
         return 0
-    if not (required.isascii() and required.isdigit() and len(required) <= _MAX_DIGITS):
+    if (sequence := whole(required)) is None:
         raise Invalid(f"{AFTER_HEADER}: send the number from {SEQUENCE_HEADER}")
-    return int(required)
+    return sequence
 
 
 def render(result: Any, path: str) -> CachedResponse:

@@ -197,3 +197,19 @@ async def test_a_bus_that_runs_here_is_the_bus(tmp_path: Path) -> None:
         with run_file(tmp_path, f"bus-{new_id()}", "127.0.0.1:8000"):
             assert await bus_url(http, settings) == "http://127.0.0.1:8000"
     assert requests == 0
+
+
+@pytest.mark.parametrize("odd", [{"id": "odd"}, {"state": "new"}, {"address": "nowhere"}, None, "x"])
+async def test_a_row_that_cannot_be_read_hides_no_other(tmp_path: Path, odd: Any) -> None:
+    """A newer registry may have states that this version does not know."""
+    changed = row("odd", State.READY) | odd if isinstance(odd, dict) and "id" not in odd else odd
+    rows = [row("a", State.READY), changed, row("b", State.READY)]
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response(rows)
+
+    app = web.Application()
+    app.router.add_get("/v1/services/posts", respond)
+    async with TestServer(app) as server:
+        known = await found(tmp_path, f"http://127.0.0.1:{server.port}")
+    assert [one.id for one in known] == ["a", "b"]

@@ -77,3 +77,29 @@ def test_who_was_started_elsewhere_has_a_short_name() -> None:
 def test_ages(seconds: int, shown: str) -> None:
     """In the largest unit that fits."""
     assert age(seconds) == shown
+
+
+@pytest.mark.parametrize("missing", sorted(INSTANCE))
+def test_a_row_of_another_version_hides_no_other(missing: str) -> None:
+    """What it does not have is a dash; a number may be text, or huge."""
+    odd = {name: value for name, value in INSTANCE.items() if name != missing}
+    lines = screen(120, odd, INSTANCE | {"in_flight": "n/a"}, INSTANCE | {"lag": 10**400, "since_s": "x"})
+    assert sum("draining" in line or "127.0.0.1:44755" in line for line in lines) == 3
+
+
+@pytest.mark.parametrize("field", ["name", "version", "address", "state"])
+def test_what_others_say_is_text(field: str) -> None:
+    """Neither the terminal nor rich obeys it."""
+    hostile = "\x1b[2J\x9b\u202e\r\n[red]x[link=file:///]"
+    shown = "".join("".join(screen(250, INSTANCE | {field: hostile})).split())
+    assert "\\u001b[2J\\u009b\\u202e\\r\\n[red]x[link=file:///]" in shown
+    assert not {"\x1b", "\x9b", "\u202e"} & set(shown)
+
+
+def test_what_cannot_be_shown_is_said() -> None:
+    """A line for each row that the master passed over."""
+    services = {"services": [SERVICE], "problem": "", "passed_over": ["instances: odd\x1b: no"]}
+    console = Console(width=120, highlight=False)
+    with console.capture() as captured:
+        console.print(_screen([INSTANCE], services, 120))
+    assert captured.get().splitlines()[-1] == "not shown: instances: odd\\u001b: no"

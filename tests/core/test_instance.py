@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from blog.core.instance import Instance, State
+from blog.core.instance import Instance, Load, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,3 +37,13 @@ def test_two_starts_are_two_instances() -> None:
 def test_who_may_get_traffic(state: State, serving: bool) -> None:  # noqa: FBT001
     """Ready ones, and suspects when nobody else can."""
     assert announce("a:1").model_copy(update={"state": state}).is_serving() is serving
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("in_flight", 2**53 + 1), ("in_flight", -1), ("loop_lag_ms", 1e999), ("loop_lag_ms", float("nan"))],
+)
+def test_a_load_is_a_number_that_others_can_read(field: str, value: float) -> None:
+    """Infinity is no JSON: one row of it would break the table of everybody."""
+    with pytest.raises(ValidationError):
+        Load.model_validate({field: value})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -22,6 +23,7 @@ class FakeSignals(LoadSignals):
 
     def __init__(self) -> None:
         self.instances: list[Instance] = []
+        self.passed_over: dict[str, list[str]] = {}
         self._clock = FakeClock()
         self._since = {}
 
@@ -143,3 +145,42 @@ async def test_who_is_well_again_is_in_no_crash_loop(bench: Bench) -> None:
     bench.reconciler.replicas[0].failures.count = 3
     bench.signals.instances = [an_instance("comments", bench.runtime.replicas[0].pid)]
     assert (await bench.table.services())[0]["crash_loops"] == []
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *({"pid": pid} for pid in ("n/a", "", "-1", "1e9", "²", "١٢", "9" * 12, "9" * 5000, " 1", "1_0")),
+        {"pid": "1", "host": "elsewhere"},
+        {"pid": "1", "host": "\x1b[2J"},
+        {"public": "no address"},
+        {},
+    ],
+)
+async def test_whatever_an_instance_says_of_itself_the_list_is_whole(
+    bench: Bench, metadata: dict[str, str]
+) -> None:
+    """Its process is not known then: another machine's would be another process here."""
+    odd = an_instance("query", 1).model_copy(update={"metadata": metadata})
+    mine = an_instance("comments", bench.runtime.replicas[0].pid)
+    bench.signals.instances = [odd, mine]
+    rows = {row["id"]: row for row in await bench.table.rows()}
+    assert rows[odd.id]["pid"] == 0
+    assert rows[mine.id]["pid"] == bench.runtime.replicas[0].pid
+
+
+@pytest.mark.parametrize("year", [1, 1970, 9999])
+async def test_it_may_have_started_at_any_time(bench: Bench, year: int) -> None:
+    """In the future it has just started."""
+    began = datetime(year, 1, 2, tzinfo=timezone(timedelta(hours=14)))
+    odd = an_instance("query", 1).model_copy(update={"started_at": began})
+    bench.signals.instances = [odd]
+    [row] = [row for row in await bench.table.rows() if row["id"] == odd.id]
+    assert row["uptime_s"] >= 0
+    assert (row["uptime_s"] == 0) is (year == 9999)
+
+
+async def test_rows_that_were_passed_over_are_listed(bench: Bench) -> None:
+    """By the list that they are in."""
+    bench.signals.passed_over = {"instances": ["odd: no"], "subscriptions": []}
+    assert bench.table.passed_over() == ["instances: odd: no"]

@@ -1,6 +1,5 @@
 """Admin API of the bus: subscriptions, and their dead letters."""
 
-import json
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +8,8 @@ from blog.bus.delivery.delivery import Delivery
 from blog.bus.log.log import EventLog
 from blog.bus.log.schema import DeadLetter
 from blog.core.errors import Invalid, NotFound, Unavailable
+from blog.core.net.http_client import parse_json
+from blog.core.numbers import whole
 from blog.core.web import number
 
 
@@ -53,9 +54,7 @@ class AdminRoutes:
         subscription, sequence = _parse_id(request.match_info["id"])
         for letter in await self._log.dead_letters(subscription):
             if letter.entry.sequence == sequence:
-                return web.json_response(
-                    _as_json(letter) | {"envelope": json.loads(letter.entry.envelope)}
-                )
+                return web.json_response(_as_json(letter) | {"envelope": _envelope(letter)})
         raise NotFound("There is no such dead letter.")
 
     async def _redrive_or_discard(self, request: web.Request) -> web.Response:
@@ -88,9 +87,18 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
+def _envelope(letter: DeadLetter) -> Any:
+    """Return the event as JSON; one that cannot be read (of another version) is shown as its text."""
+    try:
+        return parse_json(letter.entry.envelope.encode())
+    except ValueError:
+        return letter.entry.envelope
+
+
 def _parse_id(text: str) -> tuple[str, int]:
     """Return the subscription and the sequence that the id of a dead letter names. Raises NotFound."""
-    subscription, _, sequence = text.rpartition("-")
-    if not subscription or not sequence.isdecimal() or len(sequence) > 18:  # noqa: PLR2004 - fits in 64 bits
+    subscription, _, number = text.rpartition("-")
+    sequence = whole(number)
+    if not subscription or sequence is None:
         raise NotFound("There is no such dead letter: its id is SUBSCRIPTION-SEQUENCE.")
-    return subscription, int(sequence)
+    return subscription, sequence

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from blog.bus.delivery.dispatch import KeyBatch, is_exhausted
 from blog.bus.log.schema import LogEntry, SettledEvent, SettledState
 from blog.core.events import Envelope
+from blog.core.numbers import whole
 from blog.core.reactions import Outcome, Result, read_results
 
 _MAX_REASON = 2000  # bytes of a body that a dead letter holds
@@ -94,8 +95,8 @@ def parse_response(
         return _results(batch, body)
     reason = f"status {status}: {body[:_MAX_REASON].decode(errors='replace')}"
     if status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        is_number = retry_after.isascii() and retry_after.isdigit()  # a superscript is a digit as well
-        seconds = min(float(retry_after), _MAX_DELAY) if is_number else None
+        number = whole(retry_after)
+        seconds = None if number is None else min(float(number), _MAX_DELAY)
         return DeliveryFailure(reason, seconds, is_overload=status in _OVERLOAD)
     return DeliveryFailure(reason, is_final=True)
 

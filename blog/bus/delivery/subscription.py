@@ -5,7 +5,6 @@ wait a little, and such events are delivered again after a crash.
 """
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from typing import Any
 from blog.bus.delivery.dispatch import Dispatch, KeyBatch
 from blog.bus.delivery.outcome import DeliveryOutcome, KeyOutcome, evaluate
 from blog.bus.log.log import EventLog
-from blog.bus.log.schema import SettledEvent, SettledState, SubscriptionPosition
+from blog.bus.log.schema import LogEntry, SettledEvent, SettledState, SubscriptionPosition
 from blog.core.clock import Clock
 from blog.core.errors import BlogError
 from blog.core.logs import get_logger
+from blog.core.net.http_client import parse_json
 
 FLUSH_AFTER = 0.05
 """Seconds that an acknowledgement may wait to be written, if nothing follows from it."""
@@ -64,7 +64,7 @@ class Subscription:
             "lag": self._log.head - dispatch.watermark,
             "waiting": dispatch.size + self._log.head - dispatch.cursor,
             "oldest": oldest.sequence if oldest else None,
-            "since": json.loads(oldest.envelope)["time"] if oldest else None,
+            "since": _time_of(oldest) if oldest else None,
             "in_flight": dispatch.in_flight,
             "retries": dispatch.retries,
             "dead": len(dispatch.dead),
@@ -218,3 +218,11 @@ class Subscription:
     def __repr__(self) -> str:
         """Show the name and the position."""
         return f"<Subscription {self.name}: {self.dispatch!r}, {len(self._unflushed)} to flush>"
+
+
+def _time_of(entry: LogEntry) -> Any:
+    """Return the time of an event; None if it cannot be read: its subscription is described without."""
+    try:
+        return parse_json(entry.envelope.encode())["time"]
+    except (ValueError, LookupError, TypeError):
+        return None

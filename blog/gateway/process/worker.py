@@ -20,6 +20,7 @@ from blog.core.errors import SettingsError
 from blog.core.logs import configure, get_logger
 from blog.core.net.bound_port import bind
 from blog.core.net.http_client import client_session
+from blog.core.output import say
 from blog.core.settings import Settings, load
 from blog.gateway.edge.token_buckets import TokenBuckets
 from blog.gateway.process.public import PublicPort
@@ -99,7 +100,7 @@ def main() -> None:
         configure(settings.log_level, settings.log_format, service="gateway")
         uvloop.run(work(settings, *map(int, sys.argv[1:3])))
     except SettingsError as error:
-        print(f"blog: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
+        say(f"blog: {error}", err=True)
         sys.exit(2)
 
 

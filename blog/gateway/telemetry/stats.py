@@ -5,11 +5,10 @@ Numbers of several processes add up: a `StatsSnapshot` has those of one process,
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from blog.core import tolerant
 from blog.core.histogram import Histogram
 from blog.core.instance import MAX_COUNT
 
@@ -22,8 +21,8 @@ NO_SERVICE = "none"
 CLASSES = range(6)
 """First digits of statuses."""
 
-
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""What a process, maybe another one, says that it has counted."""
 
 
 class ServiceStats:
@@ -62,8 +61,8 @@ class ServiceStatsSnapshot(BaseModel):
     classes: Annotated[list[Count], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
     buckets: Annotated[list[Count], Field(min_length=len(BOUNDS) + 1, max_length=len(BOUNDS) + 1)]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    in_flight: Count
-    streams: Count = 0
+    in_flight: Annotated[int, Field(le=MAX_COUNT)]
+    streams: Annotated[int, Field(le=MAX_COUNT)] = 0
 
     @property
     def latency(self) -> Histogram:
@@ -91,11 +90,6 @@ class StatsSnapshot(BaseModel):
     connections: Count = 0
     requests: Count = 0
     streams: Count = 0
-
-    @classmethod
-    def read(cls, data: object) -> tolerant.Reading[Self]:
-        """Read the numbers of a gateway of another version: those of a service whole, or not at all."""
-        return tolerant.read(cls, data)
 
     def __add__(self, other: "StatsSnapshot") -> "StatsSnapshot":
         """Add up."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from blog.core.instance import LB_POLICY_KEY, Instance, State
+from blog.core.numbers import whole
 from blog.core.web import INSTANCE_HEADER
 from blog.http.client import ClientConnection
 
@@ -122,5 +123,4 @@ class UpstreamSet:
 
 def _limit(instance: Instance) -> int:
     """Return the limit in the metadata; one that is not a positive number is ignored."""
-    text = instance.metadata.get(CONNECTIONS_KEY, "")
-    return int(text) if text.isdecimal() and int(text) > 0 else CONNECTION_LIMIT
+    return whole(instance.metadata.get(CONNECTIONS_KEY, "")) or CONNECTION_LIMIT

@@ -5,22 +5,21 @@ A source that does not respond makes a value unknown, never zero.
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import aiohttp
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from blog.core import tolerant
 from blog.core.clock import Clock
-from blog.core.frozen import FrozenModel
 from blog.core.instance import MAX_COUNT, Instance, State
 from blog.core.logs import get_logger
 from blog.core.net.http_client import read_response
-from blog.core.printable import printable
+from blog.core.row_reader import read_rows
 from blog.core.web import bearer
-from blog.gateway.telemetry.stats import StatsSnapshot
+from blog.gateway.telemetry.stats import ServiceStatsSnapshot, StatsSnapshot
 from blog.master.scaling.autoscale import ServiceLoad
 from blog.master.scaling.traffic import RequestRate, TrafficHistory
 from blog.registry.log_identity import BUS
@@ -28,11 +27,9 @@ from blog.registry.log_identity import BUS
 TIMEOUT = 1.0
 """Seconds that a source has for its response."""
 _APPLIED = re.compile(rb"^blog_view_applied (\S+)$", re.MULTILINE)
-# what is not shaped as expected is a TypeError or an AttributeError, where it is used as if it were
 _READ_ERRORS = (
     aiohttp.ClientError,
-    TimeoutError,
-    OSError,
+    OSError,  # TimeoutError too
     ValueError,
     LookupError,
     TypeError,
@@ -40,11 +37,12 @@ _READ_ERRORS = (
     OverflowError,
 )
 
+T = TypeVar("T")
 log = get_logger()
 
 
-class SubscriptionLag(FrozenModel):
-    """What a subscription of the bus has yet to do: events that wait for the reactions of a service."""
+class SubscriptionRow(BaseModel):
+    """What is read of a row of the bus's subscriptions."""
 
     name: str
     paused: bool
@@ -52,17 +50,20 @@ class SubscriptionLag(FrozenModel):
 
 
 class LoadSignals:
-    """Reads with `http` from the gateway's admin API at `url`, and from the instances that it lists."""
+    """Reads with `http` from the gateway's admin API at `url`, and from the instances that it lists.
+
+    Rows that cannot be read are passed over; `passed_over` has a line for each, by the list they are in.
+    """
 
     def __init__(self, http: aiohttp.ClientSession, url: str, token: str | None, clock: Clock) -> None:
         self.instances: list[Instance] = []
+        self.passed_over: dict[str, list[str]] = {}
         self._http = http
         self._url = url
         self._headers = bearer(token)
         self._clock = clock
         self._traffic = TrafficHistory()
-        self._subscriptions: dict[str, SubscriptionLag] = {}
-        self._mentions = tolerant.Mentions()
+        self._subscriptions: dict[str, SubscriptionRow] = {}
         self._since: dict[str, tuple[State, datetime]] = {}
 
     async def refresh(self) -> None:
@@ -110,13 +111,11 @@ class LoadSignals:
     async def _read_registry(self) -> None:
         try:
             services = (await self._json(f"{self._url}/v1/services"))["services"]
-            rows = [row for rows in services.values() for row in rows]
+            rows = [row for rows in services.values() if isinstance(rows, list) for row in rows]
+            self.instances = self._readable("instances", rows, _instance)
         except _READ_ERRORS:
             self.instances = []
             return
-        readings = [Instance.read(row) for row in rows]
-        self.instances = [one.value for one in readings if one.value is not None]
-        self._say_left_out("/v1/services", readings)
         self._record_states(self.instances)
 
     def _record_states(self, instances: Iterable[Instance]) -> None:
@@ -131,45 +130,44 @@ class LoadSignals:
 
     async def _read_gateway(self) -> None:
         try:
-            reading = StatsSnapshot.read(await self._json(f"{self._url}/v1/stats"))
+            stats = await self._json(f"{self._url}/v1/stats")
+            services = self._readable("statistics", stats.pop("services").items(), _service_stats)
+            snapshot = StatsSnapshot(services=dict(services))
         except _READ_ERRORS:
             self._traffic.clear()
-            return
-        self._say_left_out("/v1/stats", [reading])
-        if reading.value is None:
-            self._traffic.clear()
         else:
-            self._traffic.add(reading.value, self._clock.monotonic())
+            self._traffic.add(snapshot, self._clock.monotonic())
 
     async def _read_bus(self) -> None:
         try:
             rows = await self._json(f"http://{self._bus()}/subscriptions")
-            readings = [tolerant.read(SubscriptionLag, row) for row in rows]
+            found = self._readable("subscriptions", rows, _subscription)
+            self._subscriptions = {row.name: row for row in found}
         except _READ_ERRORS:
             self._subscriptions = {}
-            return
-        self._say_left_out("/subscriptions", readings)
-        self._subscriptions = {one.value.name: one.value for one in readings if one.value is not None}
-
-    def _say_left_out(self, source: str, readings: Iterable[tolerant.Reading[Any]]) -> None:
-        """Log once per source and field what could not be read: another version wrote it."""
-        for one in (part for reading in readings for part in reading.left_out):
-            if self._mentions.is_first(source, one.field):
-                reason = printable(one.reason, 200)
-                log.warning("signal.unreadable", source=source, field=one.field or None, reason=reason)
 
     async def _head(self) -> int | None:
         try:
-            return int((await self._json(f"http://{self._bus()}/events/head"))["sequence"])
+            return _count((await self._json(f"http://{self._bus()}/events/head"))["sequence"])
         except _READ_ERRORS:
             return None
 
     async def _applied(self, instance: Instance) -> int | None:
         try:
             found = _APPLIED.search(await self._body(f"http://{instance.address}/metrics"))
-            return int(float(found[1])) if found else None
+            return _count(float(found[1])) if found else None
         except _READ_ERRORS:
             return None
+
+    def _readable(self, what: str, rows: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
+        """Return the rows that can be read; each other one is logged when it is new."""
+        found = read_rows(rows, parse)
+        known = self.passed_over.get(what, ())
+        self.passed_over[what] = found.passed_over
+        for row in found.passed_over:
+            if row not in known:
+                log.warning("row.passed_over", list=what, row=row)
+        return found.rows
 
     def _bus(self) -> str:
         """Return where the bus is. Raises LookupError."""
@@ -179,12 +177,12 @@ class LoadSignals:
         raise LookupError(BUS)
 
     async def _json(self, url: str) -> Any:
-        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
-            response.raise_for_status()
-            return tolerant.parse(await read_response(response))
+        return tolerant.parse(await self._body(url))
 
     async def _body(self, url: str) -> bytes:
-        async with self._http.get(url, headers=self._headers, timeout=_timeout()) as response:
+        async with self._http.get(
+            url, headers=self._headers, timeout=_timeout(), allow_redirects=False
+        ) as response:
             response.raise_for_status()
             return await read_response(response)
 
@@ -195,3 +193,23 @@ class LoadSignals:
 
 def _timeout() -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=TIMEOUT)
+
+
+def _instance(row: object) -> Instance:
+    return Instance.read(row).required()
+
+
+def _subscription(row: object) -> SubscriptionRow:
+    return tolerant.read(SubscriptionRow, row).required()
+
+
+def _service_stats(item: tuple[str, Any]) -> tuple[str, ServiceStatsSnapshot]:
+    name, stats = item
+    return name, ServiceStatsSnapshot.model_validate(stats)
+
+
+def _count(value: float) -> int:
+    """Return a number of events. Raises ValueError if it cannot be one, OverflowError for infinity."""
+    if not 0 <= int(value) <= MAX_COUNT:
+        raise ValueError(f"{value} is not a number of events")
+    return int(value)

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from blog.core.errors import SettingsError
+from blog.core.numbers import whole
 from blog.master.programs import MAX_REPLICAS, SINGLETONS, check_known
 from blog.master.scaling.autoscale import AutoscaleTarget
 from blog.master.scaling.schedule import ScheduleEntry, checked_cron
@@ -148,12 +149,12 @@ def parse_counts(words: Iterable[str]) -> dict[str, int | None]:
     counts: dict[str, int | None] = {}
     for word in words:
         name, equals, count = word.partition("=")
-        is_number = count.isascii() and count.isdigit()
-        if not (name and equals and (is_number or count == AUTO)):
+        number = whole(count)
+        if not (name and equals and (number is not None or count == AUTO)):
             raise SettingsError(
                 f"{word!r}: write a service and a number, for instance comments=3 (or comments=auto)."
             )
-        counts[name] = int(count[:9]) if is_number else None
+        counts[name] = number
     return counts
 
 

@@ -24,6 +24,7 @@ from blog.core.errors import BlogError, Conflict, NotFound, Unavailable
 from blog.core.instance import Instance, State
 from blog.core.logs import get_logger
 from blog.core.net.instance_client import InstanceClient, InstanceError, InstanceStream
+from blog.core.numbers import whole
 from blog.core.view import View
 from blog.core.web import SEQUENCE_HEADER
 from blog.eventlog.wire import LOG_HEADER
@@ -40,7 +41,6 @@ _CHUNK = 1 << 18  # bytes in memory at a time, on either side
 IDLE_TIMEOUT = 15.0
 """Seconds without a byte after which a replica is given up, the making of its copy included."""
 
-_MAX_DIGITS = 18  # of a sequence: a 64-bit number
 _MIN_RATE = 4 << 20  # bytes per second, on the whole, below which reading the log is the better way
 _MAX_ROUNDS = 4  # times that all replicas are tried while one is busy with another newcomer
 log = get_logger()
@@ -255,16 +255,15 @@ def _headers_of(copied: SnapshotCopy) -> dict[str, str]:
 def _offer(response: InstanceStream, own: ViewPosition) -> SnapshotOffer:
     """Read the headers of a response. Raises SnapshotRejected when the file would be of no use."""
     headers = response.headers
-    size, sequence = response.content_length, headers.get(SEQUENCE_HEADER, "")
+    size, sequence = response.content_length, whole(headers.get(SEQUENCE_HEADER, ""))
     digest = _sha256_of(headers.get(DIGEST_HEADER, ""))
-    is_number = sequence.isascii() and sequence.isdigit() and len(sequence) <= _MAX_DIGITS
-    if size is None or not is_number or digest is None:
+    if size is None or sequence is None or digest is None:
         raise SnapshotRejected("its headers are incomplete")
     if headers.get(LOG_HEADER) != own.log:
         raise SnapshotRejected("it is of another log")
-    if int(sequence) <= own.applied:
+    if sequence <= own.applied:
         raise SnapshotRejected("it is not ahead")
-    return SnapshotOffer(ViewPosition(own.log, int(sequence)), size, digest)
+    return SnapshotOffer(ViewPosition(own.log, sequence), size, digest)
 
 
 def _sha256_of(header: str) -> str | None:
@@ -279,5 +278,5 @@ def _digest(sha256: bytes) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Read `Retry-After`, capped; 1 if it is missing or not a number of seconds."""
-    value = headers.get(hdrs.RETRY_AFTER, "")
-    return min(float(value), 5.0) if value.isascii() and value.isdigit() else 1.0
+    seconds = whole(headers.get(hdrs.RETRY_AFTER, ""))
+    return 1.0 if seconds is None else min(float(seconds), 5.0)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from blog.bus.api.admin import _envelope
+from blog.bus.log.schema import DeadLetter, LogEntry
 from blog.core.reactions import DeliveryRequest
 from blog.core.web import bearer
 from tests.bus.conftest import TOKEN, Rig
@@ -136,8 +138,18 @@ async def test_a_replay_delivers_again_and_changes_nothing(rig: Rig) -> None:
         ("/dead-letters/nonsense/redrive", 404),
         ("/dead-letters/nobody-1/redrive", 404),
         ("/dead-letters/nobody-99999999999999999999/discard", 404),
+        ("/dead-letters/reactor-١/discard", 404),
     ],
 )
 async def test_what_is_not_there_is_said(rig: Rig, path: str, status: int) -> None:
     """With a problem, not a crash."""
     assert await post(rig, path) == status
+
+
+@pytest.mark.parametrize("envelope", ["", "not JSON", "[" * 100_000, "9" * 5000])
+def test_an_event_that_cannot_be_read_is_shown_as_it_is(envelope: str) -> None:
+    """Another version wrote it, or a disk broke it."""
+    assert (
+        _envelope(DeadLetter("s", 1, "why", 0, LogEntry(7, "e7", "blog.Odd", "k", envelope))) == envelope
+    )
+    assert _envelope(DeadLetter("s", 1, "why", 0, LogEntry(7, "e7", "blog.Odd", "k", "[1]"))) == [1]

@@ -9,7 +9,7 @@ import pytest
 
 from blog.bus.delivery.dispatch import BACKLOG, Dispatch
 from blog.bus.delivery.outcome import DeliveryFailure
-from blog.bus.delivery.subscription import FLUSH_AFTER, FLUSH_AT, RETRY_AFTER, Subscription
+from blog.bus.delivery.subscription import FLUSH_AFTER, FLUSH_AT, RETRY_AFTER, Subscription, _time_of
 from blog.bus.log.log import EventLog
 from blog.bus.log.schema import LogEntry, SettledEvent, SettledState, SubscriptionPosition
 from blog.core.errors import StorageFull
@@ -190,3 +190,10 @@ async def test_a_replay_that_the_log_refuses_changes_nothing(
 async def refusing(*_: object) -> None:
     """Be a log that cannot write."""
     raise StorageFull("The log's disk is full.")
+
+
+@pytest.mark.parametrize("envelope", ["", "not JSON", "[]", "{}", "[" * 100_000, "9" * 5000])
+def test_an_event_that_cannot_be_read_has_no_time(envelope: str) -> None:
+    """Its subscription is described all the same."""
+    assert _time_of(LogEntry(1, "e1", "blog.Odd", "k", envelope)) is None
+    assert _time_of(LogEntry(1, "e1", "blog.Odd", "k", '{"time": "2026"}')) == "2026"

@@ -1,6 +1,11 @@
 """What is counted, and added up."""
 
-from blog.gateway.telemetry.stats import GatewayStats, StatsSnapshot
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from blog.gateway.telemetry.stats import GatewayStats, ServiceStatsSnapshot, StatsSnapshot
 
 
 def snapshot() -> StatsSnapshot:
@@ -33,3 +38,20 @@ def test_processes_add_up() -> None:
     assert (posts.latency.count, round(posts.seconds, 3)) == (6, 40.012)
     assert (total.services["things"].latency.count, total.connections) == (1, 6)
     assert total.retries == {"broken": 2}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"buckets": [1]},
+        {"classes": [1] * 7},
+        {"seconds": float("inf")},
+        {"classes": [-1] * 6},
+        {"streams": 10**400},
+    ],
+)
+def test_numbers_that_do_not_add_up_are_refused(odd: dict[str, Any]) -> None:
+    """One process of another version would break the sum of all."""
+    stats = snapshot().services["posts"].model_dump()
+    with pytest.raises(ValidationError):
+        ServiceStatsSnapshot.model_validate(stats | odd)

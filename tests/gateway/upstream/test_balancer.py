@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from blog.core.instance import State
 
 
@@ -66,3 +68,15 @@ async def test_a_service_may_prefer_the_less_busy(rig: Any) -> None:
     upstreams.acquire(busy)
     assert busy.id not in {next_id(rig) for _ in range(50)}
     assert {next_id(rig, tuple(one.id for one in idle)) for _ in range(5)} == {busy.id}
+
+
+@pytest.mark.parametrize("limit", ["", "0", "-1", "n/a", "²", "١", "9" * 5000, " 1", "1.0"])
+async def test_what_is_no_limit_is_ignored(rig: Any, limit: str) -> None:
+    """The metadata of one instance costs no other its requests."""
+    one, other = rig.dead(), rig.dead()
+    rig.set_state(one, State.GONE)
+    rig._instances[one.id] = one.model_copy(update={"metadata": {"connections": limit}})
+    rig.publish()
+    for _ in range(3):
+        rig.balancer.upstreams.acquire(rig.balancer.upstreams.by_id[one.id])
+    assert {next_id(rig) for _ in range(4)} == {one.id, other.id}

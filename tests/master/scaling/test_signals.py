@@ -8,7 +8,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestClient, TestServer
-from structlog.testing import capture_logs
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
@@ -34,8 +33,7 @@ class World:
         self.applied = "# TYPE blog_view_applied gauge\nblog_view_applied 90.0\n"
         self.away: set[str] = set()
         self.odd: dict[str, Any] = {}
-        self.odd_rows: dict[str, list[dict[str, Any]]] = {}
-        self.odd_stats: dict[str, Any] = {}
+        """More rows of a list, by its path."""
         self.server: BaseTestServer
         self.signals: LoadSignals
         self.clock = FakeClock()
@@ -46,7 +44,7 @@ class World:
         answers: dict[str, Callable[[], Any]] = {
             "/v1/services": self._services,
             "/v1/stats": self._stats,
-            "/subscriptions": lambda: self.subscriptions,
+            "/subscriptions": lambda: [*self.odd.get("/subscriptions", ()), *self.subscriptions],
             "/events/head": lambda: {"log": "l", "sequence": 100},
         }
 
@@ -56,7 +54,7 @@ class World:
                 raise web.HTTPServiceUnavailable
             if request.path == "/metrics":
                 return web.Response(text=self.applied)
-            return web.json_response(self.odd.get(request.path, answers[request.path]()))
+            return web.json_response(answers[request.path]())
 
         app.router.add_get("/{path:.*}", respond)
         return app
@@ -65,14 +63,12 @@ class World:
         services: dict[str, list[Any]] = {}
         for one in self.instances:
             services.setdefault(one.service, []).append(one.model_dump(mode="json"))
-        for service, changes in self.odd_rows.items():
-            row = services[service][0] | {"load": {}}
-            services[service] += [row | {"id": f"odd-{n}"} | change for n, change in enumerate(changes)]
-        return {"services": services}
+        return {"services": self.odd.get("/v1/services", {}) | services}
 
     def _stats(self) -> dict[str, Any]:
         stats = self.stats.snapshot().model_dump()
-        return stats | {"services": stats["services"] | self.odd_stats, "zone": "north"}
+        stats["services"] |= self.odd.get("/v1/stats", {})
+        return stats
 
     def announce(self, service: str, state: State = State.READY, in_flight: int = 0) -> Instance:
         """Have one more instance, at our port."""
@@ -214,44 +210,94 @@ async def test_since_when_it_is_in_its_state(world: World) -> None:
     assert (world.clock.now() - world.signals.since(world.instances[-1])).total_seconds() == 5
 
 
-async def test_a_row_of_a_later_version_makes_no_other_unknown(world: World) -> None:
-    """Of the registry, the gateway or the bus: what cannot be read is left out, and said once."""
-    world.announce("comments", in_flight=3)
-    world.announce("posts", in_flight=5)
-    world.stats.services["posts"].in_flight = 30
-    world.odd_rows = {
-        "comments": [{"state": "warming"}, {"load": "low"}, {"id": 5}],
-        "posts": [{"new": 1}],
-    }
-    world.odd_stats = {"comments": {"in_flight": "many"}, "other": 5}
-    world.subscriptions = [
-        {"name": "comments", "waiting": 7},
-        {"name": 5},
-        {"name": "posts", "waiting": 2, "paused": False, "x": 1},
-    ]
-    with capture_logs() as logged:
-        for _ in range(3):
-            await world.signals.refresh()
-    assert len([one for one in world.signals.instances if one.service == "comments"]) == 2
-    assert world.signals.load("comments") == ServiceLoad(3, None)
-    assert world.signals.load("posts") == ServiceLoad(30, 2)
-    said = [(line["source"], line["field"]) for line in logged if line["event"] == "signal.unreadable"]
-    assert sorted(said) == [
-        ("/subscriptions", "name"),
-        ("/subscriptions", "paused"),
-        ("/v1/services", "id"),
-        ("/v1/services", "load"),
-        ("/v1/services", "state"),
-        ("/v1/stats", "services"),
-    ]
+ODD_INSTANCE = an_instance("odd").model_dump(mode="json") | {"id": "odd-1"}
+COUNTED = GatewayStats().services["odd"].snapshot().model_dump()
 
 
-@pytest.mark.parametrize("odd", [[], 5, None, "text", {"services": []}, {"services": {"a": 5}}])
-async def test_a_response_of_another_shape_is_as_good_as_none(world: World, odd: Any) -> None:
-    """Of every source; nothing ends."""
+ODD_INSTANCES: list[Any] = [
+    [None], [1], ["x"], [{}], {"a": 1}, None,
+    [ODD_INSTANCE | {"state": "hibernating"}], [ODD_INSTANCE | {"id": "a b"}],
+    [ODD_INSTANCE | {"started_at": "yesterday"}], [ODD_INSTANCE | {"address": "nowhere"}],
+]  # fmt: skip
+ODD_STATS: list[Any] = [
+    None, [], {}, COUNTED | {"buckets": [1]}, COUNTED | {"classes": []},
+    COUNTED | {"in_flight": 10**400}, COUNTED | {"seconds": float("nan")},
+]  # fmt: skip
+ODD_SUBSCRIPTIONS: list[Any] = [
+    None, 1, {}, {"name": "odd"}, {"name": ["odd"], "paused": False, "waiting": 1},
+    {"name": "odd", "paused": False, "waiting": "n/a"},
+    {"name": "odd", "paused": False, "waiting": 10**400},
+]  # fmt: skip
+ODD_ROWS = [
+    *(("/v1/services", {"odd": rows}) for rows in ODD_INSTANCES),
+    *(("/v1/stats", {"odd": row}) for row in ODD_STATS),
+    *(("/subscriptions", [row]) for row in ODD_SUBSCRIPTIONS),
+]
+
+
+@pytest.mark.parametrize(("path", "rows"), ODD_ROWS)
+async def test_a_row_that_cannot_be_read_hides_no_other(world: World, path: str, rows: Any) -> None:
+    """Whoever wrote it, and whatever it is; it is said which."""
     world.announce("comments", in_flight=3)
-    for source in ("/v1/services", "/v1/stats", "/subscriptions", "/events/head"):
-        world.odd = {source: odd}
+    world.subscriptions = [{"name": "comments", "waiting": 12, "paused": False}]
+    world.stats.services["comments"].in_flight = 5
+    world.odd[path] = rows
+    for _ in range(2):
         await world.signals.refresh()
-        assert await world.signals.lags() in ({}, {world.instances[0].id: 10, world.instances[1].id: 10})
-        assert world.signals.waiting("comments") is None
+        assert world.signals.load("comments") == ServiceLoad(in_flight=5, lag=12)
+    assert {one.service for one in world.signals.instances} == {"bus", "comments"}
+    if isinstance(rows, list) or isinstance(rows.get("odd"), list) or path == "/v1/stats":
+        assert sum(map(len, world.signals.passed_over.values())) == 1
+
+
+@pytest.mark.parametrize("odd", [
+    {"load": {"in_flight": 2**60}}, {"load": {"loop_lag_ms": 1e999}}, {"load": "low"}, {"zone": "north"},
+    {"metadata": {"pid": 1}}, {"version": "x" * 65}, {"routes": [{"method": "any"}]},
+])  # fmt: skip
+async def test_a_row_of_a_later_version_counts_as_far_as_it_can_be_read(
+    world: World, odd: dict[str, Any]
+) -> None:
+    """An instance is there, whatever else is said of it."""
+    world.announce("comments", in_flight=3)
+    ready = {"state": "ready", "service": "comments", "load": {}}
+    world.odd["/v1/services"] = {"odd": [ODD_INSTANCE | ready | odd]}
+    await world.signals.refresh()
+    assert len([one for one in world.signals.instances if one.service == "comments"]) == 2
+    assert world.signals.load("comments").in_flight == 3
+
+
+async def test_it_is_said_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Signals are read every second; a row that is new is said."""
+    world.odd["/v1/services"] = {"odd": [ODD_INSTANCE | {"state": "x"}]}
+    for _ in range(3):
+        await world.signals.refresh()
+    assert capsys.readouterr().out.count("row.passed_over") == 1
+    world.odd["/v1/services"] = {"odd": [ODD_INSTANCE | {"id": "odd-2", "state": "x"}]}
+    await world.signals.refresh()
+    assert capsys.readouterr().out.count("row.passed_over") == 1
+
+
+@pytest.mark.parametrize("applied", ["inf", "-inf", "nan", "1e400", "-5", "x", "²", "9" * 400])
+async def test_how_far_a_view_is_may_be_anything(world: World, applied: str) -> None:
+    """It is not known then; of the others it is."""
+    world.applied = f"blog_view_applied {applied}\n"
+    await world.signals.refresh()
+    assert await world.signals.lags() == {}
+
+
+async def test_no_redirect_is_followed(world: World) -> None:
+    """Whoever is asked has the token of this blog."""
+    asked: list[str] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPTemporaryRedirect("/elsewhere")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    async with TestServer(app) as server:
+        other = an_instance("odd", address=f"127.0.0.1:{server.port}")
+        world.instances.append(other)
+        await world.signals.refresh()
+        await world.signals.lags()
+    assert asked == ["/metrics"]

@@ -23,6 +23,8 @@ STOP_AFTER = 10.0
 _REMOVED_WITHIN = 20.0
 _AGAIN_AFTER = 1.0
 _OVERLAP = 2.0
+_HOST_NAME = 12
+"""Characters of a container's id that are its host name."""
 
 log = get_logger()
 
@@ -59,8 +61,8 @@ class ContainerReplica:
 
     def has_instance(self, instance: Instance) -> bool:
         """Return whether `instance` runs in this container: its host name is the container's id."""
-        host = instance.metadata.get("host", "")
-        return bool(host) and (self._container.id or "").startswith(host)
+        # all of that name: one letter would be the beginning of the ids of many
+        return instance.metadata.get("host", "") == (self._container.id or "")[:_HOST_NAME] != ""
 
     async def wait(self) -> int | None:
         """Wait until it has ended; return None if it was removed by another program."""

@@ -6,6 +6,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from blog.master.runtimes.docker.container import ContainerReplica
 from blog.master.runtimes.docker.containers import DockerRuntime
 from tests.e2e.conftest import free_ports
 from tests.e2e.engine import IMAGE, build, connect
+from tests.master.fake_runtime import an_instance
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -211,3 +213,15 @@ async def test_a_taken_port_is_a_crash_with_a_reason(client: Any, settings: Sett
         assert str(settings.public_port) in replica.last_lines()[0]
         assert named(client, settings.name) == [taken]
         await runtime.clear()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_it"),
+    [("0123456789ab", True), ("", False), ("0", False), ("0123456789abc", False), ("\x1b[2J", False)],
+)
+def test_an_instance_is_known_by_the_whole_host_name(host: str, is_it: bool) -> None:  # noqa: FBT001
+    """What an instance says of its host is a claim: one letter is the beginning of many ids."""
+    replica = object.__new__(ContainerReplica)
+    replica._container = SimpleNamespace(id="0123456789abcdef")  # type: ignore[assignment]
+    found = an_instance(SERVICE).model_copy(update={"metadata": {"host": host}})
+    assert replica.has_instance(found) is is_it
