@@ -60,7 +60,7 @@ class Fleet:
         self._ports = {"BLOG_PUBLIC_PORT": str(public), "BLOG_ADMIN_PORT": str(admin)}
         self._started: list[Replica] = []
 
-    def start(self, service: str, checkout: Path) -> Replica:
+    def start(self, service: str, checkout: Path, **variables: str) -> Replica:
         """Start one more instance of a service, with the code and the data of its own."""
         place = self.folder / f"{service}-{len(self._started)}"
         place.mkdir()
@@ -72,6 +72,7 @@ class Fleet:
             "BLOG_WRITE_RATE": "0",
             "BLOG_LOG_FORMAT": "json",
             "PYTHONPATH": str(checkout),
+            **variables,
         }
         output = place / "output.txt"
         with output.open("wb") as file:
