@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -60,15 +61,24 @@ class Fleet:
         self._ports = {"BLOG_PUBLIC_PORT": str(public), "BLOG_ADMIN_PORT": str(admin)}
         self._started: list[Replica] = []
 
-    def start(self, service: str, checkout: Path, **variables: str) -> Replica:
-        """Start one more instance of a service, with the code and the data of its own."""
+    def start(
+        self,
+        service: str,
+        checkout: Path,
+        *,
+        data: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> Replica:
+        """Start one more instance of a service, with the code of its own, and its own data or `data`."""
         place = self.folder / f"{service}-{len(self._started)}"
         place.mkdir()
+        data = data or place / "data"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BLOG_")}
-        settings = self._ports | {
+        settings = {
+            **self._ports,
             "BLOG_REGISTRY": self.admin,
             "BLOG_TOKEN": TOKEN,
-            "BLOG_DATA_DIR": str(place / "data"),
+            "BLOG_DATA_DIR": str(data),
             "BLOG_WRITE_RATE": "0",
             "BLOG_LOG_FORMAT": "json",
             "PYTHONPATH": str(checkout),
@@ -83,7 +93,7 @@ class Fleet:
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        self._started.append(Replica(popen, output, place / "data"))
+        self._started.append(Replica(popen, output, data))
         return self._started[-1]
 
     def start_ready(self, service: str, checkout: Path) -> Replica:

@@ -52,7 +52,7 @@ class Rotation:
         self.gateways = {"gateway one": Gateway(), "gateway two": Gateway()}
         self.replicas: dict[str, Replica] = {}
         self.seen: list[Replica] = []
-        self._log = str(folder / "log")
+        self._log = folder / "log"
 
     def start(self, name: str, tokens: str) -> Replica:
         """Start an instance: with a port of its own if it is a gateway, with the log if it is the bus."""
@@ -60,8 +60,9 @@ class Rotation:
         registries = ",".join(one.registry for one in self.gateways.values())
         variables = {"BLOG_TOKEN": tokens, "BLOG_REGISTRY": registries}
         variables |= gateway.ports if gateway else {}
-        variables |= {"BLOG_DATA_DIR": self._log} if name == "bus" else {}
-        self.replicas[name] = self.fleet.start(name.partition(" ")[0], ROOT, **variables)
+        data = self._log if name == "bus" else None
+        service = name.partition(" ")[0]
+        self.replicas[name] = self.fleet.start(service, ROOT, data=data, variables=variables)
         self.seen.append(self.replicas[name])
         return self.replicas[name]
 
