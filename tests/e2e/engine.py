@@ -74,8 +74,8 @@ class Containers:
         return {self.volumes[-1].name: {"bind": "/data", "mode": "rw"}}
 
     def remove(self, container: Container) -> None:
-        """Do `docker rm -f`; named volumes stay."""
-        container.remove(force=True)
+        """Do `docker rm -f -v`; named volumes stay."""
+        container.remove(force=True, v=True)
         self.made.remove(container)
 
     def start_all(self, **options: Any) -> None:

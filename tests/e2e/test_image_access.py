@@ -127,7 +127,7 @@ def with_secret(blog: Containers, text: str) -> dict[str, Any]:
             tar.addfile(member, io.BytesIO(text.encode()))
         filler.put_archive("/run/secrets", packed.getvalue())
     finally:
-        filler.remove(force=True)
+        filler.remove(force=True, v=True)
     return {
         "volumes": {volume.name: {"bind": "/run/secrets", "mode": "ro"}},
         "environment": {"BLOG_TOKEN_FILE": SECRET},
