@@ -21,7 +21,7 @@ FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="blog" \
       org.opencontainers.image.description="A blog made of services that anyone can copy, kill and restart at any time." \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="0.14.0"
+      org.opencontainers.image.version="0.15.0"
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \

@@ -116,6 +116,29 @@ def test_documents_name_files_that_exist(document: Path) -> None:
     assert [path for path in named if not (BLOG / path).exists() and not (ROOT / path).exists()] == []
 
 
+NAMED_TEST = re.compile(r"`(tests/[a-z_0-9/]+\.py)::(test_[a-z_0-9]+)`")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_tests_that_exist(document: Path) -> None:
+    """A rule whose test was renamed or removed is noticed: it may be no rule any more."""
+    named = NAMED_TEST.findall(document.read_text())
+    assert [name for name in named if not _has_test(*name)] == []
+
+
+def test_a_test_that_is_missing_would_be_found() -> None:
+    """By its file, or by its name in that."""
+    assert NAMED_TEST.findall("`tests/a/test_b.py::test_c`") == [("tests/a/test_b.py", "test_c")]
+    assert _has_test("tests/test_architecture.py", "test_documents_name_tests_that_exist")
+    assert not _has_test("tests/test_architecture.py", "test_documents_name")
+    assert not _has_test("tests/test_nothing.py", "test_documents_name_tests_that_exist")
+
+
+def _has_test(file: str, name: str) -> bool:
+    path = ROOT / file
+    return path.exists() and re.search(rf"def {name}\(", path.read_text()) is not None
+
+
 KIT = {
     r"fcntl\.flock\(": {"core/files/lock.py"},
     r"os\.fsync\(": {"core/files/atomic.py"},

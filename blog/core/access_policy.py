@@ -15,9 +15,13 @@ from blog.core.local_networks import LocalNetworks, plain_address
 from blog.core.logs import get_logger
 from blog.core.tokens import is_authorized
 
-BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User")
-"""Browsers send `Origin` with every POST and WebSocket, `Sec-Fetch-Site` with everything (Fetch §3.2,
-Fetch Metadata §2.2), and no page can leave them out."""
+BROWSER_HEADERS = (
+    *("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"),
+    "Accept-Language",
+)
+"""No page can leave them out. Browsers send `Origin` with all but GET and HEAD, and with a WebSocket
+(Fetch §3.2), `Sec-Fetch-…` to loopback and over TLS only (Fetch Metadata §2), and `Accept-Language` with
+everything (Fetch §4.1), also when a name of the page leads here (DNS rebinding)."""
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 """Of a reverse proxy: the peer is not who asks."""
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 REQUIRED = "BLOG_REQUIRE_DOCKER"
 IMAGE = "blog:test"
 SERVICES = ("posts", "bus", "comments", "moderation", "query", "web")
+TOKEN = "token-of-a-blog-in-containers"
 
 
 def connect() -> Any:
@@ -37,10 +38,14 @@ def build(client: Any) -> None:
 
 
 class Containers:
-    """README's lines: a network, and containers of the image in it; no other flag, but for the writes."""
+    """README's lines: a network, and containers of the image in it; no other flag, but for the writes.
 
-    def __init__(self, client: Any, **network: Any) -> None:
+    `token` is the blog's; without one it is in protected mode. `network`: options of the network.
+    """
+
+    def __init__(self, client: Any, token: str | None, **network: Any) -> None:
         self.client = client
+        self.token = token
         self.name = f"blogtest-{uuid.uuid4().hex[:8]}"
         self.network = client.networks.create(self.name, **network)
         self.made: list[Container] = []
@@ -50,12 +55,14 @@ class Containers:
     def run(self, *words: str, alias: str | None = None, **options: Any) -> Container:
         """Start `docker run -d --network … blog …`; with `alias`, a name in this network only."""
         aliases = self.client.api.create_endpoint_config(aliases=[alias] if alias else [])
+        environment = {"BLOG_TOKEN": self.token} if self.token else {}
         container: Container = self.client.containers.run(
             IMAGE,
             list(words),
             detach=True,
             network=self.name,
             networking_config={self.name: aliases},
+            environment=environment | options.pop("environment", {}),
             **options,
         )
         self.made.append(container)
@@ -67,8 +74,8 @@ class Containers:
         return {self.volumes[-1].name: {"bind": "/data", "mode": "rw"}}
 
     def remove(self, container: Container) -> None:
-        """Do `docker rm -f`; named volumes stay."""
-        container.remove(force=True)
+        """Do `docker rm -f -v`; named volumes stay."""
+        container.remove(force=True, v=True)
         self.made.remove(container)
 
     def start_all(self, **options: Any) -> None:
@@ -121,9 +128,9 @@ class Containers:
 
 
 @contextmanager
-def containers(client: Any, **network: Any) -> Iterator[Containers]:
+def containers(client: Any, token: str | None = None, **network: Any) -> Iterator[Containers]:
     """Give a network for containers, with options of its own; nothing of it is left behind."""
-    made = Containers(client, **network)
+    made = Containers(client, token, **network)
     try:
         yield made
     finally:

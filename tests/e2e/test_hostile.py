@@ -13,6 +13,7 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,6 +127,12 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     assert not running_in(blog.folder)
 
 
+@pytest.fixture(scope="module")
+def letter(planted: Planted) -> str:
+    """Return the id of the dead letter."""
+    return str(json.loads(planted.blog.cli("dead-letters", "list", "--json"))[0]["id"])
+
+
 def plant(planted: Planted, address: str) -> None:
     """Do what strangers can; return when it is seen."""
     blog = planted.blog
@@ -186,6 +193,13 @@ def at_terminal(blog: Blog, words: tuple[str, ...], **variables: str) -> tuple[i
         return process.wait(60), shown.decode().replace("\r\n", "\n")
 
 
+def both(blog: Blog, *words: str, **variables: str) -> list[tuple[int, str]]:
+    """Do both at once."""
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(run, blog, words, **variables) for run in (in_pipe, at_terminal)]
+        return [run.result() for run in runs]
+
+
 def obeyed(shown: str) -> set[str]:
     """Return what a terminal would obey, but for colours of ours."""
     assert BLINK not in shown
@@ -224,7 +238,6 @@ COMMANDS: list[tuple[tuple[str, ...], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize("run", [in_pipe, at_terminal])
 @pytest.mark.parametrize(
     ("words", "code", "shows"),
     COMMANDS,
@@ -233,26 +246,26 @@ COMMANDS: list[tuple[tuple[str, ...], int, str]] = [
     ],
 )
 def test_no_command_prints_what_a_terminal_obeys(
-    planted: Planted, run: Any, words: tuple[str, ...], code: int, shows: str
+    planted: Planted, letter: str, words: tuple[str, ...], code: int, shows: str
 ) -> None:
     """And each does what it does, with the exit code that it has."""
     planted.join()
-    letter = json.loads(planted.blog.cli("dead-letters", "list", "--json"))[0]["id"]
-    returned, shown = run(planted.blog, tuple(letter if word == "{letter}" else word for word in words))
-    assert obeyed(shown) == set()
-    assert (returned, shows in shown) == (code, True), shown[-2000:]
-    assert "Traceback" not in shown
+    for returned, shown in both(
+        planted.blog, *(letter if word == "{letter}" else word for word in words)
+    ):
+        assert obeyed(shown) == set()
+        assert (returned, shows in shown) == (code, True), shown[-2000:]
+        assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("run", [in_pipe, at_terminal])
 @pytest.mark.parametrize(
     "name", ["BLOG_NAME", "BLOG_DATA_DIR", "BLOG_REGISTRY", "BLOG_HOST", "BLOG_LOG_LEVEL"]
 )
-def test_nor_what_a_setting_holds(planted: Planted, run: Any, name: str) -> None:
+def test_nor_what_a_setting_holds(planted: Planted, name: str) -> None:
     """Whichever command reads it first."""
-    for words in (("settings",), ("events",)):
-        _, shown = run(planted.blog, words, **{name: HOSTILE})
-        assert obeyed(shown) == set()
+    for command in ("settings", "events"):
+        for _, shown in both(planted.blog, command, **{name: HOSTILE}):
+            assert obeyed(shown) == set()
 
 
 def test_every_row_is_there(planted: Planted) -> None:

@@ -13,7 +13,7 @@ import requests
 from docker.types import IPAMConfig, IPAMPool, Mount
 
 from tests.e2e.conftest import wait_until
-from tests.e2e.engine import IMAGE, SERVICES, Containers, build, connect, containers
+from tests.e2e.engine import IMAGE, SERVICES, TOKEN, Containers, build, connect, containers
 
 MAX_SIZE = 180_000_000
 pytestmark = pytest.mark.timeout(300)
@@ -30,8 +30,8 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def blog(client: Any) -> Iterator[Containers]:
-    """Give README's lines, running."""
-    with containers(client) as made:
+    """Give README's lines with a token, running."""
+    with containers(client, TOKEN) as made:
         made.start_all()
         yield made
 

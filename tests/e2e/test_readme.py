@@ -1,12 +1,17 @@
 """What README shows is true: its service runs, and its test of it passes."""
 
+import os
 import re
+import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from aiohttp.test_utils import TestClient
 
 import blog.services
@@ -16,6 +21,8 @@ from blog.core.settings import Settings
 from blog.master.programs import defaults
 from blog.master.scaling.spec import read
 from blog.testing.harness import GatewayTestServer, running_blog
+from tests.e2e.conftest import free_port, wait_until
+from tests.e2e.engine import IMAGE, build, connect
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -79,13 +86,84 @@ def test_its_blog_toml_can_be_read(tmp_path: Path) -> None:
     assert len(comments.schedule) == 2
 
 
+def lines_of_containers() -> list[str]:
+    """Return README's blocks that run a whole blog, line by line: with a token first."""
+    return [
+        block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if "blog $service" in block
+    ]
+
+
 def test_its_lines_of_containers_start_every_service() -> None:
-    """The image's tests run the same lines; a new service has to be named here too."""
-    loop = re.search(r"for service in ([a-z ]+); do docker run -d --network blog blog", README)
-    assert loop
-    assert {*loop[1].split(), "gateway"} == set(defaults())
-    for line in ("docker build -t blog .", "--network blog --name gateway -p 8080:8080 blog gateway"):
-        assert line in README
+    """A new service has to be named here too. Both forms are the same but for two words, the token."""
+    with_token, without = lines_of_containers()
+    for block in (with_token, without):
+        loop = re.search(r"for service in ([a-z ]+); do docker run -d --network blog ", block)
+        assert loop
+        assert {*loop[1].split(), "gateway"} == set(defaults())
+    [export] = [line for line in with_token.splitlines() if line.startswith("export BLOG_TOKEN=")]
+    assert with_token.replace(" -e BLOG_TOKEN", "").replace(export + "\n", "") == without
+    assert with_token.count(" -e BLOG_TOKEN ") == 2
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [0, 1], ids=["with a token", "without a token"])
+def test_its_lines_of_containers_run(client: Any, number: int) -> None:
+    """Typed into a shell, with names and a port of their own: a post and a comment get through."""
+    name, port = f"readme-{uuid.uuid4().hex[:8]}", free_port()
+    script = lines_of_containers()[number]
+    for theirs, ours in (
+        ("docker build -t blog .\n", ""),
+        ("network create blog", f"network create {name}"),
+        ("--network blog --name gateway", f"--network {name} --name {name} --network-alias gateway"),
+        ("--network blog", f"--network {name}"),
+        ("8080:8080", f"127.0.0.1:{port}:8080"),
+        (" blog gateway", f" {IMAGE} gateway"),
+        ("blog $service", f"{IMAGE} $service"),
+    ):
+        assert theirs in script
+        script = script.replace(theirs, ours)
+    try:
+        environ = {name: value for name, value in os.environ.items() if name != "BLOG_TOKEN"}
+        subprocess.run(["sh", "-ec", script], env=environ, check=True, timeout=100)
+        url = f"http://127.0.0.1:{port}"
+        post = wait_until(lambda: written(f"{url}/posts", {"title": "Hello"}), 60)
+        wait_until(lambda: written(f"{url}/posts/{post}/comments", {"content": "x"}), 60)
+        wait_until(lambda: shown(f"{url}/posts/{post}") == ["approved"], 60)
+        wait_until(lambda: requests.get(url, timeout=10).status_code == 200, 60)
+    finally:
+        made = [
+            container
+            for filters in ({"network": name}, {"name": name})
+            for container in client.containers.list(all=True, filters=filters)
+        ]
+        for container in {container.id: container for container in made}.values():
+            container.remove(force=True, v=True)
+        for network in client.networks.list(names=[name]):
+            network.remove()
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    """Give the engine, with the image built from this tree."""
+    client = connect()
+    build(client)
+    yield client
+    client.close()
+
+
+def written(url: str, body: dict[str, str]) -> str | None:
+    """Write something; return its id, None while nobody takes it."""
+    try:
+        response = requests.post(url, json=body, timeout=10)
+    except requests.ConnectionError:
+        return None
+    return str(response.json()["id"]) if response.status_code == 201 else None
+
+
+def shown(url: str) -> list[str]:
+    """Return what became of a post's comments; nothing while it is not shown."""
+    response = requests.get(url, timeout=10)
+    return [comment["status"] for comment in response.json()["comments"]] if response.ok else []
 
 
 def test_its_table_of_settings_is_complete() -> None:
