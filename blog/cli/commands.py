@@ -230,7 +230,7 @@ def discard(letters: tuple[str, ...]) -> None:
 
 @cli.group("log")
 def log_group() -> None:
-    """Verify, back up or restore the log's file in BLOG_DATA_DIR."""
+    """Verify, back up or restore the log's file in BLOG_DATA_DIR, or make another log the blog's."""
 
 
 @log_group.command("verify")
@@ -258,6 +258,18 @@ def restore_log(file: Path) -> None:
     from blog.cli.log import restore  # noqa: PLC0415 - heavy
 
     restore(file)
+
+
+@log_group.command("adopt")
+@click.argument("identity", metavar="IDENTITY")
+def adopt_log(identity: str) -> None:
+    """Make the log IDENTITY the one that registries accept from now on: its bus may join, no other.
+
+    Without a token run it where the registry (in the gateway) runs.
+    """
+    from blog.cli.log import adopt  # noqa: PLC0415 - heavy
+
+    sys.exit(adopt(identity))
 
 
 def main() -> int:

@@ -62,7 +62,8 @@ class AccessPolicy:
         self.is_protected = not tokens
         """Whether there is no token."""
         self._tokens = tuple(tokens)
-        self._networks = networks or LocalNetworks()
+        self.networks = networks or LocalNetworks()
+        """The networks whose hosts get responses in protected mode."""
         self._now = now
         self._said: dict[tuple[str, str], float] = {}
 
@@ -78,12 +79,23 @@ class AccessPolicy:
             else:
                 self._check_origin(access, peer, headers)
         except (Forbidden, Unauthorized) as error:
-            self._say(peer, path, error.detail)
+            self.log_refusal(peer, path, error.detail)
             raise
 
     def is_trusted(self, peer: str) -> bool:
         """Return whether what `peer` says about others counts: it has the token, or is this machine."""
         return not self.is_protected or is_loopback(peer)
+
+    def log_refusal(self, peer: str, path: str, reason: str, **fields: str) -> None:
+        """Log a refusal, once per minute for a peer and a reason."""
+        now = self._now()
+        key = (peer, reason)
+        if now - self._said.get(key, float("-inf")) < _SAID_FOR:
+            return
+        if len(self._said) >= _SAID_AT_MOST:
+            self._said.clear()
+        self._said[key] = now
+        log.warning("request.refused", peer=peer, path=path, reason=reason, **fields)
 
     def _check_token(self, access: Access, headers: Headers) -> None:
         if access in (Access.PROBE, Access.PUBLIC):
@@ -113,22 +125,11 @@ class AccessPolicy:
         self._must_be_near(peer)
 
     def _must_be_near(self, peer: str) -> None:
-        if not is_loopback(peer) and not self._networks.contains(peer):
+        if not is_loopback(peer) and not self.networks.contains(peer):
             raise Forbidden(
                 "Without a token only this machine and its private networks get a response (protected"
                 " mode): set BLOG_TOKEN, the same for every process."
             )
-
-    def _say(self, peer: str, path: str, reason: str) -> None:
-        """Log a refusal, once per minute for a peer and a reason."""
-        now = self._now()
-        key = (peer, reason)
-        if now - self._said.get(key, float("-inf")) < _SAID_FOR:
-            return
-        if len(self._said) >= _SAID_AT_MOST:
-            self._said.clear()
-        self._said[key] = now
-        log.warning("request.refused", peer=peer, path=path, reason=reason)
 
     def __repr__(self) -> str:
         """Show the mode, and no token."""

@@ -29,6 +29,7 @@ class Join(_Message):
 
     `known` are the ids in its table: a registry that has just started waits for them. `expects` is how
     many instances of each service a master keeps running: that registry waits until they are ready.
+    `key` is a secret of the process: over a new connection it proves that the id is still its own.
     """
 
     type: Literal["join"] = "join"
@@ -36,6 +37,7 @@ class Join(_Message):
     follow: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     expects: dict[str, int] | None = None
+    key: str | None = Field(default=None, max_length=128, repr=False)
 
 
 class ReadyRequest(_Message):

@@ -4,6 +4,7 @@ Reconnecting never gives up. Leaving the context without `leave` is what a crash
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Self
@@ -87,6 +88,7 @@ class RegistryClient:
         self._load = load
         self._expected = expected
         self._bound = instance.address if instance else ""
+        self._key = secrets.token_urlsafe(16) if instance else None
         self._connections: dict[str, RegistryConnection] = {}
         self._failures = {url: Failures(_HELD_AFTER) for url in self._registries}
         self._untried = set(self._registries)
@@ -210,6 +212,7 @@ class RegistryClient:
                 follow=self.discovery.follow,
                 known=tuple(_awaited(self.discovery)),
                 expects=None if expected is None else dict(expected),
+                key=self._key,
             )
         )
 

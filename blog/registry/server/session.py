@@ -17,14 +17,18 @@ BACKLOG: Final = 16 << 20
 MAX_MISSED_HEARTBEATS: Final = 10
 """Keep-alives of ours without any message from the other end until it is given up."""
 
+SILENT_AFTER: Final = 3
+"""Keep-alives of ours without any message from the other end until its connection is probably broken."""
+
 _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
+_CLOSE_REASON = 123
 _SHORT, _MEDIUM, _LONG = 125, 126, 127
 
 
 class ServerSession:
     """The instance at the other end (None: it only follows), what it follows and has acknowledged.
 
-    `peer` is the IP address it connects from.
+    `peer` is the IP address it connects from. `is_turned_away`: it wanted to join with another log.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class ServerSession:
         self.socket = socket
         self.peer = peer
         self.instance_id: str | None = None
+        self.is_turned_away = False
         self.follow: frozenset[str] = frozenset()
         self.acked_version = 0
         self.sent_version = 0
@@ -52,6 +57,11 @@ class ServerSession:
         else:
             self._transport.write(encoded)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the other end has sent nothing for longer than its heartbeats allow."""
+        return self._missed_heartbeats >= SILENT_AFTER
+
     def received(self) -> None:
         """Record that a message came from the other end."""
         self._missed_heartbeats = 0
@@ -69,8 +79,9 @@ class ServerSession:
 
     async def close(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
         """Close the socket with a reason."""
-        # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code
-        await self.socket.close(code=code, message=why.encode()[:120])
+        # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code; and text only
+        reason = why.encode()[:_CLOSE_REASON].decode(errors="ignore")
+        await self.socket.close(code=code, message=reason.encode())
 
     def __repr__(self) -> str:
         """Show the instance, and what it has acknowledged."""

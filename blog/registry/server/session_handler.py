@@ -1,8 +1,10 @@
 """Session handler: what instances and followers send over their sessions, and what it changes at once."""
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic import ValidationError
 
+from blog.core.errors import Invalid, TooMany
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.web import peer_of
 from blog.registry.messages import (
@@ -17,6 +19,8 @@ from blog.registry.messages import (
     UnhealthyReport,
     parse_from_instance,
 )
+from blog.registry.server.admission import MAX_FOLLOWED
+from blog.registry.server.joins import JoinRefusedError
 from blog.registry.server.service import Registry
 from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
@@ -48,7 +52,7 @@ class SessionHandler:
             instance_id = session.instance_id
             self._publisher.remove(session)
             if instance_id is not None:
-                self._registry.report_unhealthy(instance_id, "its session closed")
+                self._registry.ended(instance_id)
         return socket
 
     async def _receive(self, session: ServerSession) -> None:
@@ -61,7 +65,16 @@ class SessionHandler:
                 first = error.errors()[0]
                 await session.close(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
                 return
-            self._handle(session, message)
+            try:
+                self._handle(session, message)
+            except JoinRefusedError as refused:
+                await self._refuse(session, refused)
+                return
+
+    async def _refuse(self, session: ServerSession, refused: JoinRefusedError) -> None:
+        self._registry.policy.log_refusal(session.peer, "/v1/session", str(refused))
+        code = WSCloseCode.POLICY_VIOLATION if refused.is_final else WSCloseCode.TRY_AGAIN_LATER
+        await session.close(str(refused), code)
 
     def _handle(self, session: ServerSession, message: FromInstance) -> None:
         session.received()
@@ -88,8 +101,11 @@ class SessionHandler:
     def _handle_of_instance(self, session: ServerSession, id_: str, message: FromInstance) -> None:
         match message:
             case ReadyRequest():
-                self._registry.start(self._admit(session, id_))
-            case DrainRequest():
+                if not self._registry.dial_backs.is_under_way(
+                    id_
+                ):  # otherwise it will be told, or asks again
+                    self._registry.start(self._admit(id_, session.peer))
+            case DrainRequest() if id_ in self._membership:
                 self._publisher.start_drain(id_)
                 self._membership.drain(id_)
             case LeaveNotice():
@@ -98,16 +114,17 @@ class SessionHandler:
         self._registry.schedule_delta()
 
     def _join(self, session: ServerSession, message: Join) -> None:
+        if len(message.follow) > MAX_FOLLOWED:
+            raise JoinRefusedError(f"follow: at most {MAX_FOLLOWED} services", Invalid)
         self._publisher.set_follow(session, frozenset(message.follow))
         now = self._registry.now()
-        self._membership.expect(message.known, now)
-        if message.expects is not None:
-            self._membership.expect_services(message.expects)
+        if self._registry.policy.is_trusted(session.peer):
+            self._membership.expect(message.known, now)
+            if message.expects is not None:
+                self._membership.expect_services(message.expects)
         instance = message.instance
-        if instance is not None and self._registry.log_identity.accepts(instance):
-            self._publisher.set_instance(session, instance.id)
-            self._membership.join(instance, now)
-            log.info("instance.joined", id=instance.id, address=instance.address)
+        if instance is not None:
+            self._enter(session, instance, message.key)
         session.send(
             Joined(
                 epoch=self._registry.epoch,
@@ -120,7 +137,21 @@ class SessionHandler:
         self._publisher.send_snapshots([session], complete=is_complete)
         self._registry.schedule_delta()
 
-    async def _admit(self, session: ServerSession, instance_id: str) -> None:
-        instance = self._membership.get(instance_id)
-        if instance is not None:
-            session.send(await self._registry.dial_back(instance, session.peer))
+    def _enter(self, session: ServerSession, instance: Instance, key: str | None) -> None:
+        session.is_turned_away = not self._registry.joins.join(session, instance, key)
+        if session.is_turned_away:
+            advice = self._registry.log_identity.advice
+            self._registry.policy.log_refusal(session.peer, "/v1/session", advice, id=instance.id)
+        else:
+            log.info("instance.joined", id=instance.id, address=instance.address, peer=session.peer)
+
+    async def _admit(self, instance_id: str, peer: str) -> None:
+        """Dial an instance back, and tell the session that holds it by then."""
+        try:
+            outcome = await self._registry.dial_backs.dial_back(instance_id, peer)
+        except TooMany:
+            return  # it asks again with its next heartbeat
+        if outcome is not None:
+            self._registry.schedule_delta()
+            for session in self._publisher.sessions_of(instance_id):
+                session.send(outcome)
