@@ -263,10 +263,7 @@ def restore_log(file: Path) -> None:
 @log_group.command("adopt")
 @click.argument("identity", metavar="IDENTITY")
 def adopt_log(identity: str) -> None:
-    """Make the log IDENTITY the one that registries accept from now on: its bus may join, no other.
-
-    Without a token run it where the registry (in the gateway) runs.
-    """
+    """Make the log IDENTITY the blog's; without a token, run it where the registry (the gateway) runs."""
     from blog.cli.log import adopt  # noqa: PLC0415 - heavy
 
     sys.exit(adopt(identity))

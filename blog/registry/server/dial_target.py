@@ -37,6 +37,8 @@ class DialTargets:
         for host in hosts:
             if not may_dial(host, self._networks):
                 raise NotAllowedError(f"{host} is not in a network that strangers may announce")
+        if not hosts:
+            raise NotAllowedError(f"{announced} has no address")
         return str(where.with_host(str(hosts[0])))
 
     async def _hosts_of(self, where: Address) -> list[IPv4Address | IPv6Address]:

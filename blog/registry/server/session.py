@@ -21,7 +21,8 @@ SILENT_AFTER: Final = 3
 """Keep-alives of ours without any message from the other end until its connection is probably broken."""
 
 _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
-_CLOSE_REASON = 123
+CLOSE_REASON: Final = 123
+"""Bytes of the reason of a close frame (RFC 6455 §5.5: 125, two of them the code)."""
 _SHORT, _MEDIUM, _LONG = 125, 126, 127
 
 
@@ -80,7 +81,7 @@ class ServerSession:
     async def close(self, why: str, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
         """Close the socket with a reason."""
         # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code; and text only
-        reason = why.encode()[:_CLOSE_REASON].decode(errors="ignore")
+        reason = why.encode()[:CLOSE_REASON].decode(errors="ignore")
         await self.socket.close(code=code, message=reason.encode())
 
     def __repr__(self) -> str:
