@@ -23,6 +23,7 @@ from blog.registry.server.transitions import ProbeResult
 FAILURE_TIME = DIAL_BACK_TIMEOUT + 0.1
 """Seconds after which a stranger learns that its dial-back failed, whatever the reason."""
 NOT_REACHABLE = "not reachable"
+_RULE = "without a token only addresses in the registry's private networks are dialled"
 
 log = get_logger()
 
@@ -140,5 +141,5 @@ def _failed(row: Instance, holder: Holder, peer: str, found: ProbeOutcome) -> Di
         why = f"{why}; {advice(row.address, peer)}"
     log.warning("instance.dial_back_failed", id=row.id, tried=row.address, peer=peer, reason=why)
     if not holder.is_trusted:
-        why = f"{NOT_REACHABLE}; {advice(row.address, peer)}"
+        why = f"{NOT_REACHABLE}; {advice(row.address, peer)}; {_RULE}"
     return DialBackFailed(tried=row.address, why=why)

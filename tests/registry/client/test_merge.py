@@ -1,6 +1,6 @@
 """One row of an instance out of what several registries say of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -139,3 +139,13 @@ def test_a_row_is_kept_only_while_nothing_better_is_told(steps: list[tuple[str, 
         assert all(
             made.reported[id_].state is STARTING for id_ in made.reported.keys() & made.cached.keys()
         )
+
+
+def test_the_first_registry_that_knew_it_says_since_when() -> None:
+    """Each has a time of its own, and one may have been restarted; in both orders, and cached."""
+    later = row(READY).model_copy(update={"started_at": START + timedelta(hours=1)})
+    for sources in ((source(row(READY)), source(later)), (source(later), cut(source(row(READY))))):
+        for pair in (sources, sources[::-1]):
+            found = merged("a", pair)
+            assert found is not None
+            assert (found.started_at, found.state) == (START, READY)
