@@ -82,9 +82,16 @@ class DialBacks:
                 return flight.outcome.result()
 
     async def probe(self, instance: Instance, timeout: float) -> ProbeOutcome:
-        """Probe an instance that is in the table; an address of a stranger is checked before each."""
+        """Probe an instance that is in the table.
+
+        A stranger's is probed where it has responded: its name may mean another address by now.
+        """
         holder = self._joins.holders.get(instance.id)
-        return await self._ask(instance, timeout, is_trusted=holder is not None and holder.is_trusted)
+        if holder is None or holder.is_trusted:
+            return await self._prober.probe(instance, timeout)
+        address = holder.target if holder.target and holder.proven == instance.address else None
+        outcome, _ = await self._ask_stranger(instance, address or instance.address, timeout)
+        return outcome
 
     async def _fly(self, row: Instance, holder: Holder, peer: str) -> DialBackFailed | ReadyAck | None:
         flight = _Flight(row.address, holder.tenure, asyncio.get_running_loop().create_future())
@@ -100,30 +107,36 @@ class DialBacks:
 
     async def _dial(self, row: Instance, holder: Holder, peer: str) -> DialBackFailed | ReadyAck | None:
         began = self._clock.monotonic()
-        found = await self._ask(row, DIAL_BACK_TIMEOUT, is_trusted=holder.is_trusted)
+        target = None
+        if holder.is_trusted:
+            found = await self._prober.probe(row, DIAL_BACK_TIMEOUT)
+        else:
+            found, target = await self._ask_stranger(row, row.address, DIAL_BACK_TIMEOUT)
         if not found.is_ready and not holder.is_trusted:
             await asyncio.sleep(FAILURE_TIME - (self._clock.monotonic() - began))
         now = self._joins.holders.get(row.id)
         if now is None or now.tenure is not holder.tenure or not self._is_at(row.id, row.address):
             return None
         if found.is_ready:
-            now.proven = row.address
+            now.proven, now.target = row.address, target
             self._membership.admit(row.id)
             return ReadyAck()
         return _failed(row, holder, peer, found)
 
-    async def _ask(self, row: Instance, timeout: float, *, is_trusted: bool) -> ProbeOutcome:
-        if is_trusted:
-            return await self._prober.probe(row, timeout)
+    async def _ask_stranger(
+        self, row: Instance, address: str, timeout: float
+    ) -> tuple[ProbeOutcome, str | None]:
+        """Dial `address` if a stranger may announce it; return what was found, and what was dialled."""
+        target = None
         try:
             async with asyncio.timeout(timeout):
-                address = await self._targets.resolve(row.address)
-                target = row.model_copy(update={"address": address})
-                return await self._prober.probe(target, timeout, is_retried=False)
+                target = await self._targets.resolve(address)
+                dialled = row.model_copy(update={"address": target})
+                return await self._prober.probe(dialled, timeout, is_retried=False), target
         except NotAllowedError as error:
-            return ProbeOutcome(ProbeResult.SILENT, str(error))
+            return ProbeOutcome(ProbeResult.SILENT, str(error)), None
         except TimeoutError:
-            return ProbeOutcome(ProbeResult.SILENT, f"no response within {timeout} s")
+            return ProbeOutcome(ProbeResult.SILENT, f"no response within {timeout} s"), target
 
     def _is_at(self, instance_id: str, address: str) -> bool:
         row = self._membership.get(instance_id)

@@ -21,8 +21,8 @@ class Holder:
     """Who holds an id: the address that it joined from, and what proves that it is the same process.
 
     `is_trusted`: its claims count (`AccessPolicy.is_trusted`). `size` is that of its row, in bytes.
-    `proven` is the address at which the instance has responded to a dial-back. `tenure` is the same
-    object for as long as the id does not change hands.
+    `proven` is the address at which the instance has responded to a dial-back, `target` what that meant
+    then, if it is a name. `tenure` is the same object for as long as the id does not change hands.
     """
 
     service: str
@@ -32,11 +32,12 @@ class Holder:
     is_lease: bool = False
     size: int = 0
     proven: str | None = None
+    target: str | None = None
     tenure: object = field(default_factory=object)
 
     def succeed(self, held: "Holder") -> None:
         """Take over from `held`; the tenure goes on if it is the same process, or a renewed lease."""
-        self.proven = held.proven
+        self.proven, self.target = held.proven, held.target
         is_renewed = self.is_lease and held.is_lease
         if is_renewed or self.is_same_process(held.key) or (self.key, self.peer) == (held.key, held.peer):
             self.tenure = held.tenure

@@ -1,6 +1,7 @@
 """The dial-back: one per instance, few per joiner, and a stranger learns nothing from it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -158,6 +159,20 @@ async def test_a_stranger_that_responds_is_ready(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr("blog.registry.server.dial_target.may_dial", lambda *_: False)
         outcome = await world.registry.dial_backs.probe(world.registry.membership.instances[0], 1.0)
         assert "is not in a network" in outcome.why
+
+
+async def test_a_name_is_not_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it meant when the instance responded is probed later, wherever it leads by then."""
+    async with protected(monkeypatch) as world:
+        stub = await world.stub("x")
+        assert (await put(world, "posts", "x", f"localhost:{stub.server.port}", PEER))[0] == 200
+
+        def elsewhere(*_: object, **__: object) -> None:
+            raise AssertionError
+
+        monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
+        [row] = world.registry.membership.instances
+        assert (await world.registry.dial_backs.probe(row, 5.0)).is_ready
 
 
 async def test_a_storm_of_puts_and_readies_is_one_dial_back() -> None:

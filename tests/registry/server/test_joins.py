@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from blog.core.instance import State
+from blog.core.instance import Instance, State
 from blog.registry.server.admission import IS_RESERVED
-from blog.registry.server.session import SILENT_AFTER
+from blog.registry.server.session import SILENT_AFTER, ServerSession
 from blog.registry.server.transitions import RemovalCause
 from tests.registry.server.strangers import (
     HERE,
@@ -83,6 +83,30 @@ async def test_the_same_process_has_its_id_back_at_once() -> None:
         assert world.registry.has_session("p1")
         async with raw_session(world, **AUTH) as thief:
             assert "another process" in await refused(thief, "p1", key="secreT")
+
+
+async def test_a_client_proves_itself_over_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One secret per process, another one for each."""
+    keys: list[tuple[str, str | None]] = []
+    async with a_world() as world:
+        join = world.registry.joins.join
+
+        def noted(session: ServerSession, instance: Instance, key: str | None = None) -> bool:
+            keys.append((instance.id, key))
+            return join(session, instance, key)
+
+        monkeypatch.setattr(world.registry.joins, "join", noted)
+        await world.open(await world.stub("p1"))
+        await world.open(await world.stub("p2"))
+        [session] = world.registry.publisher.sessions_of("p1")
+        await session.socket.close()
+        async with asyncio.timeout(10):
+            while len(keys) < 3:
+                await asyncio.sleep(0.01)
+    found = [key for id_, key in keys if id_ == "p1"]
+    assert found[0] == found[1] is not None
+    assert len(found[0] or "") >= 20
+    assert keys[1][1] not in (None, found[0])
 
 
 async def test_the_key_is_shown_to_nobody() -> None:
