@@ -20,9 +20,8 @@ async def test_a_log_is_adopted_at_every_registry(
         monkeypatch.setenv("BLOG_REGISTRY", ",".join(urls))
         assert await asyncio.to_thread(adopt, "two") == 0
         assert [world.registry.log_identity.current for world in (first, second)] == ["two", "two"]
-        assert capsys.readouterr().out.splitlines() == [
-            f"{url}: the log of this blog is two." for url in urls
-        ]
+        printed = capsys.readouterr().out.splitlines()
+        assert {f"{url}: the log of this blog is two." for url in urls} <= set(printed)
         monkeypatch.setenv("BLOG_REGISTRY", f"http://127.0.0.1:1,{urls[0]}")
         assert await asyncio.to_thread(adopt, "three") == 1
         assert first.registry.log_identity.current == "three"
