@@ -12,8 +12,10 @@ ROWS_OF_STRANGER = 1_000
 """Instances that one address may have in the table where nobody vouches for it."""
 ROWS_OF_STRANGERS = 10_000
 """Instances of all such addresses."""
-BYTES_OF_STRANGER = 16 << 20
-"""Bytes of all rows of one such address."""
+BYTES_OF_STRANGER = 2 << 20
+"""Bytes of all rows of one such address; each follower holds them, and gateways sort their routes."""
+BYTES_OF_STRANGERS = 16 << 20
+"""Bytes of the rows of all such addresses."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -28,7 +30,7 @@ class Holder:
     service: str
     peer: str
     is_trusted: bool
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     is_lease: bool = False
     size: int = 0
     proven: str | None = None
@@ -117,7 +119,8 @@ class Holders:
         is_full = is_more and self._rows[joiner.peer] >= ROWS_OF_STRANGER
         if is_full or self._bytes[joiner.peer] + size > BYTES_OF_STRANGER:
             return "your address has as many instances here as it may have without a token"
-        if is_more and self._rows.total() >= ROWS_OF_STRANGERS:
+        are_full = is_more and self._rows.total() >= ROWS_OF_STRANGERS
+        if are_full or self._bytes.total() + size > BYTES_OF_STRANGERS:
             return "there are as many instances here as there may be without a token"
         return None
 

@@ -30,7 +30,7 @@ DIAL_BACK_TIMEOUT = 1.0
 REPORTS_INTERVAL = 0.05
 """Seconds between probes of one instance, however many reports there are of it."""
 # seconds between tries: a process that is being killed closes its sockets one after the other
-_RETRY_AFTER = (0.005, 0.01, 0.02, 0.04, 0.08)
+_RETRY_AFTER = (0.01, 0.03, 0.09)
 _BROKEN = "every connection was closed without a response"
 
 

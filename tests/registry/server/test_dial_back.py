@@ -204,8 +204,8 @@ async def _put_with_token(world: World, path: str, body: dict[str, str]) -> None
 async def test_a_port_that_breaks_connections_is_asked_a_few_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Six times for who is trusted, once for a stranger; aiohttp asks once more each time."""
-    for peer, tries in ((HERE, 6), (PEER, 1)):
+    """Four times for who is trusted, once for a stranger; aiohttp asks once more each time."""
+    for peer, tries in ((HERE, 4), (PEER, 1)):
         async with protected(monkeypatch) as world, port_of(reset) as (address, connections):
             assert (await put(world, "posts", "x", address, peer))[0] == 422
             assert tries <= len(connections) <= 2 * tries

@@ -4,6 +4,7 @@ import pytest
 
 from blog.registry.server.ownership import (
     BYTES_OF_STRANGER,
+    BYTES_OF_STRANGERS,
     ROWS_OF_STRANGER,
     ROWS_OF_STRANGERS,
     Holder,
@@ -89,6 +90,11 @@ def test_a_tenure_goes_on_while_the_id_does_not_change_hands() -> None:
     assert other.tenure is not first.tenure
 
 
+def test_a_key_is_not_shown() -> None:
+    """Not in logs, and not in a debugger that is shared."""
+    assert "very-secret" not in repr(holder(key="very-secret"))
+
+
 def test_a_holder_is_gone_with_its_row() -> None:
     """And does not count any more."""
     rows = {"a"}
@@ -111,6 +117,11 @@ def test_a_stranger_has_so_many_rows_and_bytes() -> None:
     assert holders.why_full(holder(size=5), held) is None
     assert holders.why_full(holder(is_trusted=True), None) is None
     assert holders.why_full(holder(peer="10.0.0.2"), None) is None
+    for number in range(BYTES_OF_STRANGERS // BYTES_OF_STRANGER):
+        holders.put(f"c{number}", holder(peer=f"fd01::{number:x}", size=BYTES_OF_STRANGER))
+    assert holders.why_full(holder(peer="10.0.0.2", size=1), None)
+    for number in range(BYTES_OF_STRANGERS // BYTES_OF_STRANGER):
+        holders.drop(f"c{number}")
     for number in range(ROWS_OF_STRANGERS):
         holders.put(f"b{number}", holder(peer=f"fd00::{number:x}"))
     assert holders.why_full(holder(peer="10.0.0.2"), None)
