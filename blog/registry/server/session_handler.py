@@ -26,6 +26,7 @@ from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows
+_MAX_OF_STRANGER = 1 << 20  # what it lists is not read, and what is large takes long to parse
 
 log = get_logger()
 
@@ -40,11 +41,13 @@ class SessionHandler:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one session, from its handshake to its end."""
-        socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2, compress=False)
+        peer = peer_of(request)
+        limit = _MAX_MESSAGE if self._registry.policy.is_trusted(peer) else _MAX_OF_STRANGER
+        socket = web.WebSocketResponse(max_msg_size=limit, timeout=0.2, compress=False)
         await socket.prepare(request)
         if request.transport is None:  # gone already
             return socket
-        session = ServerSession(socket, request.transport, peer_of(request))
+        session = ServerSession(socket, request.transport, peer)
         self._publisher.add(session)
         try:
             await self._receive(session)

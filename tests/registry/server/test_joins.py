@@ -314,6 +314,18 @@ async def test_what_a_stranger_expects_is_not_waited_for(monkeypatch: pytest.Mon
                 assert ("evil" in table, "1 by id" in table) == (is_heard, is_heard)
 
 
+async def test_a_stranger_sends_no_huge_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not even parsed; who is trusted may list every instance that it knows."""
+    known = [f"{number:060}" for number in range(30_000)]
+    async with protected(monkeypatch) as world:
+        async with raw_session(world, STRANGER) as session:
+            await session.send("join", known=known)
+            assert (await session.receive("closed"))["code"] == 1009
+        async with raw_session(world) as session:
+            await session.send("join", known=known)
+            await session.receive("joined")
+
+
 async def test_a_huge_row_is_refused_with_its_bound() -> None:
     """Over sessions and REST; nobody else hears of it."""
     routes = [{"method": "GET", "pattern": f"/x{number}"} for number in range(1_001)]
