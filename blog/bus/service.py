@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from blog.bus.adoption import LogAdoption
 from blog.bus.api.append_fastpath import AppendFastPath
 from blog.bus.api.routes import Routes
 from blog.bus.delivery.delivery import Delivery
@@ -22,7 +23,7 @@ from blog.eventlog.wire import SERVICE
 from blog.http.limits import server_options
 from blog.lifecycle.lifecycle import Lifecycle
 from blog.lifecycle.member import Member
-from blog.registry.log_identity import ADOPT_KEY, LOG_KEY
+from blog.registry.log_identity import LOG_KEY
 
 _LOCK_RETRY = 0.2  # seconds between tries of a standby to get the log's lock
 
@@ -46,7 +47,7 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             settings,
             routes.app(policy),
             service=SERVICE,
-            metadata={LOG_KEY: event_log.identity, **({ADOPT_KEY: "true"} if adopt else {})},
+            metadata={LOG_KEY: event_log.identity},
             follow=("*",),
             runner_options=server_options(),
             fast_path=fast_path,
@@ -59,8 +60,10 @@ async def run(settings: Settings, lifecycle: Lifecycle, *, adopt: bool = False) 
             routes.admin.delivery = delivery
             collector = BusCollector(event_log, delivery, routes.followers.positions, lifecycle.clock.now)
             member.metrics.register(collector)
-            async with background(delivery.run()):
-                if await lifecycle.until_stopping(_get_ready(member, event_log)):
+            registries = member.registries if adopt else ()
+            adoption = LogAdoption(event_log.identity, registries, settings.secret)
+            async with background(delivery.run(), adoption.run(member.http)):
+                if await lifecycle.until_stopping(_get_ready(member, event_log, adoption)):
                     await member.serve_until_stopped()
 
 
@@ -69,10 +72,11 @@ def log_path(settings: Settings) -> Path:
     return settings.data_dir / SERVICE / "log.db"
 
 
-async def _get_ready(member: Member, event_log: EventLog) -> None:
+async def _get_ready(member: Member, event_log: EventLog, adoption: LogAdoption) -> None:
+    is_adopted = await adoption.is_accepted()
     await member.registry_client.wait_until_joined()
     known = member.discovery.log
-    if known not in (None, event_log.identity):
+    if not is_adopted and known not in (None, event_log.identity):
         raise SettingsError(
             f"The log in {event_log.path} is {event_log.identity}, but the registry knows {known}:"
             " start the bus with the data directory of that log, or accept this one: `blog bus --adopt`."

@@ -232,7 +232,7 @@ def discard(letters: tuple[str, ...]) -> None:
 
 @cli.group("log")
 def log_group() -> None:
-    """Verify, back up or restore the log's file in BLOG_DATA_DIR."""
+    """Verify, back up or restore the log's file in BLOG_DATA_DIR, or make another log the blog's."""
 
 
 @log_group.command("verify")
@@ -260,6 +260,15 @@ def restore_log(file: Path) -> None:
     from blog.cli.log import restore  # noqa: PLC0415 - heavy
 
     restore(file)
+
+
+@log_group.command("adopt")
+@click.argument("identity", metavar="IDENTITY")
+def adopt_log(identity: str) -> None:
+    """Make the log IDENTITY the blog's; without a token, run it where the registry (the gateway) runs."""
+    from blog.cli.log import adopt  # noqa: PLC0415 - heavy
+
+    sys.exit(adopt(identity))
 
 
 def main() -> int:

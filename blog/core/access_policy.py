@@ -65,7 +65,8 @@ class AccessPolicy:
         self.is_protected = not tokens
         """Whether there is no token."""
         self._tokens = tuple(tokens)
-        self._networks = networks or LocalNetworks()
+        self.networks = networks or LocalNetworks()
+        """The networks whose hosts get responses in protected mode."""
         self._now = now
         self._said: dict[tuple[str, str, str], float] = {}
 
@@ -81,12 +82,23 @@ class AccessPolicy:
             else:
                 self._check_origin(access, peer, headers)
         except (Forbidden, Unauthorized) as error:
-            self._say(peer, route, error.detail)
+            self.log_refusal(peer, route, error.detail)
             raise
 
     def is_trusted(self, peer: str) -> bool:
         """Return whether what `peer` says about others counts: it has the token, or is this machine."""
         return not self.is_protected or is_loopback(peer)
+
+    def log_refusal(self, peer: str, route: str, reason: str, **fields: str) -> None:
+        """Log a refusal, once per minute for a peer, a route and a reason."""
+        now = self._now()
+        key = (peer, route, reason)
+        if now - self._said.get(key, float("-inf")) < _SAID_FOR:
+            return
+        if len(self._said) >= _SAID_AT_MOST:
+            self._said.clear()
+        self._said[key] = now
+        log.warning("request.refused", peer=peer, route=route, reason=reason, **fields)
 
     def _check_token(self, access: Access, headers: Headers) -> None:
         if access in (Access.PROBE, Access.PUBLIC):
@@ -116,22 +128,11 @@ class AccessPolicy:
         self._must_be_near(peer)
 
     def _must_be_near(self, peer: str) -> None:
-        if not is_loopback(peer) and not self._networks.contains(peer):
+        if not is_loopback(peer) and not self.networks.contains(peer):
             raise Forbidden(
                 "Without a token only this machine and its private networks get a response (protected"
                 " mode): set BLOG_TOKEN, the same for every process."
             )
-
-    def _say(self, peer: str, route: str, reason: str) -> None:
-        """Log a refusal, once per minute for a peer, a route and a reason."""
-        now = self._now()
-        key = (peer, route, reason)
-        if now - self._said.get(key, float("-inf")) < _SAID_FOR:
-            return
-        if len(self._said) >= _SAID_AT_MOST:
-            self._said.clear()
-        self._said[key] = now
-        log.warning("request.refused", peer=peer, route=route, reason=reason)
 
     def __repr__(self) -> str:
         """Show the mode, and no token."""

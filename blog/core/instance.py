@@ -27,6 +27,8 @@ MAX_COUNT = 2**53
 LB_POLICY_KEY = "turn"
 """In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""
 
+_MAX_NUMBER = 2**53 - 1  # what every reader of JSON keeps exact (RFC 8259 §6)
+
 
 class State(StrEnum):
     """`starting → ready → draining → gone`; `suspect` stands beside `ready`."""
@@ -70,6 +72,8 @@ class Route(FrozenModel):
 class Instance(FrozenModel):
     """One running replica of a service. `id` is unique per start; `address` is what others dial.
 
+    In a row of a registry `started_at` is the registry's time: since when it knows the service, whose
+    order decides about routes. `up_since` is what the instance itself says of its start, for people.
     `weight` has no effect; it is on the wire.
     """
 
@@ -79,6 +83,7 @@ class Instance(FrozenModel):
     state: State = State.STARTING
     version: str = Field(default="", max_length=64)
     started_at: AwareDatetime
+    up_since: AwareDatetime | None = None
     routes: Annotated[tuple[Route, ...], FailFast()] = ()
     reactions: Annotated[tuple[str, ...], FailFast()] = ()
     load: Load = Load()
@@ -118,6 +123,11 @@ class Instance(FrozenModel):
             reactions=reactions,
             metadata=metadata or {},
         )
+
+    @property
+    def running_since(self) -> datetime:
+        """When it started, for people; no order follows from it."""
+        return self.up_since or self.started_at
 
     def is_serving(self) -> bool:
         """Return whether it may get traffic (a suspect only if no instance is ready)."""

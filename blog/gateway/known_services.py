@@ -1,4 +1,4 @@
-"""Known services: how many instances of each service a registry knew, kept over its restart.
+"""Known services: how many instances of each service a registry knew, kept over its restart, in order.
 
 It is a hint of what has to come back: where it cannot be used, a restart takes a few seconds more.
 """
@@ -41,15 +41,15 @@ def read_services(path: Path) -> dict[str, int]:
 
 
 def services_writer(path: Path) -> Callable[[Mapping[str, int]], None]:
-    """Return what writes counts to `path` when they have changed.
+    """Return what writes counts to `path` when they, or their order, have changed.
 
     It does not wait for the disk: after a power cut there may be older counts.
     """
-    written: Mapping[str, int] | None = None
+    written: list[tuple[str, int]] | None = None
 
     def write(counts: Mapping[str, int]) -> None:
         nonlocal written
-        if counts == written:
+        if list(counts.items()) == written:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +57,6 @@ def services_writer(path: Path) -> Callable[[Mapping[str, int]], None]:
         except OSError as error:
             if written is None:
                 log.warning("known_services.not_saved", path=str(path), reason=str(error), next=_NEXT)
-        written = dict(counts)
+        written = list(counts.items())
 
     return write

@@ -4,9 +4,10 @@ The most specific pattern wins: segment by segment from the left, a literal befo
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -74,14 +75,17 @@ class _Node:
 
 
 class Router:
-    """The routes of `instances`. A route belongs to the service that declared it first.
+    """The routes of `instances`. A route belongs to the service that the registry knew first.
 
-    That is the service whose earliest instance was started first, unless `seniority` (service → rank,
-    lower comes first) says otherwise.
+    That is the service with the earliest `started_at`, unless `seniority` (service → rank, lower comes
+    first) says otherwise, or `owners` ((method, pattern) → service) for a route that has an owner.
     """
 
     def __init__(
-        self, instances: Iterable[Instance], seniority: Mapping[str, "Seniority"] | None = None
+        self,
+        instances: Iterable[Instance],
+        seniority: Mapping[str, "Seniority"] | None = None,
+        owners: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self.conflicts: list[RouteConflict] = []
         self._root = _Node()
@@ -89,9 +93,18 @@ class Router:
         self._cache: dict[tuple[str, str], RouteMatch] = {}
         known = list(instances)
         ranks = _seniority(known) if seniority is None else seniority
+        later: list[tuple[str, Route]] = []
         for instance in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
             for route in instance.routes:
-                self._declare(instance.service, route)
+                if owners and owners.get((route.method, _shape(route.pattern))) not in (
+                    None,
+                    instance.service,
+                ):
+                    later.append((instance.service, route))
+                else:
+                    self._declare(instance.service, route)
+        for service, route in later:
+            self._declare(service, route)
 
     def match(self, method: str, path: str) -> RouteMatch | NoSuchPath | NoSuchMethod:
         """Find the route of `method` at `path`, the raw one, percent-encoded and without query.
@@ -131,6 +144,16 @@ class Router:
         listed = [(method, match) for match, methods in self._routes.items() for method in methods]
         return sorted(listed, key=lambda one: (one[1].pattern, one[0]))
 
+    def owner(self, method: str, pattern: str) -> str | None:
+        """Return the service that has the route of a pattern; None if nobody has."""
+        node: _Node | None = self._root
+        for segment in pattern.split("/")[1:]:
+            if node is None:
+                return None
+            node = node.parameter if _PARAMETER.fullmatch(segment) else node.literals.get(segment)
+        match = node.methods.get(method) if node is not None else None
+        return match.service if match is not None else None
+
     def _declare(self, service: str, route: Route) -> None:
         segments = route.pattern.split("/")[1:]
         if segments[0] in _INTERNAL:
@@ -166,16 +189,21 @@ class Seniority(NamedTuple):
 class RouteTable:
     """The routes as instances come and go. A service keeps its routes while it has no live instance.
 
-    So the gateway can respond with 503 instead of 404.
+    So the gateway can respond with 503 instead of 404. While a service lives and declares a route that
+    it has, no other gets it, whatever that one says.
     """
 
     def __init__(self) -> None:
         self.router = Router(())
+        self._was_complete = False
         self._first: dict[str, datetime] = {}
         self._last: dict[str, list[Instance]] = {}
 
-    def update(self, instances: Iterable[Instance]) -> bool:
-        """Apply the instances known now; return whether any route or conflict changed."""
+    def update(self, instances: Iterable[Instance], *, is_complete: bool = True) -> bool:
+        """Apply the instances known now; return whether any route or conflict changed.
+
+        Until the table `is_complete` a route has no owner yet: the older service may still be missing.
+        """
         live: dict[str, list[Instance]] = {}
         for instance in instances:
             live.setdefault(instance.service, []).append(instance)
@@ -187,12 +215,30 @@ class RouteTable:
             for service, first in self._first.items()
         }
         before = (self.router.routes(), self.router.conflicts)
-        self.router = Router((one for known in self._last.values() for one in known), ranks)
+        rows = [one for known in self._last.values() for one in known]
+        router = Router(rows, ranks)
+        owners = self._owners(router, live) if self._was_complete else {}
+        self.router = Router(rows, ranks, owners) if owners else router
+        self._was_complete = is_complete
         return (self.router.routes(), self.router.conflicts) != before
+
+    def _owners(self, router: Router, live: Container[str]) -> dict[tuple[str, str], str]:
+        """Return the owners up to now of the routes that `router` gives to another service."""
+        owners = {}
+        for conflict in router.conflicts:
+            owner = self.router.owner(conflict.method, conflict.pattern)
+            if owner is not None and owner != conflict.kept_by and owner in live:
+                owners[conflict.method, _shape(conflict.pattern)] = owner
+        return owners
 
     def __repr__(self) -> str:
         """Show the routes now."""
         return f"<RouteTable: {self.router!r}>"
+
+
+def _shape(pattern: str) -> str:
+    """Return a pattern without the names of its parameters, which do not matter to a match."""
+    return "/".join("{}" if _PARAMETER.fullmatch(part) else part for part in pattern.split("/"))
 
 
 def _seniority(instances: Iterable[Instance]) -> dict[str, Seniority]:

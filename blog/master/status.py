@@ -89,7 +89,7 @@ class StatusTable:
             "state": str(instance.state),
             "address": instance.address,
             "version": instance.version,
-            "uptime_s": self._age(instance.started_at),
+            "uptime_s": self._age(instance.running_since),
             "since_s": self._age(self._signals.since(instance)),
             "in_flight": instance.load.in_flight,
             "behind": self._signals.waiting(instance.service) if lag is None else lag,

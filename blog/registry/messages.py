@@ -44,7 +44,8 @@ class Join(_Message):
 
     `known` are the ids in its table: a registry that has just started waits for them. `expects` is how
     many instances of each service a master keeps running: that registry waits until they are ready.
-    `protocol` is the sender's PROTOCOL_VERSION.
+    `protocol` is the sender's PROTOCOL_VERSION. `key` is a secret of the process: over a new connection
+    it proves that the id is still its own.
     """
 
     type: Literal["join"] = "join"
@@ -53,6 +54,7 @@ class Join(_Message):
     follow: Annotated[tuple[str, ...], FailFast()] = ()
     known: Annotated[tuple[str, ...], FailFast()] = ()
     expects: dict[str, Count] | None = None
+    key: str | None = Field(default=None, max_length=128, repr=False)
 
 
 class ReadyRequest(_Message):

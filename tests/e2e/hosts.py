@@ -23,6 +23,8 @@ from tests.e2e.conftest import wait_until
 
 REQUIRED = "BLOG_REQUIRE_NETNS"
 TOKEN = "token-of-a-partition"
+WITHOUT = ""
+"""As a value of a variable: it is not set."""
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 ROOT = Path(__file__).parents[2]
 THINGS = Path(__file__).with_name("things.py")
@@ -159,7 +161,11 @@ class Hosts:
         with output.open("wb") as file:
             popen = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace(host), *command],
-                env=clean | settings | variables,
+                env={
+                    name: value
+                    for name, value in (clean | settings | variables).items()
+                    if value != WITHOUT
+                },
                 cwd=self.folder,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -29,6 +29,14 @@ def test_nothing_is_written_that_is_there_already(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_the_order_of_services_is_kept(tmp_path: Path) -> None:
+    """It decides about routes after a restart."""
+    write = services_writer(tmp_path / "services")
+    write({"posts": 1, "comments": 1})
+    write({"comments": 1, "posts": 1})
+    assert list(read_services(tmp_path / "services")) == ["comments", "posts"]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"\0" * 64, b'{"posts": "many"}', b'{"/etc": 1}', b"\xff", None]
 )

@@ -131,6 +131,49 @@ def test_a_living_service_takes_the_route_of_one_that_is_gone() -> None:
     assert table.router.match("GET", "/x") == RouteMatch("rival", "/x")
 
 
+@pytest.mark.parametrize("pattern", ["/x/{id}", "/x/{other}"])
+def test_an_owner_keeps_its_route_while_it_lives(pattern: str) -> None:
+    """Whatever time another one has, under a name of its own or that of an older service."""
+    table = RouteTable()
+    owner, older = instance("owner", "GET /x/{id}", started=5), instance("older", "GET /y", started=1)
+    table.update([owner, older])
+    rivals = [
+        instance("rival", f"GET {pattern}", "GET /new", started=-(10**9)),
+        instance("older", f"GET {pattern}", started=1, number=9),
+    ]
+    table.update([owner, older, *rivals])
+    assert table.router.match("GET", "/x/1") == RouteMatch("owner", "/x/{id}")
+    assert table.router.match("GET", "/new") == RouteMatch("rival", "/new")
+    assert {(one.kept_by, one.refused) for one in table.router.conflicts} == {
+        ("owner", "rival"),
+        ("owner", "older"),
+    }
+    table.update([owner, older, *rivals])
+    assert table.router.match("GET", "/x/1") == RouteMatch("owner", "/x/{id}")
+
+
+def test_an_owner_that_declares_its_route_no_more_has_lost_it() -> None:
+    """A new version of it has left that to another service."""
+    table = RouteTable()
+    rival = instance("rival", "GET /x", started=1)
+    table.update([instance("owner", "GET /x", started=5)])
+    table.update([instance("owner", "GET /x", started=5), rival])
+    assert table.router.match("GET", "/x") == RouteMatch("owner", "/x")
+    table.update([instance("owner", "GET /y", started=9, number=2), rival])
+    assert table.router.match("GET", "/x") == RouteMatch("rival", "/x")
+
+
+def test_nobody_owns_a_route_before_the_table_is_complete() -> None:
+    """After a restart instances come in any order; the registry's own order decides then."""
+    table = RouteTable()
+    younger, older = instance("younger", "GET /x", started=5), instance("older", "GET /x", started=1)
+    table.update([younger], is_complete=False)
+    table.update([younger, older], is_complete=True)
+    assert table.router.match("GET", "/x") == RouteMatch("older", "/x")
+    table.update([younger, older, instance("oldest", "GET /x", started=0)])
+    assert table.router.match("GET", "/x") == RouteMatch("older", "/x")
+
+
 @given(st.text())
 def test_any_path_has_an_answer(path: str) -> None:
     """No path breaks routing."""

@@ -117,7 +117,7 @@ class LoadBalancer:
     def _update(self) -> None:
         """Apply the new table: routes, upstreams, and which of them cannot be relied on."""
         known = self._discovery.instances
-        _update_routes(self.routes, known)
+        _update_routes(self.routes, self._discovery)
         self.ejection.retain(known)
         self._on_change(known, self.upstreams.update(known))
 
@@ -128,12 +128,12 @@ class LoadBalancer:
 
 def follow_routes(discovery: Discovery, routes: RouteTable) -> Callable[[], None]:
     """Keep `routes` up with `discovery` until the returned function is called."""
-    _update_routes(routes, discovery.instances)
-    return discovery.on_change(lambda: _update_routes(routes, discovery.instances))
+    _update_routes(routes, discovery)
+    return discovery.on_change(lambda: _update_routes(routes, discovery))
 
 
-def _update_routes(routes: RouteTable, known: Mapping[str, Instance]) -> None:
-    if routes.update(known.values()):
+def _update_routes(routes: RouteTable, discovery: Discovery) -> None:
+    if routes.update(discovery.instances.values(), is_complete=discovery.is_complete):
         for conflict in routes.router.conflicts:
             log.warning("route.conflict", **conflict._asdict())
 

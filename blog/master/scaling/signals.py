@@ -92,7 +92,7 @@ class LoadSignals:
 
     def since(self, instance: Instance) -> datetime:
         """Return since when an instance has been in its state, as far as that was observed."""
-        state, since = self._since.get(instance.id, (instance.state, instance.started_at))
+        state, since = self._since.get(instance.id, (instance.state, instance.running_since))
         return since if state is instance.state else self._clock.now()
 
     async def lags(self) -> dict[str, int]:
@@ -124,7 +124,7 @@ class LoadSignals:
         self._since = {
             one.id: known[one.id]
             if one.id in known and known[one.id][0] is one.state
-            else (one.state, one.started_at if first else now)
+            else (one.state, one.running_since if first else now)
             for one in instances
         }
 

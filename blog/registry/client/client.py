@@ -4,6 +4,7 @@ Reconnecting never gives up. Leaving the context without `leave` is what a crash
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Self
@@ -86,6 +87,7 @@ class RegistryClient:
         self._headers = bearer(token)
         self._load = load
         self._expected = expected
+        self._key = secrets.token_urlsafe(16) if instance else None
         self._connections: dict[str, RegistryConnection] = {}
         self._failures = {url: Failures(_HELD_AFTER) for url in self._registries}
         self._rejections: dict[str, str] = {}
@@ -230,6 +232,7 @@ class RegistryClient:
                 follow=self.discovery.follow,
                 known=tuple(self.discovery.awaited()),
                 expects=None if expected is None else dict(expected),
+                key=self._key,
             )
         )
 

@@ -4,7 +4,7 @@ A row is *reported* by a registry that is connected, or *cached* from one that i
 complete yet.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from blog.core.instance import Instance, State
 from blog.registry.messages import TableDelta, TableSnapshot
@@ -59,6 +59,10 @@ class TableSource:
         for id_ in gone:
             self.cached.pop(id_, None)
 
+    def row(self, id_: str) -> Instance | None:
+        """Return the row of an instance, the reported one if there is one."""
+        return self.reported.get(id_) or self.cached.get(id_)
+
     def _needs_cached(self, id_: str) -> bool:
         """Return whether the cached row says more than the reported one: none, or one that starts."""
         reported = self.reported.get(id_)
@@ -79,6 +83,16 @@ def merged(instance_id: str, sources: Iterable[TableSource]) -> Instance | None:
     same address counts then.
     """
     known = tuple(sources)
+    row = _row(instance_id, known)
+    if row is None or len(known) == 1:
+        return row
+    # each registry has its own time for the instance: that of the first one counts for all
+    times = [one.started_at for source in known if (one := source.row(instance_id)) is not None]
+    earliest = min(times)
+    return row if earliest == row.started_at else row.model_copy(update={"started_at": earliest})
+
+
+def _row(instance_id: str, known: Collection[TableSource]) -> Instance | None:
     reported = _best(row for source in known if (row := source.reported.get(instance_id)))
     cached = _best(row for source in known if (row := source.cached.get(instance_id)))
     if reported is not None:

@@ -74,6 +74,18 @@ class Membership:
         record = self._records.get(instance_id)
         return _shown(record) if record else None
 
+    def __contains__(self, instance_id: object) -> bool:
+        """Return whether the instance is in the table."""
+        return instance_id in self._records
+
+    def ids_of(self, service: str) -> list[str]:
+        """Return the ids of the instances of a service, in any state."""
+        return [id_ for id_, record in self._records.items() if record.instance.service == service]
+
+    def services(self) -> set[str]:
+        """Return the services that have an instance, in any state."""
+        return {record.instance.service for record in self._records.values()}
+
     def counts(self) -> Counter[State]:
         """Count the instances by state."""
         return Counter(record.instance.state for record in self._records.values())

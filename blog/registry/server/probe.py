@@ -1,7 +1,7 @@
 """Probes: `GET /readyz` at an instance's address; only a response of the instance that is meant counts.
 
-At most one probe of an instance at a time. If one is reported during a probe, another probe follows: the
-first one may have started too early.
+At most one probe of an instance at a time. If one is reported during a probe, or just after it, another
+probe follows a moment later: the first one may have started too early.
 """
 
 import asyncio
@@ -27,7 +27,11 @@ from blog.registry.server.transitions import ProbeResult
 
 PROBE_TIMEOUT = 0.3
 DIAL_BACK_TIMEOUT = 1.0
-_RETRY_INTERVAL = 0.005  # seconds; a process that is being killed closes its sockets one after the other
+REPORTS_INTERVAL = 0.05
+"""Seconds between probes of one instance, however many reports there are of it."""
+# seconds between tries: a process that is being killed closes its sockets one after the other
+_RETRY_AFTER = (0.01, 0.03, 0.09)
+_BROKEN = "every connection was closed without a response"
 
 
 class ProbeOutcome(NamedTuple):
@@ -55,16 +59,18 @@ class Prober:
         async with client_session(reads_bodies=False, connector=connector) as http:
             yield Prober(InstanceClient(http))
 
-    async def probe(self, instance: Instance, timeout: float) -> ProbeOutcome:
+    async def probe(self, instance: Instance, timeout: float, *, is_retried: bool = True) -> ProbeOutcome:
         """Return whether the instance responds within `timeout` seconds; never raises.
 
-        A connection that is accepted and then reset proves nothing: ask again.
+        A connection that is accepted and then reset proves nothing: it `is_retried` a few times.
         """
         try:
             async with asyncio.timeout(timeout):
-                while (outcome := await self._ask(instance)) is None:  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(_RETRY_INTERVAL)
-                return outcome
+                for pause in _RETRY_AFTER if is_retried else ():
+                    if (outcome := await self._ask(instance)) is not None:
+                        return outcome
+                    await asyncio.sleep(pause)
+                return await self._ask(instance) or ProbeOutcome(ProbeResult.SILENT, _BROKEN)
         except TimeoutError:
             return ProbeOutcome(ProbeResult.SILENT, f"no response within {timeout} s")
 
@@ -91,6 +97,10 @@ class ProbeScheduler:
         self._tasks = TaskSupervisor("probe")
         self._is_open = False
 
+    def is_scheduled(self, instance_id: str) -> bool:
+        """Return whether the instance is being probed, or was a moment ago."""
+        return instance_id in self._again
+
     def schedule(self, instance_id: str) -> None:
         """Probe the instance now, or once more after the probe that is under way."""
         if instance_id in self._again:
@@ -102,9 +112,11 @@ class ProbeScheduler:
     async def _run(self, instance_id: str) -> None:
         try:
             await self._probe(instance_id)
+            await asyncio.sleep(REPORTS_INTERVAL)
             while self._again[instance_id]:
                 self._again[instance_id] = False
                 await self._probe(instance_id)
+                await asyncio.sleep(REPORTS_INTERVAL)
         finally:
             del self._again[instance_id]
 

@@ -16,24 +16,29 @@ from blog.core.access_policy import AccessPolicy
 from blog.core.background import TaskSupervisor, background
 from blog.core.clock import Clock
 from blog.core.ids import new_id
-from blog.core.instance import Instance
 from blog.core.logs import get_logger
-from blog.registry.address import advice
-from blog.registry.log_identity import LogIdentity
-from blog.registry.messages import DialBackFailed, ReadyAck
+from blog.registry.log_identity import BUS, LOG_KEY, LogIdentity
 from blog.registry.server.completeness import ServiceMemory
+from blog.registry.server.dial_back import DialBacks
+from blog.registry.server.dial_target import DialTargets
+from blog.registry.server.join_order import JoinOrder
+from blog.registry.server.joins import Joins
 from blog.registry.server.membership import Membership
 from blog.registry.server.metrics import RegistryCollector
-from blog.registry.server.probe import DIAL_BACK_TIMEOUT, PROBE_TIMEOUT, Prober, ProbeScheduler
+from blog.registry.server.probe import PROBE_TIMEOUT, Prober, ProbeScheduler
 from blog.registry.server.publisher import TablePublisher
-from blog.registry.server.transitions import ProbeResult, RemovalCause
+from blog.registry.server.session import ServerSession
+from blog.registry.server.transitions import RemovalCause
 
 KEEP_ALIVE_INTERVAL = 1.0
 """Seconds between two keep-alives to every session."""
 
 _DELTA_DELAY = 0.01  # seconds in which changes are collected into one delta
 _TICK = 0.1
+_FORGET_EVERY = 5.0  # seconds between two looks at which services have no instance
 _UNKNOWN = "you are not in the table; join again"
+_SHOWN = 300  # characters of a report in the log
+_ADOPTED = "another log is this blog's now; join again"
 
 log = get_logger()
 
@@ -67,20 +72,38 @@ class Registry:
         self.log_identity = LogIdentity(known_log, remember_log)
         self.on_reached: Callable[[str], None] = _ignore
         """Takes the local address at which an instance has joined."""
-        self._clock = clock
         self.policy = policy
+        self.order = JoinOrder(clock.now(), known_services or ())
+        self.joins = Joins(
+            membership=self.membership,
+            publisher=self.publisher,
+            policy=policy,
+            log_identity=self.log_identity,
+            order=self.order,
+            now=self.now,
+            wall_clock=self.wall_clock,
+            release=self.release,
+        )
+        self.dial_backs: DialBacks
+        self._clock = clock
+        self._forget_at = clock.monotonic() + _FORGET_EVERY
         self._remember_services = remember_services
         self._service_memory = ServiceMemory()
         self._may_have_changed = asyncio.Event()
         self._stack = AsyncExitStack()
         self._tasks = TaskSupervisor("registry")
         self._probes = ProbeScheduler(self._probe)
-        self._prober: Prober
         self._is_open = False
 
     async def __aenter__(self) -> Self:
         """Start the periodic work: expiry, deltas, keep-alives, probes."""
-        self._prober = await self._stack.enter_async_context(Prober.open())
+        self.dial_backs = DialBacks(
+            prober=await self._stack.enter_async_context(Prober.open()),
+            membership=self.membership,
+            joins=self.joins,
+            targets=self._stack.enter_context(DialTargets(self.policy.networks)),
+            clock=self._clock,
+        )
         await self._stack.enter_async_context(self._tasks)
         self._is_open = True
         await self._stack.enter_async_context(self._probes)
@@ -113,22 +136,6 @@ class Registry:
         """Publish soon what has changed in the table, if anything has."""
         self._may_have_changed.set()
 
-    async def dial_back(self, instance: Instance, peer: str) -> DialBackFailed | ReadyAck:
-        """Probe the instance at its address; it becomes ready for others when it responds with 200.
-
-        `peer` is the address that it connects from, which explains why its own address may be wrong.
-        """
-        outcome = await self._prober.probe(instance, DIAL_BACK_TIMEOUT)
-        if outcome.is_ready:
-            self.membership.admit(instance.id)
-            self.schedule_delta()
-            return ReadyAck()
-        why = outcome.why
-        if outcome.result is not ProbeResult.ANSWERED:  # otherwise the address is right
-            why = f"{why}; {advice(instance.address, peer)}"
-        log.warning("instance.dial_back_failed", id=instance.id, tried=instance.address, reason=why)
-        return DialBackFailed(tried=instance.address, why=why)
-
     def evict(self, instance_id: str) -> None:
         """Remove an instance although it may be alive; it comes back only by joining again."""
         self.membership.remove(instance_id, RemovalCause.FORCED)
@@ -138,8 +145,33 @@ class Registry:
     def disconnect(self, instance_id: str) -> None:
         """Close the sessions of an instance that is not in the table: its client joins again at once."""
         for session in self.publisher.sessions_of(instance_id):
-            self.publisher.set_instance(session, None)
-            self.start(session.close(_UNKNOWN, WSCloseCode.TRY_AGAIN_LATER))
+            self.release(session, _UNKNOWN)
+
+    def release(self, session: ServerSession, why: str) -> None:
+        """Close a session; whatever instance holds it, it does no more."""
+        self.publisher.set_instance(session, None)
+        self.start(session.close(why, WSCloseCode.TRY_AGAIN_LATER))
+
+    def ended(self, instance_id: str) -> None:
+        """Take in that the session of an instance has ended: the instance, or only its connection."""
+        if self.joins.is_stranger(instance_id):
+            # a probe would tell by the table what is at an address that never responded as it has to
+            self.membership.remove(instance_id, RemovalCause.REFUSED)
+            self.schedule_delta()
+        else:
+            self.report_unhealthy(instance_id, "its session closed")
+
+    def adopt_log(self, identity: str) -> None:
+        """Make `identity` the log of this blog: a bus with another one leaves, its bus may join."""
+        log.warning("log.adopted", log=identity, before=self.log_identity.current)
+        self.log_identity.adopt(identity)
+        for id_ in self.membership.ids_of(BUS):
+            row = self.membership.get(id_)
+            if row is not None and row.metadata.get(LOG_KEY) != identity:
+                self.evict(id_)
+        for session in tuple(self.publisher.sessions):
+            if session.is_turned_away:
+                self.release(session, _ADOPTED)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in the background, at most until the registry stops."""
@@ -150,14 +182,15 @@ class Registry:
 
     def report_unhealthy(self, instance_id: str, why: str) -> None:
         """Probe an instance at once, because it did not respond to somebody."""
-        if self.membership.get(instance_id) is not None:
-            log.info("instance.reported_unhealthy", id=instance_id, reason=why)
+        if instance_id in self.membership:
+            if not self._probes.is_scheduled(instance_id):
+                log.info("instance.reported_unhealthy", id=instance_id, reason=why[:_SHOWN])
             self._probes.schedule(instance_id)
 
     async def _probe(self, instance_id: str) -> None:
         instance = self.membership.get(instance_id)
-        if instance is not None:
-            outcome = await self._prober.probe(instance, PROBE_TIMEOUT)
+        if instance is not None and not self.joins.is_stranger(instance_id):
+            outcome = await self.dial_backs.probe(instance, PROBE_TIMEOUT)
             self.membership.record_probe(instance_id, outcome.result, self.now(), instance.address)
             self.schedule_delta()
 
@@ -170,6 +203,7 @@ class Registry:
             if self.membership.has_changes() or self._is_completion_due():
                 self.schedule_delta()
             self._remember()
+            self._forget()
             scheduled = self.now() + _TICK
             await asyncio.sleep(_TICK)
 
@@ -185,7 +219,14 @@ class Registry:
         """Store the counts for a restart; those from before it count until the table is complete."""
         now = self.now()
         if self.membership.is_complete(now):
-            self._remember_services(self._service_memory.update(self.membership.serving(), now))
+            counts = self._service_memory.update(self.membership.serving(), now)
+            self._remember_services({name: counts[name] for name in self.order.in_order(counts)})
+
+    def _forget(self) -> None:
+        """Forget the place of services that have been gone for long."""
+        if self.now() >= self._forget_at:
+            self._forget_at = self.now() + _FORGET_EVERY
+            self.order.forget(self.membership.services(), self.wall_clock())
 
     async def _send_keep_alives(self) -> None:
         while True:
@@ -198,6 +239,9 @@ class Registry:
             await asyncio.sleep(_DELTA_DELAY)
             self._may_have_changed.clear()
             changes = self.membership.take_changes()
+            for change in changes:
+                if change.why is not None:
+                    self.joins.holders.get(change.instance.id)  # forgets who held it
             if changes:
                 await self.publisher.publish(changes)
             if self._is_completion_due():

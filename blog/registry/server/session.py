@@ -19,15 +19,20 @@ BACKLOG: Final = 16 << 20
 MAX_MISSED_HEARTBEATS: Final = 10
 """Keep-alives of ours without any message from the other end until it is given up."""
 
+SILENT_AFTER: Final = 3
+"""Keep-alives of ours without any message from the other end until its connection is probably broken."""
+
 _TEXT: Final = 0x81  # the only frame of its message (RFC 6455 §5.2), and one of text
+CLOSE_REASON: Final = 123
+"""Bytes of the reason of a close frame (RFC 6455 §5.5: 125, two of them the code)."""
 _SHORT, _MEDIUM, _LONG = 125, 126, 127
-_MAX_REASON = 123
 
 
 class ServerSession:
     """The instance at the other end (None: it only follows), what it follows and has acknowledged.
 
-    `peer` is the IP address it connects from, `reader` reads what it sends.
+    `peer` is the IP address it connects from, `reader` reads what it sends. `is_turned_away`: it wanted
+    to join with another log.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class ServerSession:
         self.peer = peer
         self.reader: SessionReader[FromInstance] = SessionReader(read_from_instance, peer=peer)
         self.instance_id: str | None = None
+        self.is_turned_away = False
         self.follow: frozenset[str] = frozenset()
         self.acked_version = 0
         self.sent_version = 0
@@ -61,6 +67,11 @@ class ServerSession:
         else:
             self._transport.write(encoded)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the other end has sent nothing for longer than its heartbeats allow."""
+        return self._missed_heartbeats >= SILENT_AFTER
+
     def received(self) -> None:
         """Record that a message came from the other end."""
         self._missed_heartbeats = 0
@@ -80,7 +91,7 @@ class ServerSession:
         """Close the socket with a reason."""
         # a close frame holds at most 125 bytes (RFC 6455 §5.5), two of them the code
         # and it is UTF-8 to its end
-        reason = why.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
+        reason = why.encode(errors="replace")[:CLOSE_REASON].decode(errors="ignore")
         await self.socket.close(code=code, message=reason.encode())
 
     def __repr__(self) -> str:

@@ -1,7 +1,9 @@
 """Session handler: what instances and followers send over their sessions, and what it changes at once."""
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
+from blog.core.errors import Invalid, TooMany
+from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.net.peer import peer_of
 from blog.registry.messages import (
@@ -17,12 +19,15 @@ from blog.registry.messages import (
     UnhealthyReport,
 )
 from blog.registry.reading import ProtocolError
+from blog.registry.server.admission import MAX_FOLLOWED
+from blog.registry.server.joins import JoinRefusedError
 from blog.registry.server.service import Registry
 from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
 _MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows
+_MAX_OF_STRANGER = 1 << 20  # what it lists is not read, and what is large takes long to parse
 
 log = get_logger()
 
@@ -37,11 +42,13 @@ class SessionHandler:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one session, from its handshake to its end."""
-        socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=0.2, compress=False)
+        peer = peer_of(request)
+        limit = _MAX_MESSAGE if self._registry.policy.is_trusted(peer) else _MAX_OF_STRANGER
+        socket = web.WebSocketResponse(max_msg_size=limit, timeout=0.2, compress=False)
         await socket.prepare(request)
         if request.transport is None:  # gone already
             return socket
-        session = ServerSession(socket, request.transport, peer_of(request))
+        session = ServerSession(socket, request.transport, peer)
         self._publisher.add(session)
         try:
             await self._receive(session)
@@ -49,7 +56,7 @@ class SessionHandler:
             instance_id = session.instance_id
             self._publisher.remove(session)
             if instance_id is not None:
-                self._registry.report_unhealthy(instance_id, "its session closed")
+                self._registry.ended(instance_id)
         return socket
 
     async def _receive(self, session: ServerSession) -> None:
@@ -59,12 +66,20 @@ class SessionHandler:
             session.received()
             try:
                 message = session.reader.read(frame.data)
+                if message is not None:
+                    self._handle(session, message)
             except ProtocolError as error:
                 log.warning("session.rejected", peer=session.peer, reason=str(error))
                 await session.close(str(error))
                 return
-            if message is not None:
-                self._handle(session, message)
+            except JoinRefusedError as refused:
+                await self._refuse(session, refused)
+                return
+
+    async def _refuse(self, session: ServerSession, refused: JoinRefusedError) -> None:
+        self._registry.policy.log_refusal(session.peer, "/v1/session", str(refused))
+        code = WSCloseCode.POLICY_VIOLATION if refused.is_final else WSCloseCode.TRY_AGAIN_LATER
+        await session.close(str(refused), code)
 
     def _handle(self, session: ServerSession, message: FromInstance) -> None:
         match message:
@@ -90,8 +105,11 @@ class SessionHandler:
     def _handle_of_instance(self, session: ServerSession, id_: str, message: FromInstance) -> None:
         match message:
             case ReadyRequest():
-                self._registry.start(self._admit(session, id_))
-            case DrainRequest():
+                if not self._registry.dial_backs.is_under_way(
+                    id_
+                ):  # otherwise it will be told, or asks again
+                    self._registry.start(self._admit(id_, session.peer))
+            case DrainRequest() if id_ in self._membership:
                 self._publisher.start_drain(id_)
                 self._membership.drain(id_)
             case LeaveNotice():
@@ -100,17 +118,17 @@ class SessionHandler:
         self._registry.schedule_delta()
 
     def _join(self, session: ServerSession, message: Join) -> None:
+        if len(message.follow) > MAX_FOLLOWED:
+            raise JoinRefusedError(f"follow: at most {MAX_FOLLOWED} services", Invalid)
         self._publisher.set_follow(session, frozenset(message.follow))
         now = self._registry.now()
-        self._membership.expect(message.known, now)
-        if message.expects is not None:
-            self._membership.expect_services(message.expects)
+        if self._registry.policy.is_trusted(session.peer):
+            self._membership.expect(message.known, now)
+            if message.expects is not None:
+                self._membership.expect_services(message.expects)
         instance = message.instance
-        if instance is not None and self._registry.log_identity.accepts(instance):
-            self._publisher.set_instance(session, instance.id)
-            self._membership.join(instance, now)
-            self._registry.on_reached(session.local_host)
-            log.info("instance.joined", id=instance.id, address=instance.address)
+        if instance is not None:
+            self._enter(session, instance, message.key)
         session.send(
             Joined(
                 protocol=PROTOCOL_VERSION,
@@ -124,7 +142,22 @@ class SessionHandler:
         self._publisher.send_snapshots([session], complete=is_complete)
         self._registry.schedule_delta()
 
-    async def _admit(self, session: ServerSession, instance_id: str) -> None:
-        instance = self._membership.get(instance_id)
-        if instance is not None:
-            session.send(await self._registry.dial_back(instance, session.peer))
+    def _enter(self, session: ServerSession, instance: Instance, key: str | None) -> None:
+        session.is_turned_away = not self._registry.joins.join(session, instance, key)
+        if session.is_turned_away:
+            advice = self._registry.log_identity.advice
+            self._registry.policy.log_refusal(session.peer, "/v1/session", advice, id=instance.id)
+        else:
+            self._registry.on_reached(session.local_host)
+            log.info("instance.joined", id=instance.id, address=instance.address, peer=session.peer)
+
+    async def _admit(self, instance_id: str, peer: str) -> None:
+        """Dial an instance back, and tell the session that holds it by then."""
+        try:
+            outcome = await self._registry.dial_backs.dial_back(instance_id, peer)
+        except TooMany:
+            return  # it asks again with its next heartbeat
+        if outcome is not None:
+            self._registry.schedule_delta()
+            for session in self._publisher.sessions_of(instance_id):
+                session.send(outcome)

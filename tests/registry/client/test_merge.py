@@ -1,6 +1,6 @@
 """One row of an instance out of what several registries say of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -150,3 +150,13 @@ def test_an_instance_whose_row_cannot_be_read_is_forgotten() -> None:
     assert (concerned, gone_ids) == ({"a", "b"}, {"a"})
     assert merged("a", [one]) is None
     assert merged("b", [one]) is not None
+
+
+def test_the_first_registry_that_knew_it_says_since_when() -> None:
+    """Each has a time of its own, and one may have been restarted; in both orders, and cached."""
+    later = row(READY).model_copy(update={"started_at": START + timedelta(hours=1)})
+    for sources in ((source(row(READY)), source(later)), (source(later), cut(source(row(READY))))):
+        for pair in (sources, sources[::-1]):
+            found = merged("a", pair)
+            assert found is not None
+            assert (found.started_at, found.state) == (START, READY)

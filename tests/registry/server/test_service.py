@@ -97,10 +97,15 @@ class World:
 
 @asynccontextmanager
 async def running(
-    port: int = 0, clock: Clock | None = None, host: str = "127.0.0.1"
+    port: int = 0,
+    clock: Clock | None = None,
+    policy: AccessPolicy | None = None,
+    host: str = "127.0.0.1",
+    **known: Any,
 ) -> AsyncIterator[tuple[Registry, str]]:
     """Run a registry; give it and its URL."""
-    async with Registry(clock=clock or SystemClock(), policy=AccessPolicy([TOKEN])) as registry:
+    policy = policy or AccessPolicy([TOKEN])
+    async with Registry(clock=clock or SystemClock(), policy=policy, **known) as registry:
         server = TestServer(registry_app(registry), host=host, port=port)
         await server.start_server(shutdown_timeout=0.05)
         try:
@@ -110,10 +115,12 @@ async def running(
 
 
 @asynccontextmanager
-async def a_world(clock: Clock | None = None) -> AsyncIterator[World]:
-    """Run a registry on a free port."""
+async def a_world(
+    clock: Clock | None = None, policy: AccessPolicy | None = None, **known: Any
+) -> AsyncIterator[World]:
+    """Run a registry on a free port; `known` is what it kept from before."""
     async with AsyncExitStack() as stack:
-        registry, url = await stack.enter_async_context(running(clock=clock))
+        registry, url = await stack.enter_async_context(running(0, clock, policy, **known))
         world = World(stack, registry, url)
         world.http = await stack.enter_async_context(aiohttp.ClientSession())
         yield world
@@ -342,15 +349,6 @@ async def test_a_bus_with_another_log_is_told_and_not_taken_in() -> None:
         other = await world.open(await world.stub("b2"), "bus", metadata={"log": "two"})
         assert (first.discovery.log, other.discovery.log) == ("one", "one")
         assert world.registry.membership.get("b2") is None
-
-
-async def test_a_bus_that_adopts_brings_its_log() -> None:
-    """`blog bus --adopt` overrules."""
-    async with a_world() as world:
-        await world.open(await world.stub("b1"), "bus", metadata={"log": "one"})
-        metadata = {"log": "two", "adopt": "true"}
-        other = await world.open(await world.stub("b2"), "bus", metadata=metadata)
-        assert other.discovery.log == "two"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"type":"join","instance":{}}'])

@@ -1,0 +1,71 @@
+"""Dial target: which address a registry dials when nobody vouches for who announced it.
+
+Only hosts of the private networks that the registry is on, never its own loopback. A name is resolved
+once, and exactly the address that was checked is dialled: a name may mean another one a moment later.
+"""
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Self
+
+from blog.core.local_networks import LocalNetworks
+from blog.core.net.address import Address
+
+_RESOLVERS = 4  # threads of their own: a name that takes long must not keep the names of others waiting
+
+
+class NotAllowedError(Exception):
+    """The address may not be dialled, or means nothing; the message says why."""
+
+
+class DialTargets:
+    """Checks the addresses of strangers by `networks`, those that the registry is on."""
+
+    def __init__(self, networks: LocalNetworks) -> None:
+        self._networks = networks
+        self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
+
+    async def resolve(self, announced: str) -> str:
+        """Return the address to dial for the one that was announced. Raises NotAllowedError."""
+        try:
+            where = Address.parse(announced)
+            hosts = await self._hosts_of(where)
+        except (ValueError, OSError) as error:  # UnicodeError is a ValueError
+            raise NotAllowedError(f"{announced} has no address: {error}") from None
+        for host in hosts:
+            if not may_dial(host, self._networks):
+                raise NotAllowedError(f"{host} is not in a network that strangers may announce")
+        if not hosts:
+            raise NotAllowedError(f"{announced} has no address")
+        return str(where.with_host(str(hosts[0])))
+
+    async def _hosts_of(self, where: Address) -> list[IPv4Address | IPv6Address]:
+        """Return every address of a host, an IPv4-mapped one as IPv4. Raises OSError, ValueError."""
+        try:
+            found = [ip_address(where.host)]
+        except ValueError:  # a name, or one of the old ways to write IPv4
+            loop, port = asyncio.get_running_loop(), where.port
+            infos = await loop.run_in_executor(
+                self._threads, lambda: socket.getaddrinfo(where.host, port, type=socket.SOCK_STREAM)
+            )
+            found = [ip_address(str(sockaddr[0]).partition("%")[0]) for *_, sockaddr in infos]
+        return [getattr(address, "ipv4_mapped", None) or address for address in found]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def __repr__(self) -> str:
+        """Show the networks."""
+        return f"<DialTargets in {self._networks!r}>"
+
+
+def may_dial(host: IPv4Address | IPv6Address, networks: LocalNetworks) -> bool:
+    """Return whether a registry dials `host` for a stranger."""
+    if host.is_loopback or host.is_unspecified or host.is_multicast:
+        return False
+    return networks.contains(str(host))

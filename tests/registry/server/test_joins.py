@@ -1,0 +1,363 @@
+"""What a joiner says is a claim: over sessions and REST, with a token and in protected mode."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from blog.core.instance import Instance, Load, State
+from blog.registry.server.admission import IS_RESERVED
+from blog.registry.server.session import SILENT_AFTER, ServerSession
+from blog.registry.server.transitions import RemovalCause
+from tests.registry.server.strangers import (
+    HERE,
+    OTHER,
+    STRANGER,
+    RawSession,
+    ask,
+    protected,
+    put,
+    raw_session,
+)
+from tests.registry.server.test_rest import AUTH
+from tests.registry.server.test_service import World, a_world
+
+OLD = "1970-01-01T00:00:00Z"
+
+
+@asynccontextmanager
+async def a_pair() -> AsyncIterator[tuple[World, RawSession, RawSession]]:
+    """Run a registry with a token; give two sessions that have it."""
+    async with (
+        a_world() as world,
+        raw_session(world, **AUTH) as one,
+        raw_session(world, **AUTH) as two,
+    ):
+        yield world, one, two
+
+
+async def joined(session: RawSession, id_: str, service: str = "posts", **others: object) -> None:
+    """Join and wait until the registry says so."""
+    await session.join(id_, service, **others)
+    await session.receive("joined")
+
+
+async def refused(session: RawSession, id_: str, service: str = "posts", **others: object) -> str:
+    """Join and be refused; return why."""
+    await session.join(id_, service, **others)
+    return str((await session.receive("closed"))["why"])
+
+
+def ids(world: World) -> set[str]:
+    """Return who is in the table."""
+    return {row.id for row in world.registry.membership.instances}
+
+
+async def test_another_session_cannot_take_an_id() -> None:
+    """With the token too: the first one is untouched, is heard, and drains."""
+    async with (
+        a_world() as world,
+        raw_session(world, **AUTH) as first,
+        raw_session(world, **AUTH) as other,
+    ):
+        await joined(first, "p1", address="127.0.0.1:2")
+        assert "another session" in await refused(other, "p1", address="127.0.0.1:3")
+        row = world.registry.membership.get("p1")
+        assert row is not None
+        assert row.address == "127.0.0.1:2"
+        await first.send("drain")
+        await first.receive("drained")
+
+
+async def test_the_same_process_has_its_id_back_at_once() -> None:
+    """Its old connection is half open: what comes over that is not its any more."""
+    async with a_pair() as (world, old, new):
+        await joined(old, "p1", key="secret")
+        await old.send("drain")
+        await joined(new, "p1", key="secret")
+        closed = await old.receive("closed")
+        assert (closed["code"], closed["why"]) == (1013, "your id belongs to another session now")
+        assert world.registry.has_session("p1")
+        async with raw_session(world, **AUTH) as thief:
+            assert "another process" in await refused(thief, "p1", key="secreT")
+
+
+async def test_a_client_proves_itself_over_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One secret per process, another one for each."""
+    keys: list[tuple[str, str | None]] = []
+    async with a_world() as world:
+        join = world.registry.joins.join
+
+        def noted(session: ServerSession, instance: Instance, key: str | None = None) -> bool:
+            keys.append((instance.id, key))
+            return join(session, instance, key)
+
+        monkeypatch.setattr(world.registry.joins, "join", noted)
+        await world.open(await world.stub("p1"))
+        await world.open(await world.stub("p2"))
+        [session] = world.registry.publisher.sessions_of("p1")
+        await session.socket.close()
+        async with asyncio.timeout(10):
+            while len(keys) < 3:
+                await asyncio.sleep(0.01)
+    found = [key for id_, key in keys if id_ == "p1"]
+    assert found[0] == found[1] is not None
+    assert len(found[0] or "") >= 20
+    assert keys[1][1] not in (None, found[0])
+
+
+async def test_the_key_is_shown_to_nobody() -> None:
+    """Neither in rows nor in tables."""
+    async with (
+        a_world() as world,
+        raw_session(world, **AUTH) as first,
+        raw_session(world, **AUTH) as other,
+    ):
+        await joined(first, "p1", key="very-secret")
+        await other.send("join", follow=["*"])
+        snapshot = await other.receive("snapshot")
+        _, body = await ask_with_token(world, "v1/services")
+        assert "very-secret" not in f"{snapshot} {body} {world.registry!r}"
+
+
+async def ask_with_token(world: World, path: str) -> tuple[int, object]:
+    """Read from the registry."""
+    async with world.http.get(world.url + path, headers=AUTH) as response:
+        return response.status, await response.json()
+
+
+async def test_an_older_version_has_its_id_back_once_the_old_session_is_silent() -> None:
+    """It sends no key; its heartbeats would have come."""
+    async with a_world() as world, raw_session(world, **AUTH) as old:
+        await joined(old, "p1")
+        [session] = world.registry.publisher.sessions_of("p1")
+        for _ in range(SILENT_AFTER):
+            session.send_keep_alive()
+        async with raw_session(world, **AUTH) as new:
+            await joined(new, "p1")
+            assert (await old.receive("closed"))["code"] == 1013
+            assert world.registry.publisher.sessions_of("p1")
+
+
+async def test_of_two_at_once_one_has_the_id() -> None:
+    """Both joins are in the registry's hands in one turn of its loop."""
+    async with a_pair() as (_, one, two):
+        await asyncio.gather(one.join("p1"), two.join("p1"))
+        first, second = await asyncio.gather(
+            one.receive("joined", "closed"), two.receive("joined", "closed")
+        )
+        assert sorted((first["type"], second["type"])) == ["closed", "joined"]
+
+
+@pytest.mark.parametrize(("id_", "service"), [("p2", "posts"), ("p1", "comments")])
+async def test_a_session_is_of_one_instance(id_: str, service: str) -> None:
+    """It cannot become another one, or another service."""
+    async with a_world() as world, raw_session(world, **AUTH) as session:
+        await joined(session, "p1")
+        assert "another" in await refused(session, id_, service)
+        assert "p2" not in ids(world)
+
+
+async def test_a_session_without_its_id_changes_nothing() -> None:
+    """Its leave, drain, ready and heartbeats are those of nobody."""
+    async with a_pair() as (world, old, new):
+        await joined(old, "p1", key="k")
+        [session] = world.registry.publisher.sessions_of("p1")
+        world.registry.membership.remove("p1", RemovalCause.SILENT)
+        await joined(new, "p1", key="other")
+        assert session.instance_id is None
+        for kind in ("ready", "drain", "leave", "beat"):
+            if not old.socket.closed:
+                await old.send(kind)
+        await old.receive("closed")
+        row = world.registry.membership.get("p1")
+        assert row is not None
+        assert row.state is State.STARTING
+
+
+async def test_a_lease_and_a_session_do_not_share_an_id() -> None:
+    """Whoever was first keeps it, whatever the other one puts, renews or deletes."""
+    async with (
+        a_world() as world,
+        raw_session(world, **AUTH) as session,
+        raw_session(world, **AUTH) as other,
+    ):
+        await joined(session, "p1")
+        stub = await world.stub("x1")
+        address = f"127.0.0.1:{stub.server.port}"
+        assert await status(world, "PUT", "posts/instances/p1", {"address": address}) == 409
+        assert await status(world, "PUT", "posts/instances/p1") == 409
+        assert await status(world, "PUT", "other/instances/x1", {"address": address}) == 200
+        assert "lease" in await refused(other, "x1", "other")
+        assert ids(world) == {"p1", "x1"}
+
+
+async def test_another_services_instance_is_not_there() -> None:
+    """404 for its renewal and its removal, 409 for what would replace it; forced or not."""
+    async with a_world() as world:
+        stub = await world.stub("foreign-1")
+        address = f"127.0.0.1:{stub.server.port}"
+        assert await status(world, "PUT", "other/instances/foreign-1", {"address": address}) == 200
+        for query in ("", "?force=true"):
+            assert await status(world, "DELETE", f"posts/instances/foreign-1{query}") == 404
+        assert await status(world, "PUT", "posts/instances/foreign-1") == 404
+        assert await status(world, "PUT", "posts/instances/foreign-1", {"address": address}) == 409
+        assert ids(world) == {"foreign-1"}
+
+
+async def status(world: World, method: str, path: str, body: object = None) -> int:
+    """Call the registry with the token; return the status."""
+    options: dict[str, Any] = {} if body is None else {"json": body}
+    async with world.http.request(
+        method, f"{world.url}v1/services/{path}", headers=AUTH, **options
+    ) as response:
+        return response.status
+
+
+async def test_a_lease_belongs_to_the_address_that_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a token another address neither overwrites, renews nor ends it; this machine does."""
+    async with protected(monkeypatch) as world:
+        stub = await world.stub("x1")
+        address = f"127.0.0.1:{stub.server.port}"
+        assert (await put(world, "other", "x1", address, STRANGER))[0] == 200
+        assert (await put(world, "other", "x1", "127.0.0.1:1", OTHER))[0] == 409
+        assert (await put(world, "other", "x1", None, OTHER))[0] == 403
+        path = "v1/services/other/instances/x1"
+        assert (await ask(world, "DELETE", path, OTHER))[0] == 403
+        assert (await put(world, "other", "x1", None, STRANGER))[0] == 200
+        assert (await ask(world, "DELETE", path, HERE))[0] == 204
+
+
+async def test_no_claim_of_a_start_comes_first() -> None:
+    """1970, year 1 and the far future: the order is the registry's, over both ways in."""
+    async with (
+        a_world() as world,
+        raw_session(world, **AUTH) as first,
+        raw_session(world, **AUTH) as evil,
+    ):
+        before = datetime.now(UTC)
+        await joined(first, "p1")
+        await joined(evil, "e1", "evil", started_at=OLD)
+        rows = {row.service: row for row in world.registry.membership.instances}
+        assert before <= rows["posts"].started_at < rows["evil"].started_at
+        assert rows["evil"].running_since >= before
+
+
+async def test_the_order_of_services_outlives_a_restart() -> None:
+    """What was known before comes before what is new, however fast that joins."""
+    stored: list[list[str]] = []
+    async with a_world(
+        known_services={"posts": 1, "comments": 1}, remember_services=lambda it: stored.append(list(it))
+    ) as world:
+        for id_, service in (("n1", "new"), ("c1", "comments"), ("p1", "posts")):
+            await (await world.open(await world.stub(id_), service)).ready()
+        rows = sorted(world.registry.membership.instances, key=lambda row: row.started_at)
+        assert [row.id for row in rows] == ["p1", "c1", "n1"]
+        async with asyncio.timeout(10):
+            while not stored or len(stored[-1]) < 3:
+                await asyncio.sleep(0.01)
+        assert stored[-1] == ["posts", "comments", "new"]
+
+
+@pytest.mark.parametrize("service", ["bus", "gateway", "registry", "master"])
+async def test_a_reserved_name_is_refused_to_a_second_stranger(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over sessions and REST; it is in as soon as the first one is gone."""
+    async with protected(monkeypatch) as world, raw_session(world, STRANGER) as first:
+        await joined(first, "a", service)
+        async with raw_session(world, OTHER) as second:
+            assert await refused(second, "b", service) == IS_RESERVED
+            assert second.socket.close_code == 1013
+        assert (await put(world, service, "c", "127.0.0.1:1", OTHER))[0] == 403
+        await first.send("leave")
+        async with raw_session(world, OTHER) as second:
+            async with asyncio.timeout(10):
+                while "a" in ids(world):
+                    await asyncio.sleep(0.01)
+            await joined(second, "b", service)
+            assert ids(world) == {"b"}
+
+
+async def test_a_trusted_bus_puts_a_strangers_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who came first does not decide who is believed."""
+    async with (
+        protected(monkeypatch) as world,
+        raw_session(world, STRANGER) as fake,
+        raw_session(world) as real,
+    ):
+        await joined(fake, "a", "bus", metadata={"log": "one"})
+        await joined(real, "b", "bus", metadata={"log": "one"})
+        assert (await fake.receive("closed"))["code"] == 1013
+        assert ids(world) == {"b"}
+
+
+async def test_with_a_token_there_may_be_several_of_a_reserved_name() -> None:
+    """Two gateways, two buses."""
+    async with a_pair() as (world, one, two):
+        await joined(one, "a", "gateway")
+        await joined(two, "b", "gateway")
+        assert ids(world) == {"a", "b"}
+
+
+async def test_what_a_stranger_expects_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of a master, and ids, count only from who is trusted."""
+    async with protected(monkeypatch, known_services={"posts": 1}) as world:
+        for peer, is_heard in ((STRANGER, False), (HERE, True)):
+            async with raw_session(world, peer) as session:
+                await session.send("join", expects={"evil": 9}, known=["ghost"])
+                await session.receive("joined")
+                table = repr(world.registry.membership._completeness)
+                assert ("evil" in table, "1 by id" in table) == (is_heard, is_heard)
+
+
+async def test_a_stranger_sends_no_huge_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not even parsed; who is trusted may list every instance that it knows."""
+    known = [f"{number:060}" for number in range(30_000)]
+    async with protected(monkeypatch) as world:
+        async with raw_session(world, STRANGER) as session:
+            await session.send("join", known=known)
+            assert (await session.receive("closed"))["code"] == 1009
+        async with raw_session(world) as session:
+            await session.send("join", known=known)
+            await session.receive("joined")
+
+
+async def test_a_huge_row_is_refused_with_its_bound() -> None:
+    """Over sessions and REST; nobody else hears of it."""
+    routes = [{"method": "GET", "pattern": f"/x{number}"} for number in range(1_001)]
+    async with a_world() as world, raw_session(world, **AUTH) as session:
+        assert await refused(session, "p1", routes=routes) == "routes: at most 1000, not 1001"
+        body = {"address": "127.0.0.1:1", "routes": routes}
+        assert await status(world, "PUT", "posts/instances/p1", body) == 422
+        assert not ids(world)
+        async with raw_session(world, **AUTH) as other:
+            await other.send("join", follow=[f"s{number}" for number in range(1_001)])
+            assert "follow" in (await other.receive("closed"))["why"]
+
+
+@pytest.mark.parametrize("load", ['{"loop_lag_ms": 1e999}', '{"in_flight": 1e30}', '{"in_flight": -1}'])
+async def test_a_load_that_is_no_number_of_ours_changes_nothing(load: str) -> None:
+    """It would be in the table that everybody reads; it counts as a heartbeat all the same."""
+    async with a_world() as world, raw_session(world, **AUTH) as session:
+        await joined(session, "p1")
+        await session.send("beat", load={"in_flight": 7})
+        await session.socket.send_str(f'{{"type": "beat", "load": {load}}}')
+        await session.send("join", instance=None)  # its response comes after the heartbeats
+        await session.receive("joined")
+        found = world.registry.membership.get("p1")
+        assert found is not None
+        assert found.load == Load(in_flight=7)
+
+
+async def test_a_bus_with_another_log_does_not_join_by_put() -> None:
+    """Nor does one that says of itself that it adopts, or that has none."""
+    async with a_world() as world, raw_session(world, **AUTH) as session:
+        await joined(session, "b1", "bus", metadata={"log": "one"})
+        for metadata in ({"log": "two", "adopt": "true"}, {}):
+            body = {"address": "127.0.0.1:1", "metadata": metadata}
+            assert await status(world, "PUT", "bus/instances/b2", body) == 409
+        assert world.registry.log_identity.current == "one"
