@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, cast
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.contract import Service
 from blog.core.events import Envelope, Event
 from blog.core.ids import new_id
+from blog.core.net.access_policy import AccessPolicy
 from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient
 from blog.eventlog.wire import Head
 from blog.lifecycle.member import Member

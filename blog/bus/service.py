@@ -12,12 +12,12 @@ from blog.bus.api.routes import Routes
 from blog.bus.delivery.delivery import Delivery
 from blog.bus.log.log import EventLog
 from blog.bus.metrics import BusCollector
-from blog.core.access_policy import AccessPolicy
 from blog.core.background import background
 from blog.core.errors import SettingsError
 from blog.core.files.data_dir import unusable
 from blog.core.files.lock import LockedError
 from blog.core.logs import get_logger
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.settings import Settings
 from blog.eventlog.wire import SERVICE
 from blog.http.limits import server_options

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.logs import get_logger
 from blog.core.net.access_control import access_control
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.net.address import Address, AddressError
 from blog.core.settings import Settings
 from blog.core.web import problems

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.files.atomic import write_atomically
 from blog.core.files.data_dir import unusable
 from blog.core.logs import get_logger
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.settings import Settings
 from blog.gateway.known_services import SERVICES, read_services, services_writer
 from blog.lifecycle.lifecycle import Lifecycle

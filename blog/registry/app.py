@@ -2,8 +2,8 @@
 
 from aiohttp import hdrs, web
 
-from blog.core.access_policy import Access
 from blog.core.net.access_control import access_control
+from blog.core.net.access_policy import Access
 from blog.core.web import is_probe, problems
 from blog.registry.log_identity import LOG_PATH
 from blog.registry.server.log_api import LogAPI

@@ -5,10 +5,10 @@ from functools import partial
 
 from prometheus_client import Gauge
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.background import background
 from blog.core.contract import Service
 from blog.core.logs import get_logger
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.settings import Settings, load
 from blog.eventlog.client import EventLogClient
 from blog.http.limits import BODY_LIMIT, server_options

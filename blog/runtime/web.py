@@ -13,10 +13,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
-from blog.core.access_policy import Access, AccessPolicy
 from blog.core.contract import PAGES, Endpoint, Meta, Service
 from blog.core.decision import Unchanged, Written
 from blog.core.net.access_control import access_control
+from blog.core.net.access_policy import Access, AccessPolicy
 from blog.core.operator import PATH as OPERATOR_PATH
 from blog.core.reactions import PATH, read_delivery
 from blog.core.refusals import refused_pattern

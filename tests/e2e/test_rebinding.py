@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, async_playwright
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.clock import SystemClock
+from blog.core.net.access_policy import AccessPolicy
 from blog.registry.app import registry_app
 from blog.registry.server.service import Registry
 from tests.e2e.readers import chromium

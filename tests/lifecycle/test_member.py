@@ -13,12 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from blog.core.access_policy import Access, AccessPolicy
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
 from blog.core.instance import State
 from blog.core.net.access_control import access_control
+from blog.core.net.access_policy import Access, AccessPolicy
 from blog.core.net.address import Address
 from blog.core.settings import Settings, load
 from blog.core.web import problems

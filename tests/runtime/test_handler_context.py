@@ -7,10 +7,10 @@ import aiohttp
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.clock import SystemClock
 from blog.core.contract import Peers, Service
 from blog.core.errors import Unavailable
+from blog.core.net.access_policy import AccessPolicy
 from blog.lifecycle.member import Member
 from blog.registry.client.discovery import Discovery
 from blog.runtime.handler_context import HandlerContext

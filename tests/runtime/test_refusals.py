@@ -11,10 +11,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.clock import SystemClock
 from blog.core.contract import PeerResponse
 from blog.core.errors import NotFound, TooMany
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.refusals import refused_path
 from blog.lifecycle.member import Member
 from blog.registry.client.discovery import Discovery

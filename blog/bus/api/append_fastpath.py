@@ -14,9 +14,9 @@ from multidict import MultiDict
 
 from blog.bus.api.append_request import read_append
 from blog.bus.log.log import EventLog
-from blog.core.access_policy import Access, AccessPolicy
 from blog.core.clock import Clock
 from blog.core.errors import BlogError, TooLarge, status_of
+from blog.core.net.access_policy import Access, AccessPolicy
 from blog.core.net.codings import must_be_plain
 from blog.core.web import (
     PROBLEM_TYPE,

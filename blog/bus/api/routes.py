@@ -8,10 +8,10 @@ from blog.bus.api.append_request import read_append
 from blog.bus.api.follow import FollowStreams
 from blog.bus.log.log import EventLog
 from blog.bus.log.tail import EventFilter
-from blog.core.access_policy import Access, AccessPolicy
 from blog.core.errors import NotFound
 from blog.core.events import BATCH_TYPE, EVENT_TYPE
 from blog.core.net.access_control import access_control
+from blog.core.net.access_policy import Access, AccessPolicy
 from blog.core.web import is_probe, number, problems, read_body
 from blog.eventlog.wire import (
     APPEND_TYPES,

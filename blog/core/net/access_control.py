@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from blog.core.access_policy import Access, AccessPolicy
+from blog.core.net.access_policy import Access, AccessPolicy
 from blog.core.net.peer import peer_of
 
 

@@ -10,6 +10,7 @@ from blog.core.printable import printable
 from blog.registry.messages import FromInstance, FromRegistry
 from blog.registry.reading import SessionReader, read_from_registry
 
+_REJECTED = (aiohttp.WSCloseCode.POLICY_VIOLATION, aiohttp.WSCloseCode.TRY_AGAIN_LATER)
 _DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 MAX_MISSED_HEARTBEATS = 3
@@ -31,7 +32,7 @@ class RegistryConnection:
         self.announced: str | None = None
         """The address that this registry was told."""
         self.rejection: str | None = None
-        """Why the registry ended the session, if it did so because of what we sent."""
+        """Why the registry ended the session, if it refused what we are or sent, for now or for good."""
         self._reader: SessionReader[FromRegistry] = SessionReader(read_from_registry, url=url)
         self._queue: asyncio.Queue[FromInstance] = asyncio.Queue()
         self._missed_heartbeats = 0
@@ -68,7 +69,7 @@ class RegistryConnection:
             await running.wait()
             self._missed_heartbeats = 0
             if frame.type not in _DATA:
-                is_rejected = self.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+                is_rejected = self.socket.close_code in _REJECTED
                 self.rejection = printable(frame.extra or "without a reason") if is_rejected else None
                 return None
             message = self._reader.read(frame.data)

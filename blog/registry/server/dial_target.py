@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Self
 
-from blog.core.local_networks import LocalNetworks
 from blog.core.net.address import Address
+from blog.core.net.local_networks import LocalNetworks
 
 _RESOLVERS = 4  # threads of their own: a name that takes long must not keep the names of others waiting
 

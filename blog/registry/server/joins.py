@@ -7,10 +7,10 @@ between the check and the row nobody else has a turn.
 from collections.abc import Callable
 from datetime import datetime
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, TooMany
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
+from blog.core.net.access_policy import AccessPolicy
 from blog.registry.log_identity import LogIdentity
 from blog.registry.server.admission import RESERVED, why_not_name, why_not_row
 from blog.registry.server.join_order import JoinOrder

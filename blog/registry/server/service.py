@@ -12,11 +12,11 @@ from typing import Any, Self
 from aiohttp import WSCloseCode
 from prometheus_client.registry import Collector
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.background import TaskSupervisor, background
 from blog.core.clock import Clock
 from blog.core.ids import new_id
 from blog.core.logs import get_logger
+from blog.core.net.access_policy import AccessPolicy
 from blog.registry.log_identity import BUS, LOG_KEY, LogIdentity
 from blog.registry.server.completeness import ServiceMemory
 from blog.registry.server.dial_back import DialBacks

@@ -20,8 +20,8 @@ from aiohttp import web
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
-from blog.core.access_policy import Access, AccessPolicy
 from blog.core.net.access_control import access_control
+from blog.core.net.access_policy import Access, AccessPolicy
 from blog.core.net.http_server import app_runner
 from blog.core.web import parsed, problems, read_all, read_body, requires_instance
 

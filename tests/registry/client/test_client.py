@@ -421,11 +421,12 @@ async def test_a_registry_of_a_later_version_is_followed_as_far_as_it_is_underst
     ]
 
 
-async def test_why_a_registry_rejects_what_it_gets_is_said_once() -> None:
+@pytest.mark.parametrize("code", [1008, 1013])  # for good, and for now: the id is taken, say
+async def test_why_a_registry_rejects_what_it_gets_is_said_once(code: int) -> None:
     """In its words, and not again with each of the tries that follow."""
     reason = "join.instance.address: it is nowhere\x1b[2J"
     with capture_logs() as logged:
-        async with registry_of_a_later_version(close=(1008, reason.encode())) as (client, _):
+        async with registry_of_a_later_version(close=(code, reason.encode())) as (client, _):
             failures = client._failures[client._registries[0]]
             while failures.count < 3:
                 await asyncio.sleep(0.01)

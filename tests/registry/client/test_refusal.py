@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.clock import SystemClock
-from blog.core.local_networks import LocalNetworks
+from blog.core.net.access_policy import AccessPolicy
+from blog.core.net.local_networks import LocalNetworks
 from blog.registry.app import registry_app
 from blog.registry.client.client import RegistryClient
 from blog.registry.server.service import Registry

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from blog.core.access_policy import AccessPolicy
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.net.peer import peer_of
 from blog.registry.server import dial_target, rest, session_handler
 from tests.registry.server.test_service import World, a_world

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from blog.core.local_networks import LocalNetworks
+from blog.core.net.local_networks import LocalNetworks
 from blog.registry.server.dial_target import DialTargets, NotAllowedError, may_dial
 
 NEAR = ("10.1.2.3/16", "fd00::3/64", "127.0.0.1/8", "::1/128")

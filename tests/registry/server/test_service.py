@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.core.access_policy import AccessPolicy
 from blog.core.clock import Clock, SystemClock
 from blog.core.instance import Instance, State
+from blog.core.net.access_policy import AccessPolicy
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.app import registry_app
 from blog.registry.client.client import RegistryClient

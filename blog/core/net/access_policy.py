@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from blog.core.errors import Forbidden, Unauthorized
-from blog.core.local_networks import LocalNetworks, plain_address
 from blog.core.logs import get_logger
+from blog.core.net.local_networks import LocalNetworks, ip_of
 from blog.core.tokens import is_authorized
 
 BROWSER_HEADERS = (
@@ -142,7 +142,7 @@ class AccessPolicy:
 
 def is_loopback(peer: str) -> bool:
     """Return whether a peer is this machine, by its loopback address."""
-    address = plain_address(peer)
+    address = ip_of(peer)
     return address is not None and address.is_loopback
 
 

@@ -6,9 +6,9 @@ import pytest
 from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
-from blog.core.access_policy import BROWSER_HEADERS, PROXY_HEADERS, Access, AccessPolicy
 from blog.core.errors import Forbidden, Unauthorized
-from blog.core.local_networks import LocalNetworks
+from blog.core.net.access_policy import BROWSER_HEADERS, PROXY_HEADERS, Access, AccessPolicy
+from blog.core.net.local_networks import LocalNetworks
 
 TOKEN = "token-of-a-test-blog"
 SENT = {"Authorization": f"Bearer {TOKEN}"}
@@ -186,7 +186,7 @@ def test_what_is_near(
 ) -> None:
     """Private networks only: who shares a public one with us is anybody."""
     found = frozenset(map(ip_interface, interfaces))
-    monkeypatch.setattr("blog.core.local_networks.interfaces", lambda: found)
+    monkeypatch.setattr("blog.core.net.local_networks.interfaces", lambda: found)
     assert LocalNetworks().contains(host) is is_near
 
 
@@ -200,8 +200,8 @@ def test_a_network_that_is_joined_later_is_found(monkeypatch: pytest.MonkeyPatch
         looks += 1
         return frozenset(found)
 
-    monkeypatch.setattr("blog.core.local_networks.interfaces", interfaces)
-    monkeypatch.setattr("blog.core.local_networks.time.monotonic", lambda: now)
+    monkeypatch.setattr("blog.core.net.local_networks.interfaces", interfaces)
+    monkeypatch.setattr("blog.core.net.local_networks.time.monotonic", lambda: now)
     networks = LocalNetworks()
     assert not any(networks.contains("10.9.0.1") for _ in range(100))
     assert looks == 1

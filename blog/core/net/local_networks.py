@@ -5,6 +5,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 
 import psutil
 
+from blog.core.net.peer import plain_ip
+
 # seconds; a container may be connected to another network while it runs, and disconnected from one
 _REFRESH, _KEEP = 1.0, 10.0
 _REMEMBERED = 10_000  # hosts
@@ -37,7 +39,7 @@ class LocalNetworks:
         self._near.clear()
 
     def _knows(self, host: str) -> bool:
-        address = plain_address(host)
+        address = ip_of(host)
         return address is not None and any(
             address == one.ip or (not one.network.is_global and address in one.network)
             for one in self._interfaces
@@ -48,16 +50,12 @@ class LocalNetworks:
         return f"<LocalNetworks {', '.join(sorted(map(str, self._interfaces)))}>"
 
 
-def plain_address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return an IP address as it is compared: no zone, and IPv4 that is written as IPv6 is IPv4.
-
-    None for what is no IP address.
-    """
+def ip_of(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address of an end of a connection; None for what is none."""
     try:
-        address = ip_address(host.partition("%")[0])
+        return ip_address(plain_ip(host))
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def interfaces() -> frozenset[IPv4Interface | IPv6Interface]:
