@@ -12,6 +12,7 @@ from blog.core.net.http_client import client_session
 from blog.core.output import say
 from blog.core.settings import Settings, load
 from blog.gateway.known_log import LOG_ID, write_log_id
+from blog.master.ports import known_token
 from blog.registry.client.log_adoption import AdoptionRefusedError, adopt_log
 
 _WITH_REGISTRY = ("gateway", "registry")
@@ -32,26 +33,30 @@ def restore(file: Path) -> None:
     """Put a copy back in place."""
     path = _path()
     report = maintenance.restore(file, path)
-    # registries in the same data directory are updated here; others need `--adopt`
+    # registries in the same data directory are updated here; others have to be told
     for known in path.parent.parent.glob(f"*/{LOG_ID}"):
         write_log_id(known, report.identity)
     say(f"{path}: {report.events} events, now as log {report.identity}.")
-    say("A registry elsewhere, or one that runs, knows the log before: `blog bus --adopt` once.")
+    say(
+        "A registry elsewhere, or one that runs, knows the log before; there: `blog log adopt"
+        f" {report.identity}`."
+    )
 
 
 def adopt(identity: str) -> int:
     """Make the log `identity` the one that registries accept; return 0 if all of them do, else 1."""
     settings = load(Settings)
-    return asyncio.run(_adopt(identity, _registries(settings), settings.secret))
+    token = settings.secret or known_token(settings.data_dir)
+    return asyncio.run(_adopt(identity, _registries(settings, token), token))
 
 
-def _registries(settings: Settings) -> list[str]:
+def _registries(settings: Settings, token: str | None) -> list[str]:
     """Return the URLs of the registries: those of this machine, where no token is needed, come first.
 
     Without a token the others refuse.
     """
     here = [one.url for service in _WITH_REGISTRY for one in local_instances_of(service, settings)]
-    if here and settings.secret is None:
+    if here and token is None:
         return here
     return list(dict.fromkeys((*here, *registries(settings))))
 

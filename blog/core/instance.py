@@ -27,8 +27,6 @@ MAX_COUNT = 2**53
 LB_POLICY_KEY = "turn"
 """In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""
 
-_MAX_NUMBER = 2**53 - 1  # what every reader of JSON keeps exact (RFC 8259 §6)
-
 
 class State(StrEnum):
     """`starting → ready → draining → gone`; `suspect` stands beside `ready`."""

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from blog.core.errors import Forbidden, Unauthorized
-from blog.core.logs import get_logger
 from blog.core.net.local_networks import LocalNetworks, ip_of
+from blog.core.net.refusal_log import RefusalLog
 from blog.core.tokens import is_authorized
 
 BROWSER_HEADERS = (
@@ -26,10 +26,6 @@ PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"
 """Of a reverse proxy: the peer is not who asks."""
 
 _INSTANCE = "Blog-Instance"
-_SAID_FOR = 60.0  # seconds in which the same refusal is logged once
-_SAID_AT_MOST = 1000  # refusals that are remembered for that
-
-log = get_logger()
 
 
 class Access(StrEnum):
@@ -67,8 +63,8 @@ class AccessPolicy:
         self._tokens = tuple(tokens)
         self.networks = networks or LocalNetworks()
         """The networks whose hosts get responses in protected mode."""
-        self._now = now
-        self._said: dict[tuple[str, str, str], float] = {}
+        self.refusals = RefusalLog(now)
+        """Where what was refused is logged, here and by what else decides about joiners."""
 
     def check(self, access: Access, *, peer: str, headers: Headers, route: str = "") -> None:
         """Raise Unauthorized or Forbidden where the request may not have what it asks for; log that.
@@ -82,23 +78,12 @@ class AccessPolicy:
             else:
                 self._check_origin(access, peer, headers)
         except (Forbidden, Unauthorized) as error:
-            self.log_refusal(peer, route, error.detail)
+            self.refusals.log(peer, route, error.detail)
             raise
 
     def is_trusted(self, peer: str) -> bool:
         """Return whether what `peer` says about others counts: it has the token, or is this machine."""
         return not self.is_protected or is_loopback(peer)
-
-    def log_refusal(self, peer: str, route: str, reason: str, **fields: str) -> None:
-        """Log a refusal, once per minute for a peer, a route and a reason."""
-        now = self._now()
-        key = (peer, route, reason)
-        if now - self._said.get(key, float("-inf")) < _SAID_FOR:
-            return
-        if len(self._said) >= _SAID_AT_MOST:
-            self._said.clear()
-        self._said[key] = now
-        log.warning("request.refused", peer=peer, route=route, reason=reason, **fields)
 
     def _check_token(self, access: Access, headers: Headers) -> None:
         if access in (Access.PROBE, Access.PUBLIC):

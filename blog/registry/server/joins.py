@@ -89,12 +89,20 @@ class Joins:
         self._check(instance, joiner, held)
         if not self._log_identity.accepts(instance):
             return False
-        for other in self._publisher.sessions_of(instance.id):
-            if other is not session:
-                self._release(other, _REPLACED)
+        self._replace_others(session, instance.id, is_same=held is not None and held.is_same_process(key))
         self._publisher.set_instance(session, instance.id)
         self._enter(instance, joiner, held, None)
         return True
+
+    def _replace_others(self, session: ServerSession, instance_id: str, *, is_same: bool) -> None:
+        """Release the other sessions of an id.
+
+        A process may have several: a registry has two names, as for the gateway that it runs in. Of
+        those only one whose connection is broken goes.
+        """
+        for other in self._publisher.sessions_of(instance_id):
+            if other is not session and (other.is_silent or not is_same):
+                self._release(other, _REPLACED)
 
     def put_lease(self, instance: Instance, peer: str, ttl: float) -> None:
         """Add the lease that `peer` puts, or renew it with another row. Raises JoinRefusedError."""

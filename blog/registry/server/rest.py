@@ -17,6 +17,7 @@ from blog.registry.server.ownership import Holder
 from blog.registry.server.service import Registry
 from blog.registry.server.transitions import RemovalCause
 
+_INSTANCE = "/v1/services/{service}/instances/{id}"
 _WATCH_TIMEOUT = 60.0
 
 
@@ -42,10 +43,9 @@ class RestAPI:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to mount."""
-        instance = "/v1/services/{service}/instances/{id}"
         return [
-            web.put(instance, self._put),
-            web.delete(instance, self._delete),
+            web.put(_INSTANCE, self._put),
+            web.delete(_INSTANCE, self._delete),
             web.get("/v1/services", self._all),
             web.get("/v1/services/{service}", self._of_service),
             web.get("/v1/watch", self._watch),
@@ -64,7 +64,7 @@ class RestAPI:
         try:
             self._registry.joins.put_lease(instance, peer, lease.ttl)
         except JoinRefusedError as refused:
-            self._registry.policy.log_refusal(peer, request.path, str(refused))
+            self._registry.policy.refusals.log(peer, _INSTANCE, str(refused))
             raise refused.kind(f"{refused}.") from None
         self._registry.schedule_delta()
         if known is None or known.state is State.STARTING or known.address != lease.address:

@@ -26,6 +26,7 @@ from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
+_ROUTE = "/v1/session"
 _MAX_MESSAGE = 4 << 20  # bytes; a follower lists every instance that it knows
 _MAX_OF_STRANGER = 1 << 20  # what it lists is not read, and what is large takes long to parse
 
@@ -69,7 +70,7 @@ class SessionHandler:
                 if message is not None:
                     self._handle(session, message)
             except ProtocolError as error:
-                log.warning("session.rejected", peer=session.peer, reason=str(error))
+                self._registry.policy.refusals.log(session.peer, _ROUTE, str(error))
                 await session.close(str(error))
                 return
             except JoinRefusedError as refused:
@@ -77,7 +78,7 @@ class SessionHandler:
                 return
 
     async def _refuse(self, session: ServerSession, refused: JoinRefusedError) -> None:
-        self._registry.policy.log_refusal(session.peer, "/v1/session", str(refused))
+        self._registry.policy.refusals.log(session.peer, _ROUTE, str(refused))
         code = WSCloseCode.POLICY_VIOLATION if refused.is_final else WSCloseCode.TRY_AGAIN_LATER
         await session.close(str(refused), code)
 
@@ -146,7 +147,7 @@ class SessionHandler:
         session.is_turned_away = not self._registry.joins.join(session, instance, key)
         if session.is_turned_away:
             advice = self._registry.log_identity.advice
-            self._registry.policy.log_refusal(session.peer, "/v1/session", advice, id=instance.id)
+            self._registry.policy.refusals.log(session.peer, _ROUTE, advice, id=instance.id)
         else:
             self._registry.on_reached(session.local_host)
             log.info("instance.joined", id=instance.id, address=instance.address, peer=session.peer)

@@ -132,16 +132,6 @@ def test_a_refusal_is_logged_once_a_minute_for_each_peer() -> None:
     assert TOKEN not in str(lines) + repr(policy)
 
 
-def test_who_refuses_everybody_forgets_before_memory_is_full() -> None:
-    """A million addresses are not a million rows."""
-    policy = AccessPolicy((TOKEN,), now=lambda: 0.0)
-    with capture_logs():
-        for number in range(3000):
-            with pytest.raises(Unauthorized):
-                policy.check(Access.INTERNAL, peer=str(number), headers=CIMultiDict())
-    assert len(policy._said) <= 1000
-
-
 @pytest.mark.parametrize(
     ("peer", "tokens", "is_trusted"),
     [

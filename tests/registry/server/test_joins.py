@@ -73,16 +73,25 @@ async def test_another_session_cannot_take_an_id() -> None:
 
 
 async def test_the_same_process_has_its_id_back_at_once() -> None:
-    """Its old connection is half open: what comes over that is not its any more."""
+    """Its old connection is half open, and goes; nobody else gets the id meanwhile."""
     async with a_pair() as (world, old, new):
         await joined(old, "p1", key="secret")
-        await old.send("drain")
+        [session] = world.registry.publisher.sessions_of("p1")
+        session._missed_heartbeats = SILENT_AFTER + 1
         await joined(new, "p1", key="secret")
         closed = await old.receive("closed")
         assert (closed["code"], closed["why"]) == (1013, "your id belongs to another session now")
         assert world.registry.has_session("p1")
         async with raw_session(world, **AUTH) as thief:
             assert "another process" in await refused(thief, "p1", key="secreT")
+
+
+async def test_a_process_that_knows_a_registry_by_two_names_has_two_sessions_there() -> None:
+    """A gateway knows its own by loopback and by the name that others use: neither session ends the other."""
+    async with a_pair() as (world, one, other):
+        for session in (one, other, one, other):
+            await joined(session, "p1", key="secret")
+        assert len(world.registry.publisher.sessions_of("p1")) == 2
 
 
 async def test_a_client_proves_itself_over_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:

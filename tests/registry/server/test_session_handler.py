@@ -167,7 +167,7 @@ async def test_a_joiner_that_cannot_be_read_is_told_why_and_it_is_said() -> None
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
         assert message.extra is not None
         assert message.extra.startswith("join.instance.address: ")
-        [line] = [one for one in logged if one["event"] == "session.rejected"]
+        [line] = [one for one in logged if one["event"] == "request.refused"]
         assert line["reason"].startswith("join.instance.address: ")
     async with a_world() as world, speaking(world) as socket:
         await socket.send_json({"type": "join"})
