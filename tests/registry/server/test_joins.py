@@ -87,7 +87,7 @@ async def test_the_same_process_has_its_id_back_at_once() -> None:
 
 
 async def test_a_process_that_knows_a_registry_by_two_names_has_two_sessions_there() -> None:
-    """A gateway knows its own by loopback and by the name that others use: neither session ends the other."""
+    """A gateway knows its own by loopback and by the name that others use: both sessions stay."""
     async with a_pair() as (world, one, other):
         for session in (one, other, one, other):
             await joined(session, "p1", key="secret")
