@@ -21,8 +21,8 @@ AddressStr = Annotated[
 """`host:port`; an IPv6 host stands in brackets."""
 
 
-MAX_COUNT = 2**53
-"""The largest number that is accepted from others: every reader of JSON can tell it from the next."""
+MAX_COUNT = 2**53 - 1
+"""The largest number that is accepted from others: every reader of JSON has it exactly (RFC 8259 §6)."""
 
 LB_POLICY_KEY = "turn"
 """In an instance's metadata: the load-balancing policy of its service, if it is not round-robin."""

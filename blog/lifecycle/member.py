@@ -25,13 +25,12 @@ from blog.core.net.http_server import app_runner
 from blog.core.settings import Settings
 from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.lifecycle.lifecycle import Lifecycle
-from blog.lifecycle.own_address import OwnAddress, default_route
+from blog.lifecycle.own_address import OwnAddress, ReachedRegistry, default_route
 from blog.lifecycle.ports import FastPath, listen, sweep
 from blog.lifecycle.registries import own_url, registries_of
 from blog.lifecycle.run_file import WrittenRunFile, run_file
 from blog.registry.client.client import RegistryClient
 from blog.registry.client.discovery import Discovery
-from blog.registry.server.service import Registry
 
 DRAIN_DEADLINE = 8.5
 """Seconds from the request to stop until the end, whatever is still in flight (Docker kills after 10)."""
@@ -78,7 +77,7 @@ class Member:
         follow: Collection[str] = (),
         runner_options: Mapping[str, Any] | None = None,
         port: tuple[str, int] | None = None,
-        own_registry: Registry | None = None,
+        own_registry: ReachedRegistry | None = None,
         fast_path: FastPath | None = None,
     ) -> AsyncIterator["Member"]:
         """Bind `app` and join the others as `starting`.
@@ -138,7 +137,7 @@ class Member:
         settings: Settings,
         address: str,
         follow: Collection[str],
-        own: Registry | None,
+        own: ReachedRegistry | None,
     ) -> None:
         """Open the HTTP client and the sessions, which announce us; `own` is our own registry."""
         self.registries = registries_of(settings, own_url(address) if own else None)

@@ -9,6 +9,7 @@ which leads over the wrong network where there are several.
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from blog.core.backoff import Backoff
@@ -28,6 +29,12 @@ IPv4 first: an address of IPv6 on the way outward may be a temporary one (RFC 89
 _DISCARD = 9
 
 log = get_logger()
+
+
+class ReachedRegistry(Protocol):
+    """A registry in this process. It calls `on_reached` with the local address at which others join."""
+
+    on_reached: Callable[[str], None]
 
 
 class OwnAddress:

@@ -139,7 +139,7 @@ def plant(planted: Planted, address: str) -> None:
     for number, metadata in enumerate(METADATA):
         lease = {"address": address, "metadata": metadata, "version": HOSTILE[:64]}
         planted.joined[f"odd-{number}"] = lease
-    reacts = {"reactions": [f"blog.Odd{HOSTILE}"], "load": {"in_flight": 2**53}}
+    reacts = {"reactions": [f"blog.Odd{HOSTILE}"], "load": {"in_flight": 2**53 - 1}}
     planted.joined["reacts"] = {"address": address, **reacts}
     planted.join()
     planted.put_event()

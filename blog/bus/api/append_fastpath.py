@@ -5,7 +5,7 @@ must not respond, is handed over to aiohttp and the bus's routes, and stays ther
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from http import HTTPStatus
 from urllib.parse import parse_qsl
@@ -258,6 +258,10 @@ class _Fields:
 
     def __init__(self, head: RequestHead) -> None:
         self._head = head
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return (name.decode("latin-1") for name, _, _ in self._head.fields)
 
     def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
         """Return the values of a header."""

@@ -6,7 +6,7 @@ idea and the name. The public port of the gateway is for everybody and has no po
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -15,17 +15,18 @@ from blog.core.net.local_networks import LocalNetworks, ip_of
 from blog.core.net.refusal_log import RefusalLog
 from blog.core.tokens import is_authorized
 
-BROWSER_HEADERS = (
-    *("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"),
-    "Accept-Language",
-)
-"""No page can leave them out. Browsers send `Origin` with all but GET and HEAD, and with a WebSocket
-(Fetch §3.2), `Sec-Fetch-…` to loopback and over TLS only (Fetch Metadata §2), and `Accept-Language` with
-everything (Fetch §4.1), also when a name of the page leads here (DNS rebinding)."""
-PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+PAGE_HEADERS = frozenset({"origin", "sec-fetch-site"})
+"""What no web page can leave out, in lower case. Browsers send `Origin` with all but GET and HEAD, and
+with a WebSocket (Fetch §3.2), `Sec-Fetch-Site` to loopback and over TLS only (Fetch Metadata §2)."""
+BROWSER_HEADERS = PAGE_HEADERS | {"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user", "accept-language"}
+"""What browsers send besides. `Accept-Language` is in every request (Fetch §4.1), also when a name of the
+page leads here (DNS rebinding)."""
+PROXY_HEADERS = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 """Of a reverse proxy: the peer is not who asks."""
 
-_INSTANCE = "Blog-Instance"
+# `fetch` of Node.js sends these two; a page cannot set the second, and a browser not without its others
+_NODE_HEADERS = frozenset({"accept-language", "sec-fetch-mode"})
+_INSTANCE = "blog-instance"
 
 
 class Access(StrEnum):
@@ -43,6 +44,10 @@ class Access(StrEnum):
 
 class Headers(Protocol):
     """The headers of a request, by name; the case of a name does not matter."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        ...
 
     def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
         """Return the values of a header."""
@@ -91,26 +96,26 @@ class AccessPolicy:
         if not is_authorized(headers.getall("Authorization", ()), self._tokens):
             raise unauthorized()
         if access is Access.OPERATOR:
-            _must_be_direct(headers)
+            _must_be_direct(_names_of(headers), BROWSER_HEADERS)
 
     def _check_origin(self, access: Access, peer: str, headers: Headers) -> None:
+        names = _names_of(headers)
         # a page cannot name the instance that it means: the gateway can, and passes readers' headers on
-        if access is Access.PUBLIC and headers.getall(_INSTANCE, ()):
+        if access is Access.PUBLIC and _INSTANCE in names:
             self._must_be_near(peer)
             return
-        _must_not_be_page(headers)
-        if access is Access.PROBE:
-            return
-        if access is Access.PUBLIC:
-            self._must_be_near(peer)
-            return
-        _must_be_direct(headers)
+        page = PAGE_HEADERS if (BROWSER_HEADERS & names) == _NODE_HEADERS else BROWSER_HEADERS
+        if access in (Access.PROBE, Access.PUBLIC):
+            _must_not_be_page(names, page)
+        else:
+            _must_be_direct(names, BROWSER_HEADERS if access is Access.OPERATOR else page)
         if access is Access.OPERATOR and not is_loopback(peer):
             raise Forbidden(
                 "Without a token only this machine may do that: set BLOG_TOKEN for every process, or"
                 " run the command where this process runs (docker exec)."
             )
-        self._must_be_near(peer)
+        if access is not Access.PROBE:
+            self._must_be_near(peer)
 
     def _must_be_near(self, peer: str) -> None:
         if not is_loopback(peer) and not self.networks.contains(peer):
@@ -139,15 +144,24 @@ def unauthorized() -> Unauthorized:
     )
 
 
-def _must_not_be_page(headers: Headers) -> None:
-    found = next((name for name in BROWSER_HEADERS if headers.getall(name, ())), None)
-    if found is not None:
-        raise Forbidden(f"Requests of web pages are refused here (they send {found}).")
+def _names_of(headers: Headers) -> frozenset[str]:
+    return frozenset([name.lower() for name in headers])
 
 
-def _must_be_direct(headers: Headers) -> None:
+def _must_not_be_page(names: frozenset[str], page: frozenset[str]) -> None:
+    found = page & names
+    if found:
+        raise Forbidden(f"Requests of web pages are refused here (they send {_shown(found)}).")
+
+
+def _must_be_direct(names: frozenset[str], page: frozenset[str]) -> None:
     """Raise Forbidden for what a web page sends, or a proxy: whoever asks is elsewhere."""
-    _must_not_be_page(headers)
-    found = next((name for name in PROXY_HEADERS if headers.getall(name, ())), None)
-    if found is not None:
-        raise Forbidden(f"Requests through a proxy are refused here (they have {found}).")
+    _must_not_be_page(names, page)
+    found = PROXY_HEADERS & names
+    if found:
+        raise Forbidden(f"Requests through a proxy are refused here (they have {_shown(found)}).")
+
+
+def _shown(names: frozenset[str]) -> str:
+    """Return the first of these headers, as it is written."""
+    return min(names).title()

@@ -1,21 +1,30 @@
 """Local networks: the private networks that this machine, or container, is on."""
 
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 
 import psutil
 
+from blog.core.logs import get_logger
 from blog.core.net.peer import plain_ip
 
 # seconds; a container may be connected to another network while it runs, and disconnected from one
 _REFRESH, _KEEP = 1.0, 10.0
 _REMEMBERED = 10_000  # hosts
 
+log = get_logger()
+
 
 class LocalNetworks:
-    """The networks of the interfaces, read again when an address is in none of them."""
+    """The networks of the interfaces, read again when an address is in none of them.
 
-    def __init__(self) -> None:
+    `now` is in monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._interfaces: frozenset[IPv4Interface | IPv6Interface] = frozenset()
         self._near: set[str] = set()
         """Hosts that were found in them since they were read."""
@@ -23,7 +32,7 @@ class LocalNetworks:
 
     def contains(self, host: str) -> bool:
         """Return whether `host`, an IP address, is this machine's or in one of its private networks."""
-        age = time.monotonic() - self._read_at
+        age = self._now() - self._read_at
         if age < _KEEP and host in self._near:
             return True
         if age >= _KEEP or (age >= _REFRESH and not self._knows(host)):
@@ -34,9 +43,12 @@ class LocalNetworks:
         return is_near
 
     def _read(self) -> None:
-        self._read_at = time.monotonic()
-        self._interfaces = interfaces()
+        self._read_at = self._now()
         self._near.clear()
+        try:
+            self._interfaces = interfaces()
+        except OSError as error:  # too many open files, or a sandbox: what was known still counts
+            log.warning("networks.unreadable", reason=str(error), known=len(self._interfaces))
 
     def _knows(self, host: str) -> bool:
         address = ip_of(host)
@@ -50,6 +62,7 @@ class LocalNetworks:
         return f"<LocalNetworks {', '.join(sorted(map(str, self._interfaces)))}>"
 
 
+@lru_cache(maxsize=1024)
 def ip_of(host: str) -> IPv4Address | IPv6Address | None:
     """Return the IP address of an end of a connection; None for what is none."""
     try:
