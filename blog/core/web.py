@@ -36,6 +36,12 @@ AFTER_HEADER = "Blog-After"
 STALE_HEADER = "Blog-Stale"
 AUTHOR_HEADER = "Blog-Author-Token"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+PAGE_HEADERS = frozenset({"origin", "sec-fetch-site"})
+"""What no web page can leave out, in lower case. Browsers send `Origin` with all but GET and HEAD, and
+with a WebSocket (Fetch §3.2), `Sec-Fetch-Site` to loopback and over TLS only (Fetch Metadata §2)."""
+BROWSER_HEADERS = PAGE_HEADERS | {"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user", "accept-language"}
+"""What browsers send besides. `Accept-Language` is in every request (Fetch §4.1), also when a name of the
+page leads here (DNS rebinding)."""
 PROBLEM_TYPE = "application/problem+json"
 UNEXPECTED = "Internal error; your request is not the cause."
 """The detail of an error that nobody expected."""
@@ -114,17 +120,20 @@ def requires_instance(instance_id: str) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         requested = request.headers.get(INSTANCE_HEADER)
         if requested is not None and requested != instance_id:
-            raise misdirected(instance_id)
+            # the id is a secret from web pages: whoever knows it passes for the gateway
+            is_page = any(name.lower() in BROWSER_HEADERS for name in request.headers)
+            raise misdirected(None if is_page else instance_id)
         return await handler(request)
 
     return check
 
 
-def misdirected(instance_id: str) -> Misdirected:
-    """Make the error for a request that means another instance."""
+def misdirected(instance_id: str | None) -> Misdirected:
+    """Make the error for a request that means another instance than `instance_id`; None: it is not told."""
+    this = "an instance" if instance_id is None else f"the instance {instance_id}"
     return Misdirected(
-        f"This is the instance {instance_id}, another one is meant.",
-        headers={INSTANCE_HEADER: instance_id},
+        f"This is {this}, another one is meant.",
+        headers={} if instance_id is None else {INSTANCE_HEADER: instance_id},
     )
 
 

@@ -17,11 +17,13 @@ from aiohttp import hdrs
 from blog.core.background import TaskSupervisor
 from blog.core.backoff import spread
 from blog.core.clock import Clock
-from blog.core.errors import BlogError, Conflict, StorageFull, TooLarge, Unavailable
+from blog.core.errors import BlogError, Conflict, Invalid, Malformed, StorageFull, TooLarge, Unavailable
 from blog.core.events import BATCH_TYPE, Envelope, Recorded
 from blog.core.instance import Instance
+from blog.core.logs import get_logger
 from blog.core.net.http_client import detail_of
 from blog.core.net.instance_client import InstanceClient, InstanceError
+from blog.core.printable import printable
 from blog.eventlog.append_batcher import AppendBatcher
 from blog.eventlog.wire import (
     LOG_HEADER,
@@ -42,13 +44,21 @@ _SILENCE = 40.0  # seconds without a byte before a stream counts as broken; the 
 _READ_BUFFER = 1 << 20  # bytes read ahead while the page before is still being applied
 _MAX_PAGE = 256 << 20  # bytes; a page of the largest events has half of that
 _REFUSED: dict[int, type[BlogError]] = {
+    HTTPStatus.BAD_REQUEST: Malformed,
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
+    HTTPStatus.UNPROCESSABLE_ENTITY: Invalid,
     HTTPStatus.INSUFFICIENT_STORAGE: StorageFull,
 }
+"""Refusals of an append that are about its events: another attempt is refused as well."""
+_MAX_REASON = 64 << 10  # bytes of a response that only says why not
+_SHOWN = 400  # characters of it
+_SET_IT = "trying again; the bus and this process need the same BLOG_TOKEN"
 _RETRYABLE = frozenset({408, 425, 429})
 
 R = TypeVar("R")
+
+log = get_logger()
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,8 @@ class EventLogClient:
         self._discovery = discovery
         self._instances = InstanceClient(http, token=token)
         self._clock = clock
+        self._refusal: str | None = None
+        """Why the bus refuses us, if it does."""
         self._tasks = TaskSupervisor("bus-append")
         self._batcher: AppendBatcher[Appended] = AppendBatcher(self._send, self._tasks)
 
@@ -138,22 +150,21 @@ class EventLogClient:
 
     async def head(self, timeout: float = 5.0) -> Head:
         """Ask which log it is and how long. Raises Unavailable after `timeout` seconds."""
-        head = await self._get("/events/head", decode_head, timeout)
-        if head is None:
-            raise Unavailable("The event bus has no head (404).", headers={"Retry-After": "1"})
-        return head
+
+        async def attempt() -> Head:
+            body = await self._request(hdrs.METH_GET, "/events/head")
+            if body is None:
+                raise _RetryableError("it has no head (404)")
+            return _decoded_response(decode_head, body)
+
+        return await self._until_done(attempt, timeout)
 
     async def get(self, event_id: str, timeout: float = 5.0) -> Envelope | None:
         """Look up the event `event_id`; None when the log has none. Raises Unavailable."""
-        path = f"/events/{quote(event_id, safe='')}"
-        return await self._get(path, Envelope.model_validate_json, timeout)
 
-    async def _get(self, path: str, decode: Callable[[bytes], R], timeout: float) -> R | None:
-        """Get and decode a response; None for 404."""
-
-        async def attempt() -> R | None:
-            body = await self._request(hdrs.METH_GET, path)
-            return None if body is None else _decoded_response(decode, body)
+        async def attempt() -> Envelope | None:
+            body = await self._request(hdrs.METH_GET, f"/events/{quote(event_id, safe='')}")
+            return None if body is None else _decoded_response(Envelope.model_validate_json, body)
 
         return await self._until_done(attempt, timeout)
 
@@ -177,14 +188,16 @@ class EventLogClient:
                 read_bufsize=_READ_BUFFER,
             ) as response:
                 if response.status != HTTPStatus.OK:
-                    raise BusDisconnected(f"The bus responded with {response.status}.")
-                log = response.headers.get(LOG_HEADER)
-                if log is None:
+                    async with asyncio.timeout(_ATTEMPT_TIMEOUT):
+                        body = await response.read(_MAX_REASON)
+                    raise BusDisconnected(f"The bus did not stream: {_why(response.status, body)}.")
+                log_id = response.headers.get(LOG_HEADER)
+                if log_id is None:
                     raise BusDisconnected(f"The bus responded without {LOG_HEADER}.")
                 async for data in response.chunks():
                     for lines, through in _decoded(decoder, data):
-                        yield EventBatch(log, lines, through)
-        except InstanceError as error:
+                        yield EventBatch(log_id, lines, through)
+        except (InstanceError, TimeoutError) as error:
             raise BusDisconnected(f"The stream from the bus broke: {error}.") from error
         raise BusDisconnected("The bus ended the stream.")
 
@@ -216,17 +229,28 @@ class EventLogClient:
         bus = await self._wait_for_bus()
         status, headers, body = await self._instances.request(bus, method, path, timeout=None, **options)
         if status == HTTPStatus.OK:
+            self._refusal = None
             return body
         if method == hdrs.METH_GET and status == HTTPStatus.NOT_FOUND:
             return None
         refused = _REFUSED.get(status)
-        if refused is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE):
-            raise _RetryableError(f"it responded with {status}")
-        again = headers.get(hdrs.RETRY_AFTER)
-        raise (refused or BlogError)(
-            detail_of(body) or f"The bus responded with {status}.",
-            headers={hdrs.RETRY_AFTER: again} if again else {},
-        )
+        if refused is not None and method == hdrs.METH_POST:
+            again = headers.get(hdrs.RETRY_AFTER)
+            raise refused(
+                detail_of(body) or f"The bus responded with {status}.",
+                headers={hdrs.RETRY_AFTER: again} if again else {},
+            )
+        why = _why(status, body)
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _RETRYABLE:
+            self._log_refusal(why)
+        raise _RetryableError(why)
+
+    def _log_refusal(self, why: str) -> None:
+        """Log that a bus refuses us: once, until one does what it is asked for."""
+        # another bus may have the address soon, or this one another token: we go on with what we have
+        if why != self._refusal:
+            self._refusal = why
+            log.error("bus.refused", reason=why, next=_SET_IT)
 
 
 async def _of(ids: Sequence[str], results: Awaitable[list[Appended]]) -> list[Appended]:
@@ -235,6 +259,11 @@ async def _of(ids: Sequence[str], results: Awaitable[list[Appended]]) -> list[Ap
     if [result.id for result in found] != ids:
         raise _RetryableError("its response is about other events")
     return found
+
+
+def _why(status: int, body: bytes) -> str:
+    """Return what a response says that is of no use."""
+    return ": ".join(filter(None, (f"it responded with {status}", printable(detail_of(body), _SHOWN))))
 
 
 def _decoded_response(decode: Callable[[bytes], R], body: bytes | None) -> R:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from structlog.testing import capture_logs
 
 from blog.core.clock import SystemClock
 from blog.core.errors import BlogError, Conflict, Unavailable
@@ -118,6 +119,46 @@ async def test_a_refusal_is_raised_at_once() -> None:
         with pytest.raises(Conflict, match="moved on"):
             await log.append([], expect=1)
     assert calls == ["/events"]
+
+
+REFUSALS = [401, 403, 400, 409, 413, 418, 426, 507, 204, 301]
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_a_bus_that_refuses_to_be_read_is_as_good_as_none(status: int) -> None:
+    """It may have another token for a while: nothing ends, its reason is logged once."""
+    refuses = True
+
+    async def handler(_: web.Request) -> web.Response:
+        if refuses:
+            return web.Response(status=status, text='{"detail": "Not\\u001b you."}')
+        return web.Response(text=encode_head(Head("log-1", 7)))
+
+    async with talking_to(handler) as log:
+        with capture_logs() as lines:
+            with pytest.raises(Unavailable, match=f"responded with {status}"):
+                await log.head(timeout=0.5)
+            with pytest.raises(Unavailable, match=f"responded with {status}"):
+                await log.get("e1", timeout=0.1)
+            with pytest.raises(BusDisconnected, match=f"responded with {status}"):
+                await anext(log.follow(0))
+        refuses = False
+        assert await log.head() == Head("log-1", 7)
+    said = [line for line in lines if line["event"] == "bus.refused"]
+    assert len(said) == (0 if status == 507 else 1)
+    assert all("BLOG_TOKEN" in line["next"] for line in said)
+
+
+@pytest.mark.parametrize("status", [401, 403, 418, 301])
+async def test_an_append_that_is_refused_for_who_we_are_is_unavailable(status: int) -> None:
+    """It is not about the events: the client of ours may try again."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    async with talking_to(handler) as log:
+        with pytest.raises(Unavailable, match=f"responded with {status}"):
+            await log.append([], expect=1, timeout=0.1)
 
 
 async def test_time_runs_out() -> None:

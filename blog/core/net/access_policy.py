@@ -14,13 +14,8 @@ from blog.core.errors import Forbidden, Unauthorized
 from blog.core.net.local_networks import LocalNetworks, ip_of
 from blog.core.net.refusal_log import RefusalLog
 from blog.core.tokens import is_authorized
+from blog.core.web import BROWSER_HEADERS, PAGE_HEADERS
 
-PAGE_HEADERS = frozenset({"origin", "sec-fetch-site"})
-"""What no web page can leave out, in lower case. Browsers send `Origin` with all but GET and HEAD, and
-with a WebSocket (Fetch §3.2), `Sec-Fetch-Site` to loopback and over TLS only (Fetch Metadata §2)."""
-BROWSER_HEADERS = PAGE_HEADERS | {"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user", "accept-language"}
-"""What browsers send besides. `Accept-Language` is in every request (Fetch §4.1), also when a name of the
-page leads here (DNS rebinding)."""
 PROXY_HEADERS = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 """Of a reverse proxy: the peer is not who asks."""
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from blog.core.backoff import spread
 from blog.core.contract import Applied
-from blog.core.errors import Unavailable
+from blog.core.errors import BlogError, Unavailable
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import BusDisconnected, EventBatch, EventLogClient, UnreadableEvent
+from blog.eventlog.client import EventBatch, EventLogClient, UnreadableEvent
 from blog.eventlog.wire import Head
 from blog.runtime.view.files import ViewPosition
 from blog.runtime.view.snapshot import SnapshotCopy
@@ -78,7 +78,7 @@ class ViewHost:
                     await self._apply(batch)
             except UnreadableEvent as error:
                 await self._wait_before_unreadable(str(error))
-            except (BusDisconnected, Unavailable) as error:
+            except BlogError as error:
                 log.info("view.disconnected", applied=self.applied, reason=str(error))
             except sqlite3.OperationalError as error:  # a full disk: it can be read all the same
                 log.warning("view.write_failed", applied=self.applied, reason=str(error))
@@ -103,6 +103,7 @@ class ViewHost:
                 head = await self._bus.head()
             except Unavailable as error:
                 log.warning("bus.not_found", reason=error.detail, next="trying again")
+                await asyncio.sleep(spread(0, _RECONNECT))
             else:
                 await self.wait_for(head.sequence, None, head.log)
                 return

@@ -5,8 +5,9 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from blog.core.errors import Forbidden, Unauthorized
-from blog.core.net.access_policy import BROWSER_HEADERS, PROXY_HEADERS, Access, AccessPolicy
+from blog.core.net.access_policy import PROXY_HEADERS, Access, AccessPolicy
 from blog.core.net.local_networks import LocalNetworks
+from blog.core.web import BROWSER_HEADERS
 
 TOKEN = "token-of-a-test-blog"
 SENT = {"Authorization": f"Bearer {TOKEN}"}
