@@ -15,6 +15,8 @@ from blog.core.files.regular_file import read_regular_file
 
 MIN_LENGTH = 16
 """Characters that a token has at least."""
+MAX_LENGTH = 1024
+"""Characters that it has at most: it travels in a header."""
 MAKE_ONE = "make one with `openssl rand -hex 32`"
 
 _LIMIT = 64 << 10  # bytes of a file of tokens
@@ -32,6 +34,8 @@ def parse_tokens(text: str) -> tuple[str, ...]:
             raise ValueError(
                 f"a token has at least {MIN_LENGTH} characters, not {len(token)}: {MAKE_ONE}"
             )
+        if len(token) > MAX_LENGTH:
+            raise ValueError(f"a token has at most {MAX_LENGTH} characters, not {len(token)}: {MAKE_ONE}")
         if not _ALLOWED.fullmatch(token):
             raise ValueError("a token consists of visible ASCII characters, without spaces and commas")
     return tokens
@@ -43,7 +47,7 @@ def read_token_file(path: Path, name: str) -> str:
     Raises SettingsError when it cannot be read, or does not hold what `parse_tokens` reads.
     """
     try:
-        text = read_regular_file(str(path), _LIMIT).decode("utf-8-sig").strip()
+        text = _text_of(path)
         parse_tokens(text)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -51,6 +55,14 @@ def read_token_file(path: Path, name: str) -> str:
             why = "it is not text"
         raise SettingsError(f"{name}={path}: {why}.") from None
     return text
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a file. Raises OSError, or ValueError where it is none, or a large one."""
+    content = read_regular_file(str(path), _LIMIT)
+    if len(content) == _LIMIT:
+        raise ValueError("it is too large for a file of tokens")
+    return content.decode("utf-8-sig").strip()
 
 
 def new_token() -> str:

@@ -129,7 +129,7 @@ def requires_instance(instance_id: str) -> Middleware:
 
 
 def misdirected(instance_id: str | None) -> Misdirected:
-    """Make the error for a request that means another instance than `instance_id`; None: it is not told."""
+    """Make the error for a request that means another instance than this one; None: it is not told."""
     this = "an instance" if instance_id is None else f"the instance {instance_id}"
     return Misdirected(
         f"This is {this}, another one is meant.",

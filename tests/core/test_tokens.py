@@ -45,16 +45,29 @@ def test_one_or_several_with_commas(text: str, tokens: tuple[str, ...]) -> None:
         "a" * 16 + "\x7f",
         " " * 20,
         "\u00a0" * 20,
+        "a" * 1025,
     ],
 )
 def test_what_is_no_token_is_an_error_that_does_not_show_it(text: str) -> None:
     """Empty, short, or what no header carries."""
-    with pytest.raises(ValueError, match=r"empty|16 characters|ASCII") as caught:
+    with pytest.raises(ValueError, match=r"empty|16 characters|1024 characters|ASCII") as caught:
         parse_tokens(text)
     assert not text.strip() or text not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"  \n", b"short\n", b"\xff\xfe" * 20, b"\x00" * 32])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"  \n",
+        b"short\n",
+        b"\xff\xfe" * 20,
+        b"\x00" * 32,
+        b"a" * 2000,
+        (b"a" * 16 + b",") * 5000,
+    ],
+)
 def test_a_file_without_a_token_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     """Never "no token": an empty file would open everything."""
     path = tmp_path / "token"
