@@ -16,7 +16,9 @@ from blog.core.net.refusal_log import RefusalLog
 from blog.core.tokens import is_authorized
 from blog.core.web import BROWSER_HEADERS, PAGE_HEADERS
 
-PROXY_HEADERS = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+PROXY_HEADERS = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
 """Of a reverse proxy: the peer is not who asks."""
 
 # `fetch` of Node.js sends these two; a page cannot set the second, and a browser not without its others
