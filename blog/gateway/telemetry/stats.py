@@ -4,7 +4,7 @@ Numbers of several processes add up: a `StatsSnapshot` has those of one process,
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -124,6 +124,15 @@ class GatewayStats:
         self.retries: Counter[str] = Counter()
         self.ejections: Counter[str] = Counter()
         self.connections: Callable[[], int] = int
+
+    def retain(self, services: Container[str]) -> None:
+        """Forget the idle services that are not among `services`: names may come and go for ever."""
+        for name, stats in list(self.services.items()):
+            is_idle = stats.in_flight <= 0 and stats.streams <= 0
+            if is_idle and name != NO_SERVICE and name not in services:
+                del self.services[name]
+        for name in [name for name in self.ejections if name not in services]:
+            del self.ejections[name]
 
     def snapshot(self) -> StatsSnapshot:
         """Return the numbers as they are now."""

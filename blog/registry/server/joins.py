@@ -6,6 +6,7 @@ between the check and the row nobody else has a turn.
 
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import sha256
 
 from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, TooMany
 from blog.core.instance import Instance
@@ -140,6 +141,8 @@ class Joins:
             key=key,
             is_lease=is_lease,
             size=0 if is_trusted else len(instance.model_dump_json()),
+            routes=len(instance.routes),
+            declared=b"" if is_trusted else _digest(instance),
         )
 
     def _check(self, instance: Instance, joiner: Holder, held: Holder | None) -> None:
@@ -179,3 +182,7 @@ class Joins:
     def __repr__(self) -> str:
         """Show the holders."""
         return f"<Joins: {self.holders!r}>"
+
+
+def _digest(instance: Instance) -> bytes:
+    return sha256(instance.model_dump_json(include={"routes"}).encode()).digest()

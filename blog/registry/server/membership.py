@@ -92,7 +92,7 @@ class Membership:
 
     def serving(self) -> dict[str, int]:
         """Count the instances of each service that may get traffic."""
-        return dict(+self._serving)
+        return dict(self._serving)
 
     # What instances send.
 
@@ -263,7 +263,10 @@ class Membership:
     def _count(self, record: _MemberRecord, *, is_serving: bool) -> None:
         if record.is_counted is not is_serving:
             record.is_counted = is_serving
-            self._serving[record.instance.service] += 1 if is_serving else -1
+            service = record.instance.service
+            self._serving[service] += 1 if is_serving else -1
+            if not self._serving[service]:
+                del self._serving[service]  # names may come and go for ever
 
     def __repr__(self) -> str:
         """Show the table, a word per instance."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from blog.gateway.telemetry.stats import GatewayStats, ServiceStatsSnapshot, StatsSnapshot
+from blog.gateway.telemetry.stats import NO_SERVICE, GatewayStats, ServiceStatsSnapshot, StatsSnapshot
 
 
 def snapshot() -> StatsSnapshot:
@@ -55,3 +55,15 @@ def test_numbers_that_do_not_add_up_are_refused(odd: dict[str, Any]) -> None:
     stats = snapshot().services["posts"].model_dump()
     with pytest.raises(ValidationError):
         ServiceStatsSnapshot.model_validate(stats | odd)
+
+
+def test_only_idle_services_are_forgotten() -> None:
+    """A request that is in flight is still counted, and so are those that no service had."""
+    stats = GatewayStats()
+    for name in ("posts", "gone", "busy", "streaming", NO_SERVICE):
+        stats.services[name].record(200, 0.1)
+        stats.ejections[name] += 1
+    stats.services["busy"].in_flight = stats.services["streaming"].streams = 1
+    stats.retain({"posts"})
+    assert set(stats.services) == {"posts", "busy", "streaming", NO_SERVICE}
+    assert set(stats.ejections) == {"posts"}

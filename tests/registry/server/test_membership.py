@@ -426,6 +426,18 @@ def test_losses_are_counted_by_their_cause() -> None:
     assert table.departures == dict.fromkeys(RemovalCause, 1)
 
 
+def test_nothing_is_counted_of_services_that_are_gone() -> None:
+    """Their names may come and go for ever."""
+    table = Membership()
+    for number in range(10):
+        one = instance().model_copy(update={"service": f"s{number}"})
+        table.join(one, 0.0)
+        table.admit(one.id)
+        assert table.serving() == {f"s{number}": 1}
+        table.remove(one.id, RemovalCause.LEFT)
+    assert not table._serving
+
+
 class Life(RuleBasedStateMachine):
     """Whatever happens in whatever order: the rules that always hold."""
 
