@@ -22,6 +22,7 @@ from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _REPLACED = "your id belongs to another session now"
+_JUST_GONE = "an instance of another service had this id a moment ago; try again"
 _OUTRANKED = "an instance of this name has joined on the registry's own machine, or with the token"
 
 log = get_logger()
@@ -155,6 +156,8 @@ class Joins:
             why = why_not_name(instance, others, is_trusted=joiner.is_trusted)
             if why is not None:
                 raise JoinRefusedError(why, Forbidden)
+        if self._membership.departed_from(instance.id) not in (None, instance.service):
+            raise JoinRefusedError(_JUST_GONE)
         why = self.holders.why_full(joiner, held)
         if why is not None:
             raise JoinRefusedError(why, TooMany)

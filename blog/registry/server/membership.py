@@ -82,6 +82,11 @@ class Membership:
         """Return the ids of the instances of a service, in any state."""
         return [id_ for id_, record in self._records.items() if record.instance.service == service]
 
+    def departed_from(self, instance_id: str) -> str | None:
+        """Return the service of an instance that is gone, if followers are yet to be told."""
+        change = self._changes.get(instance_id)
+        return change.instance.service if change is not None and change.why is not None else None
+
     def services(self) -> set[str]:
         """Return the services that have an instance, in any state."""
         return {record.instance.service for record in self._records.values()}

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from blog.gateway.telemetry.stats import NO_SERVICE, GatewayStats, ServiceStatsSnapshot, StatsSnapshot
+from blog.gateway.telemetry.stats import (
+    FORGOTTEN,
+    NO_SERVICE,
+    GatewayStats,
+    ServiceStatsSnapshot,
+    StatsSnapshot,
+)
 
 
 def snapshot() -> StatsSnapshot:
@@ -64,6 +70,21 @@ def test_only_idle_services_are_forgotten() -> None:
         stats.services[name].record(200, 0.1)
         stats.ejections[name] += 1
     stats.services["busy"].in_flight = stats.services["streaming"].streams = 1
-    stats.retain({"posts"})
-    assert set(stats.services) == {"posts", "busy", "streaming", NO_SERVICE}
-    assert set(stats.ejections) == {"posts"}
+    del stats.ejections[NO_SERVICE]
+    for _ in range(2):
+        stats.retain({"posts"})
+        assert set(stats.services) == {"posts", "busy", "streaming", NO_SERVICE, FORGOTTEN}
+        assert stats.ejections == {"posts": 1, FORGOTTEN: 3}
+
+
+def test_what_was_counted_remains_in_the_sums() -> None:
+    """Of services that come and go for ever, in one number; a sum that falls looks like a restart."""
+    stats = GatewayStats()
+    for number in range(5):
+        stats.services[f"s{number}"].record(503, 0.25)
+        stats.services[f"s{number}"].record(200, 0.25)
+        stats.retain(())
+    [(name, counted)] = stats.snapshot().services.items()
+    assert name == FORGOTTEN
+    assert (counted.classes[2], counted.classes[5], counted.latency.count) == (5, 5, 10)
+    assert counted.seconds == 2.5
