@@ -75,15 +75,19 @@ class _Node:
             node = self.literals[segment] = _Node()
         return node
 
-    def find(self, segments: list[str], at: int = 0) -> Iterator["_Node"]:
+    def find(self, segments: list[str]) -> Iterator["_Node"]:
         """Yield the nodes that fit `segments`, the most specific first."""
-        if at == len(segments):
-            yield self
-            return
-        if literal := self.literals.get(segments[at]):
-            yield from literal.find(segments, at + 1)
-        if self.parameter and segments[at]:
-            yield from self.parameter.find(segments, at + 1)
+        ahead: list[tuple[_Node, int]] = [(self, 0)]
+        while ahead:
+            node, at = ahead.pop()
+            if at == len(segments):
+                yield node
+                continue
+            if node.parameter is not None and segments[at]:
+                ahead.append((node.parameter, at + 1))
+            literal = node.literals.get(segments[at])
+            if literal is not None:
+                ahead.append((literal, at + 1))
 
 
 OwnerOf: TypeAlias = Callable[[str, str], str | None]

@@ -101,6 +101,18 @@ def test_what_nobody_declares_or_may_declare_is_not_there(path: str) -> None:
     assert BLOG.match("GET", path) == NoSuchPath()
 
 
+def test_every_pattern_that_fits_is_tried_in_order() -> None:
+    """However deep they are: the literal first, then back to a parameter further left."""
+    deep = "/x" * 250
+    router = Router([instance("one", f"GET /a/b{deep}", f"PUT /a/{{p}}{deep}", f"POST /{{p}}/b{deep}")])
+    for method, pattern in (("GET", "/a/b"), ("PUT", "/a/{p}"), ("POST", "/{p}/b")):
+        assert router.match(method, f"/a/b{deep}") == RouteMatch("one", pattern + deep)
+    assert router.match("PATCH", f"/a/b{deep}") == NoSuchMethod(("GET", "HEAD", "POST", "PUT"))
+    assert router.match("GET", f"/a/b{deep}/x") == NoSuchPath()
+    assert router.match("PUT", f"/a/{deep}") == NoSuchPath()
+    assert router.match("GET", "/a" * 20_000) == NoSuchPath()
+
+
 def test_another_method_on_a_known_path_tells_which_are_allowed() -> None:
     """Of all patterns that fit, with HEAD where GET is."""
     assert BLOG.match("DELETE", "/posts/create") == NoSuchMethod(("GET", "HEAD", "POST"))
