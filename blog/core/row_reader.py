@@ -13,10 +13,15 @@ from blog.core.printable import printable
 T = TypeVar("T")
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _SHOWN, _SHOWN_NAME = 200, 80
+MAX_LINES = 100
+"""Rows that are named of those that cannot be read; the others are counted in one line more."""
 
 
 class ReadRows(NamedTuple, Generic[T]):
-    """The rows that can be read, and a line for each other one: which it is, and why."""
+    """The rows that can be read, and a line for each other one: which it is, and why.
+
+    More than `MAX_LINES` of those are not named, but counted in the last line.
+    """
 
     rows: list[T]
     passed_over: list[str]
@@ -25,13 +30,19 @@ class ReadRows(NamedTuple, Generic[T]):
 def read_rows(rows: object, parse: Callable[[Any], T]) -> ReadRows[T]:
     """Read each of `rows` with `parse`; whatever it raises, the others are read all the same."""
     found: ReadRows[T] = ReadRows([], [])
+    not_named = 0
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
         return found._replace(passed_over=["it is not a list"])
     for number, row in enumerate(rows, 1):
         try:
             found.rows.append(parse(row))
         except _UNREADABLE as error:
-            found.passed_over.append(f"{_name_of(row) or f'row {number}'}: {reason(error)}")
+            if len(found.passed_over) < MAX_LINES:
+                found.passed_over.append(f"{_name_of(row) or f'row {number}'}: {reason(error)}")
+            else:
+                not_named += 1
+    if not_named:
+        found.passed_over.append(f"and {not_named} more")
     return found
 
 

@@ -4,15 +4,24 @@ The most specific pattern wins: segment by segment from the left, a literal befo
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from blog.core.instance import Instance, Route
+from blog.gateway.declarations import (
+    Declaration,
+    DeclaredRoute,
+    DeclaringService,
+    Seniority,
+    seniority_of,
+)
 
+REMEMBERED_SERVICES = 100
+"""Services without instances whose routes are kept."""
+REMEMBERED_ROUTES = 5_000
+"""Routes of all of those."""
 _INTERNAL = frozenset({"events", "reactions", "readyz", "healthz", "metrics", "refused", "v1"})
 _DOTS = frozenset({".", ".."})
 _CACHE_LIMIT = 4096
@@ -58,53 +67,59 @@ class _Node:
 
     def below(self, segment: str) -> "_Node":
         """Return the node for one segment of a pattern, made if it is not there yet."""
-        if not _PARAMETER.fullmatch(segment):
-            return self.literals.setdefault(segment, _Node())
-        self.parameter = self.parameter or _Node()
-        return self.parameter
+        if _is_parameter(segment):
+            self.parameter = self.parameter or _Node()
+            return self.parameter
+        node = self.literals.get(segment)
+        if node is None:
+            node = self.literals[segment] = _Node()
+        return node
 
-    def find(self, segments: list[str], at: int = 0) -> Iterator["_Node"]:
+    def find(self, segments: list[str]) -> Iterator["_Node"]:
         """Yield the nodes that fit `segments`, the most specific first."""
-        if at == len(segments):
-            yield self
-            return
-        if literal := self.literals.get(segments[at]):
-            yield from literal.find(segments, at + 1)
-        if self.parameter and segments[at]:
-            yield from self.parameter.find(segments, at + 1)
+        ahead: list[tuple[_Node, int]] = [(self, 0)]
+        while ahead:
+            node, at = ahead.pop()
+            if at == len(segments):
+                yield node
+                continue
+            if node.parameter is not None and segments[at]:
+                ahead.append((node.parameter, at + 1))
+            literal = node.literals.get(segments[at])
+            if literal is not None:
+                ahead.append((literal, at + 1))
+
+
+OwnerOf: TypeAlias = Callable[[str, str], str | None]
+"""Takes method and pattern; returns the service that keeps that route, if one does."""
 
 
 class Router:
-    """The routes of `instances`. A route belongs to the service that the registry knew first.
+    """The routes that are declared. A route belongs to the service that the registry knew first.
 
     That is the service with the earliest `started_at`, unless `seniority` (service → rank, lower comes
-    first) says otherwise, or `owners` ((method, pattern) → service) for a route that has an owner.
+    first) says otherwise, or `owner_of` for a route that has an owner.
     """
 
     def __init__(
         self,
-        instances: Iterable[Instance],
-        seniority: Mapping[str, "Seniority"] | None = None,
-        owners: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        declared: Iterable[Instance | Declaration],
+        seniority: Mapping[str, Seniority] | None = None,
+        owner_of: OwnerOf = lambda *_: None,
     ) -> None:
-        self.conflicts: list[RouteConflict] = []
         self._root = _Node()
         self._routes: dict[RouteMatch, set[str]] = {}
         self._cache: dict[tuple[str, str], RouteMatch] = {}
-        known = list(instances)
-        ranks = _seniority(known) if seniority is None else seniority
-        later: list[tuple[str, Route]] = []
-        for instance in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
-            for route in instance.routes:
-                if owners and owners.get((route.method, _shape(route.pattern))) not in (
-                    None,
-                    instance.service,
-                ):
-                    later.append((instance.service, route))
-                else:
-                    self._declare(instance.service, route)
-        for service, route in later:
-            self._declare(service, route)
+        known = list(declared)
+        ranks = seniority_of(known) if seniority is None else seniority
+        first: list[tuple[str, Route | DeclaredRoute]] = []
+        later: list[tuple[str, Route | DeclaredRoute]] = []
+        for one in sorted(known, key=lambda one: (ranks[one.service], one.started_at, one.id)):
+            for route in one.routes:
+                is_free = owner_of(route.method, route.pattern) in (None, one.service)
+                (first if is_free else later).append((one.service, route))
+        refused = dict.fromkeys(self._declare(*one) for one in (*first, *later))
+        self.conflicts = [conflict for conflict in refused if conflict is not None]
 
     def match(self, method: str, path: str) -> RouteMatch | NoSuchPath | NoSuchMethod:
         """Find the route of `method` at `path`, the raw one, percent-encoded and without query.
@@ -150,14 +165,15 @@ class Router:
         for segment in pattern.split("/")[1:]:
             if node is None:
                 return None
-            node = node.parameter if _PARAMETER.fullmatch(segment) else node.literals.get(segment)
+            node = node.parameter if _is_parameter(segment) else node.literals.get(segment)
         match = node.methods.get(method) if node is not None else None
         return match.service if match is not None else None
 
-    def _declare(self, service: str, route: Route) -> None:
+    def _declare(self, service: str, route: Route | DeclaredRoute) -> RouteConflict | None:
+        """Give the route to `service`, unless another one has it; return that as a conflict."""
         segments = route.pattern.split("/")[1:]
         if segments[0] in _INTERNAL:
-            return
+            return None
         node = self._root
         for segment in segments:
             node = node.below(segment)
@@ -167,10 +183,16 @@ class Router:
         match = node.methods.setdefault(route.method, declared)
         if match.service == service:
             self._routes.setdefault(match, set()).add(route.method)
-            return
-        conflict = RouteConflict(route.method, route.pattern, match.service, service)
-        if conflict not in self.conflicts:
-            self.conflicts.append(conflict)
+            return None
+        return RouteConflict(route.method, route.pattern, match.service, service)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both have the same routes and conflicts."""
+        if not isinstance(other, Router):
+            return NotImplemented
+        return self._routes == other._routes and self.conflicts == other.conflicts
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         """Show every route and its service."""
@@ -178,26 +200,28 @@ class Router:
         return f"<Router: {', '.join(shown) or 'nothing'}>"
 
 
-class Seniority(NamedTuple):
-    """Which service comes first: live ones before those that are only remembered, then the older."""
-
-    is_gone: bool
-    first_started: datetime
-    service: str
+_Basis: TypeAlias = tuple[Seniority, tuple[tuple[DeclaredRoute, ...], ...]]
+"""What the routes follow from: of each service its seniority, and what its instances declare."""
 
 
 class RouteTable:
     """The routes as instances come and go. A service keeps its routes while it has no live instance.
 
-    So the gateway can respond with 503 instead of 404. While a service lives and declares a route that
-    it has, no other gets it, whatever that one says.
+    So the gateway can respond with 503 instead of 404. That is for services that have served, and so many
+    of them, the older first. While a service lives and declares a route that it has, no other gets it,
+    whatever that one says.
     """
 
     def __init__(self) -> None:
         self.router = Router(())
         self._was_complete = False
-        self._first: dict[str, datetime] = {}
-        self._last: dict[str, list[Instance]] = {}
+        self._known: dict[str, DeclaringService] = {}
+        self._basis: dict[str, _Basis] = {}
+
+    @property
+    def services(self) -> Container[str]:
+        """The services that have an instance, or had one and are remembered."""
+        return self._known.keys()
 
     def update(self, instances: Iterable[Instance], *, is_complete: bool = True) -> bool:
         """Apply the instances known now; return whether any route or conflict changed.
@@ -207,42 +231,53 @@ class RouteTable:
         live: dict[str, list[Instance]] = {}
         for instance in instances:
             live.setdefault(instance.service, []).append(instance)
-            first = self._first.get(instance.service, instance.started_at)
-            self._first[instance.service] = min(first, instance.started_at)
-        self._last |= live
-        ranks = {
-            service: Seniority(service not in live, first, service)
-            for service, first in self._first.items()
+        for service, rows in live.items():
+            self._known.setdefault(service, DeclaringService(rows[0].started_at)).update(rows)
+        self._forget_gone(live)
+        was_complete, self._was_complete = self._was_complete, is_complete
+        basis = {
+            service: (
+                Seniority(service not in live, one.first_started, service),
+                tuple(d.routes for d in one.declared),
+            )
+            for service, one in self._known.items()
+            if one.declared
         }
-        before = (self.router.routes(), self.router.conflicts)
-        rows = [one for known in self._last.values() for one in known]
-        router = Router(rows, ranks)
-        owners = self._owners(router, live) if self._was_complete else {}
-        self.router = Router(rows, ranks, owners) if owners else router
-        self._was_complete = is_complete
-        return (self.router.routes(), self.router.conflicts) != before
+        if basis == self._basis:
+            return False
+        self._basis = basis
+        return self._rebuild(live if was_complete else ())
 
-    def _owners(self, router: Router, live: Container[str]) -> dict[tuple[str, str], str]:
-        """Return the owners up to now of the routes that `router` gives to another service."""
-        owners = {}
-        for conflict in router.conflicts:
-            owner = self.router.owner(conflict.method, conflict.pattern)
-            if owner is not None and owner != conflict.kept_by and owner in live:
-                owners[conflict.method, _shape(conflict.pattern)] = owner
-        return owners
+    def _rebuild(self, owners: Container[str]) -> bool:
+        """Make the router again; the services `owners` keep the routes that they have and declare."""
+        before = self.router
+
+        def owner_of(method: str, pattern: str) -> str | None:
+            owner = before.owner(method, pattern)
+            return owner if owner in owners else None
+
+        declared = (each for one in self._known.values() for each in one.declared)
+        ranks = {service: seniority for service, (seniority, _) in self._basis.items()}
+        self.router = Router(declared, ranks, owner_of)
+        return self.router != before
+
+    def _forget_gone(self, live: Container[str]) -> None:
+        """Forget the services without instances that never served, and those that are too many."""
+        gone = [service for service in self._known if service not in live]
+        services = routes = 0
+        for service in sorted(gone, key=lambda service: (self._known[service].first_started, service)):
+            one = self._known[service]
+            one.leave()
+            is_space = services < REMEMBERED_SERVICES and routes + one.size() <= REMEMBERED_ROUTES
+            if one.has_served and one.declared and is_space:
+                services, routes = services + 1, routes + one.size()
+            else:
+                del self._known[service]
 
     def __repr__(self) -> str:
         """Show the routes now."""
         return f"<RouteTable: {self.router!r}>"
 
 
-def _shape(pattern: str) -> str:
-    """Return a pattern without the names of its parameters, which do not matter to a match."""
-    return "/".join("{}" if _PARAMETER.fullmatch(part) else part for part in pattern.split("/"))
-
-
-def _seniority(instances: Iterable[Instance]) -> dict[str, Seniority]:
-    first: dict[str, datetime] = {}
-    for one in instances:
-        first[one.service] = min(first.get(one.service, one.started_at), one.started_at)
-    return {service: Seniority(False, started, service) for service, started in first.items()}
+def _is_parameter(segment: str) -> bool:
+    return segment[:1] == "{" and _PARAMETER.fullmatch(segment) is not None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from blog.core.row_reader import fields, read_rows
+from blog.core.row_reader import MAX_LINES, fields, read_rows
 
 
 class Numbered(BaseModel):
@@ -55,3 +55,13 @@ def test_a_line_about_a_row_is_a_line() -> None:
     [line] = found.passed_over
     assert line.isprintable()
     assert len(line) < 300
+
+
+def test_so_many_lines_name_what_cannot_be_read() -> None:
+    """The others are counted."""
+    found = read_rows(
+        [{"id": f"odd-{number}"} for number in range(MAX_LINES + 7)], Numbered.model_validate
+    )
+    assert len(found.passed_over) == MAX_LINES + 1
+    assert found.passed_over[-1] == "and 7 more"
+    assert len(read_rows([None] * MAX_LINES, Numbered.model_validate).passed_over) == MAX_LINES

@@ -4,7 +4,7 @@ Numbers of several processes add up: a `StatsSnapshot` has those of one process,
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -18,8 +18,13 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 NO_SERVICE = "none"
 """Stands for the service of a request that the gateway responded to itself."""
 
+FORGOTTEN = "_forgotten"
+"""Stands for all services that are gone for good; no service can have this name."""
+
 CLASSES = range(6)
 """First digits of statuses."""
+
+_NO_NAMES = frozenset({NO_SERVICE, FORGOTTEN})
 
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """What a process, maybe another one, says that it has counted."""
@@ -40,6 +45,11 @@ class ServiceStats:
         """Count a response."""
         self.classes[status // 100] += 1
         self.latency.observe(seconds)
+
+    def add(self, other: "ServiceStats") -> None:
+        """Add the responses that another one has counted."""
+        self.classes = [mine + theirs for mine, theirs in zip(self.classes, other.classes, strict=True)]
+        self.latency += other.latency
 
     def snapshot(self) -> "ServiceStatsSnapshot":
         """Return the numbers as they are now."""
@@ -124,6 +134,18 @@ class GatewayStats:
         self.retries: Counter[str] = Counter()
         self.ejections: Counter[str] = Counter()
         self.connections: Callable[[], int] = int
+
+    def retain(self, services: Container[str]) -> None:
+        """Count the idle services that are not among `services` as one: names may come and go for ever.
+
+        What was counted remains in the sums.
+        """
+        for name in [name for name in self.services if name not in services and name not in _NO_NAMES]:
+            stats = self.services[name]
+            if not (stats.in_flight or stats.streams):
+                self.services[FORGOTTEN].add(self.services.pop(name))
+        for name in [name for name in self.ejections if name not in services and name != FORGOTTEN]:
+            self.ejections[FORGOTTEN] += self.ejections.pop(name)
 
     def snapshot(self) -> StatsSnapshot:
         """Return the numbers as they are now."""

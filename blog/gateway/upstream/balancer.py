@@ -20,6 +20,9 @@ from blog.registry.client.discovery import Discovery
 OnChange: TypeAlias = Callable[[Mapping[str, Instance], list[Upstream]], None]
 """Takes the instances known now, and the upstreams that get no more requests."""
 
+CONFLICTS_LOGGED = 20
+"""Lines about new conflicts that one change of the table makes at most."""
+
 log = get_logger()
 
 
@@ -118,6 +121,7 @@ class LoadBalancer:
         """Apply the new table: routes, upstreams, and which of them cannot be relied on."""
         known = self._discovery.instances
         _update_routes(self.routes, self._discovery)
+        self._stats.retain(self.routes.services)
         self.ejection.retain(known)
         self._on_change(known, self.upstreams.update(known))
 
@@ -133,9 +137,16 @@ def follow_routes(discovery: Discovery, routes: RouteTable) -> Callable[[], None
 
 
 def _update_routes(routes: RouteTable, discovery: Discovery) -> None:
-    if routes.update(discovery.instances.values(), is_complete=discovery.is_complete):
-        for conflict in routes.router.conflicts:
-            log.warning("route.conflict", **conflict._asdict())
+    """Apply the table, and log the conflicts that are new."""
+    known = routes.router.conflicts
+    if not routes.update(discovery.instances.values(), is_complete=discovery.is_complete):
+        return
+    was_known = frozenset(known)
+    new = [conflict for conflict in routes.router.conflicts if conflict not in was_known]
+    for conflict in new[:CONFLICTS_LOGGED]:
+        log.warning("route.conflict", **conflict._asdict())
+    if len(new) > CONFLICTS_LOGGED:
+        log.warning("route.conflicts", not_shown=len(new) - CONFLICTS_LOGGED)
 
 
 class _UnionOfIds(Container[str]):

@@ -162,7 +162,7 @@ class LoadSignals:
     def _readable(self, what: str, rows: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
         """Return the rows that can be read; each other one is logged when it is new."""
         found = read_rows(rows, parse)
-        known = self.passed_over.get(what, ())
+        known = frozenset(self.passed_over.get(what, ()))
         self.passed_over[what] = found.passed_over
         for row in found.passed_over:
             if row not in known:

@@ -38,6 +38,8 @@ class TrafficHistory:
             return RequestRate()
         (began, before), (ended, after) = self._snapshots[0], self._snapshots[-1]
         requests = _histogram(after, service) - _histogram(before, service)
+        if min(requests.counts) < 0:  # the gateway had forgotten it meanwhile, and counts from zero
+            requests = _histogram(after, service)
         if not requests.count or ended <= began:
             return RequestRate()
         return RequestRate(requests.count / (ended - began), requests.quantile(_P99))

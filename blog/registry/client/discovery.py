@@ -26,8 +26,8 @@ class Discovery:
         """Set for good once a registry has sent a table from which no instance is missing."""
         self._sources: defaultdict[str, TableSource] = defaultdict(TableSource)
         self._instances: dict[str, Instance] = {}
-        self._ready: defaultdict[str, RoundRobin] = defaultdict(RoundRobin)
-        self._suspect: defaultdict[str, RoundRobin] = defaultdict(RoundRobin)
+        self._ready: dict[str, RoundRobin] = {}
+        self._suspect: dict[str, RoundRobin] = {}
         self._joined_log: str | None = None
         self._callbacks: list[Callable[[], None]] = []
 
@@ -87,8 +87,11 @@ class Discovery:
 
     def next_id(self, service: str, skip: Container[str] | None = None) -> str | None:
         """Select as `next` does, and return the id."""
-        chosen = self._ready[service].next(skip)
-        return chosen if chosen is not None else self._suspect[service].next(skip)
+        ready = self._ready.get(service)
+        chosen = ready.next(skip) if ready is not None else None
+        if chosen is None and (suspect := self._suspect.get(service)) is not None:
+            return suspect.next(skip)
+        return chosen
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change; returns a function that ends this."""
@@ -125,20 +128,32 @@ class Discovery:
                 self._put(row)
 
     def _put(self, instance: Instance) -> None:
+        before = self._instances.get(instance.id)
+        if before is not None and before.service != instance.service:
+            self._remove(instance.id)
         self._instances[instance.id] = instance
         for state, by_service in ((State.READY, self._ready), (State.SUSPECT, self._suspect)):
             if instance.state is state:
-                by_service[instance.service].put(instance.id)
+                by_service.setdefault(instance.service, RoundRobin()).put(instance.id)
             else:
-                by_service[instance.service].remove(instance.id)
+                _drop(by_service, instance)
 
     def _remove(self, instance_id: str) -> None:
         instance = self._instances.pop(instance_id, None)
         if instance is not None:
-            self._ready[instance.service].remove(instance_id)
-            self._suspect[instance.service].remove(instance_id)
+            _drop(self._ready, instance)
+            _drop(self._suspect, instance)
 
     def __repr__(self) -> str:
         """Show the table, a word per instance."""
         table = ", ".join(f"{item.id}={item.state}" for item in self._instances.values())
         return f"<Discovery v{self.version} of {self.epoch}: {table or 'empty'}>"
+
+
+def _drop(by_service: dict[str, RoundRobin], instance: Instance) -> None:
+    """Take an instance out, and its service with the last one: names may come and go for ever."""
+    members = by_service.get(instance.service)
+    if members is not None:
+        members.remove(instance.id)
+        if not members:
+            del by_service[instance.service]

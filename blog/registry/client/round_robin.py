@@ -42,6 +42,10 @@ class RoundRobin:
                 return member
         return None
 
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return len(self._members)
+
     def __repr__(self) -> str:
         """Show the order, next one first."""
         return f"<RoundRobin {' → '.join(self._order)}>"

@@ -8,6 +8,8 @@ RESERVED = frozenset({"bus", "gateway", "registry", "master"})
 """Names of the blog's own parts: who has one is believed."""
 
 MAX_ROUTES = 1_000
+MAX_SEGMENTS = 32
+"""Of a route's pattern: of those a gateway may have to try each, for each request."""
 MAX_REACTIONS = 1_000
 MAX_REACTION = 200  # characters of the type of an event
 MAX_FOLLOWED = 1_000
@@ -23,12 +25,26 @@ IS_RESERVED = "without a token only the first of this name may join: set BLOG_TO
 
 def why_not_row(instance: Instance) -> str | None:
     """Return what is wrong with a row that everybody would get; None if it may be in the table."""
+    return _why_not_routes(instance) or _why_not_reactions(instance) or _why_not_metadata(instance)
+
+
+def _why_not_routes(instance: Instance) -> str | None:
     if len(instance.routes) > MAX_ROUTES:
         return f"routes: at most {MAX_ROUTES}, not {len(instance.routes)}"
+    if any(route.pattern.count("/") > MAX_SEGMENTS for route in instance.routes):
+        return f"routes: each has at most {MAX_SEGMENTS} segments"
+    return None
+
+
+def _why_not_reactions(instance: Instance) -> str | None:
     if len(instance.reactions) > MAX_REACTIONS:
         return f"reactions: at most {MAX_REACTIONS}, not {len(instance.reactions)}"
     if any(len(reaction) > MAX_REACTION for reaction in instance.reactions):
         return f"reactions: each has at most {MAX_REACTION} characters"
+    return None
+
+
+def _why_not_metadata(instance: Instance) -> str | None:
     if len(instance.metadata) > MAX_ENTRIES:
         return f"metadata: at most {MAX_ENTRIES} entries, not {len(instance.metadata)}"
     size = sum(len(key.encode()) + len(value.encode()) for key, value in instance.metadata.items())

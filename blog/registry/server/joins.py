@@ -6,6 +6,7 @@ between the check and the row nobody else has a turn.
 
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import sha256
 
 from blog.core.errors import BlogError, Conflict, Forbidden, Invalid, TooMany
 from blog.core.instance import Instance
@@ -21,6 +22,7 @@ from blog.registry.server.session import ServerSession
 from blog.registry.server.transitions import RemovalCause
 
 _REPLACED = "your id belongs to another session now"
+_JUST_GONE = "an instance of another service had this id a moment ago; try again"
 _OUTRANKED = "an instance of this name has joined on the registry's own machine, or with the token"
 
 log = get_logger()
@@ -140,6 +142,8 @@ class Joins:
             key=key,
             is_lease=is_lease,
             size=0 if is_trusted else len(instance.model_dump_json()),
+            routes=len(instance.routes),
+            declared=b"" if is_trusted else _digest(instance),
         )
 
     def _check(self, instance: Instance, joiner: Holder, held: Holder | None) -> None:
@@ -152,6 +156,8 @@ class Joins:
             why = why_not_name(instance, others, is_trusted=joiner.is_trusted)
             if why is not None:
                 raise JoinRefusedError(why, Forbidden)
+        if self._membership.departed_from(instance.id) not in (None, instance.service):
+            raise JoinRefusedError(_JUST_GONE)
         why = self.holders.why_full(joiner, held)
         if why is not None:
             raise JoinRefusedError(why, TooMany)
@@ -179,3 +185,7 @@ class Joins:
     def __repr__(self) -> str:
         """Show the holders."""
         return f"<Joins: {self.holders!r}>"
+
+
+def _digest(instance: Instance) -> bytes:
+    return sha256(instance.model_dump_json(include={"routes"}).encode()).digest()

@@ -82,6 +82,11 @@ class Membership:
         """Return the ids of the instances of a service, in any state."""
         return [id_ for id_, record in self._records.items() if record.instance.service == service]
 
+    def departed_from(self, instance_id: str) -> str | None:
+        """Return the service of an instance that is gone, if followers are yet to be told."""
+        change = self._changes.get(instance_id)
+        return change.instance.service if change is not None and change.why is not None else None
+
     def services(self) -> set[str]:
         """Return the services that have an instance, in any state."""
         return {record.instance.service for record in self._records.values()}
@@ -92,7 +97,7 @@ class Membership:
 
     def serving(self) -> dict[str, int]:
         """Count the instances of each service that may get traffic."""
-        return dict(+self._serving)
+        return dict(self._serving)
 
     # What instances send.
 
@@ -263,7 +268,10 @@ class Membership:
     def _count(self, record: _MemberRecord, *, is_serving: bool) -> None:
         if record.is_counted is not is_serving:
             record.is_counted = is_serving
-            self._serving[record.instance.service] += 1 if is_serving else -1
+            service = record.instance.service
+            self._serving[service] += 1 if is_serving else -1
+            if not self._serving[service]:
+                del self._serving[service]  # names may come and go for ever
 
     def __repr__(self) -> str:
         """Show the table, a word per instance."""

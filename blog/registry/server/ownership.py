@@ -7,22 +7,32 @@ import hmac
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias, TypeVar
 
 ROWS_OF_STRANGER = 1_000
 """Instances that one address may have in the table where nobody vouches for it."""
 ROWS_OF_STRANGERS = 10_000
 """Instances of all such addresses."""
 BYTES_OF_STRANGER = 2 << 20
-"""Bytes of all rows of one such address; each follower holds them, and gateways sort their routes."""
+"""Bytes of all rows of one such address; each follower holds them."""
 BYTES_OF_STRANGERS = 16 << 20
 """Bytes of the rows of all such addresses."""
+ROUTES_OF_STRANGER = 1_000
+"""Routes that one such address may declare; what instances of a service declare alike counts once."""
+ROUTES_OF_STRANGERS = 5_000
+"""Routes of all such addresses."""
+
+
+_Declaring: TypeAlias = tuple[str, str, bytes]
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Holder:
     """Who holds an id: the address that it joined from, and what proves that it is the same process.
 
-    `is_trusted`: its claims count (`AccessPolicy.is_trusted`). `size` is that of its row, in bytes.
+    `is_trusted`: its claims count (`AccessPolicy.is_trusted`). `size` is that of its row, in bytes;
+    `routes` is how many its row declares, `declared` a digest of those.
     `proven` is the address at which the instance has responded to a dial-back, `target` what that meant
     then, if it is a name. `tenure` is the same object for as long as the id does not change hands.
     """
@@ -33,9 +43,16 @@ class Holder:
     key: str | None = field(default=None, repr=False)
     is_lease: bool = False
     size: int = 0
+    routes: int = 0
+    declared: bytes = field(default=b"", repr=False)
     proven: str | None = None
     target: str | None = None
     tenure: object = field(default_factory=object)
+
+    @property
+    def declaring(self) -> "_Declaring":
+        """Who declares which routes: alike for all instances of a service at one address."""
+        return self.peer, self.service, self.declared
 
     def succeed(self, held: "Holder") -> None:
         """Take over from `held`; the tenure goes on if it is the same process, or a renewed lease."""
@@ -82,13 +99,23 @@ def why_not_lease(held: Holder, joiner: Holder) -> str | None:
     return None
 
 
+class _Usage(NamedTuple):
+    """What strangers take up of one kind; `amount` is what one more row would add to it."""
+
+    by_peer: Counter[str]
+    amount: int
+    of_stranger: int
+    of_strangers: int
+
+
 class Holders:
     """The holder of each id whose row `is_there`."""
 
     def __init__(self, is_there: Callable[[str], bool]) -> None:
         self._is_there = is_there
         self._by_id: dict[str, Holder] = {}
-        self._rows, self._bytes = Counter[str](), Counter[str]()
+        self._rows, self._bytes, self._routes = Counter[str](), Counter[str](), Counter[str]()
+        self._declaring: Counter[_Declaring] = Counter()
 
     def get(self, instance_id: str) -> Holder | None:
         """Return who holds an id; None if its row is gone."""
@@ -114,24 +141,49 @@ class Holders:
         """Return why there is no space for the row of `joiner`, which takes the place of `held`'s."""
         if joiner.is_trusted:
             return None
-        is_more = held is None or held.is_trusted or held.peer != joiner.peer
-        size = joiner.size - (0 if is_more or held is None else held.size)
-        is_full = is_more and self._rows[joiner.peer] >= ROWS_OF_STRANGER
-        if is_full or self._bytes[joiner.peer] + size > BYTES_OF_STRANGER:
+        replaced = held if held is not None and not held.is_trusted and held.peer == joiner.peer else None
+        usages = self._usages(joiner, replaced)
+        if any(one.by_peer[joiner.peer] + one.amount > one.of_stranger for one in usages):
             return "your address has as many instances here as it may have without a token"
-        are_full = is_more and self._rows.total() >= ROWS_OF_STRANGERS
-        if are_full or self._bytes.total() + size > BYTES_OF_STRANGERS:
+        if any(one.by_peer.total() + one.amount > one.of_strangers for one in usages):
             return "there are as many instances here as there may be without a token"
         return None
+
+    def _usages(self, joiner: Holder, replaced: Holder | None) -> tuple[_Usage, ...]:
+        rows, size, routes = 1, joiner.size, self._new_routes(joiner)
+        if replaced is not None:
+            rows, size = 0, size - replaced.size
+            is_last = self._declaring[replaced.declaring] == 1
+            if is_last and replaced.declaring != joiner.declaring:
+                routes -= replaced.routes
+        return (
+            _Usage(self._rows, rows, ROWS_OF_STRANGER, ROWS_OF_STRANGERS),
+            _Usage(self._bytes, size, BYTES_OF_STRANGER, BYTES_OF_STRANGERS),
+            _Usage(self._routes, routes, ROUTES_OF_STRANGER, ROUTES_OF_STRANGERS),
+        )
+
+    def _new_routes(self, holder: Holder) -> int:
+        """Return how many routes a row adds: what instances of one service declare alike counts once."""
+        return 0 if self._declaring[holder.declaring] else holder.routes
 
     def _count(self, holder: Holder, sign: int) -> None:
         if holder.is_trusted:
             return
-        for counter, amount in ((self._rows, 1), (self._bytes, holder.size)):
-            counter[holder.peer] += sign * amount
-            if counter[holder.peer] <= 0:
-                del counter[holder.peer]
+        if sign < 0:
+            _add(self._declaring, holder.declaring, -1)
+        routes = self._new_routes(holder)
+        if sign > 0:
+            _add(self._declaring, holder.declaring, 1)
+        for counter, amount in ((self._rows, 1), (self._bytes, holder.size), (self._routes, routes)):
+            _add(counter, holder.peer, sign * amount)
 
     def __repr__(self) -> str:
         """Show how many there are."""
         return f"<Holders of {len(self._by_id)} ids>"
+
+
+def _add(counter: Counter[_T], key: _T, amount: int) -> None:
+    """Add, and keep nothing for what counts nothing."""
+    counter[key] += amount
+    if counter[key] <= 0:
+        del counter[key]

@@ -135,7 +135,7 @@ class TablePublisher:
         state = str(change.why or instance.state)
         log.info("instance.changed", id=instance.id, state=state)
         if change.why is not None:
-            self._rows[instance.service].pop(instance.id, None)
+            self._remove_row(instance)
             self._draining.pop(instance.id, None)
             return json.dumps({"id": instance.id, "why": change.why})
         if instance.id in self._draining:
@@ -143,6 +143,13 @@ class TablePublisher:
         row = instance.model_dump_json(exclude={"load"})
         self._rows[instance.service][instance.id] = row
         return row
+
+    def _remove_row(self, instance: Instance) -> None:
+        """Remove a row, and its service with the last one: names may come and go for ever."""
+        rows = self._rows[instance.service]
+        rows.pop(instance.id, None)
+        if not rows:
+            del self._rows[instance.service]
 
     def _delta(
         self, changes: list[StateChange], rows: dict[str, str], follow: frozenset[str]

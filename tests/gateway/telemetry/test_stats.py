@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from blog.gateway.telemetry.stats import GatewayStats, ServiceStatsSnapshot, StatsSnapshot
+from blog.gateway.telemetry.stats import (
+    FORGOTTEN,
+    NO_SERVICE,
+    GatewayStats,
+    ServiceStatsSnapshot,
+    StatsSnapshot,
+)
 
 
 def snapshot() -> StatsSnapshot:
@@ -55,3 +61,30 @@ def test_numbers_that_do_not_add_up_are_refused(odd: dict[str, Any]) -> None:
     stats = snapshot().services["posts"].model_dump()
     with pytest.raises(ValidationError):
         ServiceStatsSnapshot.model_validate(stats | odd)
+
+
+def test_only_idle_services_are_forgotten() -> None:
+    """A request that is in flight is still counted, and so are those that no service had."""
+    stats = GatewayStats()
+    for name in ("posts", "gone", "busy", "streaming", NO_SERVICE):
+        stats.services[name].record(200, 0.1)
+        stats.ejections[name] += 1
+    stats.services["busy"].in_flight = stats.services["streaming"].streams = 1
+    del stats.ejections[NO_SERVICE]
+    for _ in range(2):
+        stats.retain({"posts"})
+        assert set(stats.services) == {"posts", "busy", "streaming", NO_SERVICE, FORGOTTEN}
+        assert stats.ejections == {"posts": 1, FORGOTTEN: 3}
+
+
+def test_what_was_counted_remains_in_the_sums() -> None:
+    """Of services that come and go for ever, in one number; a sum that falls looks like a restart."""
+    stats = GatewayStats()
+    for number in range(5):
+        stats.services[f"s{number}"].record(503, 0.25)
+        stats.services[f"s{number}"].record(200, 0.25)
+        stats.retain(())
+    [(name, counted)] = stats.snapshot().services.items()
+    assert name == FORGOTTEN
+    assert (counted.classes[2], counted.classes[5], counted.latency.count) == (5, 5, 10)
+    assert counted.seconds == 2.5

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from blog.core.instance import State
+from blog.core.instance import Route, State
+from blog.gateway.telemetry.stats import FORGOTTEN
+from blog.gateway.upstream.balancer import CONFLICTS_LOGGED
 
 
 def next_id(rig: Any, tried: tuple[str, ...] = ()) -> str | None:
@@ -80,3 +82,44 @@ async def test_what_is_no_limit_is_ignored(rig: Any, limit: str) -> None:
     for _ in range(3):
         rig.balancer.upstreams.acquire(rig.balancer.upstreams.by_id[one.id])
     assert {next_id(rig) for _ in range(4)} == {one.id, other.id}
+
+
+def conflicts_of(rig: Any, capsys: pytest.CaptureFixture[str], count: int) -> tuple[int, int]:
+    """Let a rival declare so many routes that are taken; return how many lines say so, and that not."""
+    routes = tuple(Route(method="GET", pattern=f"/rival/{number}") for number in range(count))
+    for service in ("owner", "rival"):
+        one = rig.dead()
+        rig._instances[one.id] = one.model_copy(update={"service": service, "routes": routes})
+        rig.publish()
+    out = capsys.readouterr().out
+    return out.count("route.conflict "), out.count("route.conflicts ")
+
+
+async def test_a_conflict_is_logged_when_it_is_new(rig: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not at each change of something else."""
+    assert conflicts_of(rig, capsys, 2) == (2, 0)
+    other = rig.dead()
+    changed = other.model_copy(
+        update={"service": "other", "routes": (Route(method="GET", pattern="/rival/0"),)}
+    )
+    rig._instances[other.id] = changed
+    rig.publish()
+    assert capsys.readouterr().out.count("route.conflict ") == 1
+    rig.set_state(changed, State.DRAINING)
+    assert "route.conflict" not in capsys.readouterr().out
+
+
+async def test_so_many_conflicts_are_logged_at_once(rig: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A joiner may bring a thousand."""
+    assert conflicts_of(rig, capsys, CONFLICTS_LOGGED + 7) == (CONFLICTS_LOGGED, 1)
+
+
+async def test_numbers_of_services_that_are_forgotten_are_forgotten(rig: Any) -> None:
+    """Their names may come and go for ever."""
+    for number in range(10):
+        one = rig.known(1, f"new-{number}")
+        rig.stats.services[one.service].record(200, 0.1)
+        rig.stats.ejections[one.service] += 1
+        rig.set_state(one, State.GONE)
+    assert not {name for name in rig.stats.services if name.startswith("new-")}
+    assert set(rig.stats.ejections) == {FORGOTTEN}

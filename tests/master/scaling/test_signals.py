@@ -11,6 +11,7 @@ from aiohttp.test_utils import BaseTestServer, TestClient, TestServer
 
 from blog.core.clock import SystemClock
 from blog.core.instance import Instance, State
+from blog.core.row_reader import MAX_LINES
 from blog.gateway.telemetry.stats import GatewayStats
 from blog.master.scaling.autoscale import ServiceLoad
 from blog.master.scaling.signals import LoadSignals
@@ -275,6 +276,18 @@ async def test_it_is_said_once(world: World, capsys: pytest.CaptureFixture[str])
     world.odd["/v1/services"] = {"odd": [ODD_INSTANCE | {"id": "odd-2", "state": "x"}]}
     await world.signals.refresh()
     assert capsys.readouterr().out.count("row.passed_over") == 1
+
+
+async def test_so_much_is_said_of_rows_that_cannot_be_read(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody may bring very many of them; each that is new costs one look-up."""
+    rows = [ODD_INSTANCE | {"id": f"odd-{number}", "state": "x"} for number in range(3 * MAX_LINES)]
+    world.odd["/v1/services"] = {"odd": rows}
+    for _ in range(2):
+        await world.signals.refresh()
+    assert capsys.readouterr().out.count("row.passed_over") == MAX_LINES + 1
+    assert world.signals.passed_over["instances"][-1] == f"and {2 * MAX_LINES} more"
 
 
 @pytest.mark.parametrize("applied", ["inf", "-inf", "nan", "1e400", "-5", "x", "²", "9" * 400])

@@ -61,3 +61,16 @@ def test_streams_are_no_load() -> None:
     assert traffic.in_flight("posts") == 0
     traffic.clear()
     assert traffic.in_flight("comments") is None
+
+
+def test_a_service_that_was_forgotten_counts_from_nothing() -> None:
+    """The gateway forgets a service that is gone; that is no restart, and nothing is negative."""
+    traffic = TrafficHistory()
+    for second, (comments, others) in enumerate([(9, 100), (0, 109), (4, 109)]):
+        stats = GatewayStats()
+        for name, count in (("comments", comments), ("posts", others)):
+            for _ in range(count):
+                stats.services[name].record(200, 0.004)
+        traffic.add(stats.snapshot(), float(second))
+        if second:
+            assert traffic.rate("comments").per_second == (0 if second == 1 else 2)

@@ -94,3 +94,26 @@ def test_listeners_hear_of_changes_until_they_stop() -> None:
 async def test_waiting_for_something_that_holds_already() -> None:
     """It does not wait for another change."""
     await Discovery().wait_until(lambda table: not table.instances)
+
+
+def test_nothing_is_kept_of_services_that_are_gone() -> None:
+    """Their names may come and go for ever, and somebody may ask for any."""
+    table = Discovery()
+    for number in range(10):
+        for state in (State.READY, State.SUSPECT, State.STARTING):
+            put = (instance(f"i{number}", state, f"s{number}"),)
+            table.apply(TableDelta(version=1, put=put))
+            assert (table.next(f"s{number}") is None) is (state is State.STARTING)
+        table.apply(TableDelta(version=2, gone=(GoneInstance(id=f"i{number}", why=Departure.LOST),)))
+        assert table.next(f"s{number}") is None
+    assert [len(one) for one in (table.instances, table._ready, table._suspect)] == [0, 0, 0]
+
+
+def test_an_id_of_another_service_gets_no_traffic_of_the_first() -> None:
+    """An id that is free again may be anybody's, and a follower may not have seen that it was."""
+    table = Discovery()
+    table.apply(snapshot(instance("a"), instance("b")))
+    table.apply(TableDelta(version=2, put=(instance("a", service="other"),)))
+    assert {found.id for _ in range(4) if (found := table.next("posts"))} == {"b"}
+    table.apply(TableDelta(version=3, put=(instance("b", service="other"),)))
+    assert table.next("posts") is None

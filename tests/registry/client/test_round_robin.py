@@ -65,3 +65,12 @@ def test_it_is_served_longest_ago_whatever_happens(steps: list[tuple[str, str]])
                 assert turns.next() == expected
                 if expected is not None:
                     served[expected] = time
+
+
+def test_it_has_so_many_members() -> None:
+    """None, once the last was removed."""
+    turns = rotation("a", "b")
+    turns.remove("a")
+    assert len(turns) == 1
+    turns.remove("b")
+    assert not turns

@@ -28,6 +28,8 @@ ROUTE = Route(method="GET", pattern="/x")
         ({"metadata": {str(number): "x" for number in range(1_000)}}, None),
         ({"metadata": {"x": "y" * 65_000}}, None),
         ({"routes": (ROUTE,) * 1_001}, "routes: at most 1000, not 1001"),
+        ({"routes": (ROUTE, Route(method="GET", pattern="/x" * 32))}, None),
+        ({"routes": (ROUTE, Route(method="GET", pattern="/x" * 33))}, "routes: each has at most 32 seg"),
         ({"reactions": ("X",) * 1_001}, "reactions: at most 1000"),
         ({"reactions": ("X" * 201,)}, "reactions: each"),
         ({"metadata": {str(number): "" for number in range(1_001)}}, "metadata: at most 1000 entries"),

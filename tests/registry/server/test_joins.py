@@ -10,6 +10,8 @@ import pytest
 
 from blog.core.instance import Instance, Load, State
 from blog.registry.server.admission import IS_RESERVED
+from blog.registry.server.joins import JoinRefusedError
+from blog.registry.server.ownership import ROUTES_OF_STRANGER
 from blog.registry.server.session import SILENT_AFTER, ServerSession
 from blog.registry.server.transitions import RemovalCause
 from tests.registry.server.strangers import (
@@ -238,6 +240,49 @@ async def test_a_lease_belongs_to_the_address_that_put_it(monkeypatch: pytest.Mo
         assert (await ask(world, "DELETE", path, OTHER))[0] == 403
         assert (await put(world, "other", "x1", None, STRANGER))[0] == 200
         assert (await ask(world, "DELETE", path, HERE))[0] == 204
+
+
+async def test_an_id_changes_its_service_only_once_followers_know_that_the_first_is_gone() -> None:
+    """Who follows that service alone would keep it, with the address of the other."""
+    async with (
+        a_world() as world,
+        raw_session(world, **AUTH) as follower,
+        raw_session(world, **AUTH) as first,
+    ):
+        await follower.send("join", follow=["posts"])
+        await joined(first, "p1")
+        assert (await follower.receive("delta"))["put"][0]["id"] == "p1"
+        world.registry.membership.remove("p1", RemovalCause.LEFT)
+        other = Instance(id="p1", service="other", address="127.0.0.1:1", started_at=datetime.now(UTC))
+        with pytest.raises(
+            JoinRefusedError, match="a moment ago"
+        ) as caught:  # before any other task runs
+            world.registry.joins.put_lease(other, HERE, 5.0)
+        assert not caught.value.is_final
+        world.registry.schedule_delta()
+        assert (await follower.receive("delta"))["gone"] == [{"id": "p1", "why": "left"}]
+        async with raw_session(world, **AUTH) as second:
+            await joined(second, "p1", "other")
+
+
+async def test_a_stranger_declares_so_many_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over sessions and REST; replicas of a service declare the same, which counts once."""
+    routes = [{"method": "GET", "pattern": f"/x{number}"} for number in range(ROUTES_OF_STRANGER)]
+    more = routes[:1]
+    async with (
+        protected(monkeypatch) as world,
+        raw_session(world, STRANGER) as one,
+        raw_session(world, STRANGER) as two,
+        raw_session(world, STRANGER) as three,
+        raw_session(world, OTHER) as other,
+        raw_session(world, HERE) as here,
+    ):
+        await joined(one, "a", "one", routes=routes)
+        await joined(two, "b", "one", routes=routes)
+        assert (await put(world, "two", "c", "127.0.0.1:1", STRANGER, routes=more))[0] == 429
+        assert "without a token" in await refused(three, "d", "one", routes=more)
+        await joined(other, "e", "two", routes=more)
+        await joined(here, "f", "two", routes=more)
 
 
 async def test_no_claim_of_a_start_comes_first() -> None:

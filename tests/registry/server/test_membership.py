@@ -426,6 +426,28 @@ def test_losses_are_counted_by_their_cause() -> None:
     assert table.departures == dict.fromkeys(RemovalCause, 1)
 
 
+def test_who_is_gone_is_known_until_followers_are_told() -> None:
+    """Not one that is there, or that followers know to be gone."""
+    table = ready("a", "b")
+    table.drain("b")
+    table.remove("a", RemovalCause.LEFT)
+    assert [table.departed_from(id_) for id_ in ("a", "b", "c")] == ["posts", None, None]
+    table.take_changes()
+    assert table.departed_from("a") is None
+
+
+def test_nothing_is_counted_of_services_that_are_gone() -> None:
+    """Their names may come and go for ever."""
+    table = Membership()
+    for number in range(10):
+        one = instance().model_copy(update={"service": f"s{number}"})
+        table.join(one, 0.0)
+        table.admit(one.id)
+        assert table.serving() == {f"s{number}": 1}
+        table.remove(one.id, RemovalCause.LEFT)
+    assert not table._serving
+
+
 class Life(RuleBasedStateMachine):
     """Whatever happens in whatever order: the rules that always hold."""
 

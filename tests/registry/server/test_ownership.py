@@ -5,6 +5,8 @@ import pytest
 from blog.registry.server.ownership import (
     BYTES_OF_STRANGER,
     BYTES_OF_STRANGERS,
+    ROUTES_OF_STRANGER,
+    ROUTES_OF_STRANGERS,
     ROWS_OF_STRANGER,
     ROWS_OF_STRANGERS,
     Holder,
@@ -125,3 +127,37 @@ def test_a_stranger_has_so_many_rows_and_bytes() -> None:
     for number in range(ROWS_OF_STRANGERS):
         holders.put(f"b{number}", holder(peer=f"fd00::{number:x}"))
     assert holders.why_full(holder(peer="10.0.0.2"), None)
+
+
+def declaring(number: int, routes: int = ROUTES_OF_STRANGER, **others: object) -> Holder:
+    """Make a holder whose row declares so many routes; each `number` stands for others."""
+    return holder(**{"routes": routes, "declared": b"%d" % number, **others})  # type: ignore[arg-type]
+
+
+def test_a_stranger_declares_so_many_routes() -> None:
+    """Gateways sort all of them; what replicas of a service declare alike counts once."""
+    holders = Holders(lambda _: True)
+    assert holders.why_full(declaring(1, ROUTES_OF_STRANGER + 1), None)
+    for number in range(5):
+        assert holders.why_full(declaring(1), None) is None
+        holders.put(f"a{number}", declaring(1))
+    assert holders.why_full(declaring(2, 1), None)
+    assert holders.why_full(declaring(1, service="other"), None)
+    assert holders.why_full(declaring(2, is_trusted=True), None) is None
+    assert holders.why_full(declaring(2, peer="10.0.0.2"), None) is None
+    assert holders.why_full(declaring(2), holders.get("a0"))
+    for number in range(1, 5):
+        holders.drop(f"a{number}")
+    assert holders.why_full(declaring(2), holders.get("a0")) is None
+    assert holders.why_full(declaring(2, 1), None)
+    holders.put("a0", declaring(2, 1))
+    assert holders.why_full(declaring(3, ROUTES_OF_STRANGER - 1), None) is None
+    assert holders.why_full(declaring(3), None)
+    holders.drop("a0")
+    for number in range(ROUTES_OF_STRANGERS // ROUTES_OF_STRANGER):
+        holders.put(f"b{number}", declaring(1, peer=f"fd00::{number:x}"))
+    assert holders.why_full(declaring(1, 1, peer="10.0.0.2"), None)
+    for number in range(ROUTES_OF_STRANGERS // ROUTES_OF_STRANGER):
+        holders.drop(f"b{number}")
+    counted = (holders._rows, holders._bytes, holders._routes, holders._declaring)
+    assert [len(one) for one in counted] == [0, 0, 0, 0]

@@ -84,3 +84,15 @@ async def test_a_latecomer_gets_the_table_at_the_version_that_others_have() -> N
     assert publisher.awaiting_complete == {late, other}
     publisher.send_snapshots(tuple(publisher.awaiting_complete), complete=True)
     assert not publisher.awaiting_complete
+
+
+async def test_nothing_is_kept_of_services_that_are_gone() -> None:
+    """Their names may come and go for ever."""
+    publisher = TablePublisher("e")
+    for number in range(10):
+        await publisher.publish([change(f"i{number}", f"s{number}"), change(f"j{number}", f"s{number}")])
+        await publisher.publish([change(f"i{number}", f"s{number}", Departure.LOST)])
+        assert len(publisher._rows) == 1
+        await publisher.publish([change(f"j{number}", f"s{number}", Departure.LEFT)])
+        await publisher.publish([change(f"never-{number}", f"n{number}", Departure.LEFT)])
+    assert not publisher._rows
