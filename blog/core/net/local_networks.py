@@ -1,11 +1,11 @@
 """Local networks: the private networks that this machine, or container, is on."""
 
 import time
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import psutil
 
-from blog.core.net.peer import plain_ip
+from blog.core.net.ip import ip_of
 
 # seconds; a container may be connected to another network while it runs, and disconnected from one
 _REFRESH, _KEEP = 1.0, 10.0
@@ -48,14 +48,6 @@ class LocalNetworks:
     def __repr__(self) -> str:
         """Show the addresses with their networks."""
         return f"<LocalNetworks {', '.join(sorted(map(str, self._interfaces)))}>"
-
-
-def ip_of(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address of an end of a connection; None for what is none."""
-    try:
-        return ip_address(plain_ip(host))
-    except ValueError:
-        return None
 
 
 def interfaces() -> frozenset[IPv4Interface | IPv6Interface]:
