@@ -23,7 +23,7 @@ class LookupResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the addresses of a host. Raises OSError; for aiohttp's users it is ClientConnectorError."""
+        """Return the addresses of a host. Raises OSError."""
         found = await self._lookups.find(host, port, family=family, flags=socket.AI_ADDRCONFIG)
         return [
             ResolveResult(
