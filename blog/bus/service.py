@@ -12,7 +12,7 @@ from blog.bus.api.routes import Routes
 from blog.bus.delivery.delivery import Delivery
 from blog.bus.log.log import EventLog
 from blog.bus.metrics import BusCollector
-from blog.core.background import background
+from blog.core.background import background, first_of
 from blog.core.errors import SettingsError
 from blog.core.files.data_dir import unusable
 from blog.core.files.lock import LockedError
@@ -75,13 +75,24 @@ def log_path(settings: Settings) -> Path:
 async def _get_ready(member: Member, event_log: EventLog, adoption: LogAdoption) -> None:
     is_adopted = await adoption.is_accepted()
     await member.registry_client.wait_until_joined()
-    known = member.discovery.log
-    if not is_adopted and known not in (None, event_log.identity):
-        raise SettingsError(
-            f"The log in {event_log.path} is {event_log.identity}, but the registry knows {known}:"
-            " start the bus with the data directory of that log, or accept this one: `blog bus --adopt`."
-        )
-    await member.ready()
+    if is_adopted:
+        await member.ready()
+    else:  # until it is ready, a bus with another log may be so first
+        await first_of(_end_by_another(member, event_log), member.ready())
+
+
+async def _end_by_another(member: Member, event_log: EventLog) -> None:
+    """Raise SettingsError once a registry turns us away, because it knows another log."""
+    logs, ours = member.registry_client.logs, event_log.identity
+
+    def another() -> str | None:
+        return next((log for log in logs.values() if log not in (None, ours)), None)
+
+    await member.discovery.wait_until(lambda _: another() is not None)
+    raise SettingsError(
+        f"The log in {event_log.path} is {ours}, but the registry knows {another()}:"
+        " start the bus with the data directory of that log, or accept this one: `blog bus --adopt`."
+    )
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ def registry_of(name: str, settings: Settings, lifecycle: Lifecycle) -> Registry
     return Registry(
         clock=lifecycle.clock,
         policy=AccessPolicy(settings.tokens),
-        known_log=read_log_id(path),
+        known_log=_read(path),
         remember_log=_log_id_writer(path),
         known_services=read_services(services),
         remember_services=services_writer(services),
@@ -41,8 +41,14 @@ def read_log_id(path: Path) -> str | None:
 
     Raises SettingsError when it is there and cannot be read: else any log would be accepted.
     """
+    known = _read(path)
+    return known.partition("\n")[0] if known is not None else None
+
+
+def _read(path: Path) -> str | None:
+    """Return all that is known of the log (`LogIdentity`), line by line. Raises SettingsError."""
     try:
-        return path.read_text().strip().partition("\n")[0].strip() or None
+        return "\n".join(line.strip() for line in path.read_text().strip().split("\n")) or None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -50,7 +56,7 @@ def read_log_id(path: Path) -> str | None:
 
 
 def write_log_id(path: Path, identity: str) -> None:
-    """Write an identity to `path`, with its folder if needed. Raises OSError."""
+    """Write what is known of a log, or its identity alone, to `path`, with its folder. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, identity + "\n")
 

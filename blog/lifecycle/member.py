@@ -22,6 +22,7 @@ from blog.core.logs import get_logger
 from blog.core.net.address import Address
 from blog.core.net.http_client import client_session
 from blog.core.net.http_server import app_runner
+from blog.core.net.resolver import connector
 from blog.core.settings import Settings
 from blog.lifecycle.health_endpoints import HealthEndpoints
 from blog.lifecycle.lifecycle import Lifecycle
@@ -245,6 +246,6 @@ def _client() -> aiohttp.ClientSession:
     """Make the HTTP client of a member: no limit on connections."""
     return client_session(
         # a registry that comes back may have another address under the same name
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, use_dns_cache=False),
+        connector=connector(limit=0, keepalive_timeout=60, use_dns_cache=False),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=1.0),
     )

@@ -1,8 +1,9 @@
 """Address: what an instance announces as its address, and advice when it cannot be dialled. Pure."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from blog.core.net.address import Address
+from blog.core.net.ip import parse_ip
 
 _SET = "set BLOG_ADVERTISE to the host:port that others can dial"
 
@@ -27,7 +28,7 @@ def advice(tried: str, peer: str) -> str:
     """Return what to set after the dial-back to `tried` failed; the instance connects from `peer`."""
     try:
         where = Address.parse(tried)
-        address, seen = ip_address(where.host), ip_address(peer)
+        address, seen = parse_ip(where.host), parse_ip(peer)
     except ValueError:  # a name, or it is not known where the instance connects from
         return _SET
     if address.is_loopback and not seen.is_loopback:

@@ -106,6 +106,7 @@ FromInstance = Annotated[
 class Joined(_Message):
     """Response to `Join`: the registry's epoch, the log it knows, and the address as registered.
 
+    To a bus that has joined `log` is its own, although it is the blog's only once a bus is ready with it.
     `protocol` is the registry's PROTOCOL_VERSION.
     """
 

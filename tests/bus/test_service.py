@@ -6,18 +6,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blog.bus.log.log import EventLog
 from blog.bus.service import run
 from blog.core.background import background
 from blog.core.clock import SystemClock
 from blog.core.errors import SettingsError
+from blog.core.instance import Instance
 from blog.core.settings import Settings
 from blog.lifecycle.lifecycle import Lifecycle
+from blog.registry.server.probe import ProbeOutcome, Prober
 from tests.bus.api.test_routes import event
 from tests.bus.conftest import Rig
+from tests.registry.server.test_service import TOKEN as REGISTRY_TOKEN
+from tests.registry.server.test_service import a_world
 
 
 @pytest.mark.parametrize("way", ["file", "folder", "link", "no database", "lock", "wal"])
@@ -101,6 +107,36 @@ async def test_a_bus_with_another_log_ends_and_says_which_is_which(rig: Rig) -> 
     other = run(rig.settings("elsewhere"), Lifecycle(SystemClock()))
     with pytest.raises(SettingsError, match=str(known)):
         await asyncio.wait_for(other, 10)
+
+
+async def test_a_bus_ends_when_one_with_another_log_is_ready_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both had joined by then: it does not wait for ever to be dialled back."""
+    is_asked = asyncio.Event()
+    probe = Prober.probe
+
+    async def slow(self: Prober, instance: Instance, *args: Any, **options: Any) -> ProbeOutcome:
+        if instance.id != "b1":
+            is_asked.set()
+            await asyncio.Event().wait()
+        return await probe(self, instance, *args, **options)
+
+    monkeypatch.setattr(Prober, "probe", slow)
+    async with a_world() as world:
+        first = await world.open(await world.stub("b1"), "bus", metadata={"log": "first"})
+        settings = Settings(
+            registry=(world.url.rstrip("/"),),
+            admin_port=0,
+            data_dir=tmp_path,
+            token=SecretStr(REGISTRY_TOKEN),
+        )
+        running = asyncio.create_task(run(settings, Lifecycle(SystemClock())))
+        async with asyncio.timeout(20):
+            await is_asked.wait()
+            await first.ready()
+            with pytest.raises(SettingsError, match="but the registry knows first"):
+                await running
 
 
 async def test_adopt_overrules(rig: Rig) -> None:

@@ -24,6 +24,7 @@ DECIDING = [
     ("POST", f"{LOG}/subscriptions/comments/replay?after=0"),
     ("POST", f"{POSTS_URL}/v1/operator/delete"),
     ("GET", f"{POSTS_URL}/v1/operator"),
+    ("PUT", f"{ADMIN}/v1/log"),
 ]
 INNER = [
     ("GET", f"{ADMIN}/v1/services"),

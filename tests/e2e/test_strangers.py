@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from blog.registry.server.admission import IS_RESERVED
 from tests.e2e import hosts as places
 from tests.e2e.conftest import wait_until
 from tests.e2e.hosts import THINGS, Hosts, Process
@@ -129,6 +130,9 @@ def test_a_bus_that_was_moved_is_back_when_the_old_one_is_lost(network: Network)
     data = next(path for path in network.hosts.folder.glob("data-near-*") if (path / "bus").exists())
     second = network.run("far", "bus")
     wait_until(lambda: bool(network.gateway.logged("request.refused")), 30)
+    wait_until(lambda: bool(second.logged("registry.rejected")), 30)
+    assert {line["reason"] for line in second.logged("registry.rejected")} == {IS_RESERVED}
+    assert IS_RESERVED in {line["reason"] for line in network.gateway.logged("request.refused")}
     assert [one["id"] for one in network.table()["bus"]] == [row["id"]]
     second.end()
     first.end()

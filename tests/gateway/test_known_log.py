@@ -10,6 +10,7 @@ from blog.core.errors import SettingsError
 from blog.core.settings import Settings
 from blog.gateway.known_log import read_log_id, registry_of, write_log_id
 from blog.lifecycle.lifecycle import Lifecycle
+from blog.registry.log_identity import CLAIMED
 
 
 def test_the_last_identity_is_read(tmp_path: Path) -> None:
@@ -51,6 +52,21 @@ def test_what_cannot_be_kept_is_known_until_the_end_and_said(tmp_path: Path) -> 
         registry = registry_of("gateway", settings, Lifecycle(SystemClock()))
         registry.log_identity._remember("one")
     assert [line["event"] for line in logs] == ["log_id.not_saved"]
+
+
+def test_that_a_stranger_brought_it_outlives_the_process(tmp_path: Path) -> None:
+    """As a second line, which an earlier version does not read; what was written before has none."""
+    settings, lifecycle = Settings(data_dir=tmp_path), Lifecycle(SystemClock())
+    path = tmp_path / "gateway" / "log-id"
+    registry_of("gateway", settings, lifecycle).log_identity._remember(f"one\n{CLAIMED}")
+    assert path.read_text() == f"one\n{CLAIMED}\n"
+    assert read_log_id(path) == "one"
+    known = registry_of("gateway", settings, lifecycle).log_identity
+    assert (known.current, known.is_claim) == ("one", True)
+    known.adopt("one")
+    assert path.read_text() == "one\n"
+    known = registry_of("gateway", settings, lifecycle).log_identity
+    assert (known.current, known.is_claim) == ("one", False)
 
 
 def test_what_a_later_version_adds_is_ignored(tmp_path: Path) -> None:

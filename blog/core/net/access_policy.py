@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from blog.core.errors import Forbidden, Unauthorized
-from blog.core.net.local_networks import LocalNetworks, ip_of
+from blog.core.net.ip import ip_of
+from blog.core.net.local_networks import LocalNetworks
 from blog.core.net.refusal_log import RefusalLog
 from blog.core.tokens import is_authorized
 from blog.core.web import BROWSER_HEADERS, PAGE_HEADERS

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import hdrs
 
 from blog.core.net.codings import ACCEPT_ENCODING, coding_of
+from blog.core.net.resolver import connector
 
 RESPONSE_LIMIT = 64 << 20
 """Bytes of a response that is read whole: a page of the longest posts, the table of a large registry."""
@@ -31,6 +32,8 @@ def client_session(
 
     Without `reads_bodies` no body is ever read, and its coding does not matter.
     """
+    if "connector" not in options:
+        options["connector"] = connector()
     return aiohttp.ClientSession(
         headers={**(headers or {}), **ACCEPT_ENCODING},
         middlewares=(_refuse_codings,) if reads_bodies else (),

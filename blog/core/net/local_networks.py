@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import psutil
 
 from blog.core.logs import get_logger
-from blog.core.net.peer import plain_ip
+from blog.core.net.ip import ip_of
 
 # seconds; a container may be connected to another network while it runs, and disconnected from one
 _REFRESH, _KEEP = 1.0, 10.0
@@ -60,15 +59,6 @@ class LocalNetworks:
     def __repr__(self) -> str:
         """Show the addresses with their networks."""
         return f"<LocalNetworks {', '.join(sorted(map(str, self._interfaces)))}>"
-
-
-@lru_cache(maxsize=1024)
-def ip_of(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address of an end of a connection; None for what is none."""
-    try:
-        return ip_address(plain_ip(host))
-    except ValueError:
-        return None
 
 
 def interfaces() -> frozenset[IPv4Interface | IPv6Interface]:

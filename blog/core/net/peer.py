@@ -1,15 +1,15 @@
 """Peer: the IP address at an end of a connection, in the one form that is compared, counted and logged.
 
 A socket that serves both families shows IPv4 as `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2): with that,
-networks that are trusted, limits per address and logs would each see another client. No other module
-asks a connection for its ends.
+networks that are trusted, limits per address and logs would each see another client (`ip`). No other
+module asks a connection for its ends.
 """
 
 from typing import Any, Protocol
 
 from aiohttp import web
 
-_MAPPED = "::ffff:"
+from blog.core.net.ip import plain_ip
 
 
 def peer_of(request: web.BaseRequest) -> str:
@@ -33,14 +33,6 @@ def remote_host(transport: HasEnds) -> str:
 def local_host(transport: HasEnds) -> str:
     """Return the IP address of our end; "" if it has none."""
     return _host_of(transport.get_extra_info("sockname"))
-
-
-def plain_ip(host: str) -> str:
-    """Return an address as sockets show it, without a zone, IPv4 as IPv4."""
-    if ":" not in host:
-        return host
-    host = host.partition("%")[0]
-    return host.removeprefix(_MAPPED) if "." in host else host
 
 
 def _host_of(name: object) -> str:

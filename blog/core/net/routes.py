@@ -1,22 +1,17 @@
 """Routes: at which of its addresses this machine is on the way to another one. Nothing is sent."""
 
-import asyncio
 import socket
-import threading
 from collections.abc import Container
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlsplit
 
 from blog.core.net.address import Address, AddressError
-from blog.core.net.peer import plain_ip
-
-LOOKUP_TIMEOUT = 5.0
-"""Seconds for the addresses of a name."""
+from blog.core.net.ip import plain_ip
+from blog.core.net.lookup import LOOKUP_TIMEOUT, Found, Lookups
 
 _DISCARD = 9  # a port must be given; any will do
-
-_Resolved: TypeAlias = list[tuple[tuple[Any, ...], socket.AddressFamily]]
+_LOOKUPS = Lookups(8)
 
 
 async def way_to(url: str, families: Container[socket.AddressFamily]) -> str | None:
@@ -25,7 +20,7 @@ async def way_to(url: str, families: Container[socket.AddressFamily]) -> str | N
     None if its name is unknown, nothing leads there, or only loopback or a link does.
     """
     resolved = await addresses_of(urlsplit(url).hostname or "")
-    hosts = (local_end(address, family) for address, family in resolved if family in families)
+    hosts = (local_end(address, family) for family, address in resolved if family in families)
     return next((host for host in hosts if host is not None and is_for_others(host)), None)
 
 
@@ -48,28 +43,9 @@ def is_for_others(host: str) -> bool:
     return not (where.is_loopback or where.is_unspecified or is_of_link)
 
 
-async def addresses_of(name: str) -> _Resolved:
-    """Look up a name; nothing if it is unknown, or nobody answers in time.
-
-    In a thread that nobody waits for: a resolver that is silent would hold up the end of the process.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_Resolved] = loop.create_future()
-
-    def resolve(found: _Resolved) -> None:
-        if not future.done():
-            future.set_result(found)
-
-    def look_up() -> None:
-        found: _Resolved = []
-        with suppress(OSError, UnicodeError):
-            infos = socket.getaddrinfo(name, _DISCARD, type=socket.SOCK_DGRAM)
-            found = [(info[4], info[0]) for info in infos]
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(resolve, found)
-
-    threading.Thread(target=look_up, name="address lookup", daemon=True).start()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LOOKUP_TIMEOUT):
-            return await future
-    return []
+async def addresses_of(name: str) -> Found:
+    """Look up a name; nothing if it is unknown, or nobody answers in time."""
+    try:
+        return await _LOOKUPS.find(name, _DISCARD, LOOKUP_TIMEOUT, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return []

@@ -4,7 +4,9 @@ IPv4 that is written as IPv6 (`::ffff:192.0.2.1`), by a proxy or in a setting, i
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from blog.core.net.ip import ip_of
 
 _MAX_PROXIES = 32
 _MAPPED_BITS = 96
@@ -21,11 +23,8 @@ class TrustedProxies:
         """Return whether a peer is one of them."""
         if not self._networks:
             return False
-        try:
-            parsed = _parsed(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        parsed = ip_of(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def client_of(self, peer: str, forwarded_for: Iterable[bytes]) -> str:
         """Return the client that `peer` forwards for: the last address in its list that is not trusted.
@@ -52,16 +51,8 @@ def _address(text: str) -> str | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
-    try:
-        return str(_parsed(text))
-    except ValueError:
-        return None
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address:
-    """Parse an address, without its zone. Raises ValueError."""
-    found = ip_address(text.partition("%")[0])
-    return getattr(found, "ipv4_mapped", None) or found
+    found = ip_of(text)
+    return str(found) if found is not None else None
 
 
 def _network(cidr: str) -> IPv4Network | IPv6Network:

@@ -4,8 +4,9 @@ A client is an IPv4 address or an IPv6 network. All that is kept of it is when i
 once that is past, it is the same as never having written.
 """
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 
+from blog.core.net.ip import ip_of
 from blog.gateway.edge.token_buckets import TokenBuckets
 
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
@@ -61,12 +62,7 @@ def network_of(address: str) -> str:
     """Return what identifies a client: an IPv4 address, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)  # the same client, seen by a socket for both
+    parsed = ip_of(address)
+    if not isinstance(parsed, IPv6Address):  # IPv4 that a socket for both shows, or no address
+        return address if parsed is None else str(parsed)
     return f"{int(parsed) >> (128 - _V6_NETWORK):x}::/{_V6_NETWORK}"

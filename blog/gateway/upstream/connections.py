@@ -8,11 +8,15 @@ from typing import Protocol
 from blog.core.background import TaskSupervisor
 from blog.core.clock import Clock
 from blog.core.net.address import Address
+from blog.core.net.ip import ip_of
+from blog.core.net.lookup import Lookups
 from blog.gateway.upstream.upstreams import Upstream
 from blog.http.client import ClientConnection
 from blog.http.connection_limits import IDLE_INTERVAL
 from blog.http.limits import CONNECT_TIMEOUT, POOL_TIMEOUT
 from blog.http.write_coalescer import WriteCoalescer
+
+_LOOKUPS = 32  # names at once
 
 
 class ConnectionWaiter(Protocol):
@@ -31,6 +35,7 @@ class ConnectionPool:
 
     def __init__(self, tasks: TaskSupervisor, clock: Clock) -> None:
         self._tasks = tasks
+        self._lookups = Lookups(_LOOKUPS)
         self._now = clock.monotonic
         self._coalescer = WriteCoalescer(asyncio.get_running_loop())
         self._idle_checked_at = 0.0
@@ -90,11 +95,25 @@ class ConnectionPool:
 
         address = Address.parse(upstream.instance.address)
         loop = asyncio.get_running_loop()
+        failure = OSError("it has no address")
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            _, connection = await loop.create_connection(
-                lambda: ClientConnection(forget, self._coalescer), address.host, address.port
-            )
-        return connection
+            for host in await self._hosts_of(address):
+                try:
+                    _, connection = await loop.create_connection(
+                        lambda: ClientConnection(forget, self._coalescer), host, address.port
+                    )
+                except OSError as error:
+                    failure = error
+                else:
+                    return connection
+        raise failure
+
+    async def _hosts_of(self, address: Address) -> list[str]:
+        """Return the addresses of a host; the loop would look names up in threads that are waited for."""
+        if ip_of(address.host) is not None:
+            return [address.host]
+        found = await self._lookups.find(address.host, address.port)
+        return [str(where[0]) for _, where in found]
 
     def __repr__(self) -> str:
         """Show what is under way."""

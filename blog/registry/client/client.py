@@ -80,6 +80,8 @@ class RegistryClient:
     ) -> None:
         self.instance = instance
         self.discovery = Discovery(follow)
+        self.logs: dict[str, str | None] = {}
+        """The log that each registry knew when it let this instance join, or turned it away."""
         self._http = http
         self._registries = tuple(dict.fromkeys(url.rstrip("/") for url in registries))
         self._clock = clock
@@ -264,6 +266,7 @@ class RegistryClient:
     def _on_joined(self, connection: RegistryConnection, joined: Joined) -> None:
         if not connection.is_joined:  # joined again, as with other expectations, it is the same session
             self._failures[connection.url].started(self._clock.monotonic())
+        self.logs[connection.url] = joined.log
         self.discovery.apply(joined, connection.url)
         self._rejections.pop(connection.url, None)
         connection.is_joined = True

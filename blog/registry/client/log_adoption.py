@@ -29,21 +29,23 @@ class AdoptionRefusedError(Exception):
 async def adopt_log(
     http: aiohttp.ClientSession, url: str, identity: str, token: str | None = None
 ) -> None:
-    """Make `identity` the log that the registry at `url` knows; it may be known there already.
+    """Make `identity` the log that the registry at `url` knows.
+
+    It may be known there already, then a refusal does not matter; it is asked all the same, for what is
+    known may be a claim.
 
     Raises AdoptionRefusedError, aiohttp.ClientError, OSError (TimeoutError is one).
     """
-    if await _known_at(http, url, token) == identity:
-        return
     async with http.put(
         f"{url}{LOG_PATH}", json={"log": identity}, headers=bearer(token), timeout=_TIMEOUT
     ) as response:
         body = await read_response(response, _LIMIT)
+    if response.status == HTTPStatus.OK or await _known_at(http, url, token) == identity:
+        return
     if response.status in _NO_ROUTE:
         raise AdoptionRefusedError("it is of a version that cannot adopt a log", is_unknown=True)
-    if response.status != HTTPStatus.OK:
-        said = printable(detail_of(body), _SHOWN)
-        raise AdoptionRefusedError(said or f"it responded with {response.status}")
+    said = printable(detail_of(body), _SHOWN)
+    raise AdoptionRefusedError(said or f"it responded with {response.status}")
 
 
 async def _known_at(http: aiohttp.ClientSession, url: str, token: str | None) -> str | None:
@@ -51,6 +53,7 @@ async def _known_at(http: aiohttp.ClientSession, url: str, token: str | None) ->
     async with http.get(f"{url}{LOG_PATH}", headers=bearer(token), timeout=_TIMEOUT) as response:
         body = await read_response(response, _LIMIT)
     try:
-        return str(parse_json(body)["log"]) if response.status == HTTPStatus.OK else None
+        known = parse_json(body)["log"] if response.status == HTTPStatus.OK else None
     except (ValueError, LookupError, TypeError):
         return None
+    return known if isinstance(known, str) else None

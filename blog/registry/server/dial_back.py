@@ -84,13 +84,15 @@ class DialBacks:
     async def probe(self, instance: Instance, timeout: float) -> ProbeOutcome:
         """Probe an instance that is in the table.
 
-        A stranger's is probed where it has responded: its name may mean another address by now.
+        A stranger's is probed where it has responded: its name may mean another address by now. That it
+        has also tells that it is no port of somebody else, whose broken connections would say nothing.
         """
         holder = self._joins.holders.get(instance.id)
         if holder is None or holder.is_trusted:
             return await self._prober.probe(instance, timeout)
-        address = holder.target if holder.target and holder.proven == instance.address else None
-        outcome, _ = await self._ask_stranger(instance, address or instance.address, timeout)
+        has_responded = holder.proven == instance.address
+        address = (holder.target if has_responded else None) or instance.address
+        outcome, _ = await self._ask_stranger(instance, address, timeout, is_retried=has_responded)
         return outcome
 
     async def _fly(self, row: Instance, holder: Holder, peer: str) -> DialBackFailed | ReadyAck | None:
@@ -119,12 +121,12 @@ class DialBacks:
             return None
         if found.is_ready:
             now.proven, now.target = row.address, target
-            self._membership.admit(row.id)
+            self._joins.admit(row.id)
             return ReadyAck()
         return _failed(row, holder, peer, found)
 
     async def _ask_stranger(
-        self, row: Instance, address: str, timeout: float
+        self, row: Instance, address: str, timeout: float, *, is_retried: bool = False
     ) -> tuple[ProbeOutcome, str | None]:
         """Dial `address` if a stranger may announce it; return what was found, and what was dialled."""
         target = None
@@ -132,7 +134,7 @@ class DialBacks:
             async with asyncio.timeout(timeout):
                 target = await self._targets.resolve(address)
                 dialled = row.model_copy(update={"address": target})
-                return await self._prober.probe(dialled, timeout, is_retried=False), target
+                return await self._prober.probe(dialled, timeout, is_retried=is_retried), target
         except NotAllowedError as error:
             return ProbeOutcome(ProbeResult.SILENT, str(error)), None
         except TimeoutError:

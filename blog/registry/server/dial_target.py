@@ -4,16 +4,14 @@ Only hosts of the private networks that the registry is on, never its own loopba
 once, and exactly the address that was checked is dialled: a name may mean another one a moment later.
 """
 
-import asyncio
-import socket
-from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Self
+from ipaddress import IPv4Address, IPv6Address
 
 from blog.core.net.address import Address
+from blog.core.net.ip import ip_of, parse_ip
 from blog.core.net.local_networks import LocalNetworks
+from blog.core.net.lookup import Lookups
 
-_RESOLVERS = 4  # threads of their own: a name that takes long must not keep the names of others waiting
+_RESOLVERS = 32  # more than one stranger has dialled at once, so that slow names hold up few others
 
 
 class NotAllowedError(Exception):
@@ -25,7 +23,7 @@ class DialTargets:
 
     def __init__(self, networks: LocalNetworks) -> None:
         self._networks = networks
-        self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
+        self._lookups = Lookups(_RESOLVERS)
 
     async def resolve(self, announced: str) -> str:
         """Return the address to dial for the one that was announced. Raises NotAllowedError."""
@@ -37,27 +35,16 @@ class DialTargets:
         for host in hosts:
             if not may_dial(host, self._networks):
                 raise NotAllowedError(f"{host} is not in a network that strangers may announce")
-        if not hosts:
-            raise NotAllowedError(f"{announced} has no address")
         return str(where.with_host(str(hosts[0])))
 
     async def _hosts_of(self, where: Address) -> list[IPv4Address | IPv6Address]:
         """Return every address of a host, an IPv4-mapped one as IPv4. Raises OSError, ValueError."""
-        try:
-            found = [ip_address(where.host)]
-        except ValueError:  # a name, or one of the old ways to write IPv4
-            loop, port = asyncio.get_running_loop(), where.port
-            infos = await loop.run_in_executor(
-                self._threads, lambda: socket.getaddrinfo(where.host, port, type=socket.SOCK_STREAM)
-            )
-            found = [ip_address(str(sockaddr[0]).partition("%")[0]) for *_, sockaddr in infos]
-        return [getattr(address, "ipv4_mapped", None) or address for address in found]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        address = ip_of(where.host)
+        if address is not None:
+            return [address]
+        # a name, or one of the old ways to write IPv4
+        found = await self._lookups.find(where.host, where.port)
+        return [parse_ip(str(sockaddr[0])) for _, sockaddr in found]
 
     def __repr__(self) -> str:
         """Show the networks."""

@@ -1,7 +1,7 @@
 """Joins: the one way into the table, for sessions and for leases. What a joiner says is a claim.
 
 It puts the rules together (`admission`, `ownership`, `join_order`, `log_identity`) and decides at once:
-between the check and the row nobody else has a turn.
+between the check and the row nobody else has a turn. What is said becomes so when the instance is ready.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,8 @@ class JoinRefusedError(Exception):
 class Joins:
     """Lets instances into the table. `now` is in monotonic seconds, `wall_clock` the time of day.
 
-    `release` closes a session that holds its id no more, with a reason.
+    `release` closes a session that holds its id no more, with a reason. `on_ready` is told of each
+    instance that is ready now, or is again with another row.
     """
 
     def __init__(  # noqa: PLR0913 - the rules, the table, and two clocks
@@ -58,6 +59,7 @@ class Joins:
         now: Callable[[], float],
         wall_clock: Callable[[], datetime],
         release: Callable[[ServerSession, str], None],
+        on_ready: Callable[[str], None],
     ) -> None:
         self.holders = Holders(membership.__contains__)
         self._membership = membership
@@ -68,6 +70,7 @@ class Joins:
         self._now = now
         self._wall_clock = wall_clock
         self._release = release
+        self._on_ready = on_ready
 
     def join(self, session: ServerSession, instance: Instance, key: str | None = None) -> bool:
         """Let the instance at the other end of `session` join, or join again.
@@ -89,7 +92,7 @@ class Joins:
             if why is not None:
                 raise JoinRefusedError(why)
         self._check(instance, joiner, held)
-        if not self._log_identity.accepts(instance):
+        if not self._log_identity.accepts(instance, is_trusted=joiner.is_trusted):
             return False
         self._replace_others(session, instance.id, is_same=held is not None and held.is_same_process(key))
         self._publisher.set_instance(session, instance.id)
@@ -114,11 +117,16 @@ class Joins:
         if why is not None:
             raise JoinRefusedError(why)
         self._check(instance, joiner, held)
-        if not self._log_identity.accepts(instance):
+        if not self._log_identity.accepts(instance, is_trusted=joiner.is_trusted):
             raise JoinRefusedError(self._log_identity.advice)
         for other in self._publisher.sessions_of(instance.id):  # of a row that is gone
             self._release(other, _REPLACED)
         self._enter(instance, joiner, held, ttl)
+
+    def admit(self, instance_id: str) -> None:
+        """Make an instance ready for others: its dial-back succeeded."""
+        self._membership.admit(instance_id)
+        self._on_ready(instance_id)
 
     def may_change(self, held: Holder, peer: str) -> bool:
         """Return whether `peer` may renew or end what somebody has put."""
@@ -171,6 +179,9 @@ class Joins:
         self._membership.join(self._order.stamped(instance, self._wall_clock()), self._now(), lease)
         if self._policy.is_protected and joiner.is_trusted and instance.service in RESERVED:
             self._outrank(instance.service)
+        row = self._membership.get(instance.id)
+        if row is not None and row.is_serving() and joiner.proven == row.address:
+            self._on_ready(instance.id)
 
     def _outrank(self, service: str) -> None:
         """Remove the instances of a reserved name that nobody vouches for."""

@@ -27,12 +27,13 @@ class LogAPI:
         return [web.get(LOG_PATH, self._get), web.put(LOG_PATH, self._put)]
 
     async def _get(self, _: web.Request) -> web.Response:
-        """Return the identity of the blog's log, null before there was a bus."""
+        """Return the identity of the blog's log, null before a bus was ready."""
         return web.json_response({"log": self._registry.log_identity.current})
 
     async def _put(self, request: web.Request) -> web.Response:
         """Adopt a log. A bus with another one leaves, and its own may join. Only operators may."""
         adopted = parsed(AdoptedLog, await read_body(request, "application/json"))
-        if adopted.log != self._registry.log_identity.current:
+        known = self._registry.log_identity
+        if adopted.log != known.current or known.is_claim:
             self._registry.adopt_log(adopted.log)
         return await self._get(request)

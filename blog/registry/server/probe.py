@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
-import aiohttp
-
 from blog.core.background import TaskSupervisor
 from blog.core.instance import Instance
 from blog.core.net.http_client import client_session
@@ -22,6 +20,7 @@ from blog.core.net.instance_client import (
     InstanceStream,
     InstanceUnreachable,
 )
+from blog.core.net.resolver import connector
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.server.transitions import ProbeResult
 
@@ -55,8 +54,8 @@ class Prober:
 
         It sends no token: the address is what a joiner says, and `/readyz` needs none.
         """
-        connector = aiohttp.TCPConnector(force_close=True, limit=0)
-        async with client_session(reads_bodies=False, connector=connector) as http:
+        closing = connector(force_close=True, limit=0)
+        async with client_session(reads_bodies=False, connector=closing) as http:
             yield Prober(InstanceClient(http))
 
     async def probe(self, instance: Instance, timeout: float, *, is_retried: bool = True) -> ProbeOutcome:

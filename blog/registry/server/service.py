@@ -17,7 +17,7 @@ from blog.core.clock import Clock
 from blog.core.ids import new_id
 from blog.core.logs import get_logger
 from blog.core.net.access_policy import AccessPolicy
-from blog.registry.log_identity import BUS, LOG_KEY, LogIdentity
+from blog.registry.log_identity import BUS, LogIdentity
 from blog.registry.server.completeness import ServiceMemory
 from blog.registry.server.dial_back import DialBacks
 from blog.registry.server.dial_target import DialTargets
@@ -50,8 +50,8 @@ def _ignore(_: object) -> None:
 class Registry:
     """Knows which instances are alive. Mount its routes (`registry_routes`) and use it as a context.
 
-    `policy` decides who may ask, and whose claims count. `known_log` is the identity of the log that
-    belongs to this blog; `remember_log` stores a new one.
+    `policy` decides who may ask, and whose claims count. `known_log` is what is known of the log that
+    belongs to this blog (`LogIdentity`); `remember_log` stores it when that changes.
     `known_services` is how many instances of each service this registry knew before it was restarted;
     `remember_services` stores that as it changes.
     """
@@ -71,7 +71,7 @@ class Registry:
         self.publisher = TablePublisher(self.epoch)
         self.log_identity = LogIdentity(known_log, remember_log)
         self.on_reached: Callable[[str], None] = _ignore
-        """Takes the local address at which an instance has joined."""
+        """Takes the local address at which an instance has joined that is trusted, or ready."""
         self.policy = policy
         self.order = JoinOrder(clock.now(), known_services or ())
         self.joins = Joins(
@@ -83,12 +83,14 @@ class Registry:
             now=self.now,
             wall_clock=self.wall_clock,
             release=self.release,
+            on_ready=self._became_ready,
         )
         self.dial_backs: DialBacks
         self._clock = clock
         self._forget_at = clock.monotonic() + _FORGET_EVERY
         self._remember_services = remember_services
         self._service_memory = ServiceMemory()
+        self._remembered: dict[str, int] = {}
         self._may_have_changed = asyncio.Event()
         self._stack = AsyncExitStack()
         self._tasks = TaskSupervisor("registry")
@@ -101,7 +103,7 @@ class Registry:
             prober=await self._stack.enter_async_context(Prober.open()),
             membership=self.membership,
             joins=self.joins,
-            targets=self._stack.enter_context(DialTargets(self.policy.networks)),
+            targets=DialTargets(self.policy.networks),
             clock=self._clock,
         )
         await self._stack.enter_async_context(self._tasks)
@@ -163,11 +165,29 @@ class Registry:
 
     def adopt_log(self, identity: str) -> None:
         """Make `identity` the log of this blog: a bus with another one leaves, its bus may join."""
-        log.warning("log.adopted", log=identity, before=self.log_identity.current)
+        if identity != self.log_identity.current:
+            log.warning("log.adopted", log=identity, before=self.log_identity.current)
         self.log_identity.adopt(identity)
+        self._apply_log()
+
+    def _became_ready(self, instance_id: str) -> None:
+        """Take in what is true of an instance that responds, and was a claim before."""
+        row, holder = self.membership.get(instance_id), self.joins.holders.get(instance_id)
+        if row is None or holder is None:
+            return
+        for session in self.publisher.sessions_of(instance_id):
+            self.on_reached(session.local_host)
+        before = self.log_identity.current
+        if self.log_identity.settle(row, is_trusted=holder.is_trusted):
+            log.info("log.known", log=self.log_identity.current, before=before, id=instance_id)
+            self._apply_log()
+
+    def _apply_log(self) -> None:
+        """Evict each bus that may not have joined by now; let those that were turned away try again."""
         for id_ in self.membership.ids_of(BUS):
-            row = self.membership.get(id_)
-            if row is not None and row.metadata.get(LOG_KEY) != identity:
+            row, holder = self.membership.get(id_), self.joins.holders.get(id_)
+            is_trusted = holder is not None and holder.is_trusted
+            if row is not None and not self.log_identity.accepts(row, is_trusted=is_trusted):
                 self.evict(id_)
         for session in tuple(self.publisher.sessions):
             if session.is_turned_away:
@@ -219,8 +239,10 @@ class Registry:
         """Store the counts for a restart; those from before it count until the table is complete."""
         now = self.now()
         if self.membership.is_complete(now):
-            counts = self._service_memory.update(self.membership.serving(), now)
-            self._remember_services({name: counts[name] for name in self.order.in_order(counts)})
+            counts = dict(self._service_memory.update(self.membership.serving(), now))
+            if counts != self._remembered:  # sorting all services at each look would cost too much
+                self._remembered = {name: counts[name] for name in self.order.in_order(counts)}
+            self._remember_services(self._remembered)
 
     def _forget(self) -> None:
         """Forget the place of services that have been gone for long."""

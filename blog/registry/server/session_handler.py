@@ -6,6 +6,7 @@ from blog.core.errors import Invalid, TooMany
 from blog.core.instance import Instance
 from blog.core.logs import get_logger
 from blog.core.net.peer import peer_of
+from blog.registry.log_identity import BUS, LOG_KEY
 from blog.registry.messages import (
     PROTOCOL_VERSION,
     Ack,
@@ -134,7 +135,7 @@ class SessionHandler:
             Joined(
                 protocol=PROTOCOL_VERSION,
                 epoch=self._registry.epoch,
-                log=self._registry.log_identity.current,
+                log=self._log_for(session, instance),
                 address=instance.address if instance else None,
             )
         )
@@ -149,8 +150,18 @@ class SessionHandler:
             advice = self._registry.log_identity.advice
             self._registry.policy.refusals.log(session.peer, _ROUTE, advice, id=instance.id)
         else:
-            self._registry.on_reached(session.local_host)
+            if self._registry.policy.is_trusted(session.peer):  # of others it counts once they are ready
+                self._registry.on_reached(session.local_host)
             log.info("instance.joined", id=instance.id, address=instance.address, peer=session.peer)
+
+    def _log_for(self, session: ServerSession, instance: Instance | None) -> str | None:
+        """Return the log to tell; a bus that was let in hears its own, though none is known yet.
+
+        By another one it would end.
+        """
+        if instance is not None and instance.service == BUS and not session.is_turned_away:
+            return instance.metadata.get(LOG_KEY)
+        return self._registry.log_identity.current
 
     async def _admit(self, instance_id: str, peer: str) -> None:
         """Dial an instance back, and tell the session that holds it by then."""

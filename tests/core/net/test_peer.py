@@ -12,7 +12,8 @@ from aiohttp.test_utils import make_mocked_request
 from blog.core.net.bound_port import bind
 from blog.core.net.http_client import client_session
 from blog.core.net.http_server import app_runner
-from blog.core.net.peer import local_host, peer_of, plain_ip, remote_host
+from blog.core.net.ip import plain_ip
+from blog.core.net.peer import local_host, peer_of, remote_host
 
 ROOT = Path(__file__).parents[3] / "blog"
 ASKS = {"remote", "getpeername", "peername", "_transport_peername"}

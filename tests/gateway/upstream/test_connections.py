@@ -1,6 +1,8 @@
 """The pool: which connections go back to it, and which never do."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -118,3 +120,27 @@ async def test_what_is_free_again_may_go_back() -> None:
     one.resume_reading()
     pool.release(at, one)
     assert at.idle == [one]
+
+
+async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the resolver's order; the name is looked up in a thread that nobody waits for at the end."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server, TaskSupervisor("t") as tasks:
+        port = server.sockets[0].getsockname()[1]
+        closed: list[str] = ["127.0.0.2"]
+        seen: list[bool] = []
+
+        def resolve(_: str, port: int, **__: object) -> list[tuple[object, ...]]:
+            seen.append(threading.current_thread().daemon)
+            hosts = [*closed, "127.0.0.1"] if len(seen) == 1 else closed
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
+
+        pool, at = ConnectionPool(tasks, SystemClock()), upstream()
+        at.instance = at.instance.model_copy(update={"address": f"posts:{port}"})
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        made = await pool._dial(at)
+        assert made.is_reusable
+        made.abort()
+        with pytest.raises(ConnectionRefusedError):
+            await pool._dial(at)
+        assert seen == [True, True]

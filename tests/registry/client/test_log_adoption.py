@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blog.registry.client.log_adoption import AdoptionRefusedError, adopt_log
+from blog.registry.client.log_adoption import AdoptionRefusedError, _known_at, adopt_log
+from tests.registry.server.strangers import protected
 from tests.registry.server.test_service import TOKEN, a_world
 
 
@@ -34,6 +35,27 @@ async def test_a_registry_adopts_and_knows_it_already_the_next_time() -> None:
         with pytest.raises(AdoptionRefusedError, match="token") as refused:
             await adopt_log(world.http, world.url.rstrip("/"), "three", "another-token-of-ours")
         assert not refused.value.is_unknown
+
+
+@pytest.mark.parametrize("known", ["null", "7", '["None"]', "{}"])
+async def test_what_is_no_identity_is_not_known(known: str) -> None:
+    """Neither `None` nor anything else that a registry may say."""
+    async with answering(403, "{}") as refuses, aiohttp.ClientSession() as http:
+        with pytest.raises(AdoptionRefusedError):
+            await adopt_log(http, refuses, "None")
+    async with answering(200, f'{{"log": {known}}}') as url, aiohttp.ClientSession() as http:
+        assert await _known_at(http, url, None) is None
+
+
+async def test_where_it_is_known_a_refusal_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator has done it there meanwhile."""
+    async with protected(monkeypatch, known_log="two") as world:
+        monkeypatch.setattr(
+            "blog.core.net.access_policy.is_loopback", lambda _: False
+        )  # it is asked from elsewhere
+        await adopt_log(world.http, world.url.rstrip("/"), "two")
+        with pytest.raises(AdoptionRefusedError, match="docker exec"):
+            await adopt_log(world.http, world.url.rstrip("/"), "three")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from blog.core.instance import State
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.server.dial_back import FAILURE_TIME
 from blog.registry.server.dial_limits import STRANGER
+from blog.registry.server.transitions import ProbeResult
 from tests.registry.server.strangers import HERE, ask, protected, put, raw_session
 from tests.registry.server.strangers import STRANGER as PEER
 from tests.registry.server.test_probe import responding
@@ -173,6 +174,30 @@ async def test_a_name_is_not_resolved_again(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
         [row] = world.registry.membership.instances
         assert (await world.registry.dial_backs.probe(row, 5.0)).is_ready
+
+
+async def test_a_strangers_killed_instance_is_noticed_as_fast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dying process accepts and resets; asked again its port is closed. That is refused, not silent."""
+    async with protected(monkeypatch) as world:
+        stub = await world.stub("x")
+        port = stub.server.port
+        assert (await put(world, "posts", "x", f"127.0.0.1:{port}", PEER))[0] == 200
+        [row] = world.registry.membership.instances
+        await stub.server.close()
+        tries: list[str] = []
+
+        async def dying(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tries.append("")
+            if len(tries) > 2:  # aiohttp asks once more by itself
+                dead.close()
+            writer.transport.abort()
+
+        dead = await asyncio.start_server(dying, "127.0.0.1", port)
+        async with dead:
+            outcome = await world.registry.dial_backs.probe(row, 30.0)
+        assert outcome.result is ProbeResult.REFUSED
 
 
 async def test_a_storm_of_puts_and_readies_is_one_dial_back() -> None:

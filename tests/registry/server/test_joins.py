@@ -409,9 +409,84 @@ async def test_a_load_that_is_no_number_of_ours_changes_nothing(load: str) -> No
 
 async def test_a_bus_with_another_log_does_not_join_by_put() -> None:
     """Nor does one that says of itself that it adopts, or that has none."""
-    async with a_world() as world, raw_session(world, **AUTH) as session:
-        await joined(session, "b1", "bus", metadata={"log": "one"})
+    async with a_world(known_log="one") as world:
         for metadata in ({"log": "two", "adopt": "true"}, {}):
             body = {"address": "127.0.0.1:1", "metadata": metadata}
             assert await status(world, "PUT", "bus/instances/b2", body) == 409
+        assert world.registry.log_identity.current == "one"
+
+
+async def test_a_bus_that_does_not_respond_decides_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over sessions and REST, with the token too: nothing is known, nor remembered."""
+    kept: list[str] = []
+    evil = {"log": "evil"}
+    async with a_world(remember_log=kept.append) as world, raw_session(world, **AUTH) as session:
+        await joined(session, "b1", "bus", metadata=evil)
+        await session.send("ready")
+        await session.receive("refused")
+        body = {"address": "127.0.0.1:1", "metadata": evil}
+        assert await status(world, "PUT", "bus/instances/b2", body) == 422
+        assert (world.registry.log_identity.current, kept) == (None, [])
+    async with protected(monkeypatch, remember_log=kept.append) as world:
+        assert (await put(world, "bus", "b1", "127.0.0.1:1", STRANGER, metadata=evil))[0] == 422
+        async with raw_session(world, STRANGER) as session:
+            await session.join("b2", "bus", metadata=evil)
+            assert (await session.receive("joined"))["log"] == "evil"  # as far as it is concerned
+            async with raw_session(world, OTHER) as follower:
+                await follower.send("join")
+                assert (await follower.receive("joined"))["log"] is None
+        assert (world.registry.log_identity.current, kept) == (None, [])
+        real = await world.stub("b3")
+        address = f"127.0.0.1:{real.server.port}"
+        assert (await put(world, "bus", "b3", address, HERE, metadata={"log": "real"}))[0] == 200
+        assert (world.registry.log_identity.current, kept) == ("real", ["real"])
+
+
+async def test_a_trusted_bus_replaces_the_log_that_a_stranger_brought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once it is ready; whether the stranger's bus is still there or has left, and after a restart."""
+    kept: list[str] = []
+    async with protected(monkeypatch, remember_log=kept.append) as world:
+        await _put_bus(world, "evil", STRANGER)
+        assert world.registry.log_identity.current == "evil"
+        assert (await ask(world, "DELETE", "v1/services/bus/instances/evil", STRANGER))[0] == 204
+        assert (await put(world, "bus", "b0", "127.0.0.1:1", OTHER, metadata={"log": "real"}))[0] == 409
+    for is_there in (True, False):
+        async with (
+            protected(monkeypatch, known_log=kept[-1], remember_log=kept.append) as world,
+            raw_session(world) as bus,
+        ):
+            if is_there:
+                await _put_bus(world, "evil", STRANGER)
+            real = await world.stub("real")
+            where = f"127.0.0.1:{real.server.port}"
+            await bus.join("real", "bus", address=where, metadata={"log": "real"})
+            assert (await bus.receive("joined"))["log"] == "real"
+            assert world.registry.log_identity.current == "evil"
+            await bus.send("ready")
+            await bus.receive("ready")
+            assert (world.registry.log_identity.current, kept.pop()) == ("real", "real")
+            assert ids(world) == {"real"}
+            assert (await put(world, "bus", "b1", where, metadata={"log": "evil"}))[0] == 409
+    assert [one.partition("\n")[0] for one in kept] == ["evil"]
+
+
+async def _put_bus(world: World, log: str, peer: str) -> None:
+    """Put a bus with this log, which responds."""
+    stub = await world.stub(log)
+    found = await put(world, "bus", log, f"127.0.0.1:{stub.server.port}", peer, metadata={"log": log})
+    assert found[0] == 200
+
+
+async def test_a_bus_that_is_ready_and_says_its_log_later_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It needs no second dial-back for that."""
+    async with protected(monkeypatch) as world:
+        bus = await world.stub("b1")
+        where = f"127.0.0.1:{bus.server.port}"
+        assert (await put(world, "bus", "b1", where))[0] == 200
+        assert world.registry.log_identity.current is None
+        assert (await put(world, "bus", "b1", where, metadata={"log": "one"}))[0] == 200
         assert world.registry.log_identity.current == "one"

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from blog.registry.log_identity import LOG_PATH
-from tests.registry.server.strangers import STRANGER, ask, protected, raw_session
+from blog.registry.client.log_adoption import adopt_log
+from blog.registry.log_identity import CLAIMED, LOG_PATH
+from tests.registry.server.strangers import STRANGER, ask, protected, put, raw_session
 from tests.registry.server.test_rest import AUTH, call
 from tests.registry.server.test_service import a_world
 
@@ -18,6 +19,7 @@ async def test_an_operator_adopts_another_log() -> None:
     async with a_world(remember_log=kept.append) as world:
         assert await call(world, "GET", PATH) == (200, {"log": None})
         old = await world.open(await world.stub("b1"), "bus", metadata={"log": "one"})
+        await old.ready()
         async with raw_session(world, **AUTH) as away:
             await away.join("b2", "bus", metadata={"log": "two"})
             assert (await away.receive("joined"))["log"] == "one"
@@ -48,6 +50,16 @@ async def test_a_log_that_is_known_already_changes_nothing() -> None:
         await bus.receive("joined")
         assert (await call(world, "PUT", PATH, json={"log": "one"}))[0] == 200
         assert "b1" in world.registry.membership
+
+
+async def test_an_operator_confirms_what_a_stranger_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on no bus replaces it, and it is remembered so."""
+    kept: list[str] = []
+    known = f"one\n{CLAIMED}"
+    async with protected(monkeypatch, known_log=known, remember_log=kept.append) as world:
+        await adopt_log(world.http, world.url.rstrip("/"), "one")
+        assert (world.registry.log_identity.is_claim, kept) == (False, ["one"])
+        assert (await put(world, "bus", "b1", "127.0.0.1:1", metadata={"log": "two"}))[0] == 409
 
 
 async def test_adoption_is_an_operators(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,9 +346,24 @@ async def test_a_bus_with_another_log_is_told_and_not_taken_in() -> None:
     """Never two logs."""
     async with a_world() as world:
         first = await world.open(await world.stub("b1"), "bus", metadata={"log": "one"})
+        await first.ready()
         other = await world.open(await world.stub("b2"), "bus", metadata={"log": "two"})
         assert (first.discovery.log, other.discovery.log) == ("one", "one")
         assert world.registry.membership.get("b2") is None
+
+
+async def test_of_two_buses_the_first_that_is_ready_decides() -> None:
+    """Each joins, and is told its own log until then; the other one is turned away."""
+    async with a_world() as world:
+        one = await world.open(await world.stub("b1"), "bus", metadata={"log": "one"})
+        two = await world.open(await world.stub("b2"), "bus", metadata={"log": "two"})
+        assert (one.discovery.log, two.discovery.log) == ("one", "two")
+        assert world.registry.log_identity.current is None
+        async with asyncio.timeout(10):
+            await two.ready()
+            await one.discovery.wait_until(lambda _: list(one.logs.values()) == ["two"])
+        assert {row.id for row in world.registry.membership.instances} == {"b2"}
+        assert world.registry.log_identity.current == "two"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"type":"join","instance":{}}'])

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from blog.core.instance import Load, State
 from blog.registry.messages import PROTOCOL_VERSION
+from tests.registry.server.strangers import STRANGER, protected, raw_session
 from tests.registry.server.test_service import TOKEN, World, a_world
 
 COMPRESSED, WHOLE, MASKED = (
@@ -72,6 +73,24 @@ async def test_the_registry_learns_where_instances_reach_it() -> None:
         await world.open(None, follow=["posts"])
         assert not reached
         await world.open(await world.stub("p1"))
+        assert reached == ["127.0.0.1"]
+
+
+async def test_where_strangers_reach_it_counts_once_they_are_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever can open a connection could else say at which address the registry is."""
+    async with protected(monkeypatch) as world, raw_session(world, STRANGER) as session:
+        reached: list[str] = []
+        world.registry.on_reached = reached.append
+        stub = await world.stub("p1")
+        await session.join("p1", address="127.0.0.1:1")
+        await session.send("ready")
+        await session.receive("refused")
+        assert not reached
+        await session.join("p1", address=f"127.0.0.1:{stub.server.port}")
+        await session.send("ready")
+        await session.receive("ready")
         assert reached == ["127.0.0.1"]
 
 
