@@ -21,7 +21,7 @@ from blog.registry.server.probe import DIAL_BACK_TIMEOUT, ProbeOutcome, Prober
 from blog.registry.server.transitions import ProbeResult
 
 FAILURE_TIME = DIAL_BACK_TIMEOUT + 0.1
-"""Seconds after which a stranger learns that its dial-back failed, whatever the reason."""
+"""Seconds after which a joiner learns that its dial-back failed, where it may not know why."""
 NOT_REACHABLE = "not reachable"
 _RULE = "without a token only addresses in the registry's private networks are dialled"
 
@@ -38,9 +38,12 @@ class _Flight:
 
 
 class DialBacks:
-    """Dials instances back and makes those ready that respond."""
+    """Dials instances back and makes those ready that respond.
 
-    def __init__(
+    `tells_why`: a joiner learns why it is not reachable. Without a token nobody does.
+    """
+
+    def __init__(  # noqa: PLR0913 - the rules and the table
         self,
         *,
         prober: Prober,
@@ -48,8 +51,10 @@ class DialBacks:
         joins: Joins,
         targets: DialTargets,
         clock: Clock,
+        tells_why: bool,
     ) -> None:
         self._prober = prober
+        self._tells_why = tells_why
         self._membership = membership
         self._joins = joins
         self._targets = targets
@@ -114,7 +119,7 @@ class DialBacks:
             found = await self._prober.probe(row, DIAL_BACK_TIMEOUT)
         else:
             found, target = await self._ask_stranger(row, row.address, DIAL_BACK_TIMEOUT)
-        if not found.is_ready and not holder.is_trusted:
+        if not found.is_ready and not self._tells_why:
             await asyncio.sleep(FAILURE_TIME - (self._clock.monotonic() - began))
         now = self._joins.holders.get(row.id)
         if now is None or now.tenure is not holder.tenure or not self._is_at(row.id, row.address):
@@ -123,7 +128,7 @@ class DialBacks:
             now.proven, now.target = row.address, target
             self._joins.admit(row.id)
             return ReadyAck()
-        return _failed(row, holder, peer, found)
+        return self._failed(row, peer, found)
 
     async def _ask_stranger(
         self, row: Instance, address: str, timeout: float, *, is_retried: bool = False
@@ -140,6 +145,16 @@ class DialBacks:
         except TimeoutError:
             return ProbeOutcome(ProbeResult.SILENT, f"no response within {timeout} s"), target
 
+    def _failed(self, row: Instance, peer: str, found: ProbeOutcome) -> DialBackFailed:
+        """Return what the joiner learns; the whole reason is in our log."""
+        why = found.why
+        if found.result is not ProbeResult.ANSWERED:  # otherwise the address is right
+            why = f"{why}; {advice(row.address, peer)}"
+        log.warning("instance.dial_back_failed", id=row.id, tried=row.address, peer=peer, reason=why)
+        if not self._tells_why:
+            why = f"{NOT_REACHABLE}; {advice(row.address, peer)}; {_RULE}"
+        return DialBackFailed(tried=row.address, why=why)
+
     def _is_at(self, instance_id: str, address: str) -> bool:
         row = self._membership.get(instance_id)
         return row is not None and row.address == address
@@ -147,14 +162,3 @@ class DialBacks:
     def __repr__(self) -> str:
         """Show which instances are being dialled."""
         return f"<DialBacks of {', '.join(self._flights) or 'no instance'}>"
-
-
-def _failed(row: Instance, holder: Holder, peer: str, found: ProbeOutcome) -> DialBackFailed:
-    """Return what the joiner learns; the whole reason is in our log."""
-    why = found.why
-    if found.result is not ProbeResult.ANSWERED:  # otherwise the address is right
-        why = f"{why}; {advice(row.address, peer)}"
-    log.warning("instance.dial_back_failed", id=row.id, tried=row.address, peer=peer, reason=why)
-    if not holder.is_trusted:
-        why = f"{NOT_REACHABLE}; {advice(row.address, peer)}; {_RULE}"
-    return DialBackFailed(tried=row.address, why=why)

@@ -5,22 +5,17 @@ probe follows a moment later: the first one may have started too early.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import re
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
 from blog.core.background import TaskSupervisor
 from blog.core.instance import Instance
-from blog.core.net.http_client import client_session
-from blog.core.net.instance_client import (
-    InstanceClient,
-    InstanceFailed,
-    InstanceMisdirected,
-    InstanceStream,
-    InstanceUnreachable,
-)
-from blog.core.net.resolver import connector
+from blog.core.net.address import Address, AddressError
+from blog.core.net.ip import ip_of
+from blog.core.net.lookup import Lookups
+from blog.core.printable import printable
 from blog.core.web import INSTANCE_HEADER
 from blog.registry.server.transitions import ProbeResult
 
@@ -30,6 +25,17 @@ REPORTS_INTERVAL = 0.05
 """Seconds between probes of one instance, however many reports there are of it."""
 # seconds between tries: a process that is being killed closes its sockets one after the other
 _RETRY_AFTER = (0.01, 0.03, 0.09)
+_MAX_HEAD = 16 << 10  # bytes of a response that are read
+_MAX_ID = 128  # characters of what calls itself an instance
+_LOOKUPS = 32  # names at once
+_REQUEST = (
+    "GET /readyz HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+    f"{INSTANCE_HEADER}: {{id}}\r\n\r\n"
+)
+_END = b"\r\n\r\n"
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
+_INSTANCE = INSTANCE_HEADER.lower().encode()
+_NO_INSTANCE = "a program that is no instance responds there"
 _BROKEN = "every connection was closed without a response"
 
 
@@ -42,21 +48,14 @@ class ProbeOutcome(NamedTuple):
 
 
 class Prober:
-    """Probes instances, each time over a new connection."""
+    """Probes instances, each time over a new connection: an open one would prove nothing.
 
-    def __init__(self, client: InstanceClient) -> None:
-        self._client = client
+    It sends no token, and reads one head of a limited length: the address is what a joiner says, and a
+    program there may send whatever it likes, without end.
+    """
 
-    @staticmethod
-    @asynccontextmanager
-    async def open() -> AsyncIterator["Prober"]:
-        """Make one with a client that keeps no connections: an open one would prove nothing.
-
-        It sends no token: the address is what a joiner says, and `/readyz` needs none.
-        """
-        closing = connector(force_close=True, limit=0)
-        async with client_session(reads_bodies=False, connector=closing) as http:
-            yield Prober(InstanceClient(http))
+    def __init__(self) -> None:
+        self._lookups = Lookups(_LOOKUPS)
 
     async def probe(self, instance: Instance, timeout: float, *, is_retried: bool = True) -> ProbeOutcome:
         """Return whether the instance responds within `timeout` seconds; never raises.
@@ -76,15 +75,47 @@ class Prober:
     async def _ask(self, instance: Instance) -> ProbeOutcome | None:
         """Ask once; None when the connection broke before a response."""
         try:
-            async with self._client.stream(instance, "GET", "/readyz", silence=None) as response:
-                return _outcome_of(instance, response)
-        except InstanceMisdirected as error:
-            return ProbeOutcome(ProbeResult.REFUSED, str(error))
-        except InstanceUnreachable as error:
-            result = ProbeResult.REFUSED if error.is_refused else ProbeResult.SILENT
-            return ProbeOutcome(result, str(error))
-        except InstanceFailed:
+            reader, writer = await self._connect(instance.address)
+        except TimeoutError:
+            raise
+        except (AddressError, UnicodeError) as error:  # no label of a name may be empty, say
+            why = f"{instance.address} is not a valid address: {error}"
+            return ProbeOutcome(ProbeResult.REFUSED, why)
+        except OSError as error:
+            is_refused = isinstance(error, ConnectionRefusedError)
+            return ProbeOutcome(ProbeResult.REFUSED if is_refused else ProbeResult.SILENT, str(error))
+        try:
+            writer.write(_REQUEST.format(host=instance.address, id=instance.id).encode())
+            return _outcome_of(instance, await reader.readuntil(_END))
+        except asyncio.LimitOverrunError:
+            return ProbeOutcome(ProbeResult.REFUSED, _NO_INSTANCE)
+        except (OSError, EOFError):
             return None
+        finally:
+            writer.transport.abort()  # nothing that follows is read
+
+    async def _connect(self, text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the first address of a name that accepts.
+
+        Raises AddressError, UnicodeError, OSError (ConnectionRefusedError only if each of them refuses).
+        """
+        address = Address.parse(text)
+        failures: list[OSError] = []
+        for host in await self._hosts_of(address):
+            try:
+                return await asyncio.open_connection(host, address.port, limit=_MAX_HEAD)
+            except OSError as error:
+                failures.append(error)
+        raise next((one for one in failures if not isinstance(one, ConnectionRefusedError)), failures[0])
+
+    async def _hosts_of(self, address: Address) -> list[str]:
+        if ip_of(address.host) is not None:
+            return [address.host]
+        return [str(where[0]) for _, where in await self._lookups.find(address.host, address.port)]
+
+    def __repr__(self) -> str:
+        """Show what is looked up."""
+        return f"<Prober: {self._lookups!r}>"
 
 
 class ProbeScheduler:
@@ -133,11 +164,26 @@ class ProbeScheduler:
         return f"<ProbeScheduler of {', '.join(self._again) or 'no instance'}>"
 
 
-def _outcome_of(instance: Instance, response: InstanceStream) -> ProbeOutcome:
-    responder = response.headers.get(INSTANCE_HEADER)
+def _outcome_of(instance: Instance, head: bytes) -> ProbeOutcome:
+    """Return what the head of a response says (RFC 9112 §4)."""
+    first, *lines = head.split(b"\r\n")
+    found = _STATUS_LINE.match(first)
+    if found is None:
+        return ProbeOutcome(ProbeResult.REFUSED, _NO_INSTANCE)
+    status = int(found[1])
+    responder = next((value for line in lines if (value := _instance_in(line))), None)
+    if status == HTTPStatus.MISDIRECTED_REQUEST:
+        shown = printable(responder or "another instance", _MAX_ID)
+        return ProbeOutcome(ProbeResult.REFUSED, f"{shown} responds at its address (421)")
     if responder != instance.id:
         # another instance, or another program, has the address now: the one that is meant is gone
-        why = f"{responder or 'a program that is no instance'} responds there"
+        why = _NO_INSTANCE if responder is None else f"{printable(responder, _MAX_ID)} responds there"
         return ProbeOutcome(ProbeResult.REFUSED, why)
-    is_ready = response.status == HTTPStatus.OK
-    return ProbeOutcome(ProbeResult.ANSWERED, f"GET /readyz returned {response.status}", is_ready)
+    is_ready = status == HTTPStatus.OK
+    return ProbeOutcome(ProbeResult.ANSWERED, f"GET /readyz returned {status}", is_ready)
+
+
+def _instance_in(line: bytes) -> str | None:
+    """Return the value of a header line if it names the instance that responds."""
+    name, _, value = line.partition(b":")
+    return value.strip().decode("latin-1") if name.lower() == _INSTANCE else None

@@ -100,7 +100,8 @@ class Registry:
     async def __aenter__(self) -> Self:
         """Start the periodic work: expiry, deltas, keep-alives, probes."""
         self.dial_backs = DialBacks(
-            prober=await self._stack.enter_async_context(Prober.open()),
+            prober=Prober(),
+            tells_why=not self.policy.is_protected,
             membership=self.membership,
             joins=self.joins,
             targets=DialTargets(self.policy.networks),

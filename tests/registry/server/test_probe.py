@@ -42,11 +42,8 @@ async def responding(status: int = 200, **headers: str) -> AsyncIterator[tuple[s
 
 async def test_the_body_of_the_response_does_not_matter() -> None:
     """A foreign instance that compresses everything is alive; nothing of it is decoded."""
-    async with (
-        responding(Blog_Instance="x1", Content_Encoding="gzip") as (address, requests),
-        Prober.open() as prober,
-    ):
-        outcome = await prober.probe(instance(address), 30.0)
+    async with responding(Blog_Instance="x1", Content_Encoding="gzip") as (address, requests):
+        outcome = await Prober().probe(instance(address), 30.0)
     assert outcome.is_ready
     [request] = requests
     expected = {"Accept-Encoding": "identity", INSTANCE_HEADER: "x1"}
@@ -69,8 +66,8 @@ async def test_a_response_counts_only_from_the_instance_that_is_meant(
     status: int, headers: dict[str, str], result: ProbeResult, why: str
 ) -> None:
     """Another one at its address means that it is gone; not ready yet is not gone."""
-    async with responding(status, **headers) as (address, _), Prober.open() as prober:
-        outcome = await prober.probe(instance(address), 30.0)
+    async with responding(status, **headers) as (address, _):
+        outcome = await Prober().probe(instance(address), 30.0)
     assert (outcome.result, outcome.is_ready) == (result, False)
     assert why in outcome.why
 
@@ -86,10 +83,9 @@ async def test_no_response_is_silence_and_a_closed_port_is_refusal() -> None:
 
     server = await asyncio.start_server(reset, "127.0.0.1", 0)
     target = instance(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    async with Prober.open() as prober:
-        async with server:
-            silent = await prober.probe(target, 0.1)
-        refused = await prober.probe(target, 30.0)
+    async with server:
+        silent = await Prober().probe(target, 0.1)
+    refused = await Prober().probe(target, 30.0)
     assert (silent.result, silent.why) == (ProbeResult.SILENT, "no response within 0.1 s")
     assert connections > 1
     assert refused.result is ProbeResult.REFUSED
@@ -98,10 +94,48 @@ async def test_no_response_is_silence_and_a_closed_port_is_refusal() -> None:
 @pytest.mark.parametrize("address", ["a..b:1", ".a:1", f"{'a' * 64}.b:1"])
 async def test_an_address_that_no_resolver_accepts_is_refused(address: str) -> None:
     """It fits the pattern of addresses; the probe says what is wrong with it, and never raises."""
-    async with Prober.open() as prober:
-        outcome = await prober.probe(instance(address), 30.0)
+    outcome = await Prober().probe(instance(address), 30.0)
     assert (outcome.result, outcome.is_ready) == (ProbeResult.REFUSED, False)
     assert "valid address" in outcome.why
+
+
+INFORMATION = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+AS_US = b"HTTP/1.1 200 OK\r\nBlog-Instance: x1"
+
+
+@pytest.mark.parametrize(
+    ("piece", "result", "why"),
+    [
+        (INFORMATION, ProbeResult.REFUSED, "no instance"),
+        (b"x" * 1000, ProbeResult.REFUSED, "no instance"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", ProbeResult.REFUSED, "no instance"),
+        (b"\x00" * 1000, ProbeResult.REFUSED, "no instance"),
+        (AS_US + b"\x1b[2J\r\n\r\n", ProbeResult.REFUSED, "x1 [2J responds there"),
+        (AS_US + b"\r\n\r\n" + b"b" * 1000, ProbeResult.ANSWERED, "200"),
+        (AS_US.replace(b"200", b"101") + b"\r\n\r\n", ProbeResult.ANSWERED, "101"),
+    ],
+)
+async def test_a_program_that_sends_without_end_is_heard_for_one_head(
+    piece: bytes, result: ProbeResult, why: str
+) -> None:
+    """It costs a few kilobytes; the registry has other things to do."""
+    ended = asyncio.Event()
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(piece)
+                await writer.drain()
+        except ConnectionError:
+            ended.set()
+
+    async with await asyncio.start_server(flood, "127.0.0.1", 0) as server:
+        target = instance(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        outcome = await Prober().probe(target, 30.0)
+        async with asyncio.timeout(30):
+            await ended.wait()
+    assert (outcome.result, outcome.is_ready) == (result, why == "200")
+    assert why in outcome.why
 
 
 async def test_a_hundred_reports_are_two_probes() -> None:
