@@ -184,9 +184,9 @@ def test_the_new_token_at_once_is_refused(tmp_path: Path) -> None:
     """
     with a_rotation(tmp_path, "gateway") as rotation:
         rotation.start_all()
-        early = rotation.start("posts", f"{NEW},{OLD}")
+        early = rotation.start("moderation", f"{NEW},{OLD}")
         wait_until(rotation.refused, PATIENCE)
-        rotation.start("posts", f"{OLD},{NEW}")
-        rotation.wait("posts", OLD)
+        rotation.start("moderation", f"{OLD},{NEW}")
+        rotation.wait("moderation", OLD)
         assert str(early.popen.pid) not in rotation.gateways["gateway"].ready(OLD)
         assert early.popen.poll() is None
