@@ -20,6 +20,7 @@ from blog.core.tokens import parse_tokens
 from blog.master.programs import defaults
 from tests.e2e.conftest import free_port, wait_until
 from tests.e2e.engine import IMAGE, ROOT
+from tests.e2e.test_readme import written
 
 BIN = Path(sys.executable).parent
 
@@ -114,7 +115,7 @@ def test_compose_up_scale_and_down(compose: Compose, deploy: Path, port: int) ->
     assert requests.get(url, timeout=10).status_code == 200
     post = requests.post(f"{url}/posts", json={"title": "Hello"}, timeout=10).json()["id"]
     for replicas in (3, 1):
-        compose("up", "-d", "--no-build", "--wait", "--scale", f"comments={replicas}")
+        compose("up", "-d", "--no-build", "--scale", f"comments={replicas}")
         wait_until(partial(shares, post, replicas), 30)
 
 
@@ -149,9 +150,8 @@ def test_compose_with_the_token_in_a_file(compose: Compose, deploy: Path, port: 
     for service in services.values():
         assert "BLOG_TOKEN" not in service["environment"]
         assert service["environment"]["BLOG_TOKEN_FILE"] == "/run/secrets/token"
-    compose("up", "-d", "--no-build", "--wait", "gateway", "bus", "posts")
-    written = requests.post(f"http://127.0.0.1:{port}/posts", json={"title": "Hello"}, timeout=10)
-    assert written.status_code == 201
+    compose("up", "-d", "--no-build", "gateway", "bus", "posts")
+    wait_until(lambda: written(f"http://127.0.0.1:{port}/posts", {"title": "Hello"}), 60)
 
 
 def test_tokens_are_no_part_of_the_repository() -> None:

@@ -230,7 +230,7 @@ def test_the_image_asks_for_liveness_after_that(blog: Containers, client: Any) -
 
 def test_the_log_outlives_its_container(client: Any) -> None:
     """In a named volume it is there after removal; a bus with another log is refused."""
-    with containers(client) as blog:
+    with containers(client, TOKEN) as blog:
         log = blog.volume()
         blog.start_all(FEWEST, volumes=log)
         post = blog.post_once()
