@@ -111,12 +111,13 @@ def test_compose_up_scale_and_down(compose: Compose, deploy: Path, port: int) ->
     def shares(post: str, replicas: int) -> bool:
         return len(served(post)) == replicas
 
-    compose("up", "-d", "--no-build", "--wait")
+    compose("up", "-d", "--no-build")
+    compose("up", "-d", "--no-build", "--wait", "--scale", "comments=3")
     assert requests.get(url, timeout=10).status_code == 200
     post = requests.post(f"{url}/posts", json={"title": "Hello"}, timeout=10).json()["id"]
-    for replicas in (3, 1):
-        compose("up", "-d", "--no-build", "--scale", f"comments={replicas}")
-        wait_until(partial(shares, post, replicas), 30)
+    wait_until(partial(shares, post, 3), 30)
+    compose("up", "-d", "--no-build", "--scale", "comments=1")
+    wait_until(partial(shares, post, 1), 30)
 
 
 @pytest.mark.parametrize("words", [["up", "-d"], ["config"], ["down"], ["logs"], ["ps"]], ids=" ".join)
