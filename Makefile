@@ -50,7 +50,7 @@ bench-registry: setup ## measure a registry with a thousand and ten thousand sim
 	$(BIN)/python -m benchmarks.registry $(BENCH_ARGS)
 
 chaos: setup ## kill, stop, drain and replace under traffic, for longer than the tests do
-	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} BLOG_CHURN_MINUTES=$${BLOG_CHURN_MINUTES:-30} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py tests/e2e/test_partition.py tests/e2e/test_two_gateways.py tests/e2e/test_churn.py tests/e2e/test_mixed_fleet.py tests/e2e/test_every_role.py --timeout 900 $(PYTEST_ARGS)
+	BLOG_CHAOS_ROUNDS=$${BLOG_CHAOS_ROUNDS:-20} BLOG_CHURN_MINUTES=$${BLOG_CHURN_MINUTES:-30} $(BIN)/pytest -s tests/e2e/test_kill.py tests/e2e/test_failover.py tests/e2e/test_slowloris.py tests/e2e/test_crash.py tests/e2e/test_whole.py tests/e2e/test_full_disk.py tests/e2e/test_full_disk_whole.py tests/e2e/test_partition.py tests/e2e/test_two_gateways.py tests/e2e/test_churn.py tests/e2e/test_mixed_fleet.py tests/e2e/test_every_role.py tests/e2e/test_rotation.py --timeout 900 $(PYTEST_ARGS)
 
 image: ## build the image that runs any service (docker build -t blog .)
 	docker build -t blog .

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -30,6 +31,15 @@ def _logs_as_they_come() -> Iterator[None]:
 def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Give a certificate for localhost, 127.0.0.1 and ::1, and its key."""
     return write_certificate(tmp_path_factory.mktemp("tls"), "localhost")
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Any]:
+    """Give the Docker engine, with the image built from this tree, once for all tests."""
+    from tests.e2e.engine import engine  # noqa: PLC0415 - most tests need no engine
+
+    with engine() as found:
+        yield found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

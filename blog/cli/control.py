@@ -57,8 +57,11 @@ async def _print_logs(services: tuple[str, ...], *, follow: bool) -> None:
     ):
         # a character may be cut in two; bytes that are not UTF-8 are shown as well
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        async for chunk in response.content.iter_any():
-            pass_on(decoder.decode(chunk))
+        try:
+            async for chunk in response.content.iter_any():
+                pass_on(decoder.decode(chunk))
+        finally:  # what ends in the middle of a character is shown as far as it came
+            pass_on(decoder.decode(b"", final=True))
 
 
 def socket_path(data_dir: Path) -> Path:

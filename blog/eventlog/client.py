@@ -78,7 +78,19 @@ class EventBatch:
         try:
             return decode_events(self.lines)
         except ValueError as error:
-            raise UnreadableEvent(f"The bus sent a line that is not a valid event: {error}.") from error
+            why = f"The bus sent a line that is not a valid event: {error}."
+            raise UnreadableEvent(why, self._readable()) from error
+
+    def _readable(self) -> "EventBatch":
+        """Return the part before the first line that cannot be read."""
+        lines, through = [], 0
+        for line in self.lines.splitlines():
+            try:
+                through = max([through, *(event.sequence for event in decode_events(line))])
+            except ValueError:
+                break
+            lines.append(line)
+        return EventBatch(self.log, b"\n".join(lines), through)
 
 
 class BusDisconnected(BlogError):
@@ -86,7 +98,14 @@ class BusDisconnected(BlogError):
 
 
 class UnreadableEvent(BusDisconnected):
-    """The log has an event that cannot be read here: passing it over would make a view wrong."""
+    """The log has an event that cannot be read here: passing it over would make a view wrong.
+
+    `before` is the part of its batch that can be read: what comes before it.
+    """
+
+    def __init__(self, detail: str, before: EventBatch) -> None:
+        super().__init__(detail)
+        self.before = before
 
 
 class _RetryableError(Exception):

@@ -22,7 +22,7 @@ from blog.core.contract import Applied, Endpoint, ServerSent
 from blog.core.events import Recorded, is_later
 from blog.core.logs import get_logger
 from blog.core.view import View
-from blog.eventlog.client import BusDisconnected
+from blog.eventlog.client import BusDisconnected, EventBatch, UnreadableEvent
 from blog.runtime.binding import ArgumentSource, bind
 from blog.runtime.handler_context import HandlerContext
 from blog.runtime.view.host import ChangeListener
@@ -171,14 +171,29 @@ async def _missed(context: HandlerContext, after: int, current: StreamPosition) 
             async for batch in batches:
                 if batch.log != current.log:
                     return None
-                missed += batch.events
-                if batch.through >= current.sequence:
+                part = _readable(batch, current.sequence)
+                missed += part.events
+                if part.through >= current.sequence:
                     break
     except (BusDisconnected, TimeoutError) as error:
         log.info("stream.not_resumed", after=after, reason=str(error))
         return None
     found = [_applied(view, recorded) for recorded in missed]
     return [item for item in found if item is not None and item.sequence <= current.sequence]
+
+
+def _readable(batch: EventBatch, through: int) -> EventBatch:
+    """Return the batch, or its part before an event that cannot be read, if that goes to `through`.
+
+    Raises UnreadableEvent if it does not.
+    """
+    try:
+        batch.events  # noqa: B018 - parsed here
+    except UnreadableEvent as error:
+        if error.before.through < through:
+            raise
+        return error.before
+    return batch
 
 
 def _applied(view: type[View], recorded: Recorded) -> Applied | None:

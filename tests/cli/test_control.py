@@ -11,18 +11,19 @@ from blog.master.control import serve
 
 PIECES = [
     b"posts-1 | \xc3", b"\xa9 \x1b[2J\x9b \xff \xe2\x80", b"\xae[red]\rx\n",
-    b"posts-1 | \x1b]0;t\x07\n", b"x" * 99_999,
+    b"posts-1 | \x1b]0;t\x07\n", b"x" * 99_999, b"\xe2\x82",
 ]  # fmt: skip
 SHOWN = (
     "posts-1 | é \\u001b[2J\\udc9b \\udcff \\u202e[red]\\rx\nposts-1 | \\u001b]0;t\\u0007\n"
     + "x" * 99_999
+    + "\\udce2\\udc82"
 )
 
 
 async def test_lines_are_escaped_however_they_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An older master sends them raw, and a chunk may end within a character."""
+    """An older master sends them raw, and a chunk may end within a character, the last one too."""
 
     async def stream(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

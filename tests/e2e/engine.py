@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,26 @@ ROOT = Path(__file__).parents[2]
 REQUIRED = "BLOG_REQUIRE_DOCKER"
 IMAGE = "blog:test"
 SERVICES = ("posts", "bus", "comments", "moderation", "query", "web")
+FEWEST = ("posts", "bus", "query")
+"""With these a post can be written and read."""
 TOKEN = "token-of-a-blog-in-containers"
 
 
+@contextmanager
+def engine() -> Iterator[Any]:
+    """Give the engine, with the image built from this tree.
+
+    Without an engine skip, or fail where BLOG_REQUIRE_DOCKER asks for one.
+    """
+    client = connect()
+    # as `docker build -t blog .` with the classic builder: buildx may be missing
+    client.images.build(path=str(ROOT), tag=IMAGE, rm=True)
+    yield client
+    client.close()
+
+
 def connect() -> Any:
-    """Connect to the engine; without one skip, or fail where BLOG_REQUIRE_DOCKER asks for one."""
+    """Connect to the engine that there has to be."""
     try:
         client = docker.from_env(timeout=120)
         client.ping()
@@ -30,11 +45,6 @@ def connect() -> Any:
         say = pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip
         say(f"no Docker engine answers here: {error}")
     return client
-
-
-def build(client: Any) -> None:
-    """Do `docker build -t blog .` with the classic builder (buildx may be missing)."""
-    client.images.build(path=str(ROOT), tag=IMAGE, rm=True)
 
 
 class Containers:
@@ -78,8 +88,11 @@ class Containers:
         container.remove(force=True, v=True)
         self.made.remove(container)
 
-    def start_all(self, **options: Any) -> None:
-        """Start the gateway and one of each; `options` are the bus's."""
+    def start_all(self, services: Sequence[str] = SERVICES, **options: Any) -> None:
+        """Start the gateway and one of each of `services`; `options` are the bus's.
+
+        Posts and query are needed: it is there once a post was written and could be read.
+        """
         # the engine picks the port: another blog may have 8080
         gateway = self.run(
             "gateway",
@@ -87,12 +100,13 @@ class Containers:
             ports={"8080/tcp": ("127.0.0.1", None)},
             environment={"BLOG_WRITE_RATE": "0"},
         )
-        for service in SERVICES:
+        for service in services:
             self.by_service[service] = self.run(service, **(options if service == "bus" else {}))
         gateway.reload()
         published = gateway.ports["8080/tcp"] or []
         self.url = f"http://127.0.0.1:{published[0]['HostPort']}"
-        wait_until(lambda: self.answers("/") and self.answers("/posts"), 60)
+        pages = ("/", "/posts") if "web" in services else ("/posts",)
+        wait_until(lambda: all(self.answers(path) for path in pages), 60)
         wait_until(lambda: self.post_once() is not None, 60)
 
     def answers(self, path: str) -> bool:

@@ -261,9 +261,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stranger() -> Iterator[str]:
+def stranger(handler: type[BaseHTTPRequestHandler] = _Handler) -> Iterator[str]:
     """Run a server that is not ours; give its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

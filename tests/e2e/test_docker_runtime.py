@@ -13,21 +13,12 @@ import pytest
 import requests
 
 from tests.e2e.conftest import Blog, wait_until
-from tests.e2e.engine import IMAGE, build, connect
+from tests.e2e.engine import IMAGE
 from tests.e2e.test_adoption import failing, ids, is_adopted, restarts
 from tests.e2e.test_kill import SERVICES, Traffic, a_post, served_by
 
 REPLICAS = SERVICES | {"web": 1}
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Give the engine, with the image built from this tree."""
-    client = connect()
-    build(client)
-    yield client
-    client.close()
 
 
 class Contained:

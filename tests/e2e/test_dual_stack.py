@@ -15,7 +15,7 @@ from tests.e2e import hosts as places
 from tests.e2e.conftest import wait_until
 from tests.e2e.hosts import AUTH, ROOT, THINGS, TOKEN, Hosts, ip
 
-BUS, THING = "8001", "8002"
+BUS, THING, ALONE = "8001", "8002", "4001"
 FOUR, SIX = "127.0.0.1", "[::1]"
 
 
@@ -45,13 +45,16 @@ class One:
         ).stdout
 
 
-@pytest.fixture(params=["both", "IPv4 only"])
+BOTH, ONLY_IPV4 = "both", "IPv4 only"
+
+
+@pytest.fixture(params=[BOTH, ONLY_IPV4])
 def one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[One]:
     """Give a machine, and be there."""
     places.require()
     hosts = Hosts(tmp_path)
     try:
-        made = One(hosts, has_ipv6=request.param == "both")
+        made = One(hosts, has_ipv6=request.param == BOTH)
         with hosts.inside("one"):
             yield made
     finally:
@@ -72,19 +75,22 @@ def answers(port: str, path: str, trusted: Path | None = None) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(("workers", "scheme"), [("1", "https"), ("2", "http")])
 def test_every_port_listens_on_both(
     one: One, workers: str, scheme: str, tls_files: tuple[Path, Path]
 ) -> None:
-    """The public port of one process and of several, plain and over TLS; admin API, bus, instance."""
+    """The public port of one process and of several, plain and over TLS, and every other port.
+
+    Those are the admin API's, the bus's, an instance's and that of a registry alone.
+    """
     trusted, key = tls_files
     is_tls = scheme == "https"
     tls = {"BLOG_TLS_CERT": str(trusted), "BLOG_TLS_KEY": str(key)} if is_tls else {}
     one.hosts.run("one", "gateway", BLOG_HOST="::", BLOG_WORKERS=workers, **tls)
     one.hosts.run("one", "bus", BLOG_HOST="::", BLOG_PORT=BUS)
     one.hosts.run("one", str(THINGS), "1", BLOG_HOST="::", BLOG_PORT=THING)
-    for port in ("4000", BUS, THING):
+    one.hosts.run("one", "registry", BLOG_HOST="::", BLOG_ADMIN_PORT=ALONE)
+    for port in ("4000", BUS, THING, ALONE):
         wait_until(lambda: answers(port, "/readyz") == one.has, 30)
     for _ in range(8):  # the kernel spreads connections over the workers
         wait_until(lambda: answers("8080", "/things", trusted if is_tls else None) == one.has, 30)
@@ -94,13 +100,9 @@ def test_every_port_listens_on_both(
         assert "Accept" in appended.headers
 
 
-def test_a_registry_alone_listens_on_both(one: One) -> None:
-    """With nobody else."""
-    one.hosts.run("one", "registry", BLOG_HOST="::")
-    wait_until(lambda: answers("4000", "/readyz") == one.has, 30)
-
-
-@pytest.mark.parametrize("name", ["::", "localhost"])
+@pytest.mark.parametrize(
+    ("one", "name"), [(BOTH, "::"), (ONLY_IPV4, "::"), (BOTH, "localhost")], indirect=["one"]
+)
 def test_a_whole_blog_runs_and_is_looked_after(one: One, name: str) -> None:
     """What starts it, lists it, checks it and ends it finds every instance, whatever the machine has."""
     named = {info[4][0] for info in socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)}
@@ -118,15 +120,14 @@ def test_a_whole_blog_runs_and_is_looked_after(one: One, name: str) -> None:
     up.popen.wait(30)
 
 
-@pytest.mark.parametrize("taken", ["0.0.0.0", "127.0.0.1", "::1"])
-def test_a_port_that_is_taken_in_one_family_is_taken(one: One, taken: str) -> None:
+def test_a_port_that_is_taken_in_one_family_is_taken(one: One) -> None:
     """Half of the readers would meet another program; the error says which setting to change."""
-    if ":" in taken and SIX not in one.has:
-        pytest.skip("there is no such address here")
-    with socket.socket(socket.AF_INET6 if ":" in taken else socket.AF_INET) as other:
-        other.bind((taken, 8080))
-        other.listen()
-        for words in (("up",), ("gateway",)):
-            process = one.hosts.run("one", *words, BLOG_HOST="::")
-            assert process.popen.wait(30) == 2
-            assert "BLOG_PUBLIC_PORT=8080" in process.said()
+    families = {"0.0.0.0": socket.AF_INET, "127.0.0.1": socket.AF_INET}
+    families |= {"::1": socket.AF_INET6} if SIX in one.has else {}
+    for address, family in families.items():
+        with socket.socket(family) as other:
+            other.bind((address, 8080))
+            other.listen()
+            process = one.hosts.run("one", "gateway", BLOG_HOST="::")
+            assert process.popen.wait(30) == 2, address
+            assert "BLOG_PUBLIC_PORT=8080" in process.said(), address

@@ -10,13 +10,11 @@ import pty
 import re
 import subprocess
 import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +22,7 @@ import pytest
 import requests
 
 from tests.e2e.conftest import Blog, running_in, wait_until
+from tests.e2e.fleet import stranger
 
 BLINK = "\x1b[31;5m"
 HOSTILE = f"{BLINK}\x1b]0;t\x07\x1b[2J\x9b1m\u202eevil\u2066\u2028\u061c\x7f\r[red]x[/nope][link=file:///e]:smile:"
@@ -66,20 +65,6 @@ class Stranger(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def stranger() -> Iterator[str]:
-    """Run one; give its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 class Planted(NamedTuple):
     """A blog with all of it."""
 
@@ -118,7 +103,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     token = (blog.folder / "data" / "run" / "token").read_text().strip()
     found = Planted(blog, {"Authorization": f"Bearer {token}"}, {})
     try:
-        with stranger() as address:
+        with stranger(Stranger) as address:
             plant(found, address)
             yield found
     finally:

@@ -1,5 +1,6 @@
 """The image, as README runs it. Built by the classic builder: buildx cannot be had everywhere."""
 
+import itertools
 import json
 import threading
 import time
@@ -13,19 +14,10 @@ import requests
 from docker.types import IPAMConfig, IPAMPool, Mount
 
 from tests.e2e.conftest import wait_until
-from tests.e2e.engine import IMAGE, SERVICES, TOKEN, Containers, build, connect, containers
+from tests.e2e.engine import FEWEST, IMAGE, SERVICES, TOKEN, Containers, containers
 
 MAX_SIZE = 180_000_000
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Give the engine, with the image built from this tree."""
-    client = connect()
-    build(client)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,29 +65,33 @@ def test_copies_get_their_share_with_no_edit(blog: Containers) -> None:
     copies[1].stop()
 
 
-@pytest.mark.parametrize("kind", ["both", "IPv4 only"])
-def test_it_listens_on_what_its_network_has(client: Any, kind: str) -> None:
+def test_it_listens_on_what_its_network_has(client: Any, blog: Containers) -> None:
     """IPv4, and IPv6 where the network has that: every port, from outside and from inside."""
-    options: dict[str, Any] = {}
-    if kind == "both":
-        subnet = f"fd{uuid.uuid4().hex[:2]}:{uuid.uuid4().hex[:4]}::/64"
-        pools = [IPAMPool(subnet=subnet)]
-        options = {"enable_ipv6": True, "ipam": IPAMConfig(pool_configs=pools)}
-    with containers(client, **options) as blog:
-        blog.start_all()
-        for container in blog.made:
-            words = ["blog-healthcheck", "--ready"]
-            wait_until(lambda: container.exec_run(words).exit_code == 0, 30)
-        for container, ports in ((blog.made[0], (8080, 4000)), (blog.by_service["bus"], (8000,))):
-            container.reload()
-            assert "BLOG_HOST=::" in container.attrs["Config"]["Env"]
-            [has] = container.attrs["NetworkSettings"]["Networks"].values()
-            addresses = [has["IPAddress"], f"[{has['GlobalIPv6Address']}]"][: 2 if kind == "both" else 1]
-            for address in addresses:
-                for port in ports:
-                    path = "posts" if port == 8080 else "readyz"
-                    answer = requests.get(f"http://{address}:{port}/{path}", timeout=10)
-                    assert answer.status_code == 200
+    assert_listening(blog, has_ipv6=False)
+    subnet = f"fd{uuid.uuid4().hex[:2]}:{uuid.uuid4().hex[:4]}::/64"
+    pools = [IPAMPool(subnet=subnet)]
+    with containers(client, enable_ipv6=True, ipam=IPAMConfig(pool_configs=pools)) as both:
+        both.start_all(FEWEST)
+        assert_listening(both, has_ipv6=True)
+
+
+def assert_listening(blog: Containers, *, has_ipv6: bool) -> None:
+    """Ask every container from inside, and two of them from outside."""
+    gateway = blog.made[0]
+    for container in (gateway, *blog.by_service.values()):
+        words = ["blog-healthcheck", "--ready"]
+        wait_until(lambda: container.exec_run(words).exit_code == 0, 30)
+    for container, ports in ((gateway, (8080, 4000)), (blog.by_service["bus"], (8000,))):
+        container.reload()
+        assert "BLOG_HOST=::" in container.attrs["Config"]["Env"]
+        [has] = container.attrs["NetworkSettings"]["Networks"].values()
+        assert bool(has["GlobalIPv6Address"]) == has_ipv6
+        addresses = [has["IPAddress"], *([f"[{has['GlobalIPv6Address']}]"] if has_ipv6 else ())]
+        for address, port in itertools.product(addresses, ports):
+            path = "posts" if port == 8080 else "readyz"
+            headers = {"Authorization": f"Bearer {blog.token}"} if blog.token else {}
+            answer = requests.get(f"http://{address}:{port}/{path}", headers=headers, timeout=10)
+            assert answer.status_code == 200
 
 
 def test_stopping_one_fails_no_request(blog: Containers) -> None:
@@ -141,8 +137,8 @@ def test_an_operator_needs_only_a_container_of_the_blog(blog: Containers, where:
 
 def test_people_can_look_inside(blog: Containers) -> None:
     """`docker exec`, `docker logs`, `docker run -it blog sh`; an unknown command is exit code 2."""
-    copy = blog.run("posts")
-    wait_until(lambda: b"instance.ready" in copy.logs(), 30)
+    copy = blog.by_service["posts"]
+    assert b"instance.ready" in copy.logs()
     assert copy.exec_run(["id", "-u"]).output == b"10001\n"
     assert copy.exec_run(["cat", "/proc/1/comm"]).output == b"tini\n"
     shell = blog.run("sh", stdin_open=True, tty=True)
@@ -164,13 +160,18 @@ def test_a_read_only_root_is_enough(blog: Containers) -> None:
 
 
 def test_without_a_registry_it_keeps_trying_and_says_so(client: Any) -> None:
-    """It is alive, not ready, and tells which setting to look at; it still stops at once."""
+    """It is alive, not ready, and tells which setting to look at; it still stops at once.
+
+    The image's own probe asks for readiness until it was so once.
+    """
+    probe = client.images.get(IMAGE).attrs["Config"]["Healthcheck"]["Test"][1:]
     with containers(client) as alone:
         copy = alone.run("posts")
         wait_until(lambda: copy.logs().count(b"registry.unreachable") >= 2, 30)
         assert b"BLOG_REGISTRY" in copy.logs()
         assert copy.exec_run(["blog", "healthcheck"]).exit_code == 0
         assert copy.exec_run(["blog", "healthcheck", "--ready"]).exit_code == 1
+        assert copy.exec_run(probe).exit_code == 1
         copy.stop()
         assert copy.wait()["StatusCode"] == 0
 
@@ -216,13 +217,9 @@ def test_a_health_check_costs_next_to_nothing(blog: Containers) -> None:
         assert size <= 18
 
 
-def test_the_image_asks_for_readiness_until_it_was_so_once(blog: Containers, client: Any) -> None:
-    """Swarm has one probe for both: later, an instance that takes no traffic for a while still lives."""
+def test_the_image_asks_for_liveness_after_that(blog: Containers, client: Any) -> None:
+    """Swarm has one probe for both: one that takes no traffic for a while still lives."""
     probe = client.images.get(IMAGE).attrs["Config"]["Healthcheck"]["Test"][1:]
-    with containers(client) as alone:
-        copy = alone.run("posts")
-        wait_until(lambda: copy.exec_run(["blog", "healthcheck"]).exit_code == 0, 30)
-        assert copy.exec_run(probe).exit_code == 1
     copy = blog.by_service["posts"]
     wait_until(lambda: copy.exec_run(probe).exit_code == 0, 30)
     assert copy.exec_run(["sh", "-c", "kill -STOP $(cat /proc/1/task/1/children)"]).exit_code == 0
@@ -233,9 +230,9 @@ def test_the_image_asks_for_readiness_until_it_was_so_once(blog: Containers, cli
 
 def test_the_log_outlives_its_container(client: Any) -> None:
     """In a named volume it is there after removal; a bus with another log is refused."""
-    with containers(client) as blog:
+    with containers(client, TOKEN) as blog:
         log = blog.volume()
-        blog.start_all(volumes=log)
+        blog.start_all(FEWEST, volumes=log)
         post = blog.post_once()
         other = blog.run("bus")
         assert other.wait(timeout=30)["StatusCode"] == 2

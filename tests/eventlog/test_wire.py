@@ -153,10 +153,13 @@ def test_lines_of_a_later_version_that_are_no_events_are_passed_over(line: dict[
     ],
 )
 def test_an_event_that_cannot_be_read_is_never_passed_over(change: dict[str, Any]) -> None:
-    """A view without it would be wrong, and would not know."""
-    [page] = read([encode_page([json.dumps(EVENT | change)], 1)])
-    with pytest.raises(UnreadableEvent, match="not a valid event"):
+    """A view without it would be wrong, and would not know; what comes before it can be had."""
+    others = [json.dumps(EVENT | {"id": f"e{number}", "sequence": number}) for number in (1, 2, 9)]
+    [page] = read([encode_page([*others[:2], json.dumps(EVENT | change), others[2]], 9)])
+    with pytest.raises(UnreadableEvent, match="not a valid event") as caught:
         _ = page.events
+    before = caught.value.before
+    assert ([event.sequence for event in before.events], before.through) == ([1, 2], 2)
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,19 @@ async def test_as_much_as_is_kept_can_be_missed(tmp_path: Path) -> None:
             assert times(await take(heard, MAX_MISSED)) == list(range(3, MAX_MISSED + 3))
 
 
+@pytest.mark.parametrize(("place", "expected"), [(3, ["struck", "struck"]), (2, ["reset"])])
+async def test_an_event_that_cannot_be_read_is_in_nobodys_way_before_it(
+    tmp_path: Path, place: int, expected: list[str]
+) -> None:
+    """The view waits there: who comes back gets what is before it. After one nobody can go on."""
+    async with running_service(service, tmp_path) as at:
+        await at.apply(*struck(1, 2, 3))
+        unreadable = at.bus.envelopes[0].model_copy(update={"sequence": 0})  # none is
+        at.bus.envelopes[place : place + 1] = [unreadable]
+        async with listening(at, f"{at.bus.log}:1") as heard:
+            assert [item.event for item in await take(heard, len(expected))] == expected
+
+
 async def test_without_the_log_nobody_can_go_on(tmp_path: Path) -> None:
     """The view is there, what was missed is not: reset, and what is shown is from the view."""
     async with running_service(service, tmp_path) as at:

@@ -75,7 +75,7 @@ class ViewHost:
                 async for batch in self._bus.follow(position.applied, self._types):
                     if batch.log != self.log:
                         break
-                    await self._apply(batch)
+                    await self._apply_readable(batch)
             except UnreadableEvent as error:
                 await self._wait_before_unreadable(str(error))
             except BlogError as error:
@@ -161,6 +161,14 @@ class ViewHost:
             self._unreadable_after = self.applied
             log.error("event.unreadable", applied=self.applied, reason=reason, next=_UPDATE)
         await asyncio.sleep(_UNREADABLE_RETRY)
+
+    async def _apply_readable(self, batch: EventBatch) -> None:
+        """Apply a batch, up to an event that cannot be read. Raises UnreadableEvent after that."""
+        try:
+            await self._apply(batch)
+        except UnreadableEvent as error:
+            await self._apply(error.before)
+            raise
 
     async def _apply(self, batch: EventBatch) -> None:
         """Apply a batch, in transactions that are short where readers wait for them."""

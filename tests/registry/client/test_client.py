@@ -25,6 +25,7 @@ from blog.registry.messages import PROTOCOL_VERSION, Joined
 from blog.registry.server.service import Registry
 from tests.fakes import FakeClock
 from tests.registry.server.test_service import TOKEN, World, a_world, running, seen
+from tests.registry.test_reading import ROW
 
 READY = {"p1": State.READY}
 
@@ -337,16 +338,6 @@ class Gone:
     def get_extra_info(self, _: str, default: object = None) -> object:
         """Know nothing."""
         return default
-
-
-ROW = {
-    "id": "p1",
-    "service": "posts",
-    "address": "127.0.0.1:1",
-    "started_at": "2026-01-01T00:00:00Z",
-    "state": "ready",
-    "routes": [{"method": "GET", "pattern": "/a"}],
-}
 
 
 @asynccontextmanager

@@ -231,22 +231,41 @@ async def test_what_breaks_the_stream_is_said_and_it_goes_on(tmp_path: Path) -> 
     assert [item["applied"] for item in logged if item["event"] == "view.disconnected"] == [10]
 
 
+@pytest.mark.parametrize("page", [1, 4, 100])
 async def test_a_view_waits_where_it_cannot_read_an_event(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    """It is said once, not with each try; what came before is shown, and it goes on as soon as it can."""
+    """It is said once; what came before it is shown, wherever a page ends, and it goes on when it can."""
     monkeypatch.setattr(view, "_UNREADABLE_RETRY", 0.0)
     log = Log(*sown(1, 10))
-    log.page = 1
+    log.page = page
     with capture_logs() as logged:
         async with following(tmp_path, log) as host:
             await host.catch_up_at_start()
-            await log.add(row(11, "later") | {"data": ["of a later version"]}, *sown(12, 13))
-            while log.asked.count(10) < 5:
+            unreadable = row(13, "later") | {"data": ["of a later version"]}
+            await log.add(*sown(11, 12), unreadable, *sown(14, 15))
+            while log.asked.count(12) < 5:
                 await asyncio.sleep(0.001)
-            assert host.applied == 10
-            log.rows[10] = sown(11, 11)[0]
+            assert host.applied == 12
+            assert len(await host.read(Bed.names)) == 12
+            log.rows[12] = sown(13, 13)[0]
             await host.catch_up()
-            assert len(await host.read(Bed.names)) == 13
+            assert len(await host.read(Bed.names)) == 15
     [line] = [item for item in logged if item["event"] == "event.unreadable"]
-    assert (line["applied"], line["log_level"]) == (10, "error")
+    assert (line["applied"], line["log_level"]) == (12, "error")
+
+
+async def test_a_view_that_is_built_waits_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first event of a page as well: it goes on from there and not from the beginning."""
+    monkeypatch.setattr(view, "_UNREADABLE_RETRY", 0.0)
+    log = Log(*sown(1, 20))
+    log.rows[12] |= {"data": None}
+    async with following(tmp_path, log) as host:
+        while log.asked.count(12) < 3:
+            await asyncio.sleep(0.001)
+        assert log.asked[:3] == [0, 12, 12]
+        log.rows[12] = sown(13, 13)[0]
+        await host.catch_up()
+        assert len(await host.read(Bed.names)) == 20

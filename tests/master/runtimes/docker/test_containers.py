@@ -19,22 +19,13 @@ from blog.master.runtimes.base import UnstartedReplica
 from blog.master.runtimes.docker.container import ContainerReplica
 from blog.master.runtimes.docker.containers import DockerRuntime
 from tests.e2e.conftest import free_ports
-from tests.e2e.engine import IMAGE, build, connect
+from tests.e2e.engine import IMAGE
 from tests.master.fake_runtime import an_instance
 
 pytestmark = pytest.mark.timeout(300)
 
 # it needs no other to live: it looks for the registry for ever
 SERVICE, REPLICA = "moderation", "moderation-1"
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Give the engine, with the image built from this tree."""
-    client = connect()
-    build(client)
-    yield client
-    client.close()
 
 
 @pytest.fixture
