@@ -57,6 +57,15 @@ def read_token_file(path: Path, name: str) -> str:
     return text
 
 
+def is_short_token(path: Path) -> bool:
+    """Return whether a file holds one word that is a token but for its length."""
+    try:
+        text = _text_of(path)
+    except (OSError, ValueError):
+        return False
+    return 0 < len(text) < MIN_LENGTH and _ALLOWED.fullmatch(text) is not None
+
+
 def _text_of(path: Path) -> str:
     """Return the text of a file. Raises OSError, or ValueError where it is none, or a large one."""
     content = read_regular_file(str(path), _LIMIT)

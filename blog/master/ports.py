@@ -10,23 +10,30 @@ from pydantic import SecretStr
 
 from blog.core.errors import SettingsError
 from blog.core.files.atomic import write_atomically
+from blog.core.logs import get_logger
 from blog.core.net.address import Address, AddressError
 from blog.core.net.bound_port import BoundPort, bind
 from blog.core.settings import Settings
-from blog.core.tokens import new_token, parse_tokens, read_token_file
+from blog.core.tokens import is_short_token, new_token, parse_tokens, read_token_file
+
+log = get_logger()
 
 TOKEN = "token"  # noqa: S105 - a file name
 """In the run folder: the token that the admin APIs require."""
 TOKEN_MODE = 0o600
 
 
-def with_token(settings: Settings, path: Path) -> Settings:
+def with_token(settings: Settings, path: Path, *, is_in_use: bool) -> Settings:
     """Use the token of the settings, else that of the file; make one if there is none.
 
+    One that an older version has kept may be too short by now: it is replaced, unless it `is_in_use`.
     Raises SettingsError when the file holds no token.
     """
     if settings.token is None:
         if not path.exists():
+            write_atomically(path, new_token(), mode=TOKEN_MODE)
+        elif not is_in_use and is_short_token(path):
+            log.warning("token.replaced", path=str(path), reason="it is shorter than a token has to be")
             write_atomically(path, new_token(), mode=TOKEN_MODE)
         return settings.model_copy(update={"token": SecretStr(read_token_file(path, "token"))})
     write_atomically(path, settings.token.get_secret_value(), mode=TOKEN_MODE)

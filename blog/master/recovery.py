@@ -133,7 +133,7 @@ def _recovered_settings(settings: Settings, record: RecoveryRecord | None, runti
         )
     settings = _with_recorded_ports(settings, record)
     _check_token(settings)
-    settings = with_token(settings, settings.data_dir / "run" / TOKEN)
+    settings = with_token(settings, settings.data_dir / "run" / TOKEN, is_in_use=True)
     has_gateway = any(found.service == GATEWAY for found in runtime.adopted)
     return settings if has_gateway else with_ports(settings)
 
@@ -159,7 +159,7 @@ def _check_token(settings: Settings) -> None:
 
 
 def _new_settings(settings: Settings) -> Settings:
-    return with_ports(with_token(settings, settings.data_dir / "run" / TOKEN))
+    return with_ports(with_token(settings, settings.data_dir / "run" / TOKEN, is_in_use=False))
 
 
 def _record_of(kind: PersistentKind, settings: Settings) -> RecoveryRecord:

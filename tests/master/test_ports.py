@@ -99,9 +99,9 @@ def test_a_blog_without_a_token_makes_one_and_keeps_it(tmp_path: Path) -> None:
     """For itself and the command line, and for nobody else on the machine."""
     path = tmp_path / "run" / "token"
     path.parent.mkdir()
-    made = with_token(Settings(), path)
+    made = with_token(Settings(), path, is_in_use=False)
     assert made.secret
-    assert made.secret == known_token(tmp_path) == with_token(Settings(), path).secret
+    assert made.secret == known_token(tmp_path) == with_token(Settings(), path, is_in_use=False).secret
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -111,18 +111,28 @@ def test_a_token_that_is_given_replaces_the_one_that_is_kept(tmp_path: Path) -> 
     path.parent.mkdir()
     path.write_text("old")
     path.chmod(0o644)
-    with_token(Settings(token=SecretStr(f"new-{TOKEN},{TOKEN}")), path)
+    with_token(Settings(token=SecretStr(f"new-{TOKEN},{TOKEN}")), path, is_in_use=True)
     assert (known_token(tmp_path), known_tokens(tmp_path)) == (f"new-{TOKEN}", (f"new-{TOKEN}", TOKEN))
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", ["", "\n", "short", f"{TOKEN},", "\0" * 32])
+def test_a_kept_token_that_is_too_short_by_now_is_replaced_unless_it_is_in_use(tmp_path: Path) -> None:
+    """An older version has kept it; what is left running still has it."""
+    path = tmp_path / "run" / "token"
+    path.parent.mkdir()
+    path.write_text("a-made-up-token\n")
+    with pytest.raises(SettingsError, match="16 characters"):
+        with_token(Settings(), path, is_in_use=True)
+    assert with_token(Settings(), path, is_in_use=False).secret == known_token(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "two words", f"{TOKEN},", "\0" * 32])
 def test_a_kept_token_that_is_none_never_opens_the_admin_api(tmp_path: Path, content: str) -> None:
     """A crash in the middle of writing it, or a full disk, leaves an empty file."""
     path = tmp_path / "run" / "token"
     path.parent.mkdir()
     path.write_text(content)
-    for read in (lambda: with_token(Settings(), path), lambda: known_token(tmp_path)):
+    for read in (lambda: with_token(Settings(), path, is_in_use=False), lambda: known_token(tmp_path)):
         with pytest.raises(SettingsError, match=f"token={path}: "):
             read()
 
