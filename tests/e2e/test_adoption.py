@@ -203,8 +203,12 @@ def test_two_at_once_are_one(up: Callable[..., Blog]) -> None:
 
 
 def test_closing_the_terminal_ends_it_in_order(up: Callable[..., Blog]) -> None:
-    """As Ctrl-C does."""
-    blog = up()
+    """As Ctrl-C does; under nohup, whose children inherit that the signal is ignored, it would not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        blog = up()
+    finally:
+        signal.signal(signal.SIGHUP, before)
     blog.wait_until_ready(**SERVICES)
     assert blog.stop(signal.SIGHUP) == 0
     assert not running_in(blog.folder)
