@@ -42,6 +42,8 @@ def terminal_of(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[by
         os.close(its)
         guard = threading.Timer(60, process.kill)
         guard.start()
-        yield process, keyboard
-        guard.cancel()
-        process.kill()
+        try:
+            yield process, keyboard
+        finally:
+            guard.cancel()
+            process.kill()

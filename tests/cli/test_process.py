@@ -20,9 +20,12 @@ def test_ctrl_c_while_a_service_is_imported_is_no_fault_of_its(tmp_path: Path) -
         cwd=tmp_path, env=clean | {"PYTHONPATH": path},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
-        while not (tmp_path / "is-imported").exists() and process.poll() is None:
-            os.sched_yield()
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        try:
+            while not (tmp_path / "is-imported").exists() and process.poll() is None:
+                os.sched_yield()
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()  # it waits for ever where its parent ignores the signal
     assert process.returncode == 130, output
     assert "Traceback" not in output
